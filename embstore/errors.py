@@ -1,0 +1,35 @@
+"""Every error a user can meet: one line that says what was found, what was wanted and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class EmbstoreError(Exception):
+    """A mistake or a limit that the user can act on; the command line prints it as one line and exits 1."""
+
+
+class ImageError(EmbstoreError):
+    """A file that cannot be used as an image; ingest records it in `failures` and goes on."""
+
+    def __init__(self, message: str, *, todo: str = "replace the file and run the same command again") -> None:
+        super().__init__(message)
+        self.todo = todo
+
+
+class StoreError(EmbstoreError):
+    """The store is missing, of another format, or was asked for something it does not hold."""
+
+
+class WeightsError(EmbstoreError):
+    """A backbone whose weights are not here, or are not the ones its record names."""
+
+
+class QueryError(EmbstoreError):
+    """SQL that was refused or that failed."""
+
+
+def choices(wanted: str, kind: str, have: Iterable[str]) -> str:
+    """Return the one line for a name that does not exist, listing those that do."""
+    listed = ", ".join(sorted(have)) or "none yet"
+    return f"there is no {kind} {wanted!r}; choose from: {listed}"

@@ -1,0 +1,93 @@
+"""Identity: stable ids and digests (DESIGN §4). Vectors meet labels only through these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}(\.\d+)?$")
+# the accession pattern published at https://www.uniprot.org/help/accession_numbers, with an isoform suffix
+UNIPROT = re.compile(r"^([OPQ]\d[A-Z0-9]{3}\d|[A-NR-Z]\d([A-Z][A-Z0-9]{2}\d){1,2})(-\d+)?$")
+
+
+def digest(record: Any) -> str:
+    """Return the sha256 (64 hex) of a record's canonical JSON: sorted keys, UTF-8, no spaces."""
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def short(full: str) -> str:
+    """Return the 12 hex of a digest that people see."""
+    return full[:12]
+
+
+def image_id(dataset: str, key: str) -> str:
+    """Return `<dataset>/<source key>`."""
+    return f"{dataset}/{key}"
+
+
+def cell_id(image: str, segmentation: str, label: int) -> str:
+    """Return `<image_id>:<seg8>:<label>`."""
+    return f"{image}:{segmentation}:{label}"
+
+
+def segmentation_id(spec: Mapping[str, Any], content_sha256: str) -> str:
+    """Return the 8 hex that name one segmentation of one image's content.
+
+    The content is part of it: a changed file must make new cells even under an unchanged segmenter,
+    or its cells would silently take over the old ids.
+    """
+    return digest({"segmenter": dict(spec), "content": content_sha256})[:8]
+
+
+def protein_id(identifier: str = "", gene: str = "") -> str | None:
+    """Return a namespaced protein id (`ensembl:`, `uniprot:`, else `gene:`), or None when nothing is known.
+
+    Version and isoform suffixes are cut off: `ENSG00000072110.14` and `P12814-2` name the same proteins as without.
+    """
+    identifier, gene = identifier.strip(), gene.strip()
+    if ENSEMBL.match(identifier):
+        return "ensembl:" + identifier.split(".")[0]
+    if UNIPROT.match(identifier):
+        return "uniprot:" + identifier.split("-")[0]
+    name = identifier or gene
+    return f"gene:{name}" if name else None
+
+
+def protein_ids(identifiers: str, genes: str) -> list[str]:
+    """Return the ids of an antibody or row that may name several proteins, `;`-joined."""
+    ids = split_list(identifiers)
+    if not ids:
+        return [p for g in split_list(genes) if (p := protein_id(gene=g))]
+    return list(dict.fromkeys(p for i in ids if (p := protein_id(i))))
+
+
+def split_list(text: str, separator: str = ";") -> list[str]:
+    """Return the non-empty, stripped items of a joined field."""
+    return [item.strip() for item in text.split(separator) if item.strip()]
+
+
+def connected_groups(linked: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Return protein id -> group id, the connected components over ids that occur together.
+
+    A group is named by its smallest member, so that the name does not depend on the order of rows.
+    """
+    parent: dict[str, str] = {}
+
+    def root(x: str) -> str:
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return x
+
+    for ids in linked:
+        members = list(ids)
+        for member in members:
+            parent.setdefault(member, member)
+        for other in members[1:]:
+            a, b = sorted((root(members[0]), root(other)))
+            parent[b] = a
+    return {protein: root(protein) for protein in parent}

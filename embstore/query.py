@@ -1,0 +1,135 @@
+"""SQL over every table, read-only and locked, and the only door to DuckDB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from embstore.errors import QueryError
+from embstore.store import Store
+
+MEMORY_LIMIT = "4GB"
+TIMEOUT_S = 300.0
+
+# tables whose SQL name is a view over the stored one
+VIEWS = ("cells",)
+
+LOCK = (
+    "SET enable_external_access = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    f"SET memory_limit = '{MEMORY_LIMIT}'",
+    "SET lock_configuration = true",
+)
+
+
+class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
+    """A Lance table as DuckDB scans it: lazily, at one version, half-precision vectors cast when asked for.
+
+    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._schema = pa.schema([_readable(field) for field in dataset.schema])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as SQL sees them: vectors as lists of float32."""
+        return self._schema
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> pads.Scanner:
+        """Return a lazy scan of the columns and rows that DuckDB asks for."""
+        names = self._schema.names if columns is None else list(columns)
+        wanted = pa.schema([self._schema.field(name) for name in names])
+        scan = self._dataset.scanner(columns=names, filter=filter, batch_size=8192)
+        return pads.Scanner.from_batches(self._cast(scan.to_batches(), wanted), schema=wanted)
+
+    @staticmethod
+    def _cast(batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = [batch.column(field.name).cast(field.type) for field in wanted]
+            yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+def query(
+    store: Store,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> pa.Table:
+    """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
+
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. A statement
+    that is no SELECT, that fails, or that runs longer than `timeout_s` seconds is a QueryError.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        _register(connection, store)
+        _check(connection, sql)
+        timer = threading.Timer(timeout_s, connection.interrupt)
+        timer.start()
+        try:
+            return connection.sql(sql, params=parameters).to_arrow_table()
+        except duckdb.InterruptException as error:
+            raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
+        except duckdb.Error as error:
+            raise QueryError(_one_line(error)) from error
+        finally:
+            timer.cancel()
+
+
+def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return a query's rows as dictionaries, for small answers."""
+    answer: list[dict[str, Any]] = query(store, sql, parameters).to_pylist()
+    return answer
+
+
+def sql_text(name: str) -> str:
+    """Return the text of one of the package's `.sql` files."""
+    return files("embstore").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _register(connection: Any, store: Store) -> None:
+    for name in store.table_names():
+        connection.register(f"{name}_raw" if name in VIEWS else name, LanceTable(store.dataset(name)))
+    for view in VIEWS:
+        connection.execute(f'CREATE VIEW "{view}" AS {sql_text(view)}').fetchall()
+    for setting in LOCK:
+        connection.execute(setting).fetchall()
+
+
+def _check(connection: Any, sql: str) -> None:
+    import duckdb
+
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_one_line(error)) from error
+    if len(statements) != 1:
+        raise QueryError(f"found {len(statements)} statements, wanted exactly one SELECT")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        kind = statements[0].type.name
+        raise QueryError(f"found {kind}, wanted a SELECT: the store is read-only in SQL")
+
+
+def _readable(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float16():
+        return pa.field(field.name, pa.list_(pa.float32(), kind.list_size))
+    return pa.field(field.name, kind)
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(line for line in lines if set(line) != {"^"})[:400]
+
+

@@ -1,0 +1,224 @@
+"""The store: a directory or URI of versioned Lance tables, and the only door to lancedb and lance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embstore import schema
+from embstore.errors import StoreError
+from embstore.ids import short
+
+Rows = pa.Table | Sequence[Mapping[str, Any]]
+Vectors = npt.NDArray[np.float32]
+
+SCAN_BATCH_ROWS = 8192
+
+
+def now() -> datetime:
+    """Return the time with its zone, as every `created` column holds it."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """A directory (or `s3://` URI) of versioned tables; open it, then read and upsert.
+
+    >>> store = Store.open("store")                    # doctest: +SKIP
+    >>> X = store.matrix(digest, ["opencell/A:1:1"])   # doctest: +SKIP
+    """
+
+    def __init__(self, uri: str, connection: Any) -> None:
+        self.uri = uri
+        self._db = connection
+
+    @classmethod
+    def open(cls, uri: str | os.PathLike[str], *, create: bool = False) -> Store:
+        """Open the store at `uri`; `create` makes a missing one (writes), else a missing one is a StoreError."""
+        import lancedb
+
+        uri = os.fspath(uri)
+        if not create and "://" not in uri and not Path(uri).is_dir():
+            raise StoreError(f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store")
+        try:
+            store = cls(uri, lancedb.connect(uri))
+            names = store.table_names()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StoreError(f"cannot open a store at {uri}: {_first_line(error)}") from error
+        if "store_meta" in names and store._rows("store_meta"):
+            store._check_format()
+        elif create:
+            store._create_tables()
+        else:
+            raise StoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
+        return store
+
+    def _create_tables(self) -> None:
+        # store_meta is filled last: a kill in between leaves a store that the next create completes
+        for table in schema.TABLES.values():
+            self._db.create_table(table.name, schema=table.schema, exist_ok=True)
+        written = {"name": "embstore", "format_version": schema.FORMAT_VERSION, "created": now()}
+        self.upsert("store_meta", [written | {"written_by": code_version()}])
+
+    def _check_format(self) -> None:
+        found = self.read("store_meta")["format_version"][0].as_py()
+        if found != schema.FORMAT_VERSION:
+            raise StoreError(
+                f"{self.uri} has store format {found}, this embstore reads format {schema.FORMAT_VERSION}; "
+                "use the embstore version named in its store_meta.written_by"
+            )
+
+    # -- reading: never writes ------------------------------------------------------------------------------------
+
+    def table_names(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        names: list[str] = []
+        token = None
+        while True:
+            page = self._db.list_tables(page_token=token)
+            names += page.tables
+            token = page.page_token
+            if not token:
+                return sorted(names)
+
+    def dataset(self, name: str, version: int | None = None) -> Any:
+        """Return the `lance` dataset of a table, at its newest version or at the one asked for."""
+        try:
+            table = self._db.open_table(name)
+        except (ValueError, FileNotFoundError) as error:
+            raise StoreError(f"the store at {self.uri} has no table {name!r}") from error
+        if version is not None:
+            table.checkout(version)
+        return table.to_lance()
+
+    def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Return the rows of a table, in storage order, all columns unless named."""
+        return self.dataset(name).scanner(columns=None if columns is None else list(columns), filter=where).to_table()
+
+    def _rows(self, name: str) -> int:
+        return int(self._db.open_table(name).count_rows())
+
+    def versions(self) -> dict[str, int]:
+        """Return table -> newest version."""
+        return {name: int(self._db.open_table(name).version) for name in self.table_names()}
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return one record a table: name, rows, version, bytes (of live data files)."""
+        records = []
+        for name in self.table_names():
+            data = self.dataset(name)
+            size = sum(f.file_size_bytes or 0 for part in data.get_fragments() for f in part.data_files())
+            records.append({"name": name, "rows": data.count_rows(), "version": data.version, "bytes": size})
+        return records
+
+    def matrix(self, space: str, ids: Sequence[str], *, version: int | None = None) -> Vectors:
+        """Return the vectors of `ids` in a space, float32 (n, dim): in the order asked for, repeats kept.
+
+        The only door from ids to vectors. An id that the space does not hold is a StoreError; Lance's own take
+        returns storage order and drops repeats, which pairs vectors with the wrong labels without a word.
+        """
+        data = self.dataset(schema.embeddings_name(space), version)
+        known = data.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
+        offsets = pc.index_in(pa.array(ids, pa.string()), value_set=known)
+        if offsets.null_count:
+            absent = ids[pc.index(pc.is_null(offsets), True).as_py()]
+            raise StoreError(
+                f"space {short(space)} holds no vector of {absent!r} ({offsets.null_count} of {len(ids)} absent)"
+            )
+        wanted, inverse = np.unique(offsets.to_numpy(), return_inverse=True)
+        taken = data.take(wanted.tolist(), columns=["vector"])["vector"] if len(wanted) else None
+        if taken is None:
+            return np.empty((0, data.schema.field("vector").type.list_size), np.float32)
+        return _to_numpy(taken)[inverse]
+
+    def vectors(self, space: str) -> tuple[list[str], Vectors]:
+        """Return every id of a space and its vectors, float32 (n, dim), in one order."""
+        data = self.dataset(schema.embeddings_name(space)).to_table()
+        return data["id"].to_pylist(), _to_numpy(data["vector"])
+
+    # -- writing: every write returns the table's new version ------------------------------------------------------
+
+    def upsert(self, name: str, rows: Rows) -> int:
+        """Insert rows, replacing those of the same key; return the table's new version.
+
+        `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same
+        keys leave duplicate rows and no error.
+        """
+        handle = self._db.open_table(name)
+        table = schema.TABLES.get(name)
+        key = list(table.key) if table else ["id"]
+        data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
+        if data.num_rows == 0:
+            return int(handle.version)
+        merge = handle.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False)
+        try:
+            return int(merge.execute(data).version)
+        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb
+            raise StoreError(f"could not write {data.num_rows} rows to {name}: {_first_line(error)}") from error
+
+    def delete(self, name: str, where: str) -> int:
+        """Delete the rows that a SQL condition picks; return the table's new version (older ones keep them)."""
+        return int(self._db.open_table(name).delete(where).version)
+
+    def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
+        """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
+        field = self._db.open_table(schema.embeddings_name(space)).schema.field("vector")
+        dtype = np.float16 if field.type.value_type == pa.float16() else np.float32
+        with np.errstate(over="ignore"):  # said in our own words, below
+            cast = np.ascontiguousarray(vectors, dtype=dtype)
+        if cast.shape != (len(ids), field.type.list_size):
+            raise StoreError(f"space {short(space)} takes ({len(ids)}, {field.type.list_size}), got {cast.shape}")
+        finite = np.isfinite(cast).all(axis=1)
+        if not finite.all():
+            bad = ids[int(np.argmin(finite))]
+            raise StoreError(f"the vector of {bad!r} is not finite as {cast.dtype} ({(~finite).sum()} such vectors)")
+        column = pa.FixedSizeListArray.from_arrays(pa.array(cast.ravel()), field.type.list_size)
+        table = schema.embeddings(space, field.type.list_size, half=dtype is np.float16)
+        return self.upsert(
+            schema.embeddings_name(space), pa.Table.from_arrays([pa.array(ids), column], schema=table.schema)
+        )
+
+    def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
+        """Record a space and make its empty table; a space that is there is left as it is."""
+        table = schema.embeddings(record["digest"], dim, half=half)
+        self._db.create_table(table.name, schema=table.schema, exist_ok=True)
+        if not self.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows:
+            self.upsert("spaces", [dict(record) | {"dim": dim, "canary": list(canary), "created": now()}])
+
+    def tag(self, name: str, versions: Mapping[str, int]) -> None:
+        """Name these table versions, so that cleaning keeps them; an existing tag of that name moves."""
+        for table, version in versions.items():
+            tags = self._db.open_table(table).tags
+            if name in tags.list():
+                tags.update(name, version)
+            else:
+                tags.create(name, version)
+
+
+def code_version() -> str:
+    """Return `embstore <version>`, as recorded with what it wrote."""
+    from importlib.metadata import version
+
+    return f"embstore {version('embstore')}"
+
+
+def batches(table: pa.Table) -> Iterable[pa.RecordBatch]:
+    """Yield a table's rows in batches of bounded size."""
+    yield from table.to_batches(max_chunksize=SCAN_BATCH_ROWS)
+
+
+def _to_numpy(vectors: pa.ChunkedArray) -> Vectors:
+    dim = vectors.type.list_size
+    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,168 @@
+"""Ingest: images to cells to vectors, resumable; the work is what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from embstore.backbones.encoder import Encoder, load
+from embstore.backbones.registry import parse
+from embstore.canary import canary_vectors, check_canary
+from embstore.commit import Committer, record_failures
+from embstore.errors import EmbstoreError
+from embstore.pipeline import Prepared, ahead, encode_cells, prepare
+from embstore.plan import Plan, Work, make_plan, stored_plan
+from embstore.proteins import add_proteins, set_labels
+from embstore.sources.layouts import read_source
+from embstore.sources.record import Fault
+from embstore.spaces import list_spaces
+from embstore.store import Store
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Report:
+    """What one ingest or embed found and did."""
+
+    dataset: str
+    images: int = 0  # in the source
+    done_before: int = 0
+    images_in: int = 0  # or planned, in a dry run
+    cells_in: int = 0
+    vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
+    empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
+    without_protein: int = 0
+    estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
+    failures: list[Fault] = field(default_factory=list)
+    known_failures: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def ingest(
+    store: Store,
+    source: Path,
+    *,
+    layout: str,
+    backbones: Sequence[str],
+    labels: Path | None = None,
+    dataset: str | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
+
+    `backbones` are `NAME[:mapping|:replication]`. Writes only what is missing: a rerun continues, a finished one finds
+    nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
+    total)` is called after every image. Raises EmbstoreError before anything is written where a choice is wrong.
+    """
+    dataset = check_dataset(dataset or layout)
+    found = read_source(source, layout, labels)
+    encoders = _encoders(backbones)
+    plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
+    report = Report(dataset, len(found.images), plan.done, notes=list(found.notes))
+    report.known_failures = list(plan.known_failures)
+    report.without_protein = sum(not image.protein_ids for image in found.images)
+    if dry_run:
+        report.images_in, report.failures = len(plan.work), list(plan.faults)
+        return report
+    add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
+    if changed := set_labels(store, dataset, found.labels):
+        report.notes.append(f"labels: {changed} subjects are new or changed")
+    _run(store, plan, encoders, report, progress)
+    return report
+
+
+def embed(
+    store: Store,
+    *,
+    backbones: Sequence[str],
+    dataset: str | None = None,
+    source_root: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Give cells that are in the store their vectors from further backbones; the images are read again.
+
+    The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
+    `source_root`; missing or changed ones become rows of `failures`.
+    """
+    encoders = _encoders(backbones)
+    plan = stored_plan(store, dataset, list(encoders), source_root)
+    report = Report(dataset or "all datasets", len(plan.work) + plan.done, plan.done)
+    _run(store, plan, encoders, report, progress)
+    return report
+
+
+def check_dataset(name: str) -> str:
+    """Return a dataset's name, or raise EmbstoreError where ids made with it could not be taken apart again."""
+    if not name or "/" in name or ":" in name:
+        raise EmbstoreError(f"the dataset name {name!r} is empty or holds '/' or ':'; choose another with --dataset")
+    return name
+
+
+def _encoders(backbones: Sequence[str]) -> dict[str, Encoder]:
+    if not backbones:
+        raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
+    loaded = (load(*parse(spec)) for spec in dict.fromkeys(backbones))
+    return {encoder.space.digest: encoder for encoder in loaded}
+
+
+def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, progress: Progress | None) -> None:
+    report.failures = list(plan.faults)
+    if plan.work:
+        for encoder in encoders.values():
+            open_space(store, encoder)
+    committer = Committer(store)
+    images = ahead(lambda item: (item[0], prepare(*item)), _with_cells(store, plan.work))
+    for done, (work, image) in enumerate(images, start=1):
+        if isinstance(image, Fault):
+            report.failures.append(image)
+        else:
+            committer.add(image, {space: encode_cells(image, encoders[space]) for space in work.spaces})
+            _count(report, image, [encoders[space].space.label for space in work.spaces])
+        if progress:
+            progress("images", done, len(plan.work))
+    committer.flush()
+    record_failures(store, report.failures, mended=[str(w.root / f) for w in plan.work for f in w.image.files])
+
+
+def _with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:
+    """Yield each piece of work with the cells that the store has of it, read for many images at once."""
+    for start in range(0, len(work), 64):
+        some = work[start : start + 64]
+        wanted = [w.image_id for w in some if w.segmentation is not None]
+        stored: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        if wanted:
+            for cell in store.read("cells", where=pc.field("image_id").isin(wanted)).to_pylist():
+                stored.setdefault((cell["image_id"], cell["segmentation"]), []).append(cell)
+        for w in some:
+            yield w, sorted(stored.get((w.image_id, w.segmentation or ""), []), key=lambda cell: cell["label"])
+
+
+def open_space(store: Store, encoder: Encoder) -> None:
+    """Record an encoder's space, or, where it is there, check that the encoder still gives its golden vectors."""
+    space = encoder.space
+    vectors = canary_vectors(encoder)
+    if any(known["digest"] == space.digest for known in list_spaces(store)):
+        stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
+        check_canary(space.label, stored, vectors)
+        return
+    record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
+    store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
+
+
+def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
+    report.images_in += 1
+    report.cells_in += len(image.cells) if image.new else 0
+    for space in spaces:
+        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)
+    if image.new and not image.cells:
+        report.empty[image.work.image_id] = image.image_row["note"]
+    if image.new and image.image_row["pixel_size_source"] == "estimated":
+        report.estimated_um.append(image.image_row["pixel_size_um"])

@@ -1,0 +1,121 @@
+"""The stages of ingest as functions from one image to the next thing: read, find cells, crop, encode."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.backbones.encoder import Encoder
+from embstore.cells import cell_rows, crops_of
+from embstore.errors import ImageError
+from embstore.ids import segmentation_id
+from embstore.pixels.intensity import scale
+from embstore.pixels.segment import SEGMENTER, segment
+from embstore.plan import Work
+from embstore.sources.layouts import read_channels
+from embstore.sources.record import Fault
+from embstore.store import now
+
+PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image ready for the encoders: `scaled` is float32 (c, y, x) in [0, 1], `cells` are rows of `cells`."""
+
+    work: Work
+    scaled: npt.NDArray[np.float32]
+    roles: tuple[str, ...]
+    cells: list[dict[str, Any]]
+    segmentation: str
+    pixel_size_um: float | None
+    image_row: dict[str, Any]
+    new: bool  # the image and its cells are not in the store yet
+
+
+def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
+    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault."""
+    try:
+        pixels, roles, file_um = read_channels(work.root, work.image)
+        scaled = scale(pixels)
+        if work.segmentation is not None:
+            return Prepared(
+                work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False
+            )
+        known_um, how = _pixel_size(work, file_um)
+        found = segment(pixels[roles.index("nucleus")], known_um)
+    except ImageError as error:
+        return Fault(str(work.root / work.image.files[0]), "read", str(error), error.todo)
+    except OSError as error:
+        path = str(work.root / work.image.files[0])
+        return Fault(path, "read", f"cannot be read: {error.strerror or error}", "check the file, then run it again")
+    segmentation = segmentation_id(SEGMENTER, work.sha256)
+    cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
+    row = _image_row(work) | {
+        "roles": list(roles),
+        "shape": list(pixels.shape),
+        "pixel_size_um": found.pixel_size_um,
+        "pixel_size_source": how if known_um else "estimated" if found.pixel_size_um else None,
+        "segmentation": segmentation,
+        "note": found.note,
+    }
+    return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
+
+
+def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:
+    """Return the vectors of an image's cells, float32 (n, dim), in the order of its cells."""
+    space = encoder.space
+    if not image.cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
+        return np.empty((0, encoder.dim), np.float32)
+    side_px = space.crop_um / image.pixel_size_um
+    return encoder(crops_of(image.cells, image.scaled, image.roles, side_px, space.input_px))
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield `function(item)` in order, working up to PREFETCH items ahead in a thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="embstore-read") as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > PREFETCH:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
+    if file_um is not None:
+        return file_um, "metadata"
+    return work.image.pixel_size_um, "layout"
+
+
+def _image_row(work: Work) -> dict[str, Any]:
+    image = work.image
+    return {
+        "image_id": work.image_id,
+        "revision": work.revision,
+        "dataset": work.image_id.split("/", 1)[0],
+        "source_root": str(work.root),
+        "files": list(work.files),
+        "sha256": work.sha256,
+        "plate": image.plate,
+        "well": image.well,
+        "site": image.site,
+        "cell_line": image.cell_line,
+        "protein_ids": list(image.protein_ids),
+        "genes": list(image.genes),
+        "antibody": image.antibody,
+        "licence": image.licence,
+        "extra": json.dumps(dict(image.extra), ensure_ascii=False, sort_keys=True) if image.extra else None,
+        "ingested": now(),
+    }

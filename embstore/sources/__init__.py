@@ -1,0 +1,1 @@
+"""Where images and brought vectors come from."""

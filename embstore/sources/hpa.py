@@ -1,0 +1,90 @@
+"""The Human Protein Atlas layout: one grey (or pseudo-coloured) file a channel, named by its colour.
+
+Names, colours and pixel size as published at https://www.proteinatlas.org: red microtubules, green protein, blue
+nucleus, yellow endoplasmic reticulum; 0.0800885 µm a pixel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from embstore.ids import protein_ids, split_list
+from embstore.sources.record import Fault, Label, Source, SourceImage
+from embstore.sources.tables import find_column, image_files, read_table
+
+COLOURS = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
+PIXEL_SIZE_UM = 0.0800885
+FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
+KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
+
+
+def read_hpa(source: Path, labels: Path | None) -> Source:
+    """Return the images of an HPA folder; `labels` names each image's `ID` and its locations in `Label_idx`."""
+    root, paths = image_files(source)
+    fields: dict[str, dict[str, str]] = {}
+    faults = []
+    for path in paths:
+        name = FILE.match(path.stem)
+        if not name:
+            continue
+        relative = path.relative_to(root).as_posix()
+        files = fields.setdefault(name["key"], {})
+        if name["colour"] in files:
+            error = f"{files[name['colour']]} and {relative} both claim {path.stem}"
+            faults.append(Fault(str(path), "read", error, "keep one of them in this source"))
+        else:
+            files[name["colour"]] = relative
+
+    table = _read_labels(labels) if labels else {}
+    whole = {key: files for key, files in fields.items() if "blue" in files}
+    faults += [_no_nucleus(root, key, files) for key, files in fields.items() if key not in whole]
+    images = [_image(key, files, table.get(key, {})) for key, files in whole.items()]
+    notes = []
+    if labels:
+        absent = sorted(set(table) - set(fields))
+        notes.append(f"labels: {len(table) - len(absent)} of {len(table)} rows have an image here")
+        if absent:
+            notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
+    return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes))
+
+
+def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
+    colours = [c for c in COLOURS if c in files]
+    place = KEY.match(key)
+    genes = row.get("Gene", "")
+    return SourceImage(
+        key=key,
+        files=tuple(files[c] for c in colours),
+        roles=tuple(COLOURS[c] for c in colours),
+        pixel_size_um=PIXEL_SIZE_UM if place else None,
+        protein_ids=tuple(protein_ids(row.get("ENSG", ""), genes)),
+        genes=tuple(split_list(genes)),
+        plate=place["plate"] if place else None,
+        well=place["well"] if place else None,
+        site=place["site"] if place else None,
+        cell_line=row.get("Cellline") or None,
+        antibody=row.get("Antibody") or None,
+        extra={k: v for k, v in row.items() if k not in ("Gene", "ENSG", "Cellline", "Antibody") and v},
+    )
+
+
+def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+    rows = read_table(path)
+    key = find_column(path, rows, "ID", "Id")
+    find_column(path, rows, "Label_idx")
+    return {row[key]: row for row in rows}
+
+
+def _labels(table: dict[str, dict[str, str]], fields: dict[str, dict[str, str]], path: Path | None) -> Iterator[Label]:
+    for key in fields:
+        for location in split_list(table.get(key, {}).get("Label_idx", ""), ","):
+            yield Label("main", "image", key, location, None, path.name if path else "")
+
+
+def _no_nucleus(root: Path, key: str, files: dict[str, str]) -> Fault:
+    found = ", ".join(sorted(files))
+    example = root / next(iter(files.values()))
+    error = f"field {key} has {found} and no blue (nucleus) file: cells cannot be found without it"
+    return Fault(str(example), "read", error, f"add {key}_blue{example.suffix} beside it")

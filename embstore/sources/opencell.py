@@ -1,0 +1,143 @@
+"""The OpenCell layout: two-channel TIFFs (nucleus, protein) and graded annotations.
+
+File names, channel order and pixel size as published with OpenCell (doi 10.1126/science.abi6983, bucket
+`czb-opencell`): `OC-FOV_<GENE>_<ENSG>_CID<6>_FID<8>_proj.tif`, 0.206349 µm a pixel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore.ids import protein_id, split_list
+from embstore.sources.record import Fault, Label, Source, SourceImage
+from embstore.sources.tables import find_column, image_files, read_table
+
+ROLES = ("nucleus", "protein")
+PIXEL_SIZE_UM = 0.206349
+# gene names may hold hyphens, never underscores
+NAME = re.compile(r"^OC-FOV_(?P<gene>[^_]+)_(?P<ensg>ENSG\d{11})_CID\d{6}_FID\d{8}_(?P<kind>proj|stack)$")
+
+# a location counts in a scheme from this grade up; lower grades are negative there
+SCHEMES = {"grade3": 3, "grade2plus": 2, "any": 1}
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What the labels table says of one target."""
+
+    gene: str
+    ensg: str
+    grades: dict[str, int]
+
+
+def read_opencell(source: Path, labels: Path | None) -> Source:
+    """Return the images and graded labels of an OpenCell folder; `labels` is wide (`grade_3`, ...) or flat."""
+    root, paths = image_files(source)
+    stacks = [p for p in paths if p.stem.endswith("_stack")]
+    paths = [p for p in paths if p not in stacks]
+    by_file, targets = _read_labels(labels) if labels else ({}, [])
+    by_ensg = {t.ensg: t for t in targets if t.ensg}
+    by_gene = {t.gene: t for t in targets if t.gene}
+
+    images = []
+    joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
+    for path in paths:
+        name = NAME.match(path.stem)
+        gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")
+        target, how = _join(path, gene, ensg, by_file, by_ensg, by_gene)
+        joined[how] += 1
+        images.append(_image(path.relative_to(root), target or Annotation(gene, ensg, {}), certain=name is not None))
+
+    notes = [f"{len(stacks)} z-stacks left out: only projections are read"] if stacks else []
+    if labels:
+        notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
+    return Source(root, tuple(images), tuple(_labels(targets, labels)), tuple(_missing(source, by_file)), tuple(notes))
+
+
+def _join(
+    path: Path,
+    gene: str,
+    ensg: str,
+    by_file: dict[Path, Annotation],
+    by_ensg: dict[str, Annotation],
+    by_gene: dict[str, Annotation],
+) -> tuple[Annotation | None, str]:
+    if target := by_file.get(path.resolve()):
+        return target, "file"
+    if target := by_ensg.get(ensg):
+        return target, "Ensembl id"
+    # some Ensembl ids disagree between the published images and tables
+    if target := by_gene.get(gene):
+        return target, "gene"
+    return None, "nothing"
+
+
+def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
+    protein = protein_id(target.ensg, target.gene)
+    return SourceImage(
+        key=path.stem if certain else path.with_suffix("").as_posix(),
+        files=(path.as_posix(),),
+        roles=ROLES,
+        pixel_size_um=PIXEL_SIZE_UM if certain else None,
+        protein_ids=(protein,) if protein else (),
+        genes=(target.gene,) if target.gene else (),
+        cell_line="HEK293T" if certain else None,  # every published OpenCell line is one
+    )
+
+
+def _read_labels(path: Path) -> tuple[dict[Path, Annotation], list[Annotation]]:
+    rows = read_table(path)
+    gene = find_column(path, rows, "target_name", "gene")
+    ensg = find_column(path, rows, "ensg_id")
+    if rows and "annotation_name" in rows[0]:
+        grade = find_column(path, rows, "annotation_grade")
+        return {}, _flat(path, rows, gene, ensg, grade)
+    columns = {g: find_column(path, rows, f"grade_{g}", f"annotations_grade_{g}") for g in (3, 2, 1)}
+    by_file: dict[Path, Annotation] = {}
+    targets = []
+    for row in rows:
+        grades = {name: g for g in (1, 2, 3) for name in split_list(row[columns[g]])}
+        targets.append(Annotation(row[gene].strip(), row[ensg].strip(), grades))
+        if file := row.get("file"):
+            by_file[(path.parent / file).resolve()] = targets[-1]
+    return by_file, targets
+
+
+def _flat(path: Path, rows: list[dict[str, str]], gene: str, ensg: str, grade: str) -> list[Annotation]:
+    targets: dict[tuple[str, str], Annotation] = {}
+    for number, row in enumerate(rows, start=2):
+        target = targets.setdefault((row[ensg], row[gene]), Annotation(row[gene].strip(), row[ensg].strip(), {}))
+        if name := row["annotation_name"].strip():
+            target.grades[name] = max(_grade(path, number, row[grade]), target.grades.get(name, 0))
+    return list(targets.values())
+
+
+def _grade(path: Path, row: int, text: str) -> int:
+    from embstore.errors import EmbstoreError
+
+    if text.strip() not in ("1", "2", "3"):
+        raise EmbstoreError(f"{path}, line {row}: annotation_grade is {text!r}; wanted 1, 2 or 3")
+    return int(text)
+
+
+def _labels(targets: list[Annotation], path: Path | None) -> Iterator[Label]:
+    for target in targets:
+        protein = protein_id(target.ensg, target.gene)
+        if protein is None or path is None:
+            continue
+        for scheme, lowest in SCHEMES.items():
+            for location, grade in target.grades.items():
+                if grade >= lowest:
+                    yield Label(scheme, "protein", protein, location, grade, path.name)
+
+
+def _missing(source: Path, by_file: dict[Path, Annotation]) -> Iterator[Fault]:
+    """Files that the labels name below this source and that are not there."""
+    root = source.resolve()
+    for path in by_file:
+        if not path.exists() and (root in path.parents or path == root):
+            todo = "put the file there or take its row out of the labels, then run the same command again"
+            yield Fault(str(path), "read", "the labels name this file and it is missing", todo)

@@ -1,0 +1,63 @@
+"""What every layout gives: images to read, labels, and faults found before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One field of view as a layout describes it; `files` are relative to the source root.
+
+    With as many files as roles, each file shows one role; a single file shows `roles` in the order of its planes, and
+    may stop early (a nucleus alone).
+    """
+
+    key: str
+    files: tuple[str, ...]
+    roles: tuple[str, ...]
+    pixel_size_um: float | None = None  # where the layout's names prove it
+    protein_ids: tuple[str, ...] = ()
+    genes: tuple[str, ...] = ()
+    plate: str | None = None
+    well: str | None = None
+    site: str | None = None
+    cell_line: str | None = None
+    antibody: str | None = None
+    licence: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Label:
+    """One location of one protein, image or cell in a label set."""
+
+    scheme: str  # the label set's name behind `<dataset>/`
+    level: str
+    subject: str  # a protein id, or the source key of an image
+    location: str
+    grade: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file or row that cannot go in: what was found and what to do."""
+
+    source: str
+    stage: str
+    error: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A whole folder as one layout reads it."""
+
+    root: Path
+    images: tuple[SourceImage, ...]
+    labels: tuple[Label, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()

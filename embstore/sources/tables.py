@@ -1,0 +1,49 @@
+"""Label tables and manifests: CSV and TSV files with named columns."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from embstore.errors import EmbstoreError
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV (or, by its suffix, TSV) file; every value is text, missing ones are empty.
+
+    A file that is missing, empty or not UTF-8 text is an EmbstoreError.
+    """
+    delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle, delimiter=delimiter, restval="")
+            rows = [{k: v or "" for k, v in row.items() if k is not None} for row in reader]
+            columns = reader.fieldnames
+    except FileNotFoundError as error:
+        raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EmbstoreError(f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line") from error
+    if not columns:
+        raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
+    return rows
+
+
+def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
+    """Return the first of `names` that the table has; an EmbstoreError that lists its columns otherwise."""
+    columns = list(rows[0]) if rows else []
+    for name in names:
+        if name in columns:
+            return name
+    raise EmbstoreError(f"{path} has the columns {', '.join(columns) or '(no rows)'}; wanted {' or '.join(names)}")
+
+
+def image_files(source: Path) -> tuple[Path, list[Path]]:
+    """Return the source root and its image files, sorted, hidden ones left out; a single file is its own source."""
+    if source.is_file():
+        return source.parent, [source]
+    if not source.is_dir():
+        raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
+    found = (p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))

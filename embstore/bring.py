@@ -104,7 +104,7 @@ def _keys(dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> 
 
 
 def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[Fault]:
-    finite = np.isfinite(brought.vectors).all(axis=1)
+    finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
     faults = []
     for row, ids in enumerate(proteins):
         name = brought.ids[row] or brought.genes[row]

@@ -45,9 +45,7 @@ def cell_rows(
     return rows
 
 
-def crops_of(
-    cells: Sequence[CellRow], scaled: Planes, roles: tuple[str, ...], side_px: float, input_px: int
-) -> Crops:
+def crops_of(cells: Sequence[CellRow], scaled: Planes, roles: tuple[str, ...], side_px: float, input_px: int) -> Crops:
     """Return the crops around stored cells, in their order: squares of `side_px` source pixels on `input_px` pixels."""
     shape = scaled.shape[1:]
     masks = {name: np.zeros((len(cells), input_px, input_px), bool) for name in ("mask", "nucleus_mask")}

@@ -37,7 +37,7 @@ class Committer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held; after a kill in between, the images without a marker are done again under the same ids."""
+        """Write what is held; after a kill in between, images without a marker are done again under the same ids."""
         fresh = [image for image, _ in self._images if image.new]
         self._store.upsert("cells", [cell for image in fresh for cell in image.cells])
         self._store.upsert("images", [image.image_row for image in fresh])

@@ -49,9 +49,7 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
         pixels, roles, file_um = read_channels(work.root, work.image)
         scaled = scale(pixels)
         if work.segmentation is not None:
-            return Prepared(
-                work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False
-            )
+            return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, file_um)
         found = segment(pixels[roles.index("nucleus")], known_um)
     except ImageError as error:

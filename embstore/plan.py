@@ -65,7 +65,7 @@ def make_plan(
             known.append(old_failure)
             continue
         try:
-            item = _work(source.root, image, name, stored.get(name), spaces, ingested)
+            item = _work(source.root, image, name, stored.get(name), spaces=spaces, ingested=ingested)
         except OSError as error:
             faults.append(Fault(str(paths[0]), "read", f"cannot be read: {error.strerror}", "check the file"))
             continue
@@ -94,7 +94,9 @@ def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source
         else:
             work.append(item)
     if not work and not done and not faults:
-        raise EmbstoreError(f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first")
+        raise EmbstoreError(
+            f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first"
+        )
     return Plan(tuple(work), done, (), tuple(faults))
 
 
@@ -106,7 +108,9 @@ def _moved_or_changed(work: Work) -> Fault | None:
         if _content(_hashed(work.root, work.image.files)) == work.sha256:
             return None
     except OSError as error:
-        return Fault(path, "read", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root")
+        return Fault(
+            path, "read", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
+        )
     return Fault(path, "read", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
 
 
@@ -134,6 +138,7 @@ def _work(
     image: SourceImage,
     name: str,
     old: dict[str, Any] | None,
+    *,
     spaces: Sequence[str],
     ingested: dict[tuple[str, str], tuple[int, str]],
 ) -> Work | None:

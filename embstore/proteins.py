@@ -83,7 +83,7 @@ def _protein(protein: str, gene: str, group: str, old: Mapping[str, Any]) -> dic
 
 
 def find_proteins(store: Store, name: str) -> list[str]:
-    """Return the ids of the proteins that a gene symbol, a synonym or a protein id (with or without namespace) names."""
+    """Return the ids of the proteins that a gene symbol, a synonym or a protein id (namespace or not) names."""
     table = store.read("proteins", ["protein_id", "gene", "synonyms"])
     return [
         row["protein_id"]

@@ -67,8 +67,8 @@ def query(
 ) -> pa.Table:
     """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
 
-    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. A statement
-    that is no SELECT, that fails, or that runs longer than `timeout_s` seconds is a QueryError.
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. A
+    statement that is no SELECT, that fails, or that runs longer than `timeout_s` seconds is a QueryError.
     """
     import duckdb
 
@@ -131,5 +131,3 @@ def _readable(field: pa.Field) -> pa.Field:
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(line for line in lines if set(line) != {"^"})[:400]
-
-

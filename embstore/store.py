@@ -17,7 +17,7 @@ from embstore import schema
 from embstore.errors import StoreError
 from embstore.ids import short
 
-Rows = pa.Table | Sequence[Mapping[str, Any]]
+Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 Vectors = npt.NDArray[np.float32]
 
 SCAN_BATCH_ROWS = 8192
@@ -46,7 +46,9 @@ class Store:
 
         uri = os.fspath(uri)
         if not create and "://" not in uri and not Path(uri).is_dir():
-            raise StoreError(f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store")
+            raise StoreError(
+                f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
+            )
         try:
             store = cls(uri, lancedb.connect(uri))
             names = store.table_names()

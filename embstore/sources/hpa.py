@@ -17,6 +17,7 @@ from embstore.sources.tables import find_column, image_files, read_table
 COLOURS = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
 PIXEL_SIZE_UM = 0.0800885
 FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
+KNOWN_COLUMNS = ("Gene", "ENSG", "Cellline", "Antibody", "licence")
 KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
 
 
@@ -46,7 +47,9 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         absent = sorted(set(table) - set(fields))
         notes.append(f"labels: {len(table) - len(absent)} of {len(table)} rows have an image here")
         if absent:
-            notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
+            notes.append(
+                f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
+            )
     return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes))
 
 
@@ -66,7 +69,8 @@ def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
         site=place["site"] if place else None,
         cell_line=row.get("Cellline") or None,
         antibody=row.get("Antibody") or None,
-        extra={k: v for k, v in row.items() if k not in ("Gene", "ENSG", "Cellline", "Antibody") and v},
+        licence=row.get("licence") or None,
+        extra={k: v for k, v in row.items() if k not in KNOWN_COLUMNS and v},
     )
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
 from embstore.sources.record import Fault, Label, Source, SourceImage
 from embstore.sources.tables import find_column, image_files, read_table
@@ -31,6 +33,34 @@ class Annotation:
     gene: str
     ensg: str
     grades: dict[str, int]
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A whole labels table; `by_file` where it names files."""
+
+    targets: list[Annotation]
+    by_file: dict[Path, Annotation]
+
+    def find(self, path: Path, ensg: str, gene: str) -> tuple[Annotation | None, str]:
+        """Return the target that a file shows and how it was found: by the file, its Ensembl id or its gene."""
+        if target := self.by_file.get(path.resolve()):
+            return target, "file"
+        if target := self._by_ensg.get(ensg):
+            return target, "Ensembl id"
+        # some Ensembl ids disagree between the published images and tables
+        if target := self._by_gene.get(gene):
+            return target, "gene"
+        return None, "nothing"
+
+    @cached_property
+    def _by_ensg(self) -> dict[str, Annotation]:
+        return {target.ensg: target for target in self.targets if target.ensg}
+
+    @cached_property
+    def _by_gene(self) -> dict[str, Annotation]:
+        return {target.gene: target for target in self.targets if target.gene}
 
 
 def read_opencell(source: Path, labels: Path | None) -> Source:
@@ -38,41 +68,22 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     root, paths = image_files(source)
     stacks = [p for p in paths if p.stem.endswith("_stack")]
     paths = [p for p in paths if p not in stacks]
-    by_file, targets = _read_labels(labels) if labels else ({}, [])
-    by_ensg = {t.ensg: t for t in targets if t.ensg}
-    by_gene = {t.gene: t for t in targets if t.gene}
-
+    known = _read_labels(labels) if labels else Annotations([], {})
     images = []
     joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
     for path in paths:
         name = NAME.match(path.stem)
         gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")
-        target, how = _join(path, gene, ensg, by_file, by_ensg, by_gene)
+        target, how = known.find(path, ensg, gene)
         joined[how] += 1
         images.append(_image(path.relative_to(root), target or Annotation(gene, ensg, {}), certain=name is not None))
 
     notes = [f"{len(stacks)} z-stacks left out: only projections are read"] if stacks else []
     if labels:
         notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
-    return Source(root, tuple(images), tuple(_labels(targets, labels)), tuple(_missing(source, by_file)), tuple(notes))
-
-
-def _join(
-    path: Path,
-    gene: str,
-    ensg: str,
-    by_file: dict[Path, Annotation],
-    by_ensg: dict[str, Annotation],
-    by_gene: dict[str, Annotation],
-) -> tuple[Annotation | None, str]:
-    if target := by_file.get(path.resolve()):
-        return target, "file"
-    if target := by_ensg.get(ensg):
-        return target, "Ensembl id"
-    # some Ensembl ids disagree between the published images and tables
-    if target := by_gene.get(gene):
-        return target, "gene"
-    return None, "nothing"
+    return Source(
+        root, tuple(images), tuple(_labels(known.targets, labels)), tuple(_missing(source, known)), tuple(notes)
+    )
 
 
 def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
@@ -85,25 +96,26 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
         protein_ids=(protein,) if protein else (),
         genes=(target.gene,) if target.gene else (),
         cell_line="HEK293T" if certain else None,  # every published OpenCell line is one
+        licence=target.licence,
     )
 
 
-def _read_labels(path: Path) -> tuple[dict[Path, Annotation], list[Annotation]]:
+def _read_labels(path: Path) -> Annotations:
     rows = read_table(path)
     gene = find_column(path, rows, "target_name", "gene")
     ensg = find_column(path, rows, "ensg_id")
     if rows and "annotation_name" in rows[0]:
         grade = find_column(path, rows, "annotation_grade")
-        return {}, _flat(path, rows, gene, ensg, grade)
+        return Annotations(_flat(path, rows, gene, ensg, grade), {})
     columns = {g: find_column(path, rows, f"grade_{g}", f"annotations_grade_{g}") for g in (3, 2, 1)}
     by_file: dict[Path, Annotation] = {}
     targets = []
     for row in rows:
         grades = {name: g for g in (1, 2, 3) for name in split_list(row[columns[g]])}
-        targets.append(Annotation(row[gene].strip(), row[ensg].strip(), grades))
+        targets.append(Annotation(row[gene].strip(), row[ensg].strip(), grades, row.get("licence") or None))
         if file := row.get("file"):
             by_file[(path.parent / file).resolve()] = targets[-1]
-    return by_file, targets
+    return Annotations(targets, by_file)
 
 
 def _flat(path: Path, rows: list[dict[str, str]], gene: str, ensg: str, grade: str) -> list[Annotation]:
@@ -116,8 +128,6 @@ def _flat(path: Path, rows: list[dict[str, str]], gene: str, ensg: str, grade: s
 
 
 def _grade(path: Path, row: int, text: str) -> int:
-    from embstore.errors import EmbstoreError
-
     if text.strip() not in ("1", "2", "3"):
         raise EmbstoreError(f"{path}, line {row}: annotation_grade is {text!r}; wanted 1, 2 or 3")
     return int(text)
@@ -134,10 +144,10 @@ def _labels(targets: list[Annotation], path: Path | None) -> Iterator[Label]:
                     yield Label(scheme, "protein", protein, location, grade, path.name)
 
 
-def _missing(source: Path, by_file: dict[Path, Annotation]) -> Iterator[Fault]:
+def _missing(source: Path, known: Annotations) -> Iterator[Fault]:
     """Files that the labels name below this source and that are not there."""
     root = source.resolve()
-    for path in by_file:
+    for path in known.by_file:
         if not path.exists() and (root in path.parents or path == root):
             todo = "put the file there or take its row out of the labels, then run the same command again"
             yield Fault(str(path), "read", "the labels name this file and it is missing", todo)

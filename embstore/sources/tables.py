@@ -24,7 +24,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EmbstoreError(f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line") from error
+        raise EmbstoreError(
+            f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line"
+        ) from error
     if not columns:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
     return rows

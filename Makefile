@@ -1,0 +1,35 @@
+# Everything sets itself up: on a fresh machine with git, make and Python 3.11 or newer, `make demo` and `make test` are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test check bench-speed clean
+
+demo: $(READY)
+	$(BIN)/embstore demo --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# style, types and the walls between the rooms
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# timing against peers and physical limits, as ratios; minutes
+bench-speed: $(READY)
+	$(BIN)/python benchmarks/speed/search.py
+	$(BIN)/python benchmarks/speed/embed.py
+
+# one plain install; again only when pyproject.toml changes
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "embstore needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,170 @@
+"""`embstore bench` and `embstore results`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embstore_cli.context import Dataset, Format, Output, SpaceDigest, open_store
+from embstore_cli.render import emit, progress_bars, say
+
+if TYPE_CHECKING:
+    from embstore_bench.runner import BenchReport
+
+# scripts rely on these
+RESULT_COLUMNS = (
+    "entry",
+    "task",
+    "dataset",
+    "split",
+    "backbone",
+    "strategy",
+    "unit",
+    "head",
+    "metric",
+    "mean",
+    "sd",
+    "low",
+    "high",
+    "n_folds",
+    "n_seeds",
+    "n_test",
+)
+Task = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
+
+
+def bench(
+    backbone: Annotated[
+        list[str], typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="May be repeated.")
+    ],
+    task: Task = "localization",
+    dataset: Dataset = None,
+    head: Annotated[list[str] | None, typer.Option("--head", help="linear (default) or knn; may be repeated.")] = None,
+    folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many splits; the ± is over these.")] = 3,
+    by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
+    space: SpaceDigest = None,
+    form: Output = Format.table,
+) -> None:
+    """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
+
+    Example: `embstore bench --dataset opencell --backbone vit-random --backbone pixel-stats --folds 3`
+    """
+    from embstore_bench.runner import bench as run
+
+    store = open_store()
+    with progress_bars() as update:
+        report = run(
+            store,
+            backbones=backbone,
+            task=task,
+            dataset=dataset,
+            heads=head or ["linear"],
+            folds=folds,
+            seeds=seeds,
+            by=by,
+            space=space,
+            progress=lambda done, of, _what: update("fits", done, of),
+        )
+    if form is not Format.table:
+        emit([*report.entries, *report.metrics], (*RESULT_COLUMNS, "level", "floor"), form)
+    else:
+        _show(report)
+    for line in (*_left_out(report.left_out), *_audited(report.audit), *report.notes):
+        say(f"note: {line}")
+    say(f"{report.made} entries made, {report.reused} were there; all of them: embstore results")
+
+
+def results(
+    dataset: Dataset = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
+    metric: Annotated[str, typer.Option("--metric", help="macro_f1, macro_f1_weighted, macro_f1@0.5 or micro_f1.")] = (
+        "macro_f1"
+    ),
+    level: Annotated[str, typer.Option("--level", help="unit or protein.")] = "unit",
+    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the floors too.")] = True,
+    form: Output = Format.table,
+) -> None:
+    """The leaderboard: every entry, the best first within its task.
+
+    Example: `embstore results --dataset opencell --format csv`
+    """
+    from embstore_bench.results import leaderboard
+
+    found = leaderboard(open_store(), dataset=dataset, task=task, metric=metric, level=level).to_pylist()
+    emit([row for row in found if floors or not row["floor"]], (*RESULT_COLUMNS, "floor"), form, faint="floor")
+
+
+def _show(report: BenchReport) -> None:
+    first = report.entries[0]
+    test = f"{first['n_test']} {first['unit']}s of {first['n_groups']} proteins"
+    title = f"macro F1, {first['task']} on {first['dataset']}, {test}, split {first['split']}"
+    other: dict[str, dict[str, float]] = {}
+    for row in report.metrics:
+        other.setdefault(row["entry"], {})[f"{row['metric']}/{row['level']}"] = row["mean"]
+    emit(
+        [_line(row, other.get(row["entry"], {})) for row in report.entries],
+        HEADLINE,
+        Format.table,
+        title=title,
+        faint="floor",
+    )
+    typer.echo("")
+    shown = [row["entry"] for row in report.entries if not row["floor"]]
+    _show_classes([row for row in report.per_class if row["entry"] in shown])
+
+
+def _left_out(left_out: dict[str, Any]) -> list[str]:
+    lines = [f"{n} units left out: {WHY[why]}" for why, n in left_out.items() if why in WHY and n]
+    lines += [f"{n} units of {name} left out: not in every space" for name, n in left_out["not_in_every_space"].items()]
+    if classes := left_out["classes"]:
+        listed = ", ".join(f"{location} {n}" for location, n in classes.items())
+        lines.append(f"{len(classes)} locations left out, fewer proteins than folds: {listed}")
+    return lines
+
+
+def _audited(audit: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """Return one line on the leak that the splits allow: the worst share over splits, entity by entity."""
+    shares: dict[str, float] = {}
+    for entities in audit.values():
+        for entity, found in entities.items():
+            shares[entity] = max(found["share"], shares.get(entity, 0.0))
+    listed = ", ".join(f"{entity} {share:.0%}" for entity, share in shares.items())
+    return [f"leak audit, test units with kin in train by the same: {listed}"] if listed else []
+
+
+WHY = {
+    "no_protein": "no protein is named",
+    "no_label": "no label in this set",
+    "group_not_in_split": "their protein came after the split was frozen",
+    "no_class_left": "all their locations were left out",
+}
+HEADLINE = ("backbone", "head", "macro F1", "95 %", "by protein", "cells weighted", "at 0.5", "micro F1")
+
+
+def _line(row: dict[str, Any], other: dict[str, float]) -> dict[str, Any]:
+    spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
+    name = f"{row['backbone']}:{row['strategy']}" if row["strategy"] not in ("", "brought") else row["backbone"]
+    return {
+        "backbone": f"{name} (floor)" if row["floor"] else name,
+        "head": row["head"],
+        "macro F1": f"{row['mean']:.3f}{spread}",
+        "95 %": "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}",
+        "by protein": other.get("macro_f1/protein"),
+        "cells weighted": other.get("macro_f1_weighted/unit"),
+        "at 0.5": other.get("macro_f1@0.5/unit"),
+        "micro F1": other.get("micro_f1/unit"),
+        "floor": row["floor"],
+    }
+
+
+def _show_classes(rows: list[dict[str, Any]]) -> None:
+    columns: dict[str, None] = {}
+    lines: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        column = f"{row['backbone']} {row['head']}"
+        columns[column] = None
+        line = lines.setdefault(row["location"], {"location": row["location"], "positives": row["support"]})
+        line[column] = row["mean"]
+    emit(list(lines.values()), ("location", "positives", *columns), Format.table, title="F1 of each location")

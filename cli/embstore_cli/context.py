@@ -1,0 +1,52 @@
+"""What every command shares: the store it was pointed at, and options spelled once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+
+
+class Format(StrEnum):
+    """How a reading command writes its rows to stdout."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@dataclass
+class State:
+    """The global options."""
+
+    store: str = "store"
+
+
+state = State()
+
+Backbones = Annotated[
+    list[str],
+    typer.Option("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
+]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
+Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the rows.")]
+SpaceDigest = Annotated[str | None, typer.Option("--space", metavar="DIGEST", help="The space, by its digest.")]
+OneBackbone = Annotated[
+    str | None,
+    typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="Needed where there are several spaces."),
+]
+Labels = Annotated[Path | None, typer.Option("--labels", help="CSV of the layout's labels.")]
+
+
+def open_store(*, create: bool = False) -> Store:
+    """Open the store that --store or EMBSTORE_STORE names."""
+    from embstore.store import Store
+
+    return Store.open(state.store, create=create)

@@ -1,0 +1,89 @@
+"""`embstore demo`: the whole path on a simulated dataset, as the very commands that a user would type."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embstore_cli.render import progress_bars
+
+STEPS = (
+    (
+        "images become cells, cells become vectors",
+        "ingest {out}/opencell --layout opencell --labels {out}/opencell/labels.csv "
+        "--backbone pixel-stats --backbone vit-random",
+    ),
+    (
+        "the same proteins in the layout of the Human Protein Atlas, four channels",
+        "ingest {out}/hpa --layout hpa --labels {out}/hpa/image_labels.csv "
+        "--backbone pixel-stats --backbone vit-random",
+    ),
+    (
+        "splits become scores, with the floors that they must beat",
+        "bench --dataset opencell --backbone pixel-stats --backbone vit-random",
+    ),
+    (
+        "a protein finds its neighbours",
+        "search protein PHN001 --backbone pixel-stats --dataset opencell --sheet {out}/neighbours.png",
+    ),
+    (
+        "anything else is a question in SQL",
+        'sql "SELECT dataset, count(*) AS cells, count(DISTINCT gene) AS genes, '
+        'round(median(nucleus_area_um2), 1) AS nucleus_um2 FROM cells GROUP BY ALL ORDER BY ALL"',
+    ),
+)
+NEXT = (
+    "results",
+    "search protein PHN007 --backbone vit-random --sheet {out}/others.png",
+    "search protein PHN003 --backbone pixel-stats --centre --format json",
+    "bench --dataset opencell --backbone pixel-stats --head knn",
+    "bench --dataset opencell --backbone pixel-stats --by cell    # see what a leaking split would claim",
+    "embed --backbone vit-random:replication --dataset opencell",
+    'sql "SELECT backbone, head, floor, table_versions FROM entries LIMIT 3" --format json',
+    "status",
+)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the images, the store and the picture.")] = Path(
+        "demo"
+    ),
+    proteins: Annotated[int, typer.Option("--proteins", min=36, help="How many simulated proteins.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation.")] = 0,
+) -> None:
+    """Simulate two small datasets and take the whole path with them; needs no download.
+
+    Example: `embstore demo --out demo`
+    """
+    from embstore.phantom import write_phantom
+    from embstore_cli.main import app
+
+    _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
+    with progress_bars() as progress:
+        for layout in ("opencell", "hpa"):
+            write_phantom(
+                out / layout,
+                layout=layout,
+                proteins=proteins,
+                fields=1,
+                seed=seed,
+                progress=lambda done, of, what=layout: progress(f"simulating {what}", done, of),  # type: ignore[misc]
+            )
+    store = shlex.quote(str(out / "store"))
+    for title, step in STEPS:
+        command = f"--store {store} " + step.format(out=shlex.quote(str(out)))
+        _say(title, command)
+        app(shlex.split(command), standalone_mode=False)
+    _say("done: look at " + str(out / "neighbours.png") + ", then try")
+    for command in NEXT:
+        typer.echo(f"  embstore --store {store} {command.format(out=shlex.quote(str(out)))}")
+
+
+def _say(title: str, command: str = "") -> None:
+    typer.echo("")
+    typer.secho(f"# {title}", bold=True)
+    if command:
+        typer.secho(f"$ embstore {command}", dim=True)

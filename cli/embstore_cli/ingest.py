@@ -1,0 +1,176 @@
+"""`embstore ingest` and `embstore embed`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from embstore.errors import EmbstoreError
+from embstore_cli.context import Backbones, Dataset, Labels, open_store
+from embstore_cli.render import progress_bars, say
+
+if TYPE_CHECKING:
+    from embstore.ingest import Report
+    from embstore.sources.record import Fault
+
+SHOWN_FAULTS = 10
+AsJson = Annotated[bool, typer.Option("--json", help="Write the report as JSON.")]
+
+
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A folder of images, one image, or a file of vectors.")],
+    layout: Annotated[str, typer.Option("--layout", help="opencell, hpa or vectors.")],
+    backbone: Backbones,
+    labels: Labels = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name; default: the layout's.")] = None,
+    vectors: Annotated[
+        str | None, typer.Option("--vectors", help="npz key, or CSV column patterns: 'FS*,FP*'.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option("--label-column", help="Locations, ';'-joined or multi-hot.")
+    ] = None,
+    unlabelled: Annotated[str | None, typer.Option("--unlabelled", help="The value that means no label.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged failed files again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring images (or vectors) into the store; run it again to continue.
+
+    Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
+
+    Vectors: `embstore ingest v.npz --layout vectors --dataset mine --backbone theirs --vectors X --id-column ensg_id`
+    """
+    if layout == "vectors":
+        report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
+    else:
+        from embstore.ingest import ingest as run
+        from embstore.store import Store
+        from embstore_cli.context import state
+
+        if not source.exists():  # before a store is made for nothing
+            raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
+        with progress_bars() as progress:
+            report = run(
+                Store.open(state.store, create=True),
+                source,
+                layout=layout,
+                backbones=backbone,
+                labels=labels,
+                dataset=dataset,
+                limit=limit,
+                retry_failed=retry_failed,
+                dry_run=dry_run,
+                progress=progress,
+            )
+    _finish(report, as_json=as_json, strict=strict, dry_run=dry_run)
+
+
+def embed(
+    backbone: Backbones,
+    dataset: Dataset = None,
+    source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give cells that are in the store vectors from another backbone.
+
+    Example: `embstore embed --backbone vit-random:replication --dataset opencell`
+    """
+    from embstore.ingest import embed as run
+
+    store = open_store()
+    with progress_bars() as progress:
+        report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
+    _finish(report, as_json=as_json, strict=strict, dry_run=False)
+
+
+def _bring(
+    source: Path,
+    dataset: str | None,
+    backbone: list[str],
+    vectors: str | None,
+    id_column: str | None,
+    gene_column: str | None,
+    label_column: str | None,
+    unlabelled: str | None,
+) -> Report:
+    from embstore.bring import bring_vectors
+    from embstore.sources.vectors import Columns, read_vectors
+
+    if dataset is None or len(backbone) != 1:
+        raise EmbstoreError("vectors need --dataset NAME and one --backbone NAME that says what made them")
+    if vectors is None or id_column is None:
+        raise EmbstoreError("vectors need --vectors (npz key or column patterns) and --id-column")
+    columns = Columns(vectors, id_column, gene_column, label_column, unlabelled)
+    read_vectors(source, columns)  # a wrong column should not leave a new store behind
+    with progress_bars() as progress:
+        store = open_store(create=True)
+        return bring_vectors(store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
+
+
+def _finish(report: Report, *, as_json: bool, strict: bool, dry_run: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(report), indent=1) + "\n")
+    else:
+        for line in summary(report, dry_run=dry_run):
+            typer.echo(line)
+    for fault in report.failures[:SHOWN_FAULTS]:
+        say(_fault(fault))
+    if len(report.failures) > SHOWN_FAULTS:
+        say(f"... and {len(report.failures) - SHOWN_FAULTS} more: embstore sql 'SELECT * FROM failures'")
+    failed = report.failures or report.known_failures
+    nothing = not (report.images_in or report.done_before or report.vectors_in)
+    if failed and (strict or nothing):
+        raise typer.Exit(1)
+
+
+def summary(report: Report, *, dry_run: bool = False) -> list[str]:
+    """Return what an ingest did, line by line."""
+    if dry_run:
+        todo = f"{report.images_in} of {report.images} images would go in, {report.done_before} are done"
+        return [f"{report.dataset}: {todo}", *report.notes]
+    lines = [f"{report.dataset}: {_done(report)}"]
+    lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
+    if report.estimated_um:
+        low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
+        lines.append(
+            f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
+            f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
+        )
+    lines += [f"  {note}" for note in report.notes]
+    lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
+    if report.without_protein:
+        lines.append(
+            f"  {report.without_protein} images name no protein: in the store, left out of protein tasks and search"
+        )
+    if report.known_failures:
+        lines.append(
+            f"  {len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
+        )
+    if report.failures:
+        lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
+    return lines
+
+
+def _done(report: Report) -> str:
+    if not report.images_in and not report.vectors_in and report.done_before:
+        return f"nothing to do, {report.done_before} of {report.images} were done before"
+    if not report.images_in:
+        return f"{sum(report.vectors_in.values())} of {report.images} vectors went in"
+    before = f", {report.done_before} were done before" if report.done_before else ""
+    return f"{report.images_in} of {report.images} images went in, {report.cells_in} new cells{before}"
+
+
+def _fault(fault: Fault) -> str:
+    return f"failed: {fault.source}: {fault.error}; {fault.todo}"

@@ -1,0 +1,51 @@
+"""`embstore sql` and `embstore status`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from embstore_cli.context import Format, Output, open_store
+from embstore_cli.render import emit, say
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT; '-' reads it from stdin.")],
+    form: Output = Format.table,
+) -> None:
+    """Ask SQL over every table, read-only.
+
+    Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
+    """
+    from embstore.query import query
+
+    answer = query(open_store(), sys.stdin.read() if statement == "-" else statement)
+    if form is Format.parquet:
+        import pyarrow.parquet as pq
+
+        pq.write_table(answer, sys.stdout.buffer)
+        return
+    emit(answer.to_pylist(), answer.column_names, form)
+
+
+def status(form: Output = Format.table) -> None:
+    """What the store holds: one row a table.
+
+    Example: `embstore --store demo/store status`
+    """
+    from embstore.query import rows
+    from embstore.schema import embeddings_name
+    from embstore.spaces import label, list_spaces
+
+    store = open_store()
+    spaces = {embeddings_name(space["digest"]): space for space in list_spaces(store)}
+    records = store.status()
+    for record in records:
+        space = spaces.get(record["name"])
+        record["holds"] = f"{label(space)}, {space['dim']} numbers a {space['unit']}" if space else ""
+    emit(records, ("name", "rows", "version", "bytes", "holds"), form)
+    failures = rows(store, "SELECT count(*) AS n FROM failures")[0]["n"]
+    if failures:
+        say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")

@@ -1,0 +1,71 @@
+"""The command line: parse, call one library function, render."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from embstore.errors import EmbstoreError
+from embstore_cli import backbones, bench, demo, ingest, look, search, splits
+from embstore_cli.context import state
+
+app = typer.Typer(
+    name="embstore",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"embstore {version('embstore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    store: Annotated[
+        str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
+    ] = "store",
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Microscopy images in, per-cell embeddings from every backbone in one versioned store, scores that can be traced,
+    proteins that can be searched.
+
+    Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
+    """
+    state.store = store
+
+
+app.command("ingest")(ingest.ingest)
+app.command("embed")(ingest.embed)
+app.command("bench")(bench.bench)
+app.command("results")(bench.results)
+app.add_typer(search.app, name="search")
+app.command("sql")(look.sql)
+app.command("status")(look.status)
+app.add_typer(splits.app, name="splits")
+app.add_typer(backbones.app, name="backbones")
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 1."""
+    try:
+        app()
+    except EmbstoreError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was finished is in the store, and the same command goes on from there\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None  # `embstore sql ... | head`

@@ -1,0 +1,120 @@
+"""Rows to stdout as a table, JSON, CSV or Parquet; words for people to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from embstore_cli.context import Format
+
+if TYPE_CHECKING:
+    from embstore.ingest import Progress
+
+Row = Mapping[str, Any]
+WIDE = 200  # columns of a table that is piped: nothing should be cut off
+
+
+def emit(rows: Sequence[Row], columns: Sequence[str], form: Format, *, title: str = "", faint: str = "") -> None:
+    """Write rows to stdout; `faint` names a boolean column whose true rows are dimmed in a table."""
+    if form is Format.json:
+        shown = [{c: _plain(row.get(c)) for c in columns} for row in rows]
+        sys.stdout.write(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
+    elif form is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(_plain(row.get(c))) for c in columns] for row in rows)
+    elif form is Format.parquet:
+        _parquet(rows, columns)
+    else:
+        _table(rows, columns, title, faint)
+
+
+def say(text: str) -> None:
+    """Write one line for people to stderr."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Show a bar a stage on stderr; yields the callback that library functions take."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+def _parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([{c: row.get(c) for c in columns} for row in rows])
+    pq.write_table(table.select([c for c in columns if c in table.column_names]), sys.stdout.buffer)
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str], title: str, faint: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        style = "dim" if faint and row.get(faint) else ""
+        table.add_row(*(Text(_shown(row.get(column))) for column in columns), style=style)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDE)
+    console.print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, list) and len(value) > 8:
+        return f"[{', '.join(_shown(v) for v in value[:3])}, ... {len(value)} in all]"
+    return "" if value is None else _cell(_plain(value))
+
+
+def _cell(value: Any) -> str:
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if isinstance(value, (list, dict))
+        else ""
+        if value is None
+        else str(value)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value)

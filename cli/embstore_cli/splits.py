@@ -1,0 +1,59 @@
+"""`embstore splits`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from embstore_cli.context import Dataset, Format, Output, open_store
+from embstore_cli.render import emit, say
+
+app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together: frozen assignments to folds.")
+COLUMNS = ("name", "dataset", "label_set", "by", "k", "seed", "n_groups", "digest", "created")
+
+
+@app.command("make")
+def make(
+    task: Annotated[str, typer.Option("--task", help="The question whose labels are balanced.")] = "localization",
+    dataset: Dataset = None,
+    by: Annotated[str, typer.Option("--by", help="protein, image or cell.")] = "protein",
+    folds: Annotated[int, typer.Option("--folds")] = 5,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Make a split (bench makes the ones that it needs by itself); one that exists is never changed.
+
+    Example: `embstore splits make --dataset opencell --folds 3 --seed 1`
+    """
+    from embstore_bench.splits import make_split
+    from embstore_bench.tasks import find_question
+
+    store = open_store()
+    question = find_question(store, task, dataset)
+    split = make_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
+    typer.echo(split.name)
+
+
+@app.command("list")
+def list_all(form: Output = Format.table) -> None:
+    """Every split in the store.
+
+    Example: `embstore splits list`
+    """
+    from embstore_bench.splits import list_splits
+
+    emit(list_splits(open_store()), COLUMNS, form)
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(metavar="NAME")], form: Output = Format.table) -> None:
+    """The folds of a split, one row a group; its leak audit goes to stderr.
+
+    Example: `embstore splits show opencell/grade3/protein-k3-s0 --format csv`
+    """
+    from embstore_bench.splits import load_split
+
+    split = load_split(open_store(), name)
+    emit([{"group_id": group, "fold": fold} for group, fold in sorted(split.folds.items())], ("group_id", "fold"), form)
+    for entity, found in split.audit.items():
+        say(f"audit: {found['with_kin']} of {found['units']} units have kin of the same {entity} in another fold")

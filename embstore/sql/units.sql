@@ -1,0 +1,19 @@
+-- What can be searched in one space? One row a unit that has a vector there: a cell of an image, or a brought profile of a protein.
+-- {embeddings} is the table of the space's vectors.
+SELECT
+    e.id,
+    u.dataset,
+    u.gene,
+    u.protein_ids,
+    u.group_id,
+    u.image_id
+FROM "{embeddings}" AS e
+INNER JOIN (
+    SELECT cell_id AS id, dataset, gene, protein_ids, group_id, image_id
+    FROM cells
+    UNION ALL
+    SELECT f.profile_id, f.dataset, array_to_string(f.genes, ';'), f.protein_ids, p.group_id, NULL
+    FROM profiles AS f
+    LEFT JOIN proteins AS p ON p.protein_id = f.protein_ids[1]
+) AS u ON e.id = u.id
+ORDER BY e.id

@@ -1,0 +1,196 @@
+"""Segmentation: geometry by hand, fields without nuclei, real fields, hand-annotated nuclei."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from embstore.pixels.decode import read_planes
+from embstore.pixels.segment import NUCLEUS_UM, SEGMENTER, Segmentation, segment
+from PIL import Image
+from scipy import ndimage
+
+
+def discs(shape: tuple[int, int], centres: list[tuple[float, float]], radius: float) -> np.ndarray:
+    """A field of bright discs with blurred rims on a noisy dark background, uint16."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    field = np.zeros(shape)
+    for cy, cx in centres:
+        field = np.maximum(field, ((y - cy) ** 2 + (x - cx) ** 2 <= radius**2) * 3000.0)
+    noise = np.random.default_rng(0).normal(400, 20, shape)
+    return (ndimage.gaussian_filter(field, 1) + noise).clip(0).astype(np.uint16)
+
+
+GRID = [(60.0 + 90 * i, 70.0 + 95 * j) for i in range(4) for j in range(4)]
+
+
+def f1_at_half(truth: np.ndarray, found: np.ndarray) -> float:
+    """F1 of objects that overlap a true one by more than half of their union, counted pair by pair."""
+    hits = 0
+    for label in np.unique(found[found > 0]):
+        mine = found == label
+        for other in np.unique(truth[mine]):
+            theirs = truth == other
+            hits += bool(other) and (mine & theirs).sum() > 0.5 * (mine | theirs).sum()
+    n_truth, n_found = (len(np.unique(labels[labels > 0])) for labels in (truth, found))
+    return 2 * hits / max(n_truth + n_found, 1)
+
+
+def assert_sound(found: Segmentation, shape: tuple[int, ...]) -> None:
+    """What holds for every segmentation: labels 1..n, each nucleus connected and inside its own cell."""
+    assert found.nuclei.shape == found.cells.shape == shape
+    assert found.nuclei.dtype == found.cells.dtype == np.int32
+    n = int(found.nuclei.max(initial=0))
+    assert set(np.unique(found.nuclei)) - {0} == set(range(1, n + 1)) == set(np.unique(found.cells)) - {0}
+    inside = found.nuclei > 0
+    np.testing.assert_array_equal(found.cells[inside], found.nuclei[inside])
+    assert bool(found.note) == (n == 0)
+
+
+@pytest.mark.parametrize("radius", [8.0, 14.0, 25.0, 38.0])
+def test_discs_come_back_with_their_size_place_and_pixel_size(radius: float) -> None:
+    """Discs of a known radius give their number, area, centres and a pixel size of 12 µm over the diameter."""
+    found = segment(discs((400, 420), GRID, radius), None)
+    assert_sound(found, (400, 420))
+    assert found.nuclei.max() == len(GRID)
+    areas = np.bincount(found.nuclei.ravel())[1:]
+    np.testing.assert_allclose(areas, np.pi * radius**2, rtol=0.15)
+    centres = ndimage.center_of_mass(found.nuclei > 0, found.nuclei, range(1, len(GRID) + 1))
+    apart = np.linalg.norm(np.array(centres)[:, None] - np.array(GRID)[None], axis=-1)
+    assert apart.min(axis=0).max() < 2
+    assert found.pixel_size_um == pytest.approx(NUCLEUS_UM / (2 * radius), rel=0.08)
+
+
+def test_a_given_pixel_size_is_kept() -> None:
+    """What the file or the user knows is not estimated again, and the nuclei stay the same."""
+    found = segment(discs((400, 420), GRID, 25.0), 0.25)
+    assert found.pixel_size_um == 0.25
+    assert found.nuclei.max() == len(GRID)
+
+
+@pytest.mark.parametrize("apart", [1.4, 1.7, 1.95])
+def test_touching_nuclei_are_divided(apart: float) -> None:
+    """Two discs that overlap up to a third of their width are two nuclei."""
+    centres = [(60.0 + 100 * i, 60.0 + 25 * apart * j) for i in range(3) for j in range(2)]
+    assert segment(discs((330, 200), centres, 25.0), None).nuclei.max() == 6
+
+
+def test_cells_are_nuclei_grown_to_the_middle_between_neighbours() -> None:
+    """No cell reaches further than the limit, and of two near nuclei each keeps its own half."""
+    radius = 20.0
+    found = segment(discs((200, 300), [(100.0, 100.0), (100.0, 150.0)], radius), None)
+    left, right = found.cells[100, 100], found.cells[100, 150]
+    assert left != right
+    assert abs(int(np.flatnonzero(found.cells[100] == left).max()) - 124.5) <= 3
+    grown = ndimage.distance_transform_edt(found.nuclei == 0)[found.cells > 0]
+    assert 0.2 * 2 * radius < grown.max() < 2 * SEGMENTER["expand"] * 2 * radius
+
+
+def test_gain_offset_and_scale_of_the_counts_do_not_matter() -> None:
+    """Twice the exposure on a pedestal, and floats in [0, 1], give the same nuclei."""
+    field = discs((400, 420), GRID, 25.0)
+    wanted = segment(field, None).nuclei
+    for other in (field.astype(np.float32) * 2 + 1000, field.astype(np.float32) / 65535):
+        assert f1_at_half(wanted, segment(other, None).nuclei) == 1
+
+
+def test_the_same_field_gives_the_same_labels() -> None:
+    """Nothing in it is random."""
+    field = discs((400, 420), GRID, 25.0)
+    np.testing.assert_array_equal(segment(field, None).cells, segment(field, None).cells)
+
+
+def no_nuclei() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:400, :400]
+    vignette = 1000 * np.exp(-((y - 200) ** 2 + (x - 200) ** 2) / 2e5)
+    hot = rng.normal(500, 20, (400, 400))
+    hot[rng.integers(0, 400, 20), rng.integers(0, 400, 20)] = 60000
+    return {
+        "constant": np.full((400, 400), 7.0),
+        "zeros": np.zeros((400, 400)),
+        "read noise": rng.normal(500, 20, (400, 400)),
+        "shot noise": rng.poisson(5, (400, 400)).astype(float),
+        "eight-bit noise": rng.integers(0, 256, (400, 400)).astype(float),
+        "blurred noise": ndimage.gaussian_filter(rng.normal(0, 1, (400, 400)), 3) * 1000 + 500,
+        "gradient": 2.0 * y + rng.normal(300, 20, (400, 400)),
+        "vignette": vignette + rng.normal(0, 20, (400, 400)),
+        "hot pixels": hot,
+        "too small": np.eye(8),
+        "empty": np.zeros((0, 0)),
+    }
+
+
+@pytest.mark.parametrize("kind", list(no_nuclei()))
+@pytest.mark.parametrize("pixel_size_um", [None, 0.2])
+def test_a_field_without_nuclei_has_no_cells_and_says_why(kind: str, pixel_size_um: float | None) -> None:
+    """Noise, uneven light, hot pixels and constants give zero cells and a note."""
+    field = no_nuclei()[kind].astype(np.float32)
+    found = segment(field, pixel_size_um)
+    assert_sound(found, field.shape)
+    assert found.nuclei.max(initial=0) == 0
+    assert found.pixel_size_um == pixel_size_um
+
+
+def test_a_real_field_without_nuclei_has_no_cells(samples: Path) -> None:
+    """A raw OpenCell field that shows only its camera gives zero cells, whole and in quarters."""
+    field = read_planes(samples / "opencell/hoechst_snaps/no-nuclei-1.tif").pixels[0]
+    for part in (field, field[:512, :512], field[512:, 512:], field[:300, 600:]):
+        assert segment(part, None).nuclei.max() == 0
+
+
+def test_the_few_nuclei_of_a_sparse_field_are_kept(samples: Path) -> None:
+    """About 20 nuclei in one corner of an otherwise empty field are found, and none elsewhere."""
+    found = segment(read_planes(samples / "opencell/hoechst_snaps/sparse-2.tif").pixels[0], None)
+    assert 15 <= found.nuclei.max() <= 26
+    assert not found.nuclei[600:, 300:].any()
+
+
+def test_the_published_fields_hold_about_300_nuclei(samples: Path) -> None:
+    """Every one of the 20 OpenCell fields has nuclei, 250 to 380 in all, at a believable pixel size."""
+    counts = {}
+    for path in sorted((samples / "opencell/two_channel").glob("*.tif")):
+        found = segment(read_planes(path).pixels[0], None)
+        assert_sound(found, found.nuclei.shape)
+        counts[path.stem] = int(found.nuclei.max())
+        assert found.pixel_size_um is not None
+        assert 0.07 < found.pixel_size_um < 0.45
+    assert len(counts) == 20
+    assert min(counts.values()) >= 4
+    assert 250 <= sum(counts.values()) <= 380
+
+
+def test_an_atlas_field_is_segmented_at_its_pixel_size(samples: Path) -> None:
+    """The HPA field of A-431 has 8 to 16 nuclei with borders counted, 12 to 22 µm wide inside."""
+    field = read_planes(samples / "hpa/fov_4ch/57_F11_1_blue.png").pixels[0]
+    found = segment(field, 0.0800885)
+    assert 8 <= found.nuclei.max() <= 16
+    widths_um = 2 * np.sqrt(np.bincount(found.nuclei.ravel())[1:] / np.pi) * 0.0800885
+    assert 12 < np.median(widths_um) < 22
+
+
+ANNOTATED = {
+    "coelho2009/gnf_dna-0": 0.9,
+    "coelho2009/gnf_dna-1": 0.9,
+    "coelho2009/ic100_dna-0": 0.9,
+    "coelho2009/ic100_dna-1": 0.9,
+    "koyuncu/27": 0.7,
+    "koyuncu/3": 0.7,
+    "koyuncu/35": 0.7,
+    "stardist_dsb2018": 0.62,
+}
+
+
+@pytest.mark.parametrize(("name", "floor"), ANNOTATED.items())
+def test_nuclei_agree_with_those_drawn_by_hand(samples: Path, name: str, floor: float) -> None:
+    """F1 at IoU 0.5 against hand-drawn nuclei stays above a floor for each image (0.88 is the mean)."""
+    folder = samples / "masks"
+    if name == "stardist_dsb2018":
+        field, truth = (tifffile.imread(folder / name / f"{kind}2d.tif") for kind in ("img", "mask"))
+    else:
+        suffix = ".jpg" if name.startswith("koyuncu") else ".png"
+        field = read_planes(folder / f"{name}{suffix}").pixels[2]
+        truth = np.asarray(Image.open(folder / f"{name}_labels.png"))
+    assert f1_at_half(truth.astype(int), segment(field, None).nuclei) >= floor

@@ -1,0 +1,59 @@
+"""Who is scored: every space with every head, and the floors, with vectors read only when they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from embstore.ids import digest
+from embstore.schema import embeddings_name
+from embstore.store import Store
+from embstore_bench.floors import floor_vectors, floors
+from embstore_bench.heads import Head, Matrix
+from embstore_bench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One future entry: a space (or a floor, whose name stands in `backbone`) and a head.
+
+    `content_digest` covers ids, groups, classes, labels and vectors; `vectors()` reads them, float32 (n, dim), at the
+    version that was digested.
+    """
+
+    backbone: str
+    strategy: str
+    space: str
+    head: Head
+    floor: bool
+    content_digest: str
+    vectors: Callable[[], Matrix]
+
+    @property
+    def label(self) -> str:
+        """Return what progress shows: `imagenet:mapping linear`."""
+        return f"{self.backbone}{':' if self.strategy else ''}{self.strategy} {self.head.name}"
+
+
+def contestants(
+    store: Store, spaces: Sequence[Mapping[str, Any]], heads: Sequence[Head], task: Task, versions: Mapping[str, int]
+) -> Iterator[Contestant]:
+    """Yield the spaces with each head, then the floors."""
+    asked = _asked_digest(task)
+    for space in spaces:
+        version = versions[embeddings_name(space["digest"])]
+        vectors = partial(store.matrix, space["digest"], task.ids, version=version)
+        content = digest([asked, hashlib.sha256(vectors().tobytes()).hexdigest()])
+        for head in heads:
+            yield Contestant(space["backbone"], space["strategy"], space["digest"], head, False, content, vectors)
+    for floor in floors(heads):
+        yield Contestant(floor.name, "", "", floor.head, True, asked, partial(floor_vectors, floor, task))
+
+
+def _asked_digest(task: Task) -> str:
+    """Return the digest of what is asked: the units, their groups, the classes and who has which."""
+    groups = [task.groups[i] for i in task.group_index]
+    return digest([task.ids, groups, task.classes, hashlib.sha256(task.actual.tobytes()).hexdigest()])

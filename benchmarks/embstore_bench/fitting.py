@@ -1,0 +1,147 @@
+"""Fitting a head on every fold of every split seed: test is fold k, validation fold k + 1, train the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore_bench.heads import Fold, Head, Matrix
+from embstore_bench.metrics import (
+    Bools,
+    Counts,
+    Pooled,
+    Statistic,
+    Summary,
+    f1,
+    group_counts,
+    macro_f1,
+    micro_f1,
+    pool,
+    summarise,
+)
+from embstore_bench.tasks import Task
+from embstore_bench.thresholds import EVEN_ODDS, Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit: which seed and fold, what validation chose, how many units each part had, how long it took."""
+
+    seed: int
+    fold: int
+    chosen: dict[str, Any]
+    thresholds: Scores  # (classes,)
+    n_train: int
+    n_validation: int
+    n_test: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The runs of one entry and their out-of-fold answers: `scores` and `predicted` are (seeds, n, classes)."""
+
+    runs: list[Run]
+    scores: npt.NDArray[np.float32]
+    predicted: Bools
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of an entry; `location` is "" where it is over all classes, `support` the positives of a class."""
+
+    metric: str
+    level: str
+    location: str
+    summary: Summary
+    support: int | None
+
+
+def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = lambda: None) -> Outcome:
+    """Return the out-of-fold answers of `head` on vectors X (n, dim), in the order of the task's units."""
+    scores = np.empty((len(task.seeds), *task.actual.shape), dtype=np.float32)
+    predicted = np.empty(scores.shape, dtype=bool)
+    runs = []
+    for s, fold in product(range(len(task.seeds)), range(task.k)):
+        test = task.folds[s] == fold
+        run, scores[s, test] = _fit_one(head, X, task, s, fold)
+        predicted[s, test] = scores[s, test] >= run.thresholds
+        runs.append(run)
+        after_run()
+    return Outcome(runs, scores, predicted)
+
+
+def fold_roles(folds: npt.NDArray[np.int64], fold: int, k: int) -> tuple[Bools, Bools, Bools]:
+    """Return who is in train, validation and test, each (n,), when `fold` is the test fold."""
+    test, validation = folds == fold, folds == (fold + 1) % k
+    return ~(test | validation), validation, test
+
+
+def _fit_one(head: Head, X: Matrix, task: Task, s: int, fold: int) -> tuple[Run, Scores]:
+    started = time.perf_counter()
+    train, validation, test = fold_roles(task.folds[s], fold, task.k)
+    Y, groups = task.actual, task.group_index
+    seen = Fold(X[train], Y[train], groups[train], X[validation], Y[validation], groups[validation], task.seeds[s])
+    classifier = head.fit(seen)
+    scores = classifier.scores(X[test])
+    sizes = (int(train.sum()), int(validation.sum()), int(test.sum()))
+    elapsed_s = time.perf_counter() - started
+    return Run(task.seeds[s], fold, classifier.chosen, classifier.thresholds, *sizes, elapsed_s), scores
+
+
+# -- from answers to figures -------------------------------------------------------------------------------------------
+
+
+def results_of(outcome: Outcome, task: Task) -> list[Result]:
+    """Return every figure of an entry, at the level of its units and of proteins.
+
+    Protein level: a protein's scores are the mean over its units of a test fold, its locations the union of theirs.
+    `macro_f1_weighted` counts each unit as 1 / (units of its protein), so that large proteins do not decide.
+    """
+    n_groups = len(task.groups)
+
+    def counted(predicted: Bools) -> Counts:
+        return np.stack([group_counts(p, task.actual, task.group_index, n_groups) for p in predicted])
+
+    by_unit = counted(outcome.predicted)
+    per_unit = 1 / np.bincount(task.group_index, minlength=n_groups)
+    unit, protein = pool(by_unit), pool(protein_counts(outcome, task))
+    overall: list[tuple[str, str, Pooled, Statistic]] = [
+        ("macro_f1", "unit", unit, macro_f1),
+        ("macro_f1", "protein", protein, macro_f1),
+        ("macro_f1_weighted", "unit", pool(by_unit * per_unit[:, None, None]), macro_f1),
+        ("macro_f1@0.5", "unit", pool(counted(outcome.scores >= EVEN_ODDS)), macro_f1),
+        ("micro_f1", "unit", unit, micro_f1),
+        ("micro_f1", "protein", protein, micro_f1),
+    ]
+    found = [Result(metric, level, "", summarise(p, statistic)[0], None) for metric, level, p, statistic in overall]
+    return found + _per_class("unit", unit, task.classes) + _per_class("protein", protein, task.classes)
+
+
+def protein_counts(outcome: Outcome, task: Task) -> Counts:
+    """Return tp, fp, fn of each protein group, (seeds, groups, classes, 3), from the mean scores of its units."""
+    thresholds = {(run.seed, run.fold): run.thresholds for run in outcome.runs}
+    counts = np.zeros((len(task.seeds), len(task.groups), len(task.classes), 3))
+    for s, fold in product(range(len(task.seeds)), range(task.k)):
+        test = task.folds[s] == fold
+        members, inverse = np.unique(task.group_index[test], return_inverse=True)
+        sums = np.zeros((len(members), len(task.classes)))
+        np.add.at(sums, inverse, outcome.scores[s, test].astype(np.float64))
+        actual = np.zeros(sums.shape, dtype=bool)
+        np.logical_or.at(actual, inverse, task.actual[test])
+        mean = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
+        predicted = mean >= thresholds[task.seeds[s], fold]
+        counts[s] += group_counts(predicted, actual, members, len(task.groups))
+    return counts
+
+
+def _per_class(level: str, pooled: Pooled, classes: Sequence[str]) -> list[Result]:
+    support = pooled.found[0][:, [0, 2]].sum(axis=1)  # tp + fn: the same for every seed
+    figures = summarise(pooled, f1)
+    return [Result("f1", level, c, s, int(n)) for c, s, n in zip(classes, figures, support, strict=True)]

@@ -1,0 +1,70 @@
+"""Floors: what a score must beat to say anything, fitted and stored like every other entry (DESIGN §6)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embstore_bench.heads import Classifier, Fold, Head, Matrix
+from embstore_bench.tasks import Task
+from embstore_bench.thresholds import EVEN_ODDS, Scores
+
+RANDOM_DIM = 64
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A baseline: its name in the backbone column, the head that it is fitted with, and where its vectors come from.
+
+    `seeded_by` is what a random vector belongs to: nothing (no vectors), a unit, or a protein.
+    """
+
+    name: str
+    head: Head
+    seeded_by: str  # "" | "unit" | "protein"
+
+
+def floors(heads: Sequence[Head]) -> list[Floor]:
+    """Return the floors shown beside every score: two constant ones, and two random ones for each head.
+
+    `random-per-protein` gives all units of a protein one vector: near 1 where a split lets a protein leak into train,
+    at the floor where it does not.
+    """
+    constant = [
+        Floor("all-positive", Head(CONSTANT, {"predicts": "every class"}, _fit_all_positive), ""),
+        Floor("majority", Head(CONSTANT, {"predicts": "the most frequent class of train"}, _fit_majority), ""),
+    ]
+    random = [Floor("random", head, "unit") for head in heads]
+    return constant + random + [Floor("random-per-protein", head, "protein") for head in heads]
+
+
+def floor_vectors(floor: Floor, task: Task) -> Matrix:
+    """Return the floor's vectors, float32 (n, 64), gaussian and seeded by md5 of an id; (n, 0) for a constant floor."""
+    if not floor.seeded_by:
+        return np.empty((len(task.ids), 0), np.float32)
+    if floor.seeded_by == "unit":
+        return np.stack([_gaussian("unit", name) for name in task.ids])
+    return np.stack([_gaussian("protein", name) for name in task.groups])[task.group_index]
+
+
+def _gaussian(kind: str, name: str) -> Matrix:
+    seed = int.from_bytes(hashlib.md5(f"{kind}:{name}".encode(), usedforsecurity=False).digest(), "big")
+    return np.random.default_rng(seed).standard_normal(RANDOM_DIM, dtype=np.float32)
+
+
+def _fit_all_positive(fold: Fold) -> Classifier:
+    return _constant(np.ones(fold.Y_train.shape[1], np.float32), {})
+
+
+def _fit_majority(fold: Fold) -> Classifier:
+    most = int(np.argmax(fold.Y_train.sum(axis=0)))
+    return _constant(np.eye(fold.Y_train.shape[1], dtype=np.float32)[most], {"class_index": most})
+
+
+def _constant(answer: Scores, chosen: dict[str, int]) -> Classifier:
+    thresholds = np.full(len(answer), EVEN_ODDS, dtype=np.float32)
+    return Classifier(lambda X: np.tile(answer, (len(X), 1)), thresholds, dict(chosen))

@@ -1,0 +1,102 @@
+"""Every number of a score, from one array of counts: true positives, false positives, false negatives (numpy only).
+
+Counts are float64 (..., classes, 3) in the order tp, fp, fn; with groups (..., groups, classes, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+Statistic = Callable[[Counts], npt.NDArray[np.float64]]
+
+RESAMPLES = 2000
+RESAMPLE_SEED = 0
+CHUNK = 250  # resamples held as float64 at once
+INTERVAL = (2.5, 97.5)  # percentiles: a 95 % interval
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure over split seeds: mean, sd over seeds (ddof 1; None with one), 95 % bootstrap interval over groups."""
+
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+
+
+def group_counts(predicted: Bools, actual: Bools, group_index: Indices, n_groups: int) -> Counts:
+    """Return tp, fp, fn of each group and class, (groups, classes, 3), from (n, classes) predictions and truth."""
+    hits = np.stack([predicted & actual, predicted & ~actual, ~predicted & actual], axis=-1)  # (n, classes, 3)
+    counts = np.zeros((n_groups, *hits.shape[1:]))
+    np.add.at(counts, group_index, hits)
+    return counts
+
+
+def f1(counts: Counts) -> npt.NDArray[np.float64]:
+    """Return 2 tp / (2 tp + fp + fn) over the last axis; 0 where a class was neither there nor predicted."""
+    tp, wrong = 2 * counts[..., 0], counts[..., 1] + counts[..., 2]
+    return np.divide(tp, tp + wrong, out=np.zeros_like(tp), where=tp + wrong > 0)
+
+
+def macro_f1(counts: Counts) -> npt.NDArray[np.float64]:
+    """Return the unweighted mean of the F1 of every declared class, those that nothing was predicted for included."""
+    mean: npt.NDArray[np.float64] = f1(counts).mean(axis=-1)
+    return mean
+
+
+def micro_f1(counts: Counts) -> npt.NDArray[np.float64]:
+    """Return the F1 of the counts summed over classes: every decision weighs the same."""
+    return f1(counts.sum(axis=-2))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Counts pooled over groups, (seeds, classes, 3), and over each resample, (RESAMPLES, seeds, classes, 3)."""
+
+    found: Counts
+    resampled: Counts
+
+
+def pool(counts: Counts) -> Pooled:
+    """Return the pooled counts of (seeds, groups, classes, 3); one resample of groups serves all seeds."""
+    seeds, groups, classes, _ = counts.shape
+    flat = counts.transpose(1, 0, 2, 3).reshape(groups, -1)  # (groups, seeds x classes x 3)
+    drawn = resamples(groups)
+    totals = [drawn[i : i + CHUNK].astype(np.float64) @ flat for i in range(0, RESAMPLES, CHUNK)]
+    return Pooled(counts.sum(axis=1), np.concatenate(totals).reshape(-1, seeds, classes, 3))
+
+
+@lru_cache(maxsize=1)  # every entry of a bench has the same groups
+def resamples(groups: int) -> npt.NDArray[np.uint16]:
+    """Return how often each group is in each resample, (RESAMPLES, groups): as many draws, with replacement."""
+    rng = np.random.default_rng(RESAMPLE_SEED)
+    drawn = [np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(RESAMPLES)]
+    return np.array(drawn, dtype=np.uint16)
+
+
+def summarise(pooled: Pooled, statistic: Statistic) -> list[Summary]:
+    """Return a summary of each value that the statistic gives: one for macro F1, one a class for F1.
+
+    The interval resamples groups over the pooled out-of-fold predictions: it is conditional on the fitted heads.
+    """
+    per_seed = _columns(statistic(pooled.found))  # (seeds, values)
+    resampled = statistic(pooled.resampled).mean(axis=1)  # over seeds: (RESAMPLES,) or (RESAMPLES, values)
+    low, high = np.percentile(_columns(resampled), INTERVAL, axis=0)
+    sd = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else [None] * per_seed.shape[1]
+    return [
+        Summary(float(m), None if s is None else float(s), float(a), float(b))
+        for m, s, a, b in zip(per_seed.mean(axis=0), sd, low, high, strict=True)
+    ]
+
+
+def _columns(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return values[:, None] if values.ndim == 1 else values

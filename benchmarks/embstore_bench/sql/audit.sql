@@ -1,0 +1,40 @@
+-- How many units have kin in another fold of a split, by what they share? One row an entity.
+-- Every unit is tested once, so kin in another fold is kin in what the head was fitted or chosen on.
+WITH units AS (
+    {units}
+),
+placed AS (
+    SELECT u.*, g.fold
+    FROM units AS u
+    INNER JOIN split_groups AS g
+        ON g.group_id = CASE $by WHEN 'protein' THEN u.group_id WHEN 'image' THEN u.image_id ELSE u.id END
+    WHERE g.name = $name AND u.group_id IS NOT NULL
+),
+kin AS (
+    -- the ids themselves, not their group: a wrong group would show here
+    SELECT id, fold, 'protein' AS entity, unnest(protein_ids) AS value FROM placed
+    UNION ALL
+    SELECT id, fold, 'image' AS entity, image_id AS value FROM placed
+    UNION ALL
+    SELECT id, fold, 'content' AS entity, content AS value FROM placed
+    UNION ALL
+    SELECT id, fold, 'antibody' AS entity, antibody AS value FROM placed
+    UNION ALL
+    SELECT id, fold, 'plate' AS entity, plate AS value FROM placed
+    UNION ALL
+    SELECT id, fold, 'well' AS entity, well AS value FROM placed
+),
+shared AS (
+    SELECT entity, value, count(DISTINCT fold) > 1 AS leaks
+    FROM kin
+    WHERE value IS NOT NULL
+    GROUP BY entity, value
+)
+SELECT
+    k.entity,
+    count(DISTINCT k.id) AS units,
+    count(DISTINCT CASE WHEN s.leaks THEN k.id END) AS with_kin
+FROM kin AS k
+INNER JOIN shared AS s ON s.entity = k.entity AND s.value = k.value
+GROUP BY k.entity
+ORDER BY k.entity

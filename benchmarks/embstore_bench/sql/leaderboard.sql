@@ -1,0 +1,34 @@
+-- Which entry scores how much, the best first? One row an entry, metric and level, over all classes.
+SELECT
+    e.entry,
+    e.task,
+    e.dataset,
+    e.split,
+    e.backbone,
+    e.strategy,
+    e.unit,
+    e.head,
+    r.metric,
+    r.mean,
+    r.sd,
+    r.low,
+    r.high,
+    e.n_folds,
+    e.n_seeds,
+    e.n_units AS n_test,
+    r.level,
+    e.floor,
+    e.n_groups,
+    e.space,
+    e.note,
+    e.created
+FROM entries AS e
+INNER JOIN results AS r ON r.entry = e.entry
+WHERE
+    r.location = ''
+    AND (CAST($dataset AS VARCHAR) IS NULL OR e.dataset = $dataset)
+    AND (CAST($task AS VARCHAR) IS NULL OR e.task = $task OR split_part(e.task, ':', 1) = $task)
+    AND (CAST($metric AS VARCHAR) IS NULL OR r.metric = $metric)
+    AND (CAST($level AS VARCHAR) IS NULL OR r.level = $level)
+    AND (CAST($entries AS VARCHAR []) IS NULL OR list_contains(CAST($entries AS VARCHAR []), e.entry))
+ORDER BY e.dataset, e.task, e.unit, e.split, r.metric, r.level DESC, r.mean DESC, e.backbone, e.strategy, e.head, e.entry

@@ -1,0 +1,6 @@
+-- Under which licences are a dataset's images? One row a licence.
+SELECT licence, count(*) AS n_images
+FROM images
+WHERE dataset = $dataset
+GROUP BY licence
+ORDER BY licence

@@ -1,0 +1,57 @@
+"""From scores to yes or no: thresholds chosen on validation, and never on test."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore_bench.metrics import Counts, macro_f1
+
+Scores = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+MIN_POSITIVE_GROUPS = 5  # fewer than this and a class's own threshold would be fitted to a handful of proteins
+GLOBAL_CANDIDATES = 200
+EVEN_ODDS = 0.5
+
+
+def choose_thresholds(scores: Scores, actual: Bools, group_index: npt.NDArray[np.int64]) -> Scores:
+    """Return one threshold a class, float32 (classes,), that makes validation's F1 largest; yes is score >= threshold.
+
+    A class with at least 5 positive groups has its own; the others share one, the best for the macro F1 of all classes
+    that validation holds. `scores` and `actual` are (n, classes), `group_index` (n,).
+    """
+    chosen = np.full(scores.shape[1], _shared_threshold(scores, actual), dtype=np.float32)
+    for c in range(scores.shape[1]):
+        if len(np.unique(group_index[actual[:, c]])) >= MIN_POSITIVE_GROUPS:
+            chosen[c] = best_cut(scores[:, c], actual[:, c])
+    return chosen
+
+
+def best_cut(scores: Scores, actual: Bools) -> float:
+    """Return the threshold of the largest F1 of one class, midway between two scores; of equals the highest."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order].astype(np.float64), np.cumsum(actual[order])
+    # predicting the first i + 1; only where the next score is lower can a threshold fall between
+    ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))
+    best = ends[np.argmax(2 * hits[ends] / (ends + 1 + hits[-1]))]
+    below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
+    return float((ranked[best] + below) / 2)
+
+
+def _shared_threshold(scores: Scores, actual: Bools) -> float:
+    present = actual.any(axis=0)
+    if not present.any():
+        return EVEN_ODDS
+    scores, actual = scores[:, present], actual[:, present]
+    candidates = np.unique(np.quantile(scores, np.linspace(0, 1, GLOBAL_CANDIDATES)).astype(np.float32))
+    macro = macro_f1(np.stack([_counts_at(s, a, candidates) for s, a in zip(scores.T, actual.T, strict=True)], axis=1))
+    return float(candidates[len(macro) - 1 - int(np.argmax(macro[::-1]))])  # of equals the highest
+
+
+def _counts_at(scores: Scores, actual: Bools, candidates: Scores) -> Counts:
+    """Return tp, fp, fn of one class at each candidate threshold, (candidates, 3)."""
+    # of scores sorted upwards, those from the first that reaches the threshold on are called positive
+    reaching = len(scores) - np.searchsorted(np.sort(scores), candidates)
+    hits = actual.sum() - np.searchsorted(np.sort(scores[actual]), candidates)
+    return np.stack([hits, reaching - hits, actual.sum() - hits], axis=-1).astype(np.float64)

@@ -1,0 +1,82 @@
+"""From crops to vectors: what an encoder takes and gives, and the one door that loads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.backbones.record import REPLICATED_ROLES, Backbone, Space, check_strategy
+from embstore.errors import EmbstoreError
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Square crops around cells, with the masks of the one nucleus and the one cell that each is about.
+
+    pixels: float32 (n, roles, y, x) in [0, 1]; roles: what was dyed in each channel, in order;
+    nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
+    """
+
+    pixels: npt.NDArray[np.float32]  # (n, roles, y, x)
+    roles: tuple[str, ...]
+    nucleus: npt.NDArray[np.bool_]  # (n, y, x)
+    cell: npt.NDArray[np.bool_]  # (n, y, x)
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if self.pixels.dtype != np.float32 or len(shape) != 4 or shape[2] != shape[3]:
+            raise EmbstoreError(f"crops are {self.pixels.dtype} of shape {shape}; wanted float32 (n, roles, px, px)")
+        if len(self.roles) != shape[1] or len(set(self.roles)) != len(self.roles):
+            raise EmbstoreError(f"crops have {shape[1]} channels and the roles {self.roles}; wanted one role for each")
+        for mask in (self.nucleus, self.cell):
+            if mask.dtype != np.bool_ or mask.shape != (shape[0], *shape[2:]):
+                raise EmbstoreError(f"a mask is {mask.dtype} {mask.shape}; wanted bool {(shape[0], *shape[2:])}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+class Encoder(Protocol):
+    """A loaded backbone: crops in, one vector per crop out, in the same order."""
+
+    @property
+    def space(self) -> Space:
+        """Return the space that the vectors belong to."""
+
+    @property
+    def dim(self) -> int:
+        """Return the length of a vector."""
+
+    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
+        """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
+
+
+def load(backbone: Backbone, strategy: str, *, roles: tuple[str, ...] = REPLICATED_ROLES, fill: float = 0.0) -> Encoder:
+    """Return the encoder of a backbone under a channel strategy.
+
+    Mapping shows each role in the slot that the backbone learned it in, and `fill` (after normalisation) in slots whose
+    role is absent. Replication shows each of `roles` alone in all slots and concatenates, in the order of `roles`.
+    Raises WeightsError where the weights are not here or not the recorded ones.
+    """
+    check_strategy(backbone, strategy)
+    if backbone.kind == "hand-made":
+        from embstore.backbones.pixel_stats import PixelStats
+
+        return PixelStats(backbone, fill)
+    from embstore.backbones.vit import load_vit
+
+    return load_vit(backbone, strategy, roles=roles, fill=fill)
+
+
+def check_crops(crops: Crops, wanted_px: int, known: tuple[str, ...], name: str) -> None:
+    """Refuse, with an EmbstoreError, crops of another size than the backbone's or without any role that it is shown."""
+    if crops.pixels.shape[-1] != wanted_px:
+        found = crops.pixels.shape[-1]
+        raise EmbstoreError(f"crops are {found} px wide and {name} wants {wanted_px}; resize them when they are cut")
+    if not set(known) & set(crops.roles):
+        raise EmbstoreError(
+            f"crops hold {', '.join(crops.roles)} and {name} is shown {', '.join(known)}; choose roles that they share"
+        )

@@ -1,0 +1,78 @@
+"""`pixel-stats`: measurements that a biologist would make by hand, the floor under every network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.backbones.encoder import Crops, check_crops
+from embstore.backbones.pixel_measures import measure
+from embstore.backbones.record import Backbone, Space, space_of
+from embstore.errors import WeightsError
+from embstore.ids import digest
+
+Floats = npt.NDArray[np.float64]
+
+LIMIT = 5.0  # scaled values are cut off at ±5 sd: one odd number must not decide a similarity
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen scale of each measurement: its centre and spread over simulated cells."""
+
+    names: tuple[str, ...]
+    centre: Floats
+    spread: Floats
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of the names, centres and spreads: these are what a network's weights are."""
+        return digest([[n, float(c), float(s)] for n, c, s in zip(self.names, self.centre, self.spread, strict=True)])
+
+
+@cache
+def reference() -> Reference:
+    """Return the reference scaling that ships with the package (see benchmarks/fit_pixel_stats_reference.py)."""
+    text = files("embstore.backbones").joinpath("pixel_stats_reference.json").read_text("utf-8")
+    rows: dict[str, list[float]] = json.loads(text)
+    values = np.array(list(rows.values()), dtype=np.float64).reshape(-1, 2)
+    return Reference(tuple(rows), values[:, 0], values[:, 1])
+
+
+class PixelStats:
+    """The encoder of `pixel-stats`: crops in, scaled measurements out."""
+
+    def __init__(self, backbone: Backbone, fill: float = 0.0) -> None:
+        self.backbone = backbone
+        self.reference = reference()
+        found = self.reference.sha256
+        if found != backbone.weights_sha256:
+            raise WeightsError(
+                f"{backbone.name} revision {backbone.revision} has the reference scaling {found[:12]}, its record pins "
+                f"{str(backbone.weights_sha256)[:12]}; install embstore again"
+            )
+        self.space: Space = space_of(backbone, "mapping", found, fill=fill)
+
+    @property
+    def dim(self) -> int:
+        """Return the number of measurements."""
+        return len(self.reference.names)
+
+    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
+        """Return float32 (n, dim): each measurement in sd from the reference, within ±5.
+
+        What cannot be measured (an absent role, no nucleus) takes the space's fill, by default the reference's centre.
+        """
+        check_crops(crops, self.backbone.input_px, self.backbone.slots, self.backbone.name)
+        raw = measure(crops)
+        table = np.full((len(crops), self.dim), np.nan)
+        for column, name in enumerate(self.reference.names):
+            if name in raw:
+                table[:, column] = raw[name]
+        scaled = np.clip((table - self.reference.centre) / self.reference.spread, -LIMIT, LIMIT)
+        return np.where(np.isfinite(scaled), scaled, self.space.fill).astype(np.float32)

@@ -1,0 +1,160 @@
+"""Strict weights: the right file gives its own vectors, a wrong one is refused by the tensor that is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from embstore.backbones.encoder import Crops, load
+from embstore.backbones.registry import BACKBONES
+from embstore.backbones.vit import build
+from embstore.backbones.weights import random_weights, read_weights, weights_sha256
+from embstore.errors import WeightsError
+
+SHAPES = {"patch.weight": (3, 4), "patch.bias": (3,), "norm.weight": (3,)}
+Tensors = dict[str, np.ndarray]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Two torch threads on two busy cores wait for each other ten times longer than they compute."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_digest_is_over_names_types_shapes_and_bytes_in_sorted_order() -> None:
+    """A digest computed by hand agrees, and neither the order nor the memory layout of tensors changes it."""
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32)
+    by_hand = hashlib.sha256(b"a|float32|2x3|" + a.tobytes() + b"b|float32|2|" + b.tobytes()).hexdigest()
+    assert weights_sha256({"b": b, "a": a}) == by_hand
+    assert weights_sha256({"a": np.asfortranarray(a), "b": b.astype(">f4")}) == by_hand
+    assert weights_sha256({"a": a.reshape(3, 2), "b": b}) != by_hand
+
+
+def test_random_weights_follow_the_usual_recipe() -> None:
+    """Weights have mean 0 and sd 0.02, biases are zeros, norms are ones, and each name has its own draw."""
+    drawn = random_weights(
+        {"a.weight": (400, 500), "b.weight": (400, 500), "a.bias": (7,), "blocks.0.norm1.weight": (5,)}
+    )
+    assert abs(drawn["a.weight"].mean()) < 0.0002
+    assert drawn["a.weight"].std() == pytest.approx(0.02, rel=0.01)
+    assert abs(np.corrcoef(drawn["a.weight"].ravel(), drawn["b.weight"].ravel())[0, 1]) < 0.01
+    assert not drawn["a.bias"].any()
+    assert (drawn["blocks.0.norm1.weight"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda t: t.pop("patch.bias"), "lacks patch.bias (1 of 3 tensors missing)"),
+        (lambda t: t.update({"head.weight": np.ones((2, 3), np.float32)}), "holds head.weight (1 tensors too many)"),
+        (lambda t: t.update({"patch.weight": np.ones((4, 3), np.float32)}), "patch.weight is (4, 3), wanted (3, 4)"),
+        (lambda t: t.update({"norm.weight": np.full(3, np.nan, np.float32)}), "norm.weight holds NaN or infinity"),
+    ],
+)
+def test_a_file_that_is_not_exactly_the_network_is_refused_by_name(tmp_path: Path, change: Any, line: str) -> None:
+    """The message names the tensor that is missing, too many, misshaped or not finite."""
+    tensors: Tensors = dict(random_weights(SHAPES))
+    change(tensors)
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        read_weights(tmp_path / "w.safetensors", SHAPES)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Half a download is not a traceback."""
+    (tmp_path / "w.safetensors").write_bytes(b"\x10\x00")
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        read_weights(tmp_path / "w.safetensors", SHAPES)
+
+
+def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    """A float16 copy of the weights has its own values, in float32."""
+    tensors = random_weights(SHAPES)
+    save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, tmp_path / "w.safetensors")
+    found = read_weights(tmp_path / "w.safetensors", SHAPES)
+    assert all(tensor.dtype == np.float32 for tensor in found.values())
+    np.testing.assert_array_equal(found["patch.weight"], tensors["patch.weight"].astype(np.float16).astype(np.float32))
+
+
+def test_a_local_imagenet_file_gives_exactly_its_own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights in timm's format are loaded strictly: the vectors are those of timm's network with them."""
+    import torch
+
+    torch.manual_seed(3)
+    network = build(BACKBONES["imagenet"]).eval()
+    tensors = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
+    save_file(tensors, tmp_path / "imagenet.safetensors")
+    monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))
+    encoder = load(BACKBONES["imagenet"], "mapping")
+    pixels = np.random.default_rng(0).uniform(size=(1, 3, 224, 224)).astype(np.float32)
+    none = np.zeros((1, 224, 224), bool)
+    mean, std = (np.array(x, np.float32)[None, :, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy((pixels - mean) / std)).numpy()
+    found = encoder(Crops(pixels, ("microtubules", "protein", "nucleus"), none, none))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 if torch.cuda.is_available() else 0)
+    assert encoder.space.weights_sha256 == weights_sha256(tensors)
+
+
+OFFLINE = """
+import time
+from embstore.backbones.registry import BACKBONES
+from embstore.backbones.weights import find_or_download
+from embstore.errors import WeightsError
+started = time.monotonic()
+try:
+    find_or_download(BACKBONES["imagenet"])
+except WeightsError as error:
+    print(error, time.monotonic() - started, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+def test_without_a_network_imagenet_says_in_one_line_and_soon_how_to_get_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Offline by setting or by a Hub that refuses: one line, within seconds, and nothing on stderr."""
+    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    folders = {"HF_HOME": str(tmp_path), "EMBSTORE_WEIGHTS": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OFFLINE],
+        check=True, capture_output=True, text=True, env=clean | folders | environment,
+    )  # fmt: skip
+    line, seconds = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert line.startswith(
+        "no weights for imagenet on this disk; connect to the internet once, or put model.safetensors"
+    )
+    assert f"{tmp_path / 'imagenet.safetensors'}" in line
+    assert float(seconds) < 6
+
+
+@pytest.mark.parametrize("strategy", ["mapping", "replication"])
+def test_hpa_says_which_file_it_needs_and_never_pretends(strategy: str) -> None:
+    """The line names the file, where it is published, and that it cannot be loaded yet."""
+    started = time.monotonic()
+    with pytest.raises(WeightsError) as caught:
+        load(BACKBONES["hpa"], strategy)
+    line = str(caught.value)
+    assert "DINO_FOV_checkpoint.pth" in line
+    assert "zenodo.org/records/8061392" in line
+    assert "cannot load it yet" in line
+    assert "\n" not in line
+    assert time.monotonic() - started < 5

@@ -1,0 +1,155 @@
+"""Stores for the bench room's tests, filled by hand so that their truth is known."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embstore.ids import connected_groups, digest, protein_id
+from embstore.store import Store
+
+SPACE_DEFAULTS: dict[str, Any] = {
+    "revision": 1,
+    "weights_sha256": None,
+    "strategy": "brought",
+    "roles": [],
+    "fill": 0.0,
+    "crop_um": None,
+    "input_px": None,
+    "masked": False,
+    "intensity": "",
+    "pooling": "",
+    "precision": "float32",
+}
+
+
+class Filler:
+    """Puts known cells, brought vectors, proteins, labels and spaces into a new store."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store.open(path, create=True)
+
+    def proteins(self, linked: Iterable[Sequence[str]]) -> None:
+        groups = connected_groups(linked)
+        rows = [{"protein_id": p, "gene": p.split(":")[-1], "group_id": g} for p, g in groups.items()]
+        self.store.upsert("proteins", rows)
+
+    def labels(self, label_set: str, level: str, locations: Mapping[str, Iterable[str]]) -> None:
+        rows = [
+            {"label_set": label_set, "level": level, "subject_id": subject, "location": location, "revision": 1}
+            for subject, names in locations.items()
+            for location in names
+        ]
+        self.store.upsert("labels", rows)
+
+    def images(self, dataset: str, images: Mapping[str, Sequence[str]], **columns: Any) -> None:
+        """Add one image a key, of the proteins named; content is the key unless `sha256` maps it."""
+        content = columns.pop("sha256", {})
+        rows = [
+            {
+                "image_id": image,
+                "revision": 1,
+                "dataset": dataset,
+                "sha256": content.get(image, f"sha of {image}"),
+                "segmentation": "seg00000",
+                "protein_ids": list(proteins),
+                "genes": [p.split(":")[-1] for p in proteins],
+            }
+            | columns
+            for image, proteins in images.items()
+        ]
+        self.store.upsert("images", rows)
+
+    def cells(self, image_of_cell: Mapping[str, str]) -> None:
+        rows = [
+            {"cell_id": cell, "image_id": image, "segmentation": "seg00000", "label": i}
+            for i, (cell, image) in enumerate(image_of_cell.items())
+        ]
+        self.store.upsert("cells", rows)
+
+    def profiles(self, dataset: str, proteins_of: Mapping[str, Sequence[str]]) -> None:
+        rows = [
+            {"profile_id": p, "dataset": dataset, "protein_ids": list(ids), "row": i}
+            for i, (p, ids) in enumerate(proteins_of.items())
+        ]
+        self.store.upsert("profiles", rows)
+
+    def space(
+        self, backbone: str, ids: Sequence[str], vectors: np.ndarray, *, unit: str = "cell", **record: Any
+    ) -> str:
+        columns = SPACE_DEFAULTS | {"backbone": backbone, "unit": unit} | record
+        columns["digest"] = digest(columns)
+        self.store.add_space(columns, vectors.shape[1], half=False)
+        self.store.put_vectors(columns["digest"], ids, vectors)
+        return str(columns["digest"])
+
+
+@pytest.fixture
+def filler(tmp_path: Path) -> Filler:
+    """An empty store and what fills it."""
+    return Filler(tmp_path / "store")
+
+
+def add_slf(filler: Filler, samples: Path) -> None:
+    """Bring HPA's 1132 proteins x 686 mean SLF features, seven locations."""
+    with np.load(samples / "embeddings" / "hpa_if_protein_slf686.npz") as data:
+        X, Y, names = data["features"], data["labels"].astype(bool), [str(n) for n in data["label_names"]]
+        proteins = [str(protein_id(str(e))) for e in data["ensg_id"]]
+    ids = [f"slf/{i:05d}" for i in range(len(X))]
+    filler.proteins([[p] for p in proteins])
+    filler.profiles("slf", {i: [p] for i, p in zip(ids, proteins, strict=True)})
+    located: dict[str, set[str]] = {}
+    for p, y in zip(proteins, Y, strict=True):
+        located.setdefault(p, set()).update(n for n, yes in zip(names, y, strict=True) if yes)
+    filler.labels("slf/main", "protein", located)
+    filler.space("slf686", ids, X, unit="protein")
+
+
+def add_orre(filler: Filler, samples: Path, line: str) -> None:
+    """Bring orre2019's profiles of one cell line, fifteen markers whose names hold commas; `unknown` is no label."""
+    with gzip.open(samples / "embeddings" / "prolocdata" / f"orre2019{line}.csv.gz", "rt", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    columns = [c for c in read[0] if c not in ("feature", "markers", "protein")]
+    X = np.array([[float(r[c]) for c in columns] for r in read], dtype=np.float32)
+    ids = [f"{line}/{i:05d}" for i in range(len(read))]
+    # the protein column is empty in 406 rows of a431: then the gene names it
+    proteins = [str(protein_id(r["protein"], r["feature"])) for r in read]
+    filler.proteins([[p] for p in proteins])
+    filler.profiles(line, {i: [p] for i, p in zip(ids, proteins, strict=True)})
+    located: dict[str, set[str]] = {}
+    for p, r in zip(proteins, read, strict=True):
+        if r["markers"] != "unknown":
+            located.setdefault(p, set()).add(r["markers"])
+    filler.labels(f"{line}/main", "protein", located)
+    filler.space(line, ids, X, unit="protein")
+
+
+CLASSES = ("er", "golgi, cis", "nucleus")  # a comma, as orre's names have
+
+
+@pytest.fixture
+def atlas(filler: Filler) -> Filler:
+    """Dataset `toy`: 24 proteins of 3 locations, 2 images each, 2 cells an image; some have a second location.
+
+    Space `good` tells the locations apart with ease, space `noise` says nothing.
+    """
+    proteins = [f"ensembl:ENSG{i:011d}" for i in range(24)]
+    location = {p: [CLASSES[i % 3]] + ([CLASSES[(i + 1) % 3]] if i % 6 == 0 else []) for i, p in enumerate(proteins)}
+    filler.proteins([[p] for p in proteins])
+    filler.labels("toy/grade3", "protein", location)
+    filler.images("toy", {f"toy/{p[-2:]}-{f}": [p] for p in proteins for f in range(2)}, plate="P1", well="A1")
+    cells = {f"toy/{p[-2:]}-{f}:seg00000:{c}": f"toy/{p[-2:]}-{f}" for p in proteins for f in range(2) for c in (1, 2)}
+    filler.cells(cells)
+    of = {f"toy/{p[-2:]}": p for p in proteins}
+    rng = np.random.default_rng(0)
+    truth = np.array([[c in location[of[i.split("-")[0]]] for c in CLASSES] for i in cells], dtype=np.float32)
+    signal = np.concatenate([truth * 4, np.zeros((len(cells), 3), np.float32)], axis=1)
+    filler.space("good", list(cells), signal + rng.normal(0, 0.3, signal.shape).astype(np.float32))
+    filler.space("noise", list(cells), rng.normal(0, 1, (len(cells), 6)).astype(np.float32))
+    return filler

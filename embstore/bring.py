@@ -12,8 +12,8 @@ from embstore.backbones.record import HAND_MADE_PRECISION, Space
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_list
-from embstore.ingest import Progress, Report, check_dataset
-from embstore.proteins import add_proteins, set_labels
+from embstore.ingest import Progress, Report, check_dataset, opened
+from embstore.proteins import Subject, add_proteins, set_labels
 from embstore.query import rows
 from embstore.schema import embeddings_name
 from embstore.sources.record import Fault, Label
@@ -23,7 +23,7 @@ from embstore.store import Store
 
 
 def bring_vectors(
-    store: Store, path: Path, columns: Columns, *, dataset: str, backbone: str, progress: Progress | None = None
+    store: Store | str, path: Path, columns: Columns, *, dataset: str, backbone: str, progress: Progress | None = None
 ) -> Report:
     """Bring a file's vectors into the store, one profile a row, under a space named `backbone`.
 
@@ -31,7 +31,9 @@ def bring_vectors(
     become rows of `failures`. A rerun on the same file finds nothing to do; a row whose vector changed is replaced.
     """
     check_dataset(dataset)
+    path = path.resolve()
     brought = read_vectors(path, columns)
+    store = opened(store)
     space = _open_space(store, backbone, brought.vectors.shape[1])
     proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
     faults = list(_faults(path, brought, proteins))
@@ -41,8 +43,9 @@ def bring_vectors(
 
     report = Report(dataset, images=len(brought.ids), failures=faults)
     add_proteins(store, [(proteins[row], split_list(brought.genes[row])) for row in good])
-    if changed := set_labels(store, dataset, list(_labels(path, columns, brought, proteins, good))):
+    if changed := set_labels(store, dataset, *_labels(path, columns, brought, proteins, good)):
         report.notes.append(f"labels: {changed} subjects are new or changed")
+    renamed = _changed_profiles(store, dataset, keys, brought, proteins)
     todo = _missing(store, space, [keys[row] for row in good], brought.vectors[good])
     fresh = [good[i] for i in todo]
     profiles = [
@@ -54,12 +57,12 @@ def bring_vectors(
             "source": str(path),
             "row": row,
         }
-        for row in fresh
+        for row in sorted({*fresh, *renamed.intersection(good)})
     ]
     store.upsert("profiles", profiles)
     if fresh:
         store.put_vectors(space, [keys[row] for row in fresh], brought.vectors[fresh])
-    record_failures(store, faults, mended=[])
+    record_failures(store, faults, mended=[f"{path}:{row}" for row in good])
     report.done_before, report.vectors_in = len(good) - len(fresh), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))
@@ -116,16 +119,35 @@ def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]]) -> 
     return faults
 
 
+def _changed_profiles(
+    store: Store, dataset: str, keys: Sequence[str], brought: Brought, proteins: Sequence[Sequence[str]]
+) -> set[int]:
+    """Return the rows whose profile the store lacks or knows under other proteins or genes."""
+    stored = {
+        row["profile_id"]: (row["protein_ids"], row["genes"])
+        for row in rows(store, "SELECT profile_id, protein_ids, genes FROM profiles WHERE dataset = ?", [dataset])
+    }
+    return {
+        row
+        for row, (key, ids) in enumerate(zip(keys, proteins, strict=True))
+        if stored.get(key) != (list(ids), split_list(brought.genes[row]))
+    }
+
+
 def _labels(
     path: Path, columns: Columns, brought: Brought, proteins: Sequence[Sequence[str]], good: Sequence[int]
-) -> list[Label]:
+) -> tuple[list[Label], list[Subject]]:
+    """Return the labels of good rows, and every protein that they were asked of: one may have lost its last label."""
+    if columns.label is None:
+        return [], []
     found = {
-        Label(columns.label or "", "protein", protein, location, None, path.name)
+        Label(columns.label, "protein", protein, location, None, path.name)
         for row in good
         for protein in proteins[row]
         for location in brought.locations[row]
     }
-    return sorted(found, key=lambda label: (label.subject, label.location))
+    asked = dict.fromkeys((columns.label, "protein", protein) for row in good for protein in proteins[row])
+    return sorted(found, key=lambda label: (label.subject, label.location)), list(asked)
 
 
 def _missing(store: Store, space: str, keys: Sequence[str], vectors: np.ndarray) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.pipeline import Prepared
-from embstore.plan import file_state
+from embstore.plan import files_state
 from embstore.sources.record import Fault
-from embstore.store import Store, now
+from embstore.store import Store, now, quoted
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
 COMMIT_S = 60.0  # and a kill should lose no more than this
@@ -31,7 +32,8 @@ class Committer:
 
     def add(self, image: Prepared, vectors: Vectors) -> None:
         """Take one image with its vectors by space digest; writes when enough has come together."""
-        self._images.append((image, vectors))
+        # without its pixels: a minute's images would take gigabytes
+        self._images.append((replace(image, scaled=np.empty((0, 0, 0), np.float32)), vectors))
         rows = sum(len(held.cells) for held, _ in self._images)
         if rows >= COMMIT_ROWS or time.monotonic() - self._last >= COMMIT_S:
             self.flush()
@@ -52,21 +54,25 @@ class Committer:
 
 
 def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[str]) -> None:
-    """Write the rows of `failures`, and take out those of files that went in now.
+    """Write the rows of `failures` that are new or changed, and take out those of files that are `mended`.
 
-    A recorded file is tried again once its size or time changes.
+    A file that failed now keeps only what it failed at now.
     """
-    failed = {fault.source for fault in faults}
-    known = set(store.read("failures", ["source"])["source"].to_pylist())
-    if gone := sorted(known.intersection(mended) - failed):
-        listed = ", ".join("'" + source.replace("'", "''") + "'" for source in gone)
-        store.delete("failures", f"source IN ({listed})")
-    rows = []
-    for fault in faults:
-        size, mtime_ns = file_state(Path(fault.source))
-        row = {"source": fault.source, "stage": fault.stage, "error": fault.error, "todo": fault.todo}
-        rows.append(row | {"size": size, "mtime_ns": mtime_ns, "failed_at": now()})
-    store.upsert("failures", rows)
+    stored = {(row["source"], row["stage"]): row for row in store.read("failures").to_pylist()}
+    rows = {(fault.source, fault.stage): _failure(fault) for fault in faults}
+    failed, sound = {source for source, _ in rows}, set(mended)
+    gone = [key for key in stored if key not in rows and (key[0] in failed or key[0] in sound)]
+    for stage in dict.fromkeys(stage for _, stage in gone):
+        listed = ", ".join(quoted(source) for source, s in gone if s == stage)
+        store.delete("failures", f"stage = {quoted(stage)} AND source IN ({listed})")
+    changed = [row for key, row in rows.items() if row != {c: stored.get(key, {}).get(c) for c in row}]
+    store.upsert("failures", [row | {"failed_at": now()} for row in changed])
+
+
+def _failure(fault: Fault) -> dict[str, Any]:
+    size, mtime_ns = files_state([Path(file) for file in fault.files or (fault.source,)])
+    row = {"source": fault.source, "stage": fault.stage, "error": fault.error, "todo": fault.todo}
+    return row | {"size": size, "mtime_ns": mtime_ns}
 
 
 def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def protein_ids(identifiers: str, genes: str) -> list[str]:
     """Return the ids of an antibody or row that may name several proteins, `;`-joined."""
     ids = split_list(identifiers)
     if not ids:
-        return [p for g in split_list(genes) if (p := protein_id(gene=g))]
+        return list(dict.fromkeys(p for g in split_list(genes) if (p := protein_id(gene=g))))
     return list(dict.fromkeys(p for i in ids if (p := protein_id(i))))
 
 

@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from embstore.backbones.encoder import Encoder, load
 from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
-from embstore.errors import EmbstoreError
-from embstore.pipeline import Prepared, ahead, encode_cells, prepare
+from embstore.errors import EmbstoreError, ImageError
+from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
 from embstore.plan import Plan, Work, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
@@ -44,7 +46,7 @@ class Report:
 
 
 def ingest(
-    store: Store,
+    store: Store | str,
     source: Path,
     *,
     layout: str,
@@ -60,11 +62,14 @@ def ingest(
 
     `backbones` are `NAME[:mapping|:replication]`. Writes only what is missing: a rerun continues, a finished one finds
     nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
-    total)` is called after every image. Raises EmbstoreError before anything is written where a choice is wrong.
+    total)` is called after every image. A store that is named by its path is made where there is none. Raises
+    EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
+    source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
     found = read_source(source, layout, labels)
     encoders = _encoders(backbones)
+    store = opened(store)
     plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
     report = Report(dataset, len(found.images), plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
@@ -73,7 +78,7 @@ def ingest(
         report.images_in, report.failures = len(plan.work), list(plan.faults)
         return report
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
-    if changed := set_labels(store, dataset, found.labels):
+    if changed := set_labels(store, dataset, found.labels, found.asked):
         report.notes.append(f"labels: {changed} subjects are new or changed")
     _run(store, plan, encoders, report, progress)
     return report
@@ -97,6 +102,11 @@ def embed(
     report = Report(dataset or "all datasets", len(plan.work) + plan.done, plan.done)
     _run(store, plan, encoders, report, progress)
     return report
+
+
+def opened(store: Store | str) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none."""
+    return store if isinstance(store, Store) else Store.open(store, create=True)
 
 
 def check_dataset(name: str) -> str:
@@ -123,13 +133,22 @@ def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report,
     for done, (work, image) in enumerate(images, start=1):
         if isinstance(image, Fault):
             report.failures.append(image)
+        elif isinstance(vectors := _encoded(image, encoders), Fault):
+            report.failures.append(vectors)
         else:
-            committer.add(image, {space: encode_cells(image, encoders[space]) for space in work.spaces})
+            committer.add(image, vectors)
             _count(report, image, [encoders[space].space.label for space in work.spaces])
         if progress:
             progress("images", done, len(plan.work))
     committer.flush()
-    record_failures(store, report.failures, mended=[str(w.root / f) for w in plan.work for f in w.image.files])
+    record_failures(store, report.failures, mended=plan.sound)
+
+
+def _encoded(image: Prepared, encoders: dict[str, Encoder]) -> dict[str, npt.NDArray[np.float32]] | Fault:
+    try:
+        return {space: encode_cells(image, encoders[space]) for space in image.work.spaces}
+    except ImageError as error:  # a crop wider than any field: the image's pixel size is wrong
+        return image_fault(image.work, str(error), error.todo)
 
 
 def _with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:

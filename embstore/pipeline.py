@@ -52,13 +52,12 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, file_um)
         found = segment(pixels[roles.index("nucleus")], known_um)
+        segmentation = segmentation_id(SEGMENTER, work.sha256)
+        cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
     except ImageError as error:
-        return Fault(str(work.root / work.image.files[0]), "read", str(error), error.todo)
+        return image_fault(work, str(error), error.todo)
     except OSError as error:
-        path = str(work.root / work.image.files[0])
-        return Fault(path, "read", f"cannot be read: {error.strerror or error}", "check the file, then run it again")
-    segmentation = segmentation_id(SEGMENTER, work.sha256)
-    cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
+        return image_fault(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
     row = _image_row(work) | {
         "roles": list(roles),
         "shape": list(pixels.shape),
@@ -68,6 +67,12 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
         "note": found.note,
     }
     return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
+
+
+def image_fault(work: Work, error: str, todo: str) -> Fault:
+    """Return what is wrong with an image, under the name of its first file."""
+    files = tuple(str(work.root / file) for file in work.image.files)
+    return Fault(files[0], "read", error, todo, files)
 
 
 def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:

@@ -34,12 +34,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """The work, what is done already, and files that failed before and have not changed since."""
+    """The work, what is done already, and files that failed before and have not changed since.
+
+    `sound` are the files of images that need nothing or can be worked on: those of them that failed before are mended.
+    """
 
     work: tuple[Work, ...]
     done: int
     known_failures: tuple[Fault, ...]
     faults: tuple[Fault, ...]
+    sound: tuple[str, ...]
 
 
 def make_plan(
@@ -48,7 +52,8 @@ def make_plan(
     """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only."""
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
     ingested = _ingested(store)
-    failed = {} if retry_failed else {row["source"]: row for row in store.read("failures").to_pylist()}
+    failed = {} if retry_failed else _failed(store)
+    sound: list[str] = []
     work: list[Work] = []
     known: list[Fault] = []
     faults = list(source.faults)
@@ -58,7 +63,7 @@ def make_plan(
         name = image_id(dataset, image.key)
         paths = [source.root / file for file in image.files]
         if name in seen:
-            faults.append(Fault(str(paths[0]), "read", f"a second file has the key {image.key}", "rename one of them"))
+            faults.append(Fault(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them"))
             continue
         seen.add(name)
         if old_failure := _unchanged_failure(failed, paths):
@@ -67,13 +72,14 @@ def make_plan(
         try:
             item = _work(source.root, image, name, stored.get(name), spaces=spaces, ingested=ingested)
         except OSError as error:
-            faults.append(Fault(str(paths[0]), "read", f"cannot be read: {error.strerror}", "check the file"))
+            faults.append(Fault(str(paths[0]), "plan", f"cannot be read: {error.strerror}", "check the file"))
             continue
+        sound += map(str, paths)
         if item is None:
             done += 1
         else:
             work.append(item)
-    return Plan(tuple(work), done, tuple(known), tuple(faults))
+    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound))
 
 
 def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None) -> Plan:
@@ -81,6 +87,7 @@ def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source
     ingested = _ingested(store)
     work: list[Work] = []
     faults: list[Fault] = []
+    sound: list[str] = []
     done = 0
     for row in rows(store, f"{CURRENT_IMAGES} ORDER BY image_id"):
         if dataset is not None and row["dataset"] != dataset:
@@ -93,11 +100,13 @@ def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source
             faults.append(fault)
         else:
             work.append(item)
+            # a file that was looked for where it was ingested from is found, if now under another root
+            sound += [str(root / file) for root in (item.root, Path(row["source_root"])) for file in item.image.files]
     if not work and not done and not faults:
         raise EmbstoreError(
             f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first"
         )
-    return Plan(tuple(work), done, (), tuple(faults))
+    return Plan(tuple(work), done, (), tuple(faults), tuple(sound))
 
 
 def _moved_or_changed(work: Work) -> Fault | None:
@@ -109,9 +118,9 @@ def _moved_or_changed(work: Work) -> Fault | None:
             return None
     except OSError as error:
         return Fault(
-            path, "read", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
+            path, "embed", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
         )
-    return Fault(path, "read", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
+    return Fault(path, "embed", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
 
 
 def _stored_work(row: dict[str, Any], missing: tuple[str, ...], root: Path) -> Work:
@@ -193,18 +202,23 @@ def _content(files: Sequence[dict[str, Any]]) -> str:
     return digest([file["sha256"] for file in files])
 
 
+def _failed(store: Store) -> dict[str, dict[str, Any]]:
+    # only reading is worth saving: what planning found is seen again for nothing, and may be mended by another file
+    return {row["source"]: row for row in store.read("failures").to_pylist() if row["stage"] == "read"}
+
+
 def _unchanged_failure(failed: dict[str, dict[str, Any]], paths: Sequence[Path]) -> Fault | None:
     for path in paths:
         row = failed.get(str(path))
-        if row and (row["size"], row["mtime_ns"]) == file_state(path):
+        if row and (row["size"], row["mtime_ns"]) == files_state(paths):
             return Fault(row["source"], row["stage"], row["error"], row["todo"])
     return None
 
 
-def file_state(path: Path) -> tuple[int | None, int | None]:
-    """Return a file's size and mtime in ns, or two Nones where it is missing."""
+def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
+    """Return the size of an image's files together and their latest mtime in ns; two Nones where one is missing."""
     try:
-        stat = path.stat()
+        stats = [path.stat() for path in paths]
     except OSError:
         return None, None
-    return stat.st_size, stat.st_mtime_ns
+    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)

@@ -8,7 +8,7 @@ from typing import Any
 from embstore.ids import connected_groups
 from embstore.query import rows
 from embstore.sources.record import Label
-from embstore.store import Store
+from embstore.store import Store, quoted
 
 
 def add_proteins(store: Store, found: Iterable[tuple[Sequence[str], Sequence[str]]]) -> int:
@@ -25,35 +25,43 @@ def add_proteins(store: Store, found: Iterable[tuple[Sequence[str], Sequence[str
     changed = []
     for protein, group in groups.items():
         old = known.get(protein)
-        gene = (old or {}).get("gene") or genes.get(protein) or protein.removeprefix("gene:")
-        if old is None or old["group_id"] != group:
+        unnamed = protein.removeprefix("gene:")
+        gene = (old or {}).get("gene") or unnamed
+        if gene == unnamed:
+            gene = genes.get(protein) or unnamed
+        if old is None or (old["group_id"], old["gene"]) != (group, gene):
             changed.append(_protein(protein, gene, group, old or {}))
     store.upsert("proteins", changed)
     return len(changed)
 
 
-def set_labels(store: Store, dataset: str, labels: Sequence[Label]) -> int:
+Subject = tuple[str, str, str]  # label set, level, subject id
+
+
+def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Iterable[Subject] = ()) -> int:
     """Make these the labels of their subjects in `<dataset>/<scheme>`; returns how many subjects changed.
 
     A subject whose labels differ from the stored ones gets the new ones at the next revision; earlier table versions
-    keep the old ones.
+    keep the old ones. `asked` are further subjects, as (scheme, level, subject), that now have no location at all.
     """
-    wanted: dict[tuple[str, str, str], dict[str, Label]] = {}
+    wanted = {_subject(dataset, *named): dict[str, Label]() for named in asked}
     for label in labels:
-        subject = label.subject if label.level == "protein" else f"{dataset}/{label.subject}"
-        wanted.setdefault((f"{dataset}/{label.scheme}", label.level, subject), {})[label.location] = label
-    stored: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        wanted.setdefault(_subject(dataset, label.scheme, label.level, label.subject), {})[label.location] = label
+    stored: dict[Subject, list[dict[str, Any]]] = {}
     for row in rows(store, "SELECT * FROM labels ORDER BY ALL"):
         stored.setdefault((row["label_set"], row["level"], row["subject_id"]), []).append(row)
 
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
-    _delete_labels(store, [subject for subject in changed if subject in stored])
     upserts = []
     for (label_set, level, subject), new in changed.items():
         revision = 1 + max((row["revision"] for row in stored.get((label_set, level, subject), [])), default=0)
         key = {"label_set": label_set, "level": level, "subject_id": subject, "revision": revision}
         upserts += [key | {"location": o, "grade": v.grade, "source": v.source} for o, v in new.items()]
     store.upsert("labels", upserts)
+    # dropped last: a reader or a kill in between meets a location too many, never a subject without any
+    _drop_labels(
+        store, [(s, r["location"]) for s in changed for r in stored.get(s, []) if r["location"] not in changed[s]]
+    )
     return len(changed)
 
 
@@ -61,15 +69,17 @@ def _same(old: list[dict[str, Any]], new: Mapping[str, Label]) -> bool:
     return {(r["location"], r["grade"]) for r in old} == {(o, v.grade) for o, v in new.items()}
 
 
-def _delete_labels(store: Store, subjects: Sequence[tuple[str, str, str]]) -> None:
-    for label_set, level in dict.fromkeys(subject[:2] for subject in subjects):
-        listed = ", ".join(_quoted(s) for a, b, s in subjects if (a, b) == (label_set, level))
-        where = f"label_set = {_quoted(label_set)} AND level = {_quoted(level)} AND subject_id IN ({listed})"
-        store.delete("labels", where)
+def _subject(dataset: str, scheme: str, level: str, subject: str) -> Subject:
+    return f"{dataset}/{scheme}", level, subject if level == "protein" else f"{dataset}/{subject}"
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _drop_labels(store: Store, stale: Sequence[tuple[Subject, str]]) -> None:
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for (label_set, level, subject), location in stale:
+        together.setdefault((label_set, level, location), []).append(quoted(subject))
+    for (label_set, level, location), subjects in together.items():
+        where = f"label_set = {quoted(label_set)} AND level = {quoted(level)} AND location = {quoted(location)}"
+        store.delete("labels", f"{where} AND subject_id IN ({', '.join(subjects)})")
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:

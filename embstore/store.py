@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from embstore.ids import short
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 Vectors = npt.NDArray[np.float32]
 
-SCAN_BATCH_ROWS = 8192
+TAKE_SHARE = 0.3  # of the rows: beyond, one scan is quicker than picking
 
 
 def now() -> datetime:
@@ -92,13 +92,21 @@ class Store:
 
     def dataset(self, name: str, version: int | None = None) -> Any:
         """Return the `lance` dataset of a table, at its newest version or at the one asked for."""
+        table = self._open(name)
+        if version is not None:
+            try:
+                table.checkout(version)
+            except (ValueError, RuntimeError) as error:
+                raise StoreError(
+                    f"{name} has no version {version} (any more), its newest is {table.version}; see `embstore status`"
+                ) from error
+        return table.to_lance()
+
+    def _open(self, name: str) -> Any:
         try:
-            table = self._db.open_table(name)
+            return self._db.open_table(name)
         except (ValueError, FileNotFoundError) as error:
             raise StoreError(f"the store at {self.uri} has no table {name!r}") from error
-        if version is not None:
-            table.checkout(version)
-        return table.to_lance()
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the rows of a table, in storage order, all columns unless named."""
@@ -134,11 +142,14 @@ class Store:
             raise StoreError(
                 f"space {short(space)} holds no vector of {absent!r} ({offsets.null_count} of {len(ids)} absent)"
             )
-        wanted, inverse = np.unique(offsets.to_numpy(), return_inverse=True)
-        taken = data.take(wanted.tolist(), columns=["vector"])["vector"] if len(wanted) else None
-        if taken is None:
+        if not len(ids):
             return np.empty((0, data.schema.field("vector").type.list_size), np.float32)
-        return _to_numpy(taken)[inverse]
+        if len(ids) > known.length() * TAKE_SHARE:
+            everything = data.scanner(columns=["vector"], scan_in_order=True).to_table()["vector"]
+            picked: Vectors = _to_numpy(everything)[offsets.to_numpy()]
+            return picked
+        wanted, inverse = np.unique(offsets.to_numpy(), return_inverse=True)
+        return _to_numpy(data.take(wanted.tolist(), columns=["vector"])["vector"])[inverse]
 
     def vectors(self, space: str) -> tuple[list[str], Vectors]:
         """Return every id of a space and its vectors, float32 (n, dim), in one order."""
@@ -151,14 +162,16 @@ class Store:
         """Insert rows, replacing those of the same key; return the table's new version.
 
         `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same
-        keys leave duplicate rows and no error.
+        keys leave duplicate rows and no error. A key that comes twice in `rows` is a StoreError: Lance would insert
+        both.
         """
-        handle = self._db.open_table(name)
+        handle = self._open(name)
         table = schema.TABLES.get(name)
         key = list(table.key) if table else ["id"]
         data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
         if data.num_rows == 0:
             return int(handle.version)
+        _refuse_repeats(name, data.select(key))
         merge = handle.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False)
         try:
             return int(merge.execute(data).version)
@@ -171,7 +184,7 @@ class Store:
 
     def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
         """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
-        field = self._db.open_table(schema.embeddings_name(space)).schema.field("vector")
+        field = self._open(schema.embeddings_name(space)).schema.field("vector")
         dtype = np.float16 if field.type.value_type == pa.float16() else np.float32
         with np.errstate(over="ignore"):  # said in our own words, below
             cast = np.ascontiguousarray(vectors, dtype=dtype)
@@ -211,9 +224,17 @@ def code_version() -> str:
     return f"embstore {version('embstore')}"
 
 
-def batches(table: pa.Table) -> Iterable[pa.RecordBatch]:
-    """Yield a table's rows in batches of bounded size."""
-    yield from table.to_batches(max_chunksize=SCAN_BATCH_ROWS)
+def quoted(text: str) -> str:
+    """Return text as a SQL literal, for the conditions of `delete`, which take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _refuse_repeats(name: str, keys: pa.Table) -> None:
+    counted = keys.group_by(keys.column_names).aggregate([([], "count_all")])
+    if counted.num_rows < keys.num_rows:
+        first = counted.filter(pc.field("count_all") > 1).slice(0, 1).drop_columns("count_all").to_pylist()[0]
+        listed = ", ".join(f"{column} {value!r}" for column, value in first.items())
+        raise StoreError(f"{name} was given two rows of {listed}; wanted each key once")
 
 
 def _to_numpy(vectors: pa.ChunkedArray) -> Vectors:

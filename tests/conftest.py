@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+
+# before numpy is imported: many small products in several processes, where threads that wait for each other cost most
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,3 +24,36 @@ def samples() -> Path:
             pytest.fail(f"CI must not skip: no sample files at {SAMPLES}")
         pytest.skip(f"no sample files at {SAMPLES}; set EMBSTORE_SAMPLES to the folder that holds them")
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three phantom proteins, one OpenCell-like field each, with labels.csv; not to be changed."""
+    from embstore.phantom import write_phantom
+
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder, layout="opencell", proteins=3, fields=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of those fields under pixel-stats; to be read only (`phantom_copy` may be changed)."""
+    from embstore.ingest import ingest
+    from embstore.store import Store
+
+    folder = tmp_path_factory.mktemp("stores") / "phantom"
+    ingest(
+        Store.open(folder, create=True),
+        phantom,
+        layout="opencell",
+        backbones=["pixel-stats"],
+        labels=phantom / "labels.csv",
+    )
+    return folder
+
+
+@pytest.fixture
+def phantom_copy(phantom_store: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom store that a test may change."""
+    return shutil.copytree(phantom_store, tmp_path / "phantom-store")

@@ -15,15 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+from PIL import Image
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
 from embstore.errors import EmbstoreError
 from embstore.phantom import LAYOUTS, LOCATIONS, PhantomProtein, PhantomReport, plan_proteins, write_phantom
 from embstore.phantom.anatomy import Anatomy
 from embstore.phantom.patterns import PATTERNS
 from embstore.phantom.write import Layout, draw_field
 from embstore.pixels.segment import segment
-from PIL import Image
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 OPENCELL_NAME = re.compile(r"^([\w-]+)_(ENSG\d{11})/OC-FOV_\1_\2_CID\d{6}_FID\d{8}_proj\.tif$")
 HPA_NAME = re.compile(r"^\d+_[A-H](?:[1-9]|1[0-2])_\d+_(red|green|blue|yellow)\.png$")

@@ -95,6 +95,7 @@ def fit_linear(fold: Fold) -> Classifier:
     Fits that did not converge are counted in `chosen`.
     """
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     scaler = StandardScaler().fit(fold.X_train)
     X, X_validation = scaler.transform(fold.X_train), scaler.transform(fold.X_validation)
@@ -105,7 +106,9 @@ def fit_linear(fold: Fold) -> Classifier:
                 chosen = {"link": name, "C": C, "not_converged": unconverged}
                 yield chosen, link(X_validation, weights), _linear_scorer(scaler, link, weights)
 
-    return choose(candidates(), fold)
+    # many small fits: on busy cores BLAS threads that wait for each other took 30 times as long as one thread
+    with threadpool_limits(limits=1, user_api="blas"):
+        return choose(candidates(), fold)
 
 
 def _links(X: Matrix, Y: Bools) -> Iterator[tuple[str, Link, Iterator[tuple[Weights, int]]]]:

@@ -73,7 +73,7 @@ def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = 
         raise EmbstoreError(choices(task, "task", (LOCALIZATION, f"{LOCALIZATION}:SCHEME")))
     known = rows(store, sql_text("label_sets"))
     if not known:
-        raise EmbstoreError("the store holds no labels, so nothing can be asked; try `embstore labels add FILE`")
+        raise EmbstoreError("the store holds no labels, so nothing can be asked; ingest again with --labels FILE")
     found = _of_dataset(known, dataset, scheme)
     chosen = _scheme(sorted({r["scheme"] for r in found}), found[0]["dataset"], scheme)
     return Question(f"{LOCALIZATION}:{chosen}", found[0]["dataset"], f"{found[0]['dataset']}/{chosen}")

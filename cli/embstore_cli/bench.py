@@ -98,7 +98,8 @@ def results(
 
 def _show(report: BenchReport) -> None:
     first = report.entries[0]
-    test = f"{first['n_test']} {first['unit']}s of {first['n_groups']} proteins"
+    units = "" if first["unit"] == "protein" else f"{first['n_test']} {first['unit']}s of "
+    test = f"{units}{first['n_groups']} proteins"
     title = f"macro F1, {first['task']} on {first['dataset']}, {test}, split {first['split']}"
     other: dict[str, dict[str, float]] = {}
     for row in report.metrics:

@@ -45,8 +45,8 @@ OneBackbone = Annotated[
 Labels = Annotated[Path | None, typer.Option("--labels", help="CSV of the layout's labels.")]
 
 
-def open_store(*, create: bool = False) -> Store:
+def open_store() -> Store:
     """Open the store that --store or EMBSTORE_STORE names."""
     from embstore.store import Store
 
-    return Store.open(state.store, create=create)
+    return Store.open(state.store)

@@ -10,6 +10,7 @@ import typer
 
 from embstore_cli.render import progress_bars
 
+N_LOCATIONS = 12  # each with proteins / 12 proteins of its own, so that many folds can hold them all
 STEPS = (
     (
         "images become cells, cells become vectors",
@@ -23,11 +24,11 @@ STEPS = (
     ),
     (
         "splits become scores, with the floors that they must beat",
-        "bench --dataset opencell --backbone pixel-stats --backbone vit-random",
+        "bench --dataset opencell --backbone pixel-stats --backbone vit-random --folds {folds}",
     ),
     (
         "a protein finds its neighbours",
-        "search protein PHN001 --backbone pixel-stats --dataset opencell --sheet {out}/neighbours.png",
+        "search protein PHN007 -k 6 --backbone pixel-stats --dataset opencell --sheet {out}/neighbours.png",
     ),
     (
         "anything else is a question in SQL",
@@ -37,10 +38,10 @@ STEPS = (
 )
 NEXT = (
     "results",
-    "search protein PHN007 --backbone vit-random --sheet {out}/others.png",
+    "search protein PHN014 --backbone vit-random --sheet {out}/others.png",
     "search protein PHN003 --backbone pixel-stats --centre --format json",
-    "bench --dataset opencell --backbone pixel-stats --head knn",
-    "bench --dataset opencell --backbone pixel-stats --by cell    # see what a leaking split would claim",
+    "bench --dataset opencell --backbone pixel-stats --head knn --folds {folds}",
+    "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # what a leaking split would claim",
     "embed --backbone vit-random:replication --dataset opencell",
     'sql "SELECT backbone, head, floor, table_versions FROM entries LIMIT 3" --format json',
     "status",
@@ -72,14 +73,15 @@ def demo(
                 seed=seed,
                 progress=lambda done, of, what=layout: progress(f"simulating {what}", done, of),  # type: ignore[misc]
             )
-    store = shlex.quote(str(out / "store"))
+    names = {"out": shlex.quote(str(out)), "folds": min(5, proteins // N_LOCATIONS)}
+    store = f"--store {names['out']}/store"
     for title, step in STEPS:
-        command = f"--store {store} " + step.format(out=shlex.quote(str(out)))
+        command = f"{store} {step.format(**names)}"
         _say(title, command)
         app(shlex.split(command), standalone_mode=False)
     _say("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
-        typer.echo(f"  embstore --store {store} {command.format(out=shlex.quote(str(out)))}")
+        typer.echo(f"  embstore {store} {command.format(**names)}")
 
 
 def _say(title: str, command: str = "") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Backbones, Dataset, Labels, open_store
+from embstore_cli.context import Backbones, Dataset, Labels, open_store, state
 from embstore_cli.render import progress_bars, say
 
 if TYPE_CHECKING:
@@ -53,14 +53,10 @@ def ingest(
         report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
     else:
         from embstore.ingest import ingest as run
-        from embstore.store import Store
-        from embstore_cli.context import state
 
-        if not source.exists():  # before a store is made for nothing
-            raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
         with progress_bars() as progress:
             report = run(
-                Store.open(state.store, create=True),
+                state.store,
                 source,
                 layout=layout,
                 backbones=backbone,
@@ -104,17 +100,15 @@ def _bring(
     unlabelled: str | None,
 ) -> Report:
     from embstore.bring import bring_vectors
-    from embstore.sources.vectors import Columns, read_vectors
+    from embstore.sources.vectors import Columns
 
     if dataset is None or len(backbone) != 1:
         raise EmbstoreError("vectors need --dataset NAME and one --backbone NAME that says what made them")
     if vectors is None or id_column is None:
         raise EmbstoreError("vectors need --vectors (npz key or column patterns) and --id-column")
     columns = Columns(vectors, id_column, gene_column, label_column, unlabelled)
-    read_vectors(source, columns)  # a wrong column should not leave a new store behind
     with progress_bars() as progress:
-        store = open_store(create=True)
-        return bring_vectors(store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
+        return bring_vectors(state.store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
 
 
 def _finish(report: Report, *, as_json: bool, strict: bool, dry_run: bool) -> None:

@@ -34,7 +34,7 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         files = fields.setdefault(name["key"], {})
         if name["colour"] in files:
             error = f"{files[name['colour']]} and {relative} both claim {path.stem}"
-            faults.append(Fault(str(path), "read", error, "keep one of them in this source"))
+            faults.append(Fault(str(path), "plan", error, "keep one of them in this source"))
         else:
             files[name["colour"]] = relative
 
@@ -50,7 +50,8 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
             notes.append(
                 f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
             )
-    return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes))
+    asked = tuple(("main", "image", key) for key in whole if key in table)
+    return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes), asked)
 
 
 def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
@@ -91,4 +92,4 @@ def _no_nucleus(root: Path, key: str, files: dict[str, str]) -> Fault:
     found = ", ".join(sorted(files))
     example = root / next(iter(files.values()))
     error = f"field {key} has {found} and no blue (nucleus) file: cells cannot be found without it"
-    return Fault(str(example), "read", error, f"add {key}_blue{example.suffix} beside it")
+    return Fault(str(example), "plan", error, f"add {key}_blue{example.suffix} beside it")

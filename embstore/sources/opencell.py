@@ -82,7 +82,12 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     if labels:
         notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
     return Source(
-        root, tuple(images), tuple(_labels(known.targets, labels)), tuple(_missing(source, known)), tuple(notes)
+        root,
+        tuple(images),
+        tuple(_labels(known.targets, labels)),
+        tuple(_missing(source, known)),
+        tuple(notes),
+        tuple((scheme, "protein", protein) for protein in _proteins(known.targets) for scheme in SCHEMES),
     )
 
 
@@ -133,6 +138,10 @@ def _grade(path: Path, row: int, text: str) -> int:
     return int(text)
 
 
+def _proteins(targets: list[Annotation]) -> list[str]:
+    return list(dict.fromkeys(protein for t in targets if (protein := protein_id(t.ensg, t.gene))))
+
+
 def _labels(targets: list[Annotation], path: Path | None) -> Iterator[Label]:
     for target in targets:
         protein = protein_id(target.ensg, target.gene)
@@ -150,4 +159,4 @@ def _missing(source: Path, known: Annotations) -> Iterator[Fault]:
     for path in known.by_file:
         if not path.exists() and (root in path.parents or path == root):
             todo = "put the file there or take its row out of the labels, then run the same command again"
-            yield Fault(str(path), "read", "the labels name this file and it is missing", todo)
+            yield Fault(str(path), "plan", "the labels name this file and it is missing", todo)

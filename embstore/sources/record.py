@@ -44,20 +44,25 @@ class Label:
 
 @dataclass(frozen=True)
 class Fault:
-    """A file or row that cannot go in: what was found and what to do."""
+    """A file or row that cannot go in: what was found and what to do.
+
+    `files` are all files of the image, where it has several: a change of any of them brings another try.
+    """
 
     source: str
     stage: str
     error: str
     todo: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """A whole folder as one layout reads it."""
+    """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location."""
 
     root: Path
     images: tuple[SourceImage, ...]
     labels: tuple[Label, ...] = ()
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+    asked: tuple[tuple[str, str, str], ...] = ()  # (scheme, level, subject) that the labels table speaks of

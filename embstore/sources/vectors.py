@@ -49,11 +49,14 @@ def read_vectors(path: Path, columns: Columns) -> Brought:
 
 def _read_npz(path: Path, columns: Columns) -> Brought:
     import zipfile
+    import zlib
 
     try:
+        if not zipfile.is_zipfile(path):  # np.load would read a lone array, or look for a pickle
+            raise ValueError("it is no zip archive of arrays")  # noqa: TRY301
         with np.load(path, allow_pickle=False) as arrays:
             data = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise EmbstoreError(f"{path} cannot be read as an npz without pickles ({error}); save plain arrays") from error
     vectors = _array(path, data, columns.vectors, ndim=2)
     if vectors.dtype.kind not in "fiu":
@@ -61,7 +64,8 @@ def _read_npz(path: Path, columns: Columns) -> Brought:
     ids = _texts(path, data, columns.identifier, len(vectors))
     genes = _texts(path, data, columns.gene, len(vectors)) if columns.gene else [""] * len(ids)
     locations = _multi_hot(path, data, columns, len(vectors)) if columns.label else [[] for _ in ids]
-    return Brought(ids, genes, locations, vectors.astype(np.float32))
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which the caller refuses row by row
+        return Brought(ids, genes, locations, vectors.astype(np.float32))
 
 
 def _array(path: Path, data: dict[str, Any], name: str, *, ndim: int) -> npt.NDArray[Any]:
@@ -76,7 +80,7 @@ def _texts(path: Path, data: dict[str, Any], name: str, rows: int) -> list[str]:
     values = _array(path, data, name, ndim=1)
     if len(values) != rows:
         raise EmbstoreError(f"{path}: {name} has {len(values)} rows and the vectors have {rows}; wanted one each")
-    return [str(value) for value in values.tolist()]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
 
 
 def _multi_hot(path: Path, data: dict[str, Any], columns: Columns, rows: int) -> list[list[str]]:
@@ -95,22 +99,36 @@ def _read_csv(path: Path, columns: Columns) -> Brought:
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
+    named = [c for c in (columns.identifier, columns.gene, columns.label) if c]
+    # names are text, whatever they look like: an id 007 is no number, a gene is no date
+    as_text = pacsv.ConvertOptions(column_types=dict.fromkeys(named, pa.string()))
     try:
-        table = pacsv.read_csv(path)
+        table = pacsv.read_csv(path, convert_options=as_text)
     except (OSError, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as a CSV: {str(error).splitlines()[0]}") from error
+    twice = [c for c in table.column_names if table.column_names.count(c) > 1]
+    if twice or not table.num_rows:
+        found = f"the column {twice[0]!r} more than once" if twice else "no row below its header"
+        raise EmbstoreError(f"{path} has {found}; wanted one row a protein and each column once")
     chosen = [c for c in table.column_names if any(fnmatchcase(c, p) for p in split_list(columns.vectors, ","))]
     if not chosen:
         raise EmbstoreError(f"{path}: no column matches {columns.vectors!r}; it has {_some(table.column_names)}")
-    text = [c for c in chosen if not (pa.types.is_floating(t := table[c].type) or pa.types.is_integer(t))]
+    text = [c for c in chosen if not _numeric(table[c].type)]
     if text:
         raise EmbstoreError(f"{path}: column {text[0]!r} holds text; wanted numbers in {columns.vectors!r}")
     # a missing number becomes NaN, which the caller refuses row by row
-    vectors = np.column_stack([table[c].cast(pa.float32()).to_numpy() for c in chosen])
+    vectors = np.column_stack([table[c].cast(pa.float32(), safe=False).to_numpy() for c in chosen])
     ids = list(_column(path, table, columns.identifier))
     genes = list(_column(path, table, columns.gene)) if columns.gene else [""] * len(ids)
     labels = list(_column(path, table, columns.label)) if columns.label else [""] * len(ids)
     return Brought(ids, genes, _split(labels, columns.unlabelled), np.ascontiguousarray(vectors, np.float32))
+
+
+def _numeric(kind: Any) -> bool:
+    import pyarrow as pa
+
+    # a column without any value has the type null
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
 def _column(path: Path, table: Any, name: str) -> Iterator[str]:

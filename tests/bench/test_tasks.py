@@ -138,7 +138,7 @@ def test_schemes_without_a_preferred_one_are_listed(filler: Filler) -> None:
 
 def test_a_store_without_labels_says_what_to_do(filler: Filler) -> None:
     """Nothing can be asked of unlabelled cells."""
-    with pytest.raises(EmbstoreError, match="embstore labels add"):
+    with pytest.raises(EmbstoreError, match="ingest again with --labels FILE"):
         find_question(filler.store)
 
 

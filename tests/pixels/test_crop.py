@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from embstore.errors import ImageError
-from embstore.pixels.crop import crop, crop_mask, geometries, pack_mask, unpack_mask
-from embstore.pixels.segment import Segmentation
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
+
+from embstore.errors import ImageError
+from embstore.pixels.crop import crop, crop_mask, geometries, pack_mask, unpack_mask
+from embstore.pixels.segment import Segmentation
 
 Y, X = np.mgrid[:80, :100].astype(np.float32)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+
 from embstore.errors import ImageError
 from embstore.pixels.decode import MAX_BYTES, read_planes
-from PIL import Image
 
 RNG = np.random.default_rng(0)
 TWO_CHANNEL = RNG.integers(0, 60000, (2, 30, 40)).astype(np.uint16)

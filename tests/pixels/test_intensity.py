@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from embstore.errors import ImageError
-from embstore.pixels.decode import read_planes
-from embstore.pixels.intensity import HIGH_PERCENTILE, INTENSITY_SPEC, LOW_PERCENTILE, scale
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from embstore.errors import ImageError
+from embstore.pixels.decode import read_planes
+from embstore.pixels.intensity import HIGH_PERCENTILE, INTENSITY_SPEC, LOW_PERCENTILE, scale
 
 
 def twin(channel: np.ndarray) -> np.ndarray:

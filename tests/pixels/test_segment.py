@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from embstore.pixels.decode import read_planes
-from embstore.pixels.segment import NUCLEUS_UM, SEGMENTER, Segmentation, segment
 from PIL import Image
 from scipy import ndimage
+
+from embstore.pixels.decode import read_planes
+from embstore.pixels.segment import NUCLEUS_UM, SEGMENTER, Segmentation, segment
 
 
 def discs(shape: tuple[int, int], centres: list[tuple[float, float]], radius: float) -> np.ndarray:

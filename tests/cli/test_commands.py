@@ -1,0 +1,198 @@
+"""What each command prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from .conftest import Run
+
+VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "demo")
+
+
+def test_help_lists_every_verb(run: Run) -> None:
+    """`--help` names every verb, each of which has a help of its own with an example."""
+    listed = run("--help").stdout
+    for verb in VERBS:
+        assert verb in listed
+        text = run(verb, "--help").stdout
+        assert "Example" in text or "Commands" in text, verb
+
+
+def test_help_imports_no_engine() -> None:
+    """`embstore --help` starts without torch, lancedb, duckdb, scikit-learn or pyarrow."""
+    program = (
+        "import sys; sys.argv = ['embstore', '--help']\n"
+        "from embstore_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "engines = {'torch', 'timm', 'lancedb', 'lance', 'duckdb', 'sklearn', 'scipy', 'skimage', 'pyarrow'}\n"
+        "sys.stderr.write(','.join(sorted(engines & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_search_protein_gives_the_promised_columns(run: Run, phantom_store: Path) -> None:
+    """The neighbours go to stdout as JSON, CSV and Parquet with the same columns and rows, nothing else."""
+    base = ("--store", phantom_store, "search", "protein", "PHN007", "-k", "4")
+    as_json = json.loads(run(*base, "--format", "json").stdout)
+    assert list(as_json[0]) == ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    assert [row["rank"] for row in as_json] == [1, 2, 3, 4]
+    assert "PHN007" not in {row["gene"] for row in as_json}
+    as_csv = list(csv.DictReader(io.StringIO(run(*base, "--format", "csv").stdout)))
+    assert [row["gene"] for row in as_csv] == [row["gene"] for row in as_json]
+
+
+def test_parquet_on_stdout_can_be_read(phantom_store: Path) -> None:
+    """`--format parquet` writes a file's bytes to stdout."""
+    program = "from embstore_cli.main import main; main()"
+    statement = "SELECT cell_id, thumbnail, box FROM cells ORDER BY cell_id"
+    arguments = ["--store", str(phantom_store), "sql", statement, "--format", "parquet"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
+    table = pq.read_table(io.BytesIO(done.stdout))
+    assert table.column_names == ["cell_id", "thumbnail", "box"]
+    assert table.num_rows > 100
+
+
+def test_sheet_is_drawn_beside_the_table(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """`--sheet` draws a picture with a row for the query and each neighbour, and says where on stderr."""
+    out = tmp_path / "pictures" / "n.png"
+    done = run("--store", phantom_store, "search", "protein", "PHN007", "-k", "3", "--sheet", out)
+    assert str(out) in done.stderr
+    assert str(out) not in done.stdout
+    with Image.open(out) as picture:
+        assert picture.width >= 640
+        assert picture.height > 4 * 128
+
+
+def test_search_cell_takes_an_id_from_sql(run: Run, phantom_store: Path) -> None:
+    """A cell id that SQL gives is found, and its neighbours do not hold itself."""
+    cell = json.loads(run("--store", phantom_store, "sql", "SELECT min(cell_id) AS c FROM cells", "-f", "json").stdout)
+    found = run("--store", phantom_store, "search", "cell", cell[0]["c"], "--format", "json")
+    rows = json.loads(found.stdout)
+    assert list(rows[0]) == ["rank", "cell_id", "gene", "similarity", "dataset", "locations"]
+    assert cell[0]["c"] not in {row["cell_id"] for row in rows}
+
+
+def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """bench shows the backbone beside all floors, says that phantom scores are no biology, and does not fit twice."""
+    store = tmp_path / "store"
+    shutil.copytree(phantom_store, store)
+    arguments = ("--store", store, "bench", "--backbone", "pixel-stats", "--folds", "3", "--seeds", "2")
+    done = run(*arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    headline = [row for row in rows if (row["metric"], row["level"]) == ("macro_f1", "unit")]
+    assert {row["backbone"] for row in headline if row["floor"]} == {
+        "all-positive",
+        "majority",
+        "random",
+        "random-per-protein",
+    }
+    assert headline[0]["backbone"] == "pixel-stats"
+    assert {"low", "high", "sd", "n_test", "split"} <= set(headline[0])
+    assert "not biology" in done.stderr
+    assert "0 entries made" in run(*arguments).stderr
+    listed = json.loads(run("--store", store, "results", "--no-floors", "--format", "json").stdout)
+    assert [row["backbone"] for row in listed] == ["pixel-stats"]
+
+
+def test_status_is_a_row_a_table(run: Run, phantom_store: Path) -> None:
+    """status names every table with its rows, version and bytes, and says which space a table of vectors is."""
+    rows = json.loads(run("--store", phantom_store, "status", "--format", "json").stdout)
+    tables = {row["name"]: row for row in rows}
+    assert tables["cells"]["rows"] > 100
+    assert all({"name", "rows", "version", "bytes"} <= set(row) for row in rows)
+    assert any(row["holds"] == "pixel-stats:mapping, 90 numbers a cell" for row in rows)
+
+
+def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
+    """hpa's line names the file that it needs, and using it is that one line and exit 1."""
+    listed = json.loads(run("backbones", "list", "--format", "json").stdout)
+    ready = {row["name"]: row["ready"] for row in listed}
+    assert ready["pixel-stats"] == ready["vit-random"] == "yes"
+    assert ready["hpa"] == "no"
+    assert "DINO_FOV_checkpoint.pth" in run("backbones", "show", "hpa", "--format", "json").stdout
+    write = tmp_path / "OC-FOV_A_ENSG00000000001_CID000001_FID00000001_proj.tif"
+    write.write_bytes(b"")
+    done = run("--store", tmp_path / "s", "ingest", tmp_path, "--layout", "opencell", "--backbone", "hpa")
+    assert done.returncode == 1
+    assert "DINO_FOV_checkpoint.pth" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("status",), "there is no store"),
+        (("sql", "SELECT 1"), "there is no store"),
+        (("ingest", "nowhere", "--layout", "opencell", "--backbone", "pixel-stats"), "there is no file or folder"),
+        (("ingest", ".", "--layout", "zarr", "--backbone", "pixel-stats"), "choose from"),
+        (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "no image"),
+        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a"), "--dataset"),
+        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dataset", "d"), "--vectors"),
+        (("backbones", "show", "resnet"), "choose from"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """A user's mistake is one line on stderr and exit 1, never a traceback, and makes no store."""
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("search", "protein", "TP53"), "there is no protein 'TP53'"),
+        (("search", "cell", "x"), "wanted a cell_id such as"),
+        (("search", "protein", "PHN007", "--backbone", "vit-random"), "choose from: pixel-stats:mapping"),
+        (("bench", "--backbone", "vit-random"), "embstore embed --backbone vit-random"),
+        (("bench", "--backbone", "pixel-stats", "--folds", "2"), "3"),
+        (("bench", "--backbone", "pixel-stats", "--head", "svm"), "choose from: knn, linear"),
+        (("bench", "--backbone", "pixel-stats", "--dataset", "hpa"), "choose from: opencell"),
+        (("bench", "--backbone", "pixel-stats", "--task", "localization:x"), "choose from: any, grade2plus, grade3"),
+        (("splits", "show", "x"), "choose from"),
+        (("sql", "DROP TABLE cells"), "read-only"),
+        (("sql", "SELECT nothing FROM cells"), "nothing"),
+    ],
+)
+def test_a_mistake_on_a_store_names_the_choices(
+    run: Run, phantom_store: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """A name that is not there is one line that lists what is."""
+    done = run("--store", phantom_store, *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_wrong_usage_exits_2(run: Run) -> None:
+    """An option that does not exist is wrong usage: exit 2."""
+    assert run("status", "--nonsense").returncode == 2
+
+
+def test_a_closed_pipe_is_no_error(phantom_store: Path) -> None:
+    """`embstore sql ... | head -1` ends quietly."""
+    program = f"{sys.executable} -c 'from embstore_cli.main import main; main()'"
+    statement = "SELECT unnest(range(200000)) AS n"
+    line = f'{program} --store {phantom_store} sql "{statement}" --format csv | head -1'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == "n\n"
+    assert done.stderr == ""

@@ -1,0 +1,26 @@
+"""The demo takes the whole path on simulated images."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from embstore_cli.demo import NEXT, STEPS
+
+from .conftest import run_embstore
+
+
+def test_the_demo_takes_the_whole_path(tmp_path: Path) -> None:
+    """The demo writes both layouts, ends with the picture and the commands to try next, and those work."""
+    done = run_embstore("demo", "--out", "demo", "--proteins", "36", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n$ embstore ") == len(STEPS)
+    assert "(floor)" in done.stdout
+    assert "phantom images: this score shows that the machine works, not biology" in done.stderr
+    assert (tmp_path / "demo" / "neighbours.png").exists()
+    offered = re.findall(r"^  embstore (.*)$", done.stdout, flags=re.MULTILINE)
+    assert len(offered) == len(NEXT)
+    for command in offered:
+        if "replication" not in command:  # twice the network again; embed is tested elsewhere
+            assert run_embstore(*shlex.split(command, comments=True), cwd=tmp_path).returncode == 0, command

@@ -1,0 +1,117 @@
+"""Ids and digests: identity does not depend on order, spelling of suffixes, or the machine."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.ids import (
+    cell_id,
+    connected_groups,
+    digest,
+    image_id,
+    protein_id,
+    protein_ids,
+    segmentation_id,
+    short,
+    split_list,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_a_digest_is_sha256_of_canonical_json() -> None:
+    """Sorted keys, UTF-8, no spaces: the text written by hand, and the digest pinned for every later version."""
+    record = {"b": [1, 2.5, None, True], "a": "µm"}
+    assert digest(record) == hashlib.sha256('{"a":"µm","b":[1,2.5,null,true]}'.encode()).hexdigest()
+    assert digest(record) == "ee8a53c3a7607d6114e4b89ce2e65a17fe16c0d83aca193fb1918763bdc20170"
+    assert short(digest(record)) == digest(record)[:12]
+
+
+@given(st.dictionaries(st.text(), json_values, min_size=2), st.randoms())
+def test_a_digest_does_not_depend_on_the_order_of_keys(record: dict[str, object], random: object) -> None:
+    """A record and the same record filled in another order have one digest."""
+    keys = list(record)
+    random.shuffle(keys)  # type: ignore[attr-defined]
+    assert digest({key: record[key] for key in keys}) == digest(record)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "gene", "expected"),
+    [
+        ("ENSG00000072110", "ACTN1", "ensembl:ENSG00000072110"),
+        ("ENSG00000072110.14", "", "ensembl:ENSG00000072110"),
+        ("ENSMUSG00000015143", "", "ensembl:ENSMUSG00000015143"),
+        ("P12814", "", "uniprot:P12814"),
+        ("P12814-2", "", "uniprot:P12814"),
+        ("A0A024RBG1", "", "uniprot:A0A024RBG1"),
+        (" P12814 ", "", "uniprot:P12814"),
+        ("", "ACTN1", "gene:ACTN1"),
+        ("", "NKX2-1", "gene:NKX2-1"),  # a hyphen in a gene is no isoform
+        ("", "P2RY11", "gene:P2RY11"),  # a gene that looks like an accession stays one
+        ("ENST00000072110", "", "gene:ENST00000072110"),  # a transcript is no gene id
+        ("ENSG0000007211", "", "gene:ENSG0000007211"),  # a digit short
+        ("", "", None),
+        ("  ", " ", None),
+    ],
+)
+def test_a_protein_id_carries_its_namespace(identifier: str, gene: str, expected: str | None) -> None:
+    """Ensembl and UniProt are told by form, versions and isoforms are cut off, a gene is the last resort."""
+    assert protein_id(identifier, gene) == expected
+
+
+def test_an_antibody_may_name_several_proteins() -> None:
+    """`;`-joined ids give each protein once, in order; genes count only where there is no id."""
+    several = protein_ids("ENSG00000000002; P12814-2;ENSG00000000001;ENSG00000000002.3", "A;B;C")
+    assert several == ["ensembl:ENSG00000000002", "uniprot:P12814", "ensembl:ENSG00000000001"]
+    assert protein_ids(" ", "HSPA1A; HSPA1B;HSPA1A") == ["gene:HSPA1A", "gene:HSPA1B"]
+    assert protein_ids("", ";") == []
+
+
+def test_a_joined_field_is_split_without_empty_items() -> None:
+    """Blanks around items and empty items vanish; names with commas survive a split at semicolons."""
+    assert split_list(" Golgi, cis ; ;er;") == ["Golgi, cis", "er"]
+    assert split_list("a, b,,", ",") == ["a", "b"]
+
+
+def test_image_and_cell_ids_read_as_documented() -> None:
+    """`<dataset>/<key>` and `<image_id>:<segmentation>:<label>`."""
+    assert cell_id(image_id("opencell", "A/b"), "0123abcd", 7) == "opencell/A/b:0123abcd:7"
+
+
+def test_a_segmentation_is_named_by_its_spec_and_the_content() -> None:
+    """Another constant or another file makes other cells; the same ones make the same cells on any machine."""
+    spec = {"name": "otsu", "revision": 1, "smooth": 0.05}
+    name = segmentation_id(spec, "aa")
+    assert name == "f927d97b"
+    assert segmentation_id(dict(reversed(spec.items())), "aa") == name
+    assert len({name, segmentation_id(spec, "ab"), segmentation_id(spec | {"smooth": 0.06}, "aa")}) == 3
+
+
+def closure(linked: list[list[str]]) -> dict[str, str]:
+    """The obvious twin: an adjacency matrix multiplied until nothing changes, each named by its smallest member."""
+    names = sorted({name for ids in linked for name in ids})
+    near = np.eye(len(names), dtype=bool)
+    for ids in linked:
+        at = [names.index(name) for name in ids]
+        near[np.ix_(at, at)] = True
+    for _ in names:
+        near = near @ near
+    return {name: names[int(np.argmax(near[i]))] for i, name in enumerate(names)}
+
+
+@given(st.lists(st.lists(st.sampled_from([f"p{i:02d}" for i in range(14)]), max_size=3), max_size=12), st.randoms())
+def test_groups_are_connected_components_in_any_order(linked: list[list[str]], random: object) -> None:
+    """Groups are those of a brute-force closure, and their names do not depend on the order of rows or ids."""
+    groups = connected_groups(linked)
+    assert groups == closure(linked)
+    shuffled = [random.sample(ids, len(ids)) for ids in random.sample(linked, len(linked))]  # type: ignore[attr-defined]
+    assert connected_groups(shuffled) == groups

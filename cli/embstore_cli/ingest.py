@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Backbones, Dataset, Labels, open_store, state
-from embstore_cli.render import progress_bars, say
+from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, state
+from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
     from embstore.ingest import Report
     from embstore.sources.record import Fault
 
 SHOWN_FAULTS = 10
-AsJson = Annotated[bool, typer.Option("--json", help="Write the report as JSON.")]
 
 
 def ingest(
@@ -41,7 +39,7 @@ def ingest(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged failed files again.")] = False,
-    as_json: AsJson = False,
+    form: Output = Format.table,
 ) -> None:
     """Bring images (or vectors) into the store; run it again to continue.
 
@@ -49,6 +47,15 @@ def ingest(
 
     Vectors: `embstore ingest v.npz --layout vectors --dataset mine --backbone theirs --vectors X --id-column ensg_id`
     """
+    of_vectors = {
+        "--vectors": vectors,
+        "--id-column": id_column,
+        "--gene-column": gene_column,
+        "--label-column": label_column,
+        "--unlabelled": unlabelled,
+    }
+    of_images = {"--labels": labels, "--limit": limit, "--dry-run": dry_run, "--retry-failed": retry_failed}
+    _refuse(of_images if layout == "vectors" else of_vectors, layout)
     if layout == "vectors":
         report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
     else:
@@ -67,7 +74,7 @@ def ingest(
                 dry_run=dry_run,
                 progress=progress,
             )
-    _finish(report, as_json=as_json, strict=strict, dry_run=dry_run)
+    _finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
 def embed(
@@ -75,7 +82,7 @@ def embed(
     dataset: Dataset = None,
     source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
-    as_json: AsJson = False,
+    form: Output = Format.table,
 ) -> None:
     """Give cells that are in the store vectors from another backbone.
 
@@ -86,7 +93,14 @@ def embed(
     store = open_store()
     with progress_bars() as progress:
         report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
-    _finish(report, as_json=as_json, strict=strict, dry_run=False)
+    _finish(report, form=form, strict=strict, dry_run=False)
+
+
+def _refuse(options: Mapping[str, object], layout: str) -> None:
+    """An option that would be passed over in silence is a mistake (a dry run that writes is the worst of them)."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise EmbstoreError(f"{', '.join(given)} does not go with --layout {layout}; leave it out")
 
 
 def _bring(
@@ -111,14 +125,15 @@ def _bring(
         return bring_vectors(state.store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
 
 
-def _finish(report: Report, *, as_json: bool, strict: bool, dry_run: bool) -> None:
+def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
     from dataclasses import asdict
 
-    if as_json:
-        sys.stdout.write(json.dumps(asdict(report), indent=1) + "\n")
-    else:
+    if form is Format.table:
         for line in summary(report, dry_run=dry_run):
             typer.echo(line)
+    else:
+        record = asdict(report)
+        emit([record], list(record), form)
     for fault in report.failures[:SHOWN_FAULTS]:
         say(_fault(fault))
     if len(report.failures) > SHOWN_FAULTS:

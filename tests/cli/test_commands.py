@@ -141,6 +141,8 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "no image"),
         (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a"), "--dataset"),
         (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dataset", "d"), "--vectors"),
+        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dry-run"), "--dry-run does not go with"),
+        (("ingest", ".", "--layout", "hpa", "--backbone", "pixel-stats", "--vectors", "x"), "--vectors does not go"),
         (("backbones", "show", "resnet"), "choose from"),
     ],
 )

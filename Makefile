@@ -21,6 +21,7 @@ check: $(READY)
 
 # timing against peers and physical limits, as ratios; minutes
 bench-speed: $(READY)
+	$(BIN)/python benchmarks/speed/start.py
 	$(BIN)/python benchmarks/speed/search.py
 	$(BIN)/python benchmarks/speed/embed.py
 

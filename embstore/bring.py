@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from embstore.backbones.record import HAND_MADE_PRECISION, Space
+from embstore.backbones.registry import BACKBONES
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_list
@@ -19,7 +22,7 @@ from embstore.schema import embeddings_name
 from embstore.sources.record import Fault, Label
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.spaces import list_spaces
-from embstore.store import Store
+from embstore.store import Store, Vectors, quoted
 
 
 def bring_vectors(
@@ -28,49 +31,47 @@ def bring_vectors(
     """Bring a file's vectors into the store, one profile a row, under a space named `backbone`.
 
     Stored as float32, since hand-made numbers may overflow float16. Rows without an id or gene, and rows that hold NaN,
-    become rows of `failures`. A rerun on the same file finds nothing to do; a row whose vector changed is replaced.
+    become rows of `failures`. A rerun on the same file finds nothing to do; a row whose vector changed is replaced, one
+    that is gone from the file or is refused now loses its vector; both are said in the report.
     """
     check_dataset(dataset)
     path = path.resolve()
     brought = read_vectors(path, columns)
+    space = _space(backbone, brought.features)
     store = opened(store)
-    space = _open_space(store, backbone, brought.vectors.shape[1])
-    proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
-    faults = list(_faults(path, brought, proteins))
-    bad = {int(fault.source.rsplit(":", 1)[1]) for fault in faults}
-    good = [row for row in range(len(brought.ids)) if row not in bad]
-    keys = _keys(dataset, brought, proteins)
+    _open_space(store, space, brought.vectors.shape[1])
+    profiles, faults = _profiles(path, dataset, brought)
+    keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
 
-    report = Report(dataset, images=len(brought.ids), failures=faults)
-    add_proteins(store, [(proteins[row], split_list(brought.genes[row])) for row in good])
-    if changed := set_labels(store, dataset, *_labels(path, columns, brought, proteins, good)):
+    report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
+    add_proteins(store, [(p["protein_ids"], p["genes"]) for p in profiles])
+    if changed := set_labels(store, dataset, *_labels(path, columns, brought, profiles)):
         report.notes.append(f"labels: {changed} subjects are new or changed")
-    renamed = _changed_profiles(store, dataset, keys, brought, proteins)
-    todo = _missing(store, space, [keys[row] for row in good], brought.vectors[good])
-    fresh = [good[i] for i in todo]
-    profiles = [
-        {
-            "profile_id": keys[row],
-            "dataset": dataset,
-            "protein_ids": proteins[row],
-            "genes": split_list(brought.genes[row]),
-            "source": str(path),
-            "row": row,
-        }
-        for row in sorted({*fresh, *renamed.intersection(good)})
-    ]
-    store.upsert("profiles", profiles)
+    known = _stored_profiles(store, dataset)
+    there, same = _compare(store, space.digest, keys, brought.vectors[good])
+    fresh = [p for p in profiles if p["profile_id"] not in same]
+    store.upsert("profiles", [p for p in profiles if p["profile_id"] not in same or _renamed(p, known)])
     if fresh:
-        store.put_vectors(space, [keys[row] for row in fresh], brought.vectors[fresh])
+        store.put_vectors(space.digest, [p["profile_id"] for p in fresh], brought.vectors[[p["row"] for p in fresh]])
+    if replaced := sum(p["profile_id"] in there for p in fresh):
+        report.notes.append(f"{replaced} of these replaced other vectors of the same rows")
+    if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
+        store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
+        report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
     record_failures(store, faults, mended=[f"{path}:{row}" for row in good])
-    report.done_before, report.vectors_in = len(good) - len(fresh), {backbone: len(fresh)} if fresh else {}
+    report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))
     return report
 
 
-def _open_space(store: Store, backbone: str, dim: int) -> str:
-    space = Space(
+def _space(backbone: str, features: str) -> Space:
+    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in BACKBONES:
+        raise EmbstoreError(
+            f"brought vectors cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
+            f"that is no backbone of embstore ({', '.join(BACKBONES)})"
+        )
+    return Space(
         backbone=backbone,
         revision=1,
         weights_sha256=None,
@@ -80,19 +81,44 @@ def _open_space(store: Store, backbone: str, dim: int) -> str:
         crop_um=None,
         input_px=None,
         masked=False,
-        intensity="as brought",
+        intensity=f"as brought, features {features}",
+        resampling="as brought",
         pooling="as brought",
         unit="protein",
         precision=HAND_MADE_PRECISION,
     )
+
+
+def _open_space(store: Store, space: Space, dim: int) -> None:
+    """Record the space; one name stands for one list of features, or search and bench would not know which is meant."""
     for known in list_spaces(store):
-        if known["digest"] == space.digest and known["dim"] != dim:
+        if known["backbone"] == space.backbone and known["digest"] != space.digest:
             raise EmbstoreError(
-                f"{backbone} holds vectors of {known['dim']} numbers and this file has {dim}; "
+                f"{space.backbone} holds vectors of {known['dim']} other features than the {dim} of this file; "
                 "they cannot be compared: choose another --backbone name"
             )
     store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
-    return space.digest
+
+
+def _profiles(path: Path, dataset: str, brought: Brought) -> tuple[list[dict[str, Any]], list[Fault]]:
+    """Return a row of `profiles` for each row of the file that can go in, and a fault for each that cannot."""
+    proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
+    faults = _faults(path, brought, proteins)
+    bad = {fault.source for fault in faults}
+    keys = _keys(dataset, brought, proteins)
+    profiles = [
+        {
+            "profile_id": keys[row],
+            "dataset": dataset,
+            "protein_ids": proteins[row],
+            "genes": split_list(brought.genes[row]),
+            "source": str(path),
+            "row": row,
+        }
+        for row in range(len(keys))
+        if f"{path}:{row}" not in bad
+    ]
+    return profiles, faults
 
 
 def _keys(dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[str]:
@@ -114,46 +140,42 @@ def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]]) -> 
         if not ids:
             faults.append(Fault(f"{path}:{row}", "vectors", "no protein id and no gene", "fill in one of them"))
         elif not finite[row]:
-            error = f"the vector of {name} holds {int((~np.isfinite(brought.vectors[row])).sum())} missing numbers"
+            count = int((~np.isfinite(brought.vectors[row])).sum())
+            error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
             faults.append(Fault(f"{path}:{row}", "vectors", error, "fill in the numbers or take the row out"))
     return faults
 
 
-def _changed_profiles(
-    store: Store, dataset: str, keys: Sequence[str], brought: Brought, proteins: Sequence[Sequence[str]]
-) -> set[int]:
-    """Return the rows whose profile the store lacks or knows under other proteins or genes."""
-    stored = {
-        row["profile_id"]: (row["protein_ids"], row["genes"])
-        for row in rows(store, "SELECT profile_id, protein_ids, genes FROM profiles WHERE dataset = ?", [dataset])
-    }
-    return {
-        row
-        for row, (key, ids) in enumerate(zip(keys, proteins, strict=True))
-        if stored.get(key) != (list(ids), split_list(brought.genes[row]))
-    }
+def _stored_profiles(store: Store, dataset: str) -> dict[str, dict[str, Any]]:
+    found = rows(store, "SELECT * FROM profiles WHERE dataset = $dataset", {"dataset": dataset})
+    return {row["profile_id"]: row for row in found}
+
+
+def _renamed(profile: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
+    old = known.get(profile["profile_id"])
+    return old is None or any(old[column] != profile[column] for column in ("protein_ids", "genes"))
 
 
 def _labels(
-    path: Path, columns: Columns, brought: Brought, proteins: Sequence[Sequence[str]], good: Sequence[int]
+    path: Path, columns: Columns, brought: Brought, profiles: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Label], list[Subject]]:
     """Return the labels of good rows, and every protein that they were asked of: one may have lost its last label."""
     if columns.label is None:
         return [], []
+    pairs = [(protein, p["row"]) for p in profiles for protein in p["protein_ids"]]
     found = {
         Label(columns.label, "protein", protein, location, None, path.name)
-        for row in good
-        for protein in proteins[row]
+        for protein, row in pairs
         for location in brought.locations[row]
     }
-    asked = dict.fromkeys((columns.label, "protein", protein) for row in good for protein in proteins[row])
+    asked = dict.fromkeys((columns.label, "protein", protein) for protein, _ in pairs)
     return sorted(found, key=lambda label: (label.subject, label.location)), list(asked)
 
 
-def _missing(store: Store, space: str, keys: Sequence[str], vectors: np.ndarray) -> list[int]:
-    """Return the positions of keys that the space lacks or holds another vector of."""
+def _compare(store: Store, space: str, keys: Sequence[str], vectors: Vectors) -> tuple[set[str], set[str]]:
+    """Return every id that the space holds, and those of `keys` whose vector there is this very one."""
     there = {row["id"] for row in rows(store, f'SELECT id FROM "{embeddings_name(space)}"')}
     held = [i for i, key in enumerate(keys) if key in there]
     stored = store.matrix(space, [keys[i] for i in held])
-    same = {i for i, vector in zip(held, stored, strict=True) if np.array_equal(vector, vectors[i])}
-    return [i for i in range(len(keys)) if i not in same]
+    same = {keys[i] for i, vector in zip(held, stored, strict=True) if np.array_equal(vector, vectors[i])}
+    return there, same

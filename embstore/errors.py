@@ -21,6 +21,10 @@ class StoreError(EmbstoreError):
     """The store is missing, of another format, or was asked for something it does not hold."""
 
 
+class MissingStoreError(StoreError):
+    """There is no store at the path."""
+
+
 class WeightsError(EmbstoreError):
     """A backbone whose weights are not here, or are not the ones its record names."""
 

@@ -34,35 +34,40 @@ def cell_id(image: str, segmentation: str, label: int) -> str:
     return f"{image}:{segmentation}:{label}"
 
 
-def segmentation_id(spec: Mapping[str, Any], content_sha256: str) -> str:
-    """Return the 8 hex that name one segmentation of one image's content.
+def segmentation_id(spec: Mapping[str, Any], content_sha256: str, pixel_size_um: float | None) -> str:
+    """Return the 8 hex that name one segmentation: the segmenter's spec, the image's content, the pixel size given.
 
-    The content is part of it: a changed file must make new cells even under an unchanged segmenter,
-    or its cells would silently take over the old ids.
+    All that the cells depend on is part of it: a changed file, or another pixel size, must make new cells even under
+    an unchanged segmenter, or they would silently take over the old ids.
     """
-    return digest({"segmenter": dict(spec), "content": content_sha256})[:8]
+    return digest({"segmenter": dict(spec), "content": content_sha256, "pixel_size_um": pixel_size_um})[:8]
 
 
 def protein_id(identifier: str = "", gene: str = "") -> str | None:
     """Return a namespaced protein id (`ensembl:`, `uniprot:`, else `gene:`), or None when nothing is known.
 
     Version and isoform suffixes are cut off: `ENSG00000072110.14` and `P12814-2` name the same proteins as without.
+    An identifier of another kind serves only where there is no gene.
     """
     identifier, gene = identifier.strip(), gene.strip()
-    if ENSEMBL.match(identifier):
-        return "ensembl:" + identifier.split(".")[0]
-    if UNIPROT.match(identifier):
-        return "uniprot:" + identifier.split("-")[0]
-    name = identifier or gene
+    accession = identifier.upper()
+    if ENSEMBL.match(accession):
+        return "ensembl:" + accession.split(".")[0]
+    if UNIPROT.match(accession):
+        return "uniprot:" + accession.split("-")[0]
+    name = gene or identifier
     return f"gene:{name}" if name else None
 
 
 def protein_ids(identifiers: str, genes: str) -> list[str]:
     """Return the ids of an antibody or row that may name several proteins, `;`-joined."""
     ids = split_list(identifiers)
-    if not ids:
-        return list(dict.fromkeys(p for g in split_list(genes) if (p := protein_id(gene=g))))
-    return list(dict.fromkeys(p for i in ids if (p := protein_id(i))))
+    names = split_list(genes)
+    if not ids or len(ids) == len(names):  # of one order, where there are as many
+        pairs = zip(ids or [""] * len(names), names, strict=True)
+    else:
+        pairs = zip(ids, [""] * len(ids), strict=True)
+    return list(dict.fromkeys(p for i, g in pairs if (p := protein_id(i, g))))
 
 
 def split_list(text: str, separator: str = ";") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from embstore.backbones.encoder import Encoder, load
 from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
-from embstore.errors import EmbstoreError, ImageError
+from embstore.errors import EmbstoreError, ImageError, MissingStoreError
 from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
 from embstore.plan import Plan, Work, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
@@ -25,6 +26,7 @@ from embstore.spaces import list_spaces
 from embstore.store import Store
 
 Progress = Callable[[str, int, int], None]
+CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask")
 
 
 @dataclass
@@ -32,9 +34,12 @@ class Report:
     """What one ingest or embed found and did."""
 
     dataset: str
-    images: int = 0  # in the source
+    images: int = 0  # in the source; rows, where vectors were brought
+    unit: str = "cell"  # what the vectors are of: cell or profile
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
+    images_changed: int = 0  # of those, in the store before with other content: now a new revision
+    renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
     cells_in: int = 0
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
@@ -69,14 +74,19 @@ def ingest(
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
     found = read_source(source, layout, labels)
     encoders = _encoders(backbones)
-    store = opened(store)
+    try:
+        store = opened(store, create=not dry_run)
+    except MissingStoreError:
+        return Report(dataset, len(found.images), images_in=len(found.images), failures=list(found.faults))
     plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
-    report = Report(dataset, len(found.images), plan.done, notes=list(found.notes))
+    report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
     report.without_protein = sum(not image.protein_ids for image in found.images)
     if dry_run:
         report.images_in, report.failures = len(plan.work), list(plan.faults)
         return report
+    store.upsert("images", plan.renewed)
+    report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
     if changed := set_labels(store, dataset, found.labels, found.asked):
         report.notes.append(f"labels: {changed} subjects are new or changed")
@@ -99,20 +109,22 @@ def embed(
     """
     encoders = _encoders(backbones)
     plan = stored_plan(store, dataset, list(encoders), source_root)
-    report = Report(dataset or "all datasets", len(plan.work) + plan.done, plan.done)
+    report = Report(dataset or "all datasets", len(plan.work) + plan.done, done_before=plan.done)
     _run(store, plan, encoders, report, progress)
     return report
 
 
-def opened(store: Store | str) -> Store:
-    """Return the store itself, or the one at a path or URI, made where there is none."""
-    return store if isinstance(store, Store) else Store.open(store, create=True)
+def opened(store: Store | str, *, create: bool = True) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none and `create` says so."""
+    return store if isinstance(store, Store) else Store.open(store, create=create)
 
 
 def check_dataset(name: str) -> str:
     """Return a dataset's name, or raise EmbstoreError where ids made with it could not be taken apart again."""
-    if not name or "/" in name or ":" in name:
-        raise EmbstoreError(f"the dataset name {name!r} is empty or holds '/' or ':'; choose another with --dataset")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise EmbstoreError(
+            f"the dataset name is {name!r}; wanted letters, digits, '.', '_', '+' and '-': --dataset NAME"
+        )
     return name
 
 
@@ -129,6 +141,19 @@ def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report,
         for encoder in encoders.values():
             open_space(store, encoder)
     committer = Committer(store)
+    try:
+        for done in _work_off(store, plan, encoders, report, committer):
+            if progress:
+                progress("images", done, len(plan.work))
+    finally:  # what was finished goes in, whatever stopped the rest
+        committer.flush()
+        record_failures(store, report.failures, mended=plan.sound)
+
+
+def _work_off(
+    store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, committer: Committer
+) -> Iterator[int]:
+    """Do the work, image by image; yields how many are done."""
     images = ahead(lambda item: (item[0], prepare(*item)), _with_cells(store, plan.work))
     for done, (work, image) in enumerate(images, start=1):
         if isinstance(image, Fault):
@@ -138,10 +163,7 @@ def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report,
         else:
             committer.add(image, vectors)
             _count(report, image, [encoders[space].space.label for space in work.spaces])
-        if progress:
-            progress("images", done, len(plan.work))
-    committer.flush()
-    record_failures(store, report.failures, mended=plan.sound)
+        yield done
 
 
 def _encoded(image: Prepared, encoders: dict[str, Encoder]) -> dict[str, npt.NDArray[np.float32]] | Fault:
@@ -158,7 +180,8 @@ def _with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list
         wanted = [w.image_id for w in some if w.segmentation is not None]
         stored: dict[tuple[str, str], list[dict[str, Any]]] = {}
         if wanted:
-            for cell in store.read("cells", where=pc.field("image_id").isin(wanted)).to_pylist():
+            cells = store.read("cells", CELL_COLUMNS, pc.field("image_id").isin(wanted))
+            for cell in cells.to_pylist():
                 stored.setdefault((cell["image_id"], cell["segmentation"]), []).append(cell)
         for w in some:
             yield w, sorted(stored.get((w.image_id, w.segmentation or ""), []), key=lambda cell: cell["label"])
@@ -178,6 +201,7 @@ def open_space(store: Store, encoder: Encoder) -> None:
 
 def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
     report.images_in += 1
+    report.images_changed += image.new and image.work.revision > 1
     report.cells_in += len(image.cells) if image.new else 0
     for space in spaces:
         report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)

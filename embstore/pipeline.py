@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +17,13 @@ from embstore.errors import ImageError
 from embstore.ids import segmentation_id
 from embstore.pixels.intensity import scale
 from embstore.pixels.segment import SEGMENTER, segment
-from embstore.plan import Work
+from embstore.plan import Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
 from embstore.store import now
 
 PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
+CROPS_HELD = 256
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,20 +52,24 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, file_um)
         found = segment(pixels[roles.index("nucleus")], known_um)
-        segmentation = segmentation_id(SEGMENTER, work.sha256)
+        segmentation = segmentation_id(SEGMENTER, work.sha256, known_um)
         cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
     except OSError as error:
         return image_fault(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
-    row = _image_row(work) | {
-        "roles": list(roles),
-        "shape": list(pixels.shape),
-        "pixel_size_um": found.pixel_size_um,
-        "pixel_size_source": how if known_um else "estimated" if found.pixel_size_um else None,
-        "segmentation": segmentation,
-        "note": found.note,
-    }
+    row = (
+        described(work.image)
+        | _recorded(work)
+        | {
+            "roles": list(roles),
+            "shape": list(pixels.shape),
+            "pixel_size_um": found.pixel_size_um,
+            "pixel_size_source": how if known_um else "estimated" if found.pixel_size_um else None,
+            "segmentation": segmentation,
+            "note": found.note,
+        }
+    )
     return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
 
 
@@ -81,7 +85,11 @@ def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:
     if not image.cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
         return np.empty((0, encoder.dim), np.float32)
     side_px = space.crop_um / image.pixel_size_um
-    return encoder(crops_of(image.cells, image.scaled, image.roles, side_px, space.input_px))
+    vectors = np.empty((len(image.cells), encoder.dim), np.float32)
+    for start in range(0, len(image.cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
+        some = slice(start, start + CROPS_HELD)
+        vectors[some] = encoder(crops_of(image.cells[some], image.scaled, image.roles, side_px, space.input_px))
+    return vectors
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -102,8 +110,7 @@ def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
     return work.image.pixel_size_um, "layout"
 
 
-def _image_row(work: Work) -> dict[str, Any]:
-    image = work.image
+def _recorded(work: Work) -> dict[str, Any]:
     return {
         "image_id": work.image_id,
         "revision": work.revision,
@@ -111,14 +118,5 @@ def _image_row(work: Work) -> dict[str, Any]:
         "source_root": str(work.root),
         "files": list(work.files),
         "sha256": work.sha256,
-        "plate": image.plate,
-        "well": image.well,
-        "site": image.site,
-        "cell_line": image.cell_line,
-        "protein_ids": list(image.protein_ids),
-        "genes": list(image.genes),
-        "antibody": image.antibody,
-        "licence": image.licence,
-        "extra": json.dumps(dict(image.extra), ensure_ascii=False, sort_keys=True) if image.extra else None,
         "ingested": now(),
     }

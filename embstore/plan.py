@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Plan:
     """The work, what is done already, and files that failed before and have not changed since.
 
     `sound` are the files of images that need nothing or can be worked on: those of them that failed before are mended.
+    `renewed` are rows of `images` whose content is the same and whose description (proteins, files' times) is not.
     """
 
     work: tuple[Work, ...]
@@ -44,6 +46,7 @@ class Plan:
     known_failures: tuple[Fault, ...]
     faults: tuple[Fault, ...]
     sound: tuple[str, ...]
+    renewed: tuple[dict[str, Any], ...] = ()
 
 
 def make_plan(
@@ -55,6 +58,7 @@ def make_plan(
     failed = {} if retry_failed else _failed(store)
     sound: list[str] = []
     work: list[Work] = []
+    renewed: list[dict[str, Any]] = []
     known: list[Fault] = []
     faults = list(source.faults)
     seen: set[str] = set()
@@ -66,20 +70,30 @@ def make_plan(
             faults.append(Fault(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them"))
             continue
         seen.add(name)
+        if unreadable := _not_utf8(paths):
+            faults.append(unreadable)
+            continue
         if old_failure := _unchanged_failure(failed, paths):
             known.append(old_failure)
             continue
+        old = stored.get(name)
         try:
-            item = _work(source.root, image, name, stored.get(name), spaces=spaces, ingested=ingested)
+            item = _work(source.root, image, name, old, spaces=spaces, ingested=ingested)
         except OSError as error:
             faults.append(Fault(str(paths[0]), "plan", f"cannot be read: {error.strerror}", "check the file"))
             continue
+        if old and item.sha256 != old["sha256"] and (rival := _rival(source.root, old)):
+            taken = f"{rival} is in the store under the same key {name}"
+            faults.append(Fault(str(paths[0]), "plan", taken, "give one of the two folders another --dataset"))
+            continue
         sound += map(str, paths)
-        if item is None:
-            done += 1
-        else:
+        if old and (row := _renewed(item, old)):
+            renewed.append(row)
+        if item.spaces:
             work.append(item)
-    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound))
+        else:
+            done += 1
+    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(renewed))
 
 
 def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None) -> Plan:
@@ -150,7 +164,8 @@ def _work(
     *,
     spaces: Sequence[str],
     ingested: dict[tuple[str, str], tuple[int, str]],
-) -> Work | None:
+) -> Work:
+    """Return what an image still needs: cells and all spaces where its content is new, else those that it lacks."""
     if old is None:
         files = _hashed(root, image.files)
         return Work(image, root, name, 1, files, _content(files), tuple(spaces))
@@ -160,10 +175,46 @@ def _work(
         files = _hashed(root, image.files)
         if _content(files) != old["sha256"]:
             return Work(image, root, name, old["revision"] + 1, files, _content(files), tuple(spaces))
-    missing = _missing(ingested, old, spaces)
-    if not missing:
+    return replace(_stored_work(old, _missing(ingested, old, spaces), root), image=image, files=files)
+
+
+def described(image: SourceImage) -> dict[str, Any]:
+    """Return the columns of `images` that a layout's names and labels say, whatever the pixels are."""
+    return {
+        "plate": image.plate,
+        "well": image.well,
+        "site": image.site,
+        "cell_line": image.cell_line,
+        "protein_ids": list(image.protein_ids),
+        "genes": list(image.genes),
+        "antibody": image.antibody,
+        "licence": image.licence,
+        "extra": json.dumps(dict(image.extra), ensure_ascii=False, sort_keys=True) if image.extra else None,
+    }
+
+
+def _renewed(work: Work, old: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of an image whose content is as it was, where what is known of it changed; else None.
+
+    What the source does not say now (no labels were given) stays as it was.
+    """
+    if work.sha256 != old["sha256"]:
         return None
-    return replace(_stored_work(old, missing, root), image=image, files=files)
+    said = {column: value for column, value in described(work.image).items() if value}
+    row = old | said | {"files": list(work.files), "source_root": str(work.root)}
+    return row if row != old else None
+
+
+def _rival(root: Path, old: dict[str, Any]) -> Path | None:
+    """Return the file that an image was made of, where it lies unchanged in another folder than this source."""
+    if Path(old["source_root"]) == root:
+        return None
+    files = [file["path"] for file in old["files"]]
+    try:
+        touched = _touched(Path(old["source_root"]), files, old["files"])
+    except OSError:
+        return None
+    return None if touched else Path(old["source_root"]) / files[0]
 
 
 def _missing(
@@ -205,6 +256,13 @@ def _content(files: Sequence[dict[str, Any]]) -> str:
 def _failed(store: Store) -> dict[str, dict[str, Any]]:
     # only reading is worth saving: what planning found is seen again for nothing, and may be mended by another file
     return {row["source"]: row for row in store.read("failures").to_pylist() if row["stage"] == "read"}
+
+
+def _not_utf8(paths: Sequence[Path]) -> Fault | None:
+    for path in paths:
+        if not str(path).isprintable() or any("\ud800" <= c <= "\udfff" for c in str(path)):
+            return Fault(ascii(str(path)), "plan", "the file's name is not printable UTF-8 text", "rename the file")
+    return None
 
 
 def _unchanged_failure(failed: dict[str, dict[str, Any]], paths: Sequence[Path]) -> Fault | None:

@@ -78,13 +78,17 @@ def query(
         timer = threading.Timer(timeout_s, connection.interrupt)
         timer.start()
         try:
-            return connection.sql(sql, params=parameters).to_arrow_table()
+            answer = connection.sql(sql, params=parameters).to_arrow_table()
         except duckdb.InterruptException as error:
             raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
         except duckdb.Error as error:
             raise QueryError(_one_line(error)) from error
         finally:
             timer.cancel()
+    twice = {name for name in answer.column_names if answer.column_names.count(name) > 1}
+    if twice:  # rows as dictionaries would silently lose one of them
+        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; tell them apart with AS")
+    return answer
 
 
 def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

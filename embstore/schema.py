@@ -135,6 +135,7 @@ TABLES: dict[str, Table] = {
             input_px=pa.int32(),
             masked=pa.bool_(),
             intensity=pa.string(),
+            resampling=pa.string(),
             pooling=pa.string(),
             unit=pa.string(),
             precision=pa.string(),

@@ -13,6 +13,7 @@ from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, decode
 from embstore.search import Neighbours
 from embstore.store import Store
 
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 GAP_PX = 6
 CAPTION_PX = 210
 BAR_UM = 5.0
@@ -35,8 +36,6 @@ def draw_sheet(store: Store, found: Neighbours, out: Path) -> Path:
     pictures = dict(zip(table["cell_id"].to_pylist(), table["thumbnail"].to_pylist(), strict=True))
     if not pictures:
         raise EmbstoreError(f"{found.space} holds brought vectors, which have no pictures; leave out --sheet")
-    if out.suffix.lower() not in (".png", ".webp", ".jpg", ".jpeg"):
-        raise EmbstoreError(f"{out.name} has no suffix of a picture; wanted .png, .webp or .jpg")
     columns = max(len(cells) for _, cells in found.pictured)
     step = THUMBNAIL_PX + GAP_PX
     width = max(CAPTION_PX + columns * step + GAP_PX, 640)
@@ -53,9 +52,19 @@ def draw_sheet(store: Store, found: Neighbours, out: Path) -> Path:
             sheet.paste(tile, (CAPTION_PX + column * step, top))
     _draw_bar(pen, CAPTION_PX, 58)
     pen.text((GAP_PX, sheet.height - 22), LEGEND, FAINT, ImageFont.load_default(11))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(out)
+    except (OSError, ValueError) as error:
+        failed = f"a sheet of {len(found.pictured)} rows cannot be written to {out} ({error})"
+        raise EmbstoreError(f"{failed}; choose another file, a .png for long ones, or a smaller -k") from error
     return out
+
+
+def check_sheet(out: Path) -> None:
+    """Refuse, before any work is done, a file that is not of a picture."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise EmbstoreError(f"{out.name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
 
 
 def _draw_caption(pen: ImageDraw.ImageDraw, caption: str, top: int) -> None:

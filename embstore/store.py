@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore import schema
-from embstore.errors import StoreError
+from embstore.errors import MissingStoreError, StoreError
 from embstore.ids import short
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
@@ -46,7 +46,7 @@ class Store:
 
         uri = os.fspath(uri)
         if not create and "://" not in uri and not Path(uri).is_dir():
-            raise StoreError(
+            raise MissingStoreError(
                 f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
             )
         try:

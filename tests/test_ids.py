@@ -88,12 +88,13 @@ def test_image_and_cell_ids_read_as_documented() -> None:
 
 
 def test_a_segmentation_is_named_by_its_spec_and_the_content() -> None:
-    """Another constant or another file makes other cells; the same ones make the same cells on any machine."""
+    """Another constant, file or pixel size makes other cells; the same ones make the same cells on any machine."""
     spec = {"name": "otsu", "revision": 1, "smooth": 0.05}
-    name = segmentation_id(spec, "aa")
-    assert name == "f927d97b"
-    assert segmentation_id(dict(reversed(spec.items())), "aa") == name
-    assert len({name, segmentation_id(spec, "ab"), segmentation_id(spec | {"smooth": 0.06}, "aa")}) == 3
+    name = segmentation_id(spec, "aa", 0.2)
+    assert name == "9e38b580"
+    assert segmentation_id(dict(reversed(spec.items())), "aa", 0.2) == name
+    others = [(spec, "ab", 0.2), (spec | {"smooth": 0.06}, "aa", 0.2), (spec, "aa", 0.3), (spec, "aa", None)]
+    assert len({name, *(segmentation_id(*other) for other in others)}) == 5
 
 
 def closure(linked: list[list[str]]) -> dict[str, str]:

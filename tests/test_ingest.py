@@ -135,8 +135,8 @@ def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, 
 @pytest.mark.parametrize(
     ("choices", "said"),
     [
-        ({"dataset": "a/b"}, "the dataset name 'a/b' is empty or holds '/' or ':'"),
-        ({"dataset": "a:b"}, "the dataset name 'a:b'"),
+        ({"dataset": "a/b"}, "the dataset name .*'a/b'"),
+        ({"dataset": "a:b"}, "the dataset name .*'a:b'"),
         ({"layout": "yeast"}, "there is no image layout 'yeast'; choose from: hpa, opencell"),
         (
             {"backbones": ["resnet"]},
@@ -245,8 +245,9 @@ def test_an_ingest_that_stops_between_any_two_writes_continues(
         except KeyboardInterrupt:
             report = take(store, source, labels=source / "labels.csv", limit=1)
         assert report.images_in + report.done_before == 1
-        assert everything(store) == {k: v for k, v in undisturbed.items() if k[1] in cell_ids(store)}
-        assert len(everything(store)) == store.read("cells").num_rows == CELLS
+        found = everything(store)
+        assert found == {key: undisturbed[key] for key in found}
+        assert len(found) == store.read("cells").num_rows == CELLS
         assert store.read("labels").num_rows == 30
     assert writes > 5  # proteins, labels, space, cells, images, vectors, markers
 
@@ -366,7 +367,7 @@ def test_an_encoder_that_drifted_may_not_append(phantom_copy: Path, tmp_path: Pa
 
 
 def test_changed_content_is_a_new_revision_with_new_cells(store: Store, tmp_path: Path) -> None:
-    """The old cells and vectors stay for results that cite them; `cells` shows the new; going back gives the old ids."""
+    """The old cells and vectors stay for results that cite them; `cells` shows the new; going back brings them back."""
     path, _ = write_opencell(tmp_path / "in", [1, 2])
     take(store, tmp_path / "in")
     first = cell_ids(store)
@@ -390,7 +391,7 @@ def test_changed_content_is_a_new_revision_with_new_cells(store: Store, tmp_path
 
 
 def test_a_touched_file_of_the_same_content_is_done(store: Store, tmp_path: Path) -> None:
-    """Another time, or another folder with the same files, is nothing new."""
+    """Another time, or another folder with the same files, is nothing new: at most where a file is, is noted once."""
     (path,) = write_opencell(tmp_path / "in", [1])
     take(store, tmp_path / "in")
     versions = store.versions()
@@ -398,7 +399,11 @@ def test_a_touched_file_of_the_same_content_is_done(store: Store, tmp_path: Path
     assert take(store, tmp_path / "in").done_before == 1
     shutil.copytree(tmp_path / "in", tmp_path / "copy")
     assert take(store, tmp_path / "copy").done_before == 1
-    assert store.versions() == versions
+    noted = store.versions()
+    assert {name for name in versions if noted[name] != versions[name]} <= {"images"}
+    assert store.read("images")["revision"].to_pylist() == [1]
+    assert take(store, tmp_path / "copy").done_before == 1
+    assert store.versions() == noted
 
 
 # -- failures --------------------------------------------------------------------------------------------------------
@@ -425,7 +430,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     found = failures(store)
     assert len(report.failures) == len(found) == 6
     for name, said in {
-        "cut.tif": "damaged",
+        "cut.tif": "cut off after 1 pages",
         "empty.tif": "empty (0 bytes)",
         "text.tif": "text.tif",
         "three.tif": "3 channels; wanted at most 2",

@@ -106,6 +106,12 @@ def test_python_variables_are_not_tables(store: Store) -> None:
     assert duckdb.connect().sql("SELECT * FROM some_local_df").fetchall() == [(1,)]  # what is prevented
     with pytest.raises(QueryError, match="some_local_df does not exist"):
         query(store, "SELECT * FROM some_local_df")
+    with pytest.raises(QueryError, match="store does not exist"):  # nor are the library's own
+        query(store, "SELECT * FROM store")
+    with duckdb.connect() as connection:
+        query_module._register(connection, store)
+        with pytest.raises(duckdb.CatalogException, match="some_local_df does not exist"):
+            connection.sql("SELECT * FROM some_local_df")
     assert some_local_df.num_rows == 1
 
 

@@ -157,6 +157,10 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
             f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
+    if report.renewed:
+        lines.append(
+            f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
+        )
     lines += [f"  {note}" for note in report.notes]
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
@@ -175,10 +179,11 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
 def _done(report: Report) -> str:
     if not report.images_in and not report.vectors_in and report.done_before:
         return f"nothing to do, {report.done_before} of {report.images} were done before"
-    if not report.images_in:
-        return f"{sum(report.vectors_in.values())} of {report.images} vectors went in"
     before = f", {report.done_before} were done before" if report.done_before else ""
-    return f"{report.images_in} of {report.images} images went in, {report.cells_in} new cells{before}"
+    if report.unit == "profile":
+        return f"{sum(report.vectors_in.values())} of {report.images} vectors went in{before}"
+    changed = f", {report.images_changed} of them changed since" if report.images_changed else ""
+    return f"{report.images_in} of {report.images} images went in{changed}, {report.cells_in} new cells{before}"
 
 
 def _fault(fault: Fault) -> str:

@@ -64,8 +64,3 @@ def main() -> None:
     except EmbstoreError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was finished is in the store, and the same command goes on from there\n")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        raise SystemExit(0) from None  # `embstore sql ... | head`

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from embstore_cli.context import Format
 
@@ -58,7 +61,12 @@ def progress_bars() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        yield update
+        try:
+            yield update
+        except KeyboardInterrupt:
+            bars.stop()
+            say("stopped; what was finished is in the store, and the same command goes on from there")
+            raise typer.Exit(130) from None
 
 
 def _parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -109,7 +117,9 @@ def _cell(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a value that JSON can hold."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no NaN
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, bytes):
         return value.hex()

@@ -40,6 +40,7 @@ def protein(
     """
     from embstore.search import similar_proteins
 
+    _check(sheet)
     store = open_store()
     found = similar_proteins(store, name, backbone=backbone, space=space, dataset=dataset, k=k, centre=centre)
     _show(store, found, PROTEIN_COLUMNS, sheet, form)
@@ -62,9 +63,17 @@ def cell(
     """
     from embstore.search import similar_cells
 
+    _check(sheet)
     store = open_store()
     found = similar_cells(store, cell_id, backbone=backbone, space=space, dataset=dataset, k=k, centre=centre)
     _show(store, found, CELL_COLUMNS, sheet, form)
+
+
+def _check(sheet: Path | None) -> None:
+    if sheet is not None:
+        from embstore.sheet import check_sheet
+
+        check_sheet(sheet)
 
 
 def _show(store: Store, found: Neighbours, columns: tuple[str, ...], sheet: Path | None, form: Format) -> None:

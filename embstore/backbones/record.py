@@ -54,6 +54,7 @@ class Space:
     input_px: int | None
     masked: bool
     intensity: str
+    resampling: str
     pooling: str
     unit: str  # "cell" | "image" | "protein"
     precision: str
@@ -82,6 +83,7 @@ def space_of(
 
     Raises EmbstoreError for a strategy that the backbone does not have.
     """
+    from embstore.pixels.crop import CROP_SPEC
     from embstore.pixels.intensity import INTENSITY_SPEC
 
     check_strategy(backbone, strategy)
@@ -96,6 +98,7 @@ def space_of(
         input_px=backbone.input_px,
         masked=False,
         intensity=INTENSITY_SPEC,
+        resampling=CROP_SPEC,
         pooling=backbone.pooling,
         unit=unit,
         precision=HAND_MADE_PRECISION if backbone.kind == "hand-made" else NETWORK_PRECISION,

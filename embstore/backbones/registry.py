@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from embstore.backbones.record import Backbone, check_strategy
 from embstore.backbones.weights import local_file, missing_line
 from embstore.errors import EmbstoreError, choices
@@ -50,20 +52,9 @@ VIT_RANDOM = Backbone(
     note="an untrained network: what training has to beat",
 )
 
-IMAGENET = Backbone(
+IMAGENET = replace(
+    VIT_RANDOM,
     name="imagenet",
-    revision=1,
-    kind="timm",
-    architecture="vit_small_patch16_224.dino",
-    slots=RGB_SLOTS,
-    input_px=224,
-    crop_um=CROP_UM,
-    normalisation="fixed mean and sd per slot",
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    pooling="cls",
-    dim=384,
-    licence="Apache-2.0",
     source="https://huggingface.co/timm/vit_small_patch16_224.dino",
     weights_sha256=None,
     note="DINO ViT-S/16 trained on ImageNet-1k without labels (arXiv 2104.14294)",

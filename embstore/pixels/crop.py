@@ -11,6 +11,8 @@ from PIL import Image
 from embstore.errors import ImageError
 from embstore.pixels.segment import Segmentation
 
+# Every choice of `crop` is in the name, because the name is what a space's digest sees.
+CROP_SPEC = "square/subpixel/triangle-filter/zero-outside/1"
 MAX_SIDE_PX = 16384  # beyond any field: a side like this comes from a wrong pixel size
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST = 1e9  # beyond any detector's counts
 NUCLEUS_UM = 12.0  # the median nucleus that a pixel size is estimated from
 
 # Lengths are in nuclear diameters, so that one recipe serves every magnification. The whole record is part of the cell
@@ -63,9 +64,11 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
     `nucleus` (y, x) of any real dtype, raw counts or scaled -> Segmentation with labels int32 (y, x). The nuclear
     diameter is estimated from the image itself; a known pixel size in µm keeps it believable.
     """
-    spread = float(np.ptp(nucleus)) if nucleus.size else 0.0
+    spread = float(nucleus.max()) - float(nucleus.min()) if nucleus.size else 0.0
     if not math.isfinite(spread) or spread <= 0 or min(nucleus.shape) < 16:
         return _nothing(nucleus.shape, pixel_size_um, "the nucleus channel is constant, not finite or under 16 pixels")
+    if np.abs(nucleus).max() > LARGEST:
+        nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
     diameter_px = _diameter_px(nucleus, pixel_size_um)
     factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
     labels = _nuclei(_reduced(nucleus, factor), diameter_px / factor)

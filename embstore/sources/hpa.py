@@ -30,15 +30,19 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         name = FILE.match(path.stem)
         if not name:
             continue
-        relative = path.relative_to(root).as_posix()
-        files = fields.setdefault(name["key"], {})
-        if name["colour"] in files:
-            error = f"{files[name['colour']]} and {relative} both claim {path.stem}"
-            faults.append(Fault(str(path), "plan", error, "keep one of them in this source"))
+        relative = path.relative_to(root)
+        # HPA's own names are unique; others only within their folder
+        key = name["key"] if KEY.match(name["key"]) else (relative.parent / name["key"]).as_posix()
+        files = fields.setdefault(key, {})
+        rival = next((f for c, f in files.items() if c == name["colour"] or Path(f).parent != relative.parent), None)
+        if rival:
+            error = f"{rival} and {relative.as_posix()} both claim to be of field {key}"
+            faults.append(Fault(str(path), "plan", error, "keep one field of this name in this source"))
         else:
-            files[name["colour"]] = relative
+            files[name["colour"]] = relative.as_posix()
 
-    table = _read_labels(labels) if labels else {}
+    table, contradictions = _read_labels(labels) if labels else ({}, [])
+    faults += contradictions
     whole = {key: files for key, files in fields.items() if "blue" in files}
     faults += [_no_nucleus(root, key, files) for key, files in fields.items() if key not in whole]
     images = [_image(key, files, table.get(key, {})) for key, files in whole.items()]
@@ -75,11 +79,19 @@ def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
     )
 
 
-def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+def _read_labels(path: Path) -> tuple[dict[str, dict[str, str]], list[Fault]]:
+    """Return the rows by image, and a fault for each image of several rows that say different things of it."""
     rows = read_table(path)
     key = find_column(path, rows, "ID", "Id")
     find_column(path, rows, "Label_idx")
-    return {row[key]: row for row in rows}
+    table: dict[str, dict[str, str]] = {}
+    contradicted = {row[key] for row in rows if table.setdefault(row[key], row) != row}
+    todo = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
+    faults = [
+        Fault(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", todo)
+        for image in sorted(contradicted)
+    ]
+    return {image: row for image, row in table.items() if image not in contradicted}, faults
 
 
 def _labels(table: dict[str, dict[str, str]], fields: dict[str, dict[str, str]], path: Path | None) -> Iterator[Label]:

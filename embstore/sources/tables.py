@@ -47,5 +47,6 @@ def image_files(source: Path) -> tuple[Path, list[Path]]:
         return source.parent, [source]
     if not source.is_dir():
         raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
-    found = (p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    # a link whose file is gone counts too: it is a file that is missing
+    found = (p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and (p.is_file() or p.is_symlink()))
     return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
-from embstore.ids import split_list
+from embstore.ids import digest, short, split_list
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Brought:
     genes: list[str]
     locations: list[list[str]]
     vectors: npt.NDArray[np.float32]
+    features: str  # a digest of which numbers these are: the columns in order, or the npz key and how many
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ def _read_npz(path: Path, columns: Columns) -> Brought:
     except (OSError, ValueError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise EmbstoreError(f"{path} cannot be read as an npz without pickles ({error}); save plain arrays") from error
     vectors = _array(path, data, columns.vectors, ndim=2)
-    if vectors.dtype.kind not in "fiu":
-        raise EmbstoreError(f"{path}: {columns.vectors} is {vectors.dtype}; wanted numbers")
+    if vectors.dtype.kind not in "fiu" or not vectors.size:
+        raise EmbstoreError(f"{path}: {columns.vectors} is {vectors.dtype} {vectors.shape}; wanted rows of numbers")
     ids = _texts(path, data, columns.identifier, len(vectors))
     genes = _texts(path, data, columns.gene, len(vectors)) if columns.gene else [""] * len(ids)
     locations = _multi_hot(path, data, columns, len(vectors)) if columns.label else [[] for _ in ids]
+    features = short(digest([columns.vectors, vectors.shape[1]]))
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which the caller refuses row by row
-        return Brought(ids, genes, locations, vectors.astype(np.float32))
+        return Brought(ids, genes, locations, vectors.astype(np.float32), features)
 
 
 def _array(path: Path, data: dict[str, Any], name: str, *, ndim: int) -> npt.NDArray[Any]:
@@ -80,7 +82,12 @@ def _texts(path: Path, data: dict[str, Any], name: str, rows: int) -> list[str]:
     values = _array(path, data, name, ndim=1)
     if len(values) != rows:
         raise EmbstoreError(f"{path}: {name} has {len(values)} rows and the vectors have {rows}; wanted one each")
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    try:
+        texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+        "".join(texts).encode()
+    except UnicodeError as error:
+        raise EmbstoreError(f"{path}: {name} holds text that is not UTF-8 ({error}); wanted UTF-8") from error
+    return texts
 
 
 def _multi_hot(path: Path, data: dict[str, Any], columns: Columns, rows: int) -> list[list[str]]:
@@ -121,7 +128,8 @@ def _read_csv(path: Path, columns: Columns) -> Brought:
     ids = list(_column(path, table, columns.identifier))
     genes = list(_column(path, table, columns.gene)) if columns.gene else [""] * len(ids)
     labels = list(_column(path, table, columns.label)) if columns.label else [""] * len(ids)
-    return Brought(ids, genes, _split(labels, columns.unlabelled), np.ascontiguousarray(vectors, np.float32))
+    locations = _split(labels, columns.unlabelled)
+    return Brought(ids, genes, locations, np.ascontiguousarray(vectors, np.float32), short(digest(chosen)))
 
 
 def _numeric(kind: Any) -> bool:

@@ -1,0 +1,87 @@
+"""Stores of earlier versions are read for ever: the same cells, vectors and neighbours as on the day they were made."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embstore import schema
+from embstore.query import query, rows
+from embstore.search import similar_cells, similar_proteins
+from embstore.sheet import draw_sheet
+from embstore.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module", params=["store-v1"])
+def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
+    """A golden store, unpacked, and what it held when it was made."""
+    folder = tmp_path_factory.mktemp("golden")
+    with zipfile.ZipFile(GOLDEN / f"{request.param}.zip") as packed:
+        packed.extractall(folder)
+    known = json.loads((GOLDEN / f"{request.param}.json").read_text(encoding="utf-8"))
+    return Store.open(folder / request.param), known
+
+
+def test_every_table_of_a_golden_store_is_read(golden: tuple[Store, dict[str, Any]]) -> None:
+    """All tables and views read, with the rows they had and at least the columns that today's code writes."""
+    store, known = golden
+    assert {table["name"]: table["rows"] for table in store.status()} == known["rows"]
+    for name in store.table_names():
+        assert store.read(name).num_rows == known["rows"][name]
+        assert query(store, f'SELECT * FROM "{name}"').num_rows == known["rows"][name]
+        if name in schema.TABLES:
+            assert store.read(name).schema.equals(schema.TABLES[name].schema), name
+    assert rows(store, "SELECT written_by AS w FROM store_meta") == [{"w": known["written_by"]}]
+
+
+def test_a_golden_store_holds_its_cells_and_labels(golden: tuple[Store, dict[str, Any]]) -> None:
+    """Cells, groups and labels are those of then, and a tag still leads to what it tagged."""
+    store, known = golden
+    cells = rows(
+        store, "SELECT cell_id, gene, cell_area_um2, octet_length(mask) AS mask_bytes FROM cells ORDER BY cell_id"
+    )
+    assert cells == [cell | {"cell_area_um2": pytest.approx(cell["cell_area_um2"])} for cell in known["cells"]]
+    groups = {r["protein_id"]: r["group_id"] for r in rows(store, "SELECT * FROM proteins")}
+    assert groups == known["groups"]
+    assert groups["ensembl:ENSG99000000005"] == "ensembl:ENSG99000000004"
+    labels = [
+        list(r.values()) for r in rows(store, "SELECT label_set, subject_id, location, grade, revision FROM labels")
+    ]
+    assert sorted(labels, key=str) == sorted(known["labels"], key=str)
+    tagged = store.dataset("labels", known["tagged_labels"]).to_table().to_pylist()
+    place = {"gene:ACTN4": {r["location"] for r in tagged if r["subject_id"] == "gene:ACTN4"}}
+    assert place == {"gene:ACTN4": {"cytoskeleton", "membrane"}}
+    assert rows(store, "SELECT location FROM labels WHERE subject_id = 'gene:ACTN4'") == [{"location": "cytoskeleton"}]
+
+
+def test_a_golden_store_gives_its_vectors_and_neighbours(golden: tuple[Store, dict[str, Any]], tmp_path: Path) -> None:
+    """Known vectors to 1e-6 of their size; the same neighbours in the same order; pictures still decode."""
+    store, known = golden
+    spaces = {s["backbone"]: s["digest"] for s in rows(store, "SELECT backbone, digest FROM spaces")}
+    assert spaces == known["spaces"]
+    for unit, vector in known["vectors"].items():
+        space = spaces["theirs" if unit.startswith("brought/") else "pixel-stats"]
+        np.testing.assert_allclose(store.matrix(space, [unit])[0], vector, rtol=1e-6, atol=1e-6)
+    found = similar_proteins(store, "PHN001", backbone="pixel-stats")
+    first = next(iter(known["vectors"]))
+    for answer, expected in (
+        (found.rows, known["similar_proteins"]),
+        (similar_proteins(store, "PHN001", backbone="theirs").rows, known["similar_brought"]),
+        (similar_cells(store, first, backbone="pixel-stats", k=5).rows, known["similar_cells"]),
+    ):
+        assert answer == [row | {"similarity": pytest.approx(row["similarity"], abs=1e-6)} for row in expected]
+    assert draw_sheet(store, found, tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_opening_a_golden_store_to_write_changes_nothing(golden: tuple[Store, dict[str, Any]]) -> None:
+    """Today's code neither migrates nor touches a store of the format that it reads."""
+    store, _ = golden
+    versions = store.versions()
+    assert Store.open(store.uri, create=True).versions() == versions

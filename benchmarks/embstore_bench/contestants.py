@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from embstore.ids import digest
 from embstore.schema import embeddings_name
 from embstore.store import Store
@@ -46,7 +49,7 @@ def contestants(
     for space in spaces:
         version = versions[embeddings_name(space["digest"])]
         vectors = partial(store.matrix, space["digest"], task.ids, version=version)
-        content = digest([asked, hashlib.sha256(vectors().tobytes()).hexdigest()])
+        content = digest([asked, _sha256(vectors())])
         for head in heads:
             yield Contestant(space["backbone"], space["strategy"], space["digest"], head, False, content, vectors)
     for floor in floors(heads):
@@ -56,4 +59,9 @@ def contestants(
 def _asked_digest(task: Task) -> str:
     """Return the digest of what is asked: the units, their groups, the classes and who has which."""
     groups = [task.groups[i] for i in task.group_index]
-    return digest([task.ids, groups, task.classes, hashlib.sha256(task.actual.tobytes()).hexdigest()])
+    return digest([task.ids, groups, task.classes, _sha256(task.actual)])
+
+
+def _sha256(array: npt.NDArray[Any]) -> str:
+    """Return the sha256 of an array's bytes in C order, without a second copy of them."""
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).hexdigest()

@@ -44,7 +44,6 @@ class Fold:
     X_validation: Matrix
     Y_validation: Bools
     groups_validation: npt.NDArray[np.int64]
-    seed: int
 
 
 @dataclass(frozen=True)

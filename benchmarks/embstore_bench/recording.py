@@ -20,12 +20,16 @@ LIBRARIES = ("numpy", "scipy", "scikit-learn", "pyarrow", "duckdb", "lancedb", "
 
 
 def write_entry(store: Store, row: Mapping[str, Any], outcome: Outcome, results: Sequence[Result], task: Task) -> None:
-    """Write runs, results and predictions, then the entry: a kill in between leaves no entry, a rerun completes it."""
+    """Write runs, results and predictions, then the entry: a kill in between leaves no entry, a rerun completes it.
+
+    The predictions of floors are not stored: they hang on ids and train alone, so that a refit gives them again.
+    """
     entry = row["entry"]
     store.upsert("runs", [_run_row(entry, run) for run in outcome.runs])
     store.upsert("results", [_result_row(entry, result) for result in results])
-    for s in range(len(task.seeds)):
-        store.upsert("predictions", predictions_table(entry, s, outcome, task))
+    if not row["floor"]:
+        seeds = range(len(task.seeds))
+        store.upsert("predictions", pa.concat_tables([predictions_table(entry, s, outcome, task) for s in seeds]))
     store.upsert("entries", [dict(row) | provenance() | {"created": now()}])
 
 

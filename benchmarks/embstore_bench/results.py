@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
+from embstore.errors import EmbstoreError, choices
 from embstore.query import query
 from embstore.store import Store
 from embstore_bench.sqltext import sql_text
 
-METRICS = ("macro_f1", "macro_f1_weighted", "macro_f1@0.5", "micro_f1")
 LEVELS = ("unit", "protein")
+# over all classes: the levels at which each is known
+METRICS = {"macro_f1": LEVELS, "macro_f1_weighted": ("unit",), "macro_f1@0.5": ("unit",), "micro_f1": LEVELS}
 
 
 def leaderboard(
@@ -22,14 +25,23 @@ def leaderboard(
     metric: str | None = "macro_f1",
     level: str | None = "unit",
     entries: Sequence[str] | None = None,
+    superseded: bool = False,
 ) -> pa.Table:
     """Return one row an entry, the best first: entry, task, dataset, split, backbone, strategy, unit, head, metric,
     mean, sd, low, high, n_folds, n_seeds, n_test, then level, floor, n_groups, space, note, created.
 
-    None stands for every dataset, task (`localization` means all its schemes), metric, level or entry.
+    None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
+    differ only in what they were computed from (after new labels, vectors or images) the newest is shown;
+    `superseded` shows the older ones too, as does naming them in `entries`. An unknown metric or level is an
+    EmbstoreError.
     """
-    parameters = {"dataset": dataset, "task": task, "metric": metric, "level": level}
-    return query(store, sql_text("leaderboard"), parameters | {"entries": _listed(entries)})
+    if metric is not None and metric not in METRICS:
+        raise EmbstoreError(choices(metric, "metric", METRICS))
+    levels = LEVELS if metric is None else METRICS[metric]
+    if level is not None and level not in levels:
+        raise EmbstoreError(choices(level, "level" if metric is None else f"level of {metric}", levels))
+    parameters = {"metric": metric, "level": level} | _shown(dataset, task, entries, superseded)
+    return query(store, sql_text("leaderboard"), parameters)
 
 
 def per_class(
@@ -39,13 +51,16 @@ def per_class(
     task: str | None = None,
     level: str | None = "unit",
     entries: Sequence[str] | None = None,
+    superseded: bool = False,
 ) -> pa.Table:
-    """Return one row an entry and class: entry, dataset, task, backbone, strategy, head, level, location, support, mean
-    (F1), sd, low, high.
+    """Return one row an entry (as `leaderboard` shows them) and class: entry, dataset, task, split, backbone, strategy,
+    head, floor, level, location, support, mean (F1), sd, low, high.
     """
-    parameters = {"dataset": dataset, "task": task, "level": level, "entries": _listed(entries)}
+    parameters = {"level": level} | _shown(dataset, task, entries, superseded)
     return query(store, sql_text("per_class"), parameters)
 
 
-def _listed(entries: Sequence[str] | None) -> list[str] | None:
-    return None if entries is None else list(entries)
+def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> dict[str, Any]:
+    """Return the parameters of shown.sql."""
+    listed = None if entries is None else list(entries)
+    return {"dataset": dataset, "task": task, "entries": listed, "superseded": superseded}

@@ -19,13 +19,15 @@ from embstore_bench.fitting import fit_all, results_of
 from embstore_bench.heads import HEADS, Head
 from embstore_bench.recording import write_entry
 from embstore_bench.results import leaderboard, per_class
-from embstore_bench.splits import Split, make_split
+from embstore_bench.splits import Split, draw_split, keep_split, late_units_hint
 from embstore_bench.sqltext import sql_text
 from embstore_bench.tasks import LOCALIZATION, TASK_VERSION, Question, Task, find_question, load_task
 
 PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
 MIN_SCORED_GROUPS = 50
-TABLES_READ = ("images", "cells", "profiles", "proteins", "labels", "spaces", "splits", "split_groups")
+MAX_SEEDS = 100  # more is a seed that was meant by name
+SPLIT_TABLES = ("splits", "split_groups")
+TABLES_READ = ("images", "cells", "profiles", "proteins", "labels", "spaces", *SPLIT_TABLES)
 
 Progress = Callable[[int, int, str], None]
 
@@ -77,16 +79,18 @@ def bench(
 
     `seeds` is how many split seeds, from 0, or which. An entry that is there is shown as it was recorded, not fitted
     again. `progress(done, of, what)` is called after every fit. Never embeds: a missing space is an EmbstoreError with
-    the line that makes it. Writes splits, runs, results, predictions, entries and one tag over the tables read.
+    the line that makes it. Writes splits, runs, results, predictions, entries and one tag over the tables read; nothing
+    when there is nothing to score.
     """
     chosen_heads = _heads(heads)
     spaces = _spaces(store, backbones, space)
     question = find_question(store, task, dataset)
-    splits = [
-        make_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
+    before = store.versions()
+    drawn = [
+        draw_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
         for seed in _seeds(seeds)
     ]
-    setting = _setting(store, question, spaces, splits)
+    setting = _setting(store, question, spaces, drawn, before)
     planned = {
         _entry_id(setting, c): c for c in contestants(store, spaces, chosen_heads, setting.task, setting.versions)
     }
@@ -109,10 +113,10 @@ def _heads(names: Sequence[str]) -> list[Head]:
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    listed = list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
-    if not listed:
-        raise EmbstoreError(f"found {seeds} split seeds, wanted at least 1")
-    return listed
+    found = seeds if isinstance(seeds, int) else len(set(seeds))
+    if not 1 <= found <= MAX_SEEDS:
+        raise EmbstoreError(f"found {found} split seeds, wanted 1 to {MAX_SEEDS}; one seed by name is `--seeds 7,`")
+    return list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
 
 
 def _spaces(store: Store, backbones: Sequence[str], space: str | None) -> list[dict[str, Any]]:
@@ -123,14 +127,20 @@ def _spaces(store: Store, backbones: Sequence[str], space: str | None) -> list[d
     return list({s["digest"]: s for s in found}.values())
 
 
-def _setting(store: Store, question: Question, spaces: Sequence[dict[str, Any]], splits: Sequence[Split]) -> Setting:
+def _setting(
+    store: Store,
+    question: Question,
+    spaces: Sequence[dict[str, Any]],
+    drawn: Sequence[Split],
+    before: Mapping[str, int],
+) -> Setting:
+    task = load_task(store, question, spaces, drawn)  # what cannot be scored fails here, and leaves no split behind
+    splits = tuple(keep_split(store, split) for split in drawn)
     names = [*TABLES_READ, *(embeddings_name(s["digest"]) for s in spaces)]
     versions = {name: version for name, version in store.versions().items() if name in names}
-    task = load_task(store, question, spaces, splits)
-    current = store.versions()
-    if any(current[name] != version for name, version in versions.items()):
+    if any(before[name] != version for name, version in versions.items() if name not in SPLIT_TABLES):
         raise EmbstoreError("the store changed while it was being read; run the same command again")
-    return Setting(question, task, tuple(splits), versions, tuple(_notes(store, question, task, splits[0].by)))
+    return Setting(question, task, splits, versions, tuple(_notes(store, question, task, splits[0].by)))
 
 
 def _notes(store: Store, question: Question, task: Task, by: str) -> list[str]:
@@ -189,7 +199,7 @@ def _entry_row(setting: Setting, entry: str, contestant: Contestant) -> dict[str
         "dataset": question.dataset,
         "label_set": question.label_set,
         "split": _split_label(splits),
-        "split_digest": digest([s.digest for s in splits]),
+        "split_digest": ",".join(s.digest for s in splits),  # each by itself: stored_split.sql looks for one
         "backbone": contestant.backbone,
         "strategy": contestant.strategy,
         "space": contestant.space,
@@ -224,20 +234,14 @@ def _report(store: Store, setting: Setting, entries: list[str], *, made: int) ->
         metrics=[r for r in figures if (r["metric"], r["level"]) != ("macro_f1", "unit")],
         per_class=per_class(store, entries=entries).to_pylist(),
         left_out=setting.task.left_out,
-        notes=_report_notes(setting),
+        notes=_report_notes(store, setting),
         audit={s.name: s.audit for s in setting.splits},
         made=made,
         reused=len(entries) - made,
     )
 
 
-def _report_notes(setting: Setting) -> list[str]:
+def _report_notes(store: Store, setting: Setting) -> list[str]:
     """Return the entries' notes and a hint for every kind of unit that the user can get back."""
-    unknown = setting.task.left_out["group_not_in_split"]
-    if not unknown:
-        return list(setting.notes)
-    hint = (
-        f"{unknown} units are of groups that came after the splits were frozen and were left out; "
-        "seeds not used yet make splits with them (`embstore splits make --seed`)"
-    )
-    return [*setting.notes, hint]
+    late = setting.task.left_out["group_not_in_split"]
+    return [*setting.notes, *([late_units_hint(store, setting.splits, late)] if late else [])]

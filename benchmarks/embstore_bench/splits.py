@@ -1,28 +1,33 @@
-"""Which fold each group is in: made once by SQL over the store, mended, audited and then frozen (DESIGN §6)."""
+"""Which fold each group is in: made by SQL over the store, mended, audited, frozen by its first entry (DESIGN §6)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Any
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import digest
 from embstore.query import rows
-from embstore.store import Store, now
+from embstore.store import Store, now, quoted
 from embstore_bench.sqltext import sql_text
 from embstore_bench.stratify import mend
 
 BY = ("protein", "image", "cell")
 MIN_FOLDS = 3  # test, validation and something left to train on
+MAX_SEED = 2**31 - 1  # `runs` and `predictions` hold seeds as int32
 # raised when the same data would be assigned differently; part of a split's spec
 METHOD = {"name": "dealt by rarest location, ties by md5(seed:group), mended by chi-square moves", "revision": 1}
 
 
 @dataclass(frozen=True)
 class Split:
-    """A frozen assignment of groups to folds; `by` says what a group is: all cells of a protein, an image, a cell."""
+    """An assignment of groups to folds; `by` says what a group is: all cells of a protein, an image, a cell.
+
+    One that is not stored yet has no audit; every stored one has.
+    """
 
     name: str
     dataset: str
@@ -42,41 +47,66 @@ def split_name(label_set: str, by: str, k: int, seed: int) -> str:
 
 
 def make_split(store: Store, *, dataset: str, label_set: str, by: str = "protein", k: int = 5, seed: int = 0) -> Split:
-    """Return the split of that name, made and stored when it is not there; one that is there is never changed.
+    """Return `draw_split`'s split, stored: writes `split_groups`, then `splits`, where it is not there."""
+    return keep_split(store, draw_split(store, dataset=dataset, label_set=label_set, by=by, k=k, seed=seed))
+
+
+def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein", k: int = 5, seed: int = 0) -> Split:
+    """Return the stored split of that name, or what it would be now where there is none; never writes.
 
     Its groups are those of the dataset's labelled units (cells and brought vectors), whatever spaces they are in, so
-    that every backbone is scored on the same folds. Writes `split_groups`, then `splits`. Raises EmbstoreError for
-    k below 3, an unknown `by`, or fewer than k groups.
+    that every backbone is scored on the same folds. A split that an entry cites is frozen; one that none cites is drawn
+    anew when the store holds groups that it does not know. Raises EmbstoreError for k below 3, an unknown `by`, a seed
+    that is no int32, or fewer than k groups.
     """
     _check(by, k, seed)
-    name = split_name(label_set, by, k, seed)
-    if name in _names(store):
-        return load_split(store, name)
-    parameters = {"dataset": dataset, "label_set": label_set, "by": by, "k": k, "seed": str(seed)}
-    dealt = rows(store, sql_text("split"), parameters)
-    if len(dealt) < k:
-        raise EmbstoreError(
-            f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
-            "add labels or images, or ask for fewer --folds"
-        )
-    mended = mend([r["fold"] for r in dealt], [r["locations"] for r in dealt], k)
-    folds = {r["group_id"]: fold for r, fold in zip(dealt, mended, strict=True)}
     spec = {"dataset": dataset, "label_set": label_set, "by": by, "k": k, "seed": seed, "method": METHOD}
-    _write(store, name, spec, folds)
-    return load_split(store, name)
+    stored, n_entries = _stored(store, split_name(label_set, by, k, seed))
+    if stored is not None and n_entries:
+        return stored
+    drawn = _draw(store, spec)
+    return drawn if stored is None or set(drawn.folds) - set(stored.folds) else stored
+
+
+def keep_split(store: Store, split: Split) -> Split:
+    """Return a drawn split as it is stored, with its audit; written where it is not there."""
+    return split if split.audit else replace(split, audit=_write(store, split))
+
+
+def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
+    """Return the line on units whose groups frozen splits do not know: how many, and the seeds that would know them."""
+    first = splits[0]
+    family = {"label_set": first.label_set, "by": first.by, "k": first.k}
+    taken = {r["seed"] for r in rows(store, sql_text("split_seeds"), family)}
+    free = list(islice((seed for seed in count() if seed not in taken), len(splits)))
+    listed = f"{free[0]}," if len(free) == 1 else ",".join(map(str, free))
+    return (
+        f"{n_units} units are of groups that came after the splits were frozen and were left out; "
+        f"the same command with `--seeds {listed}` makes splits with them"
+    )
 
 
 def load_split(store: Store, name: str) -> Split:
     """Return a stored split; StoreError when it is not there or its groups are no longer those that were frozen."""
-    found = rows(store, "SELECT * FROM splits WHERE name = $name", {"name": name})
+    found, _ = _stored(store, name)
+    if found is None:
+        names = rows(store, "SELECT name FROM splits ORDER BY name")
+        raise StoreError(choices(name, "split", [r["name"] for r in names]))
+    return found
+
+
+def _stored(store: Store, name: str) -> tuple[Split | None, int]:
+    """Return a split and how many entries cite it; None and 0 when it is not there."""
+    found = rows(store, sql_text("stored_split"), {"name": name})
     if not found:
-        raise StoreError(choices(name, "split", _names(store)))
+        return None, 0
     row = found[0]
     spec = json.loads(row["spec"])
-    folds = _folds(store, name)
+    sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
+    folds = {r["group_id"]: r["fold"] for r in rows(store, sql, {"name": name})}
     if digest({"spec": spec, "folds": folds}) != row["digest"]:
         raise StoreError(f"split {name} has changed since it was frozen; make one of another seed")
-    return Split(
+    split = Split(
         name=name,
         dataset=row["dataset"],
         label_set=row["label_set"],
@@ -88,6 +118,7 @@ def load_split(store: Store, name: str) -> Split:
         folds=folds,
         audit=json.loads(row["audit"]),
     )
+    return split, row["n_entries"]
 
 
 def list_splits(store: Store) -> list[dict[str, Any]]:
@@ -119,26 +150,45 @@ def _check(by: str, k: int, seed: int) -> None:
         raise EmbstoreError(choices(by, "way to split", BY))
     if k < MIN_FOLDS:
         raise EmbstoreError(f"{k} folds leave nothing to train on; ask for {MIN_FOLDS} or more")
-    if seed < 0:
-        raise EmbstoreError(f"seed {seed} is negative; give 0 or a positive number")
+    if not 0 <= seed <= MAX_SEED:
+        raise EmbstoreError(f"found seed {seed}, wanted 0 to {MAX_SEED}")
 
 
-def _write(store: Store, name: str, spec: Mapping[str, Any], folds: Mapping[str, int]) -> None:
-    # groups first: a kill before the last line leaves no split, and the next call starts over
-    if _folds(store, name):
-        store.delete("split_groups", "name = '{}'".format(name.replace("'", "''")))
-    store.upsert("split_groups", [{"name": name, "group_id": g, "fold": f} for g, f in sorted(folds.items())])
-    row = {key: spec[key] for key in ("dataset", "label_set", "by", "k", "seed")}
-    row |= {"name": name, "spec": json.dumps(spec), "sql": sql_text("split"), "created": now()}
-    row |= {"digest": digest({"spec": spec, "folds": dict(folds)})}
-    row |= {"audit": json.dumps(audit(store, name, spec["dataset"], spec["by"]))}
-    store.upsert("splits", [row])
+def _draw(store: Store, spec: dict[str, Any]) -> Split:
+    label_set, by, k = spec["label_set"], spec["by"], spec["k"]
+    parameters = {"dataset": spec["dataset"], "label_set": label_set, "by": by, "k": k, "seed": str(spec["seed"])}
+    dealt = rows(store, sql_text("split"), parameters)
+    if len(dealt) < k:
+        raise EmbstoreError(
+            f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
+            "add labels or images, or ask for fewer --folds"
+        )
+    mended = mend([r["fold"] for r in dealt], [r["locations"] for r in dealt], k)
+    folds = {r["group_id"]: fold for r, fold in zip(dealt, mended, strict=True)}
+    return Split(
+        name=split_name(label_set, by, k, spec["seed"]),
+        dataset=spec["dataset"],
+        label_set=label_set,
+        by=by,
+        k=k,
+        seed=spec["seed"],
+        spec=spec,
+        digest=digest({"spec": spec, "folds": folds}),
+        folds=folds,
+        audit={},
+    )
 
 
-def _folds(store: Store, name: str) -> dict[str, int]:
-    sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
-    return {r["group_id"]: r["fold"] for r in rows(store, sql, {"name": name})}
-
-
-def _names(store: Store) -> Sequence[str]:
-    return [r["name"] for r in rows(store, "SELECT name FROM splits ORDER BY name")]
+def _write(store: Store, split: Split) -> dict[str, dict[str, Any]]:
+    """Store a split and return its audit."""
+    # its row goes first and comes last: a kill in between leaves no split, and the next call starts over
+    same_name = f"name = {quoted(split.name)}"
+    for table in ("splits", "split_groups"):
+        store.delete(table, same_name)
+    groups = [{"name": split.name, "group_id": g, "fold": f} for g, f in sorted(split.folds.items())]
+    store.upsert("split_groups", groups)
+    row = {key: getattr(split, key) for key in ("name", "dataset", "label_set", "by", "k", "seed", "digest")}
+    row |= {"spec": json.dumps(split.spec), "sql": sql_text("split"), "created": now()}
+    found = audit(store, split.name, split.dataset, split.by)
+    store.upsert("splits", [row | {"audit": json.dumps(found)}])
+    return found

@@ -28,17 +28,6 @@ def mend(folds: Sequence[int], locations: Sequence[Sequence[str]], k: int) -> li
     return [int(fold) for fold in placed]
 
 
-def imbalance(folds: Sequence[int], locations: Sequence[Sequence[str]], k: int) -> float:
-    """Return the worst relative error of a fold's share of a location: 0 even, 1 a fold has none or twice its part.
-
-    Only locations with at least k groups count.
-    """
-    member, expected = _membership(locations, k)
-    counts = np.zeros((k, member.shape[1]))
-    np.add.at(counts, np.asarray(folds, dtype=np.int64), member)
-    return float(np.abs(counts / expected - 1)[:, :-1].max(initial=0.0))
-
-
 def _one_pass(
     placed: npt.NDArray[np.int64],
     counts: npt.NDArray[np.float64],

@@ -14,7 +14,7 @@ from embstore.query import rows
 from embstore.schema import embeddings_name
 from embstore.spaces import label
 from embstore.store import Store
-from embstore_bench.splits import MIN_FOLDS, Split, split_key
+from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
 from embstore_bench.sqltext import sql_text
 
 LOCALIZATION = "localization"
@@ -53,13 +53,6 @@ class Task:
     classes: tuple[str, ...]  # sorted
     actual: npt.NDArray[np.bool_]  # (n, classes)
     left_out: dict[str, Any]
-
-
-def list_tasks(store: Store) -> list[dict[str, Any]]:
-    """Return one record a task that the store's labels allow: task, dataset, level, n_locations, n_subjects."""
-    found = rows(store, sql_text("label_sets"))
-    columns = ("dataset", "level", "n_locations", "n_subjects")
-    return [{"task": f"{LOCALIZATION}:{r['scheme']}"} | {c: r[c] for c in columns} for r in found]
 
 
 def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = None) -> Question:
@@ -129,9 +122,11 @@ def load_task(
     units = _count_out(units, left_out, "no_protein", lambda u: u["group_id"] is not None)
     units = _count_out(units, left_out, "no_label", lambda u: bool(u["locations"]))
     units = _count_out(units, left_out, "group_not_in_split", lambda u: _in_all(u, splits))
+    late = left_out["group_not_in_split"]
+    hint = late_units_hint(store, splits, late) if late else ""
     if not units:
-        raise EmbstoreError(_nothing_left(question, spaces, left_out))
-    classes, left_out["classes"] = _classes(units, min_groups or splits[0].k)
+        raise EmbstoreError(_nothing_left(question, spaces, left_out, hint))
+    classes, left_out["classes"] = _classes(units, min_groups or splits[0].k, hint)
     wanted = set(classes)
     units = _count_out(units, left_out, "no_class_left", lambda u: not wanted.isdisjoint(u["locations"]))
     groups = sorted({u["group_id"] for u in units})
@@ -146,7 +141,7 @@ def load_task(
         k=splits[0].k,
         folds=np.array([_fold_of_units(s, units) for s in splits]),
         classes=classes,
-        actual=np.array([[c in set(u["locations"]) for c in classes] for u in units], dtype=bool),
+        actual=np.array([[c in has for c in classes] for has in (set(u["locations"]) for u in units)], dtype=bool),
         left_out=left_out,
     )
 
@@ -178,7 +173,7 @@ def _count_out(units: Units, left_out: dict[str, Any], why: str, keep: Callable[
     return kept
 
 
-def _classes(units: Units, min_groups: int) -> tuple[tuple[str, ...], dict[str, int]]:
+def _classes(units: Units, min_groups: int, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the classes with enough groups, sorted, and the rest with how many groups each has."""
     groups: dict[str, set[str]] = {}
     for u in units:
@@ -187,14 +182,16 @@ def _classes(units: Units, min_groups: int) -> tuple[tuple[str, ...], dict[str, 
     sizes = {location: len(members) for location, members in sorted(groups.items())}
     classes = tuple(c for c, n in sizes.items() if n >= min_groups)
     if len(classes) < 2:
-        raise EmbstoreError(_too_few(sizes, min_groups))
+        raise EmbstoreError(_too_few(sizes, min_groups, hint))
     return classes, {c: n for c, n in sizes.items() if n < min_groups}
 
 
-def _too_few(sizes: Mapping[str, int], min_groups: int) -> str:
+def _too_few(sizes: Mapping[str, int], min_groups: int, hint: str) -> str:
     listed = ", ".join(f"{c} {n}" for c, n in sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
     second = sorted(sizes.values())[-2] if len(sizes) > 1 else 0
-    if second >= MIN_FOLDS:
+    if hint:
+        advice = hint
+    elif second >= MIN_FOLDS:
         advice = f"--folds {MIN_FOLDS} would do" if second == MIN_FOLDS else f"--folds {MIN_FOLDS} to {second} would do"
     else:
         advice = f"add labels or images: two classes with at least {MIN_FOLDS} groups each are needed"
@@ -216,7 +213,10 @@ def _fold_of_units(split: Split, units: Units) -> list[int]:
     return folds
 
 
-def _nothing_left(question: Question, spaces: Sequence[Mapping[str, Any]], left_out: Mapping[str, Any]) -> str:
+def _nothing_left(
+    question: Question, spaces: Sequence[Mapping[str, Any]], left_out: Mapping[str, Any], hint: str
+) -> str:
     names = ", ".join(label(dict(s)) for s in spaces)
     why = ", ".join(f"{reason} {n}" for reason, n in left_out.items() if n) or "no vector of this dataset"
-    return f"no unit of {question.dataset} can be scored on {question.name} with {names} ({why}); ingest or label more"
+    todo = hint or "ingest or label more"
+    return f"no unit of {question.dataset} can be scored on {question.name} with {names} ({why}); {todo}"

@@ -29,14 +29,19 @@ def choose_thresholds(scores: Scores, actual: Bools, group_index: npt.NDArray[np
 
 
 def best_cut(scores: Scores, actual: Bools) -> float:
-    """Return the threshold of the largest F1 of one class, midway between two scores; of equals the highest."""
+    """Return the threshold of the largest F1 of one class, midway between two scores; of equals the highest.
+
+    Where float32 holds nothing between the two it is the upper one: their middle would round onto the lower, and admit
+    it.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order].astype(np.float64), np.cumsum(actual[order])
     # predicting the first i + 1; only where the next score is lower can a threshold fall between
     ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))
     best = ends[np.argmax(2 * hits[ends] / (ends + 1 + hits[-1]))]
     below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
-    return float((ranked[best] + below) / 2)
+    middle = float(np.float32((ranked[best] + below) / 2))
+    return middle if middle > below else float(ranked[best])
 
 
 def _shared_threshold(scores: Scores, actual: Bools) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embstore.errors import EmbstoreError
 from embstore_cli.context import Dataset, Format, Output, SpaceDigest, open_store
 from embstore_cli.render import emit, progress_bars, say
 
@@ -42,12 +43,16 @@ def bench(
     dataset: Dataset = None,
     head: Annotated[list[str] | None, typer.Option("--head", help="linear (default) or knn; may be repeated.")] = None,
     folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
-    seeds: Annotated[int, typer.Option("--seeds", help="How many splits; the ± is over these.")] = 3,
+    seeds: Annotated[
+        str, typer.Option("--seeds", metavar="N|A,B,..", help="How many splits, or their seeds; the ± is over these.")
+    ] = "3",
     by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
     space: SpaceDigest = None,
     form: Output = Format.table,
 ) -> None:
     """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
+
+    --seeds 5 is seeds 0 to 4, --seeds 5,6,7 is those three, and --seeds 7, is that one.
 
     Example: `embstore bench --dataset opencell --backbone vit-random --backbone pixel-stats --folds 3`
     """
@@ -62,13 +67,13 @@ def bench(
             dataset=dataset,
             heads=head or ["linear"],
             folds=folds,
-            seeds=seeds,
+            seeds=_seeds(seeds),
             by=by,
             space=space,
             progress=lambda done, of, _what: update("fits", done, of),
         )
     if form is not Format.table:
-        emit([*report.entries, *report.metrics], (*RESULT_COLUMNS, "level", "floor"), form)
+        emit([*report.entries, *report.metrics], (*RESULT_COLUMNS, "level", "floor", "note"), form)
     else:
         _show(report)
     for line in (*_left_out(report.left_out), *_audited(report.audit), *report.notes):
@@ -84,16 +89,33 @@ def results(
     ),
     level: Annotated[str, typer.Option("--level", help="unit or protein.")] = "unit",
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the floors too.")] = True,
+    superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """The leaderboard: every entry, the best first within its task.
+    """The leaderboard: the newest entry of each kind, the best first within its task.
 
     Example: `embstore results --dataset opencell --format csv`
     """
     from embstore_bench.results import leaderboard
 
-    found = leaderboard(open_store(), dataset=dataset, task=task, metric=metric, level=level).to_pylist()
-    emit([row for row in found if floors or not row["floor"]], (*RESULT_COLUMNS, "floor"), form, faint="floor")
+    columns = [*RESULT_COLUMNS, "floor", *(["created"] if superseded else [])]
+    found = leaderboard(
+        open_store(), dataset=dataset, task=task, metric=metric, level=level, superseded=superseded
+    ).to_pylist()
+    shown = [row for row in found if floors or not row["floor"]]
+    if form is not Format.table:
+        emit(shown, (*columns, "note"), form)
+    else:
+        emit([row | {"created": f"{row['created']:%Y-%m-%d %H:%M:%S}"} for row in shown], columns, form, faint="floor")
+        _caveats(shown)
+
+
+def _seeds(text: str) -> int | list[int]:
+    """Return how many seeds (`5`), or which (`5,6,7`; one is `5,`)."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
+    except ValueError:
+        raise EmbstoreError(f"found --seeds {text!r}, wanted how many (5) or which (5,6,7)") from None
 
 
 def _show(report: BenchReport) -> None:
@@ -111,9 +133,16 @@ def _show(report: BenchReport) -> None:
         title=title,
         faint="floor",
     )
+    _caveats(report.entries)
     typer.echo("")
     shown = [row["entry"] for row in report.entries if not row["floor"]]
     _show_classes([row for row in report.per_class if row["entry"] in shown])
+
+
+def _caveats(rows: list[dict[str, Any]]) -> None:
+    """Write what a score is not, where it is not one, below its table: it must not be lost with stderr."""
+    for line in dict.fromkeys(f"{row['split']}: {row['note']}" for row in rows if row["note"]):
+        typer.echo(line)
 
 
 def _left_out(left_out: dict[str, Any]) -> list[str]:

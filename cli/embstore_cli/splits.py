@@ -21,7 +21,7 @@ def make(
     folds: Annotated[int, typer.Option("--folds")] = 5,
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
-    """Make a split (bench makes the ones that it needs by itself); one that exists is never changed.
+    """Make a split (bench makes the ones that it needs by itself); one that an entry cites is never changed.
 
     Example: `embstore splits make --dataset opencell --folds 3 --seed 1`
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from embstore.ids import connected_groups, digest, protein_id
 from embstore.store import Store
+from embstore_bench import BenchReport, bench
 
 SPACE_DEFAULTS: dict[str, Any] = {
     "revision": 1,
@@ -133,9 +135,57 @@ def add_orre(filler: Filler, samples: Path, line: str) -> None:
 CLASSES = ("er", "golgi, cis", "nucleus")  # a comma, as orre's names have
 
 
+BOTH = ("good", "noise")
+QUICK: dict[str, Any] = {"folds": 3, "seeds": 2}
+
+
+@pytest.fixture(scope="session")
+def atlas_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of `atlas`, made once; to be copied."""
+    folder = tmp_path_factory.mktemp("atlas") / "store"
+    fill_atlas(Filler(folder))
+    return folder
+
+
 @pytest.fixture
-def atlas(filler: Filler) -> Filler:
-    """Dataset `toy`: 24 proteins of 3 locations, 2 images each, 2 cells an image; some have a second location.
+def atlas(atlas_folder: Path, tmp_path: Path) -> Filler:
+    """A copy of the store that `fill_atlas` fills, which a test may change."""
+    return Filler(shutil.copytree(atlas_folder, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def benched_folder(atlas_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BenchReport]:
+    """The atlas after one `bench` of both spaces, 3 folds, seeds 0 and 1, and what that bench reported."""
+    folder = shutil.copytree(atlas_folder, tmp_path_factory.mktemp("benched") / "store")
+    return folder, bench(Store.open(folder), backbones=BOTH, **QUICK)
+
+
+@pytest.fixture
+def benched(benched_folder: tuple[Path, BenchReport], tmp_path: Path) -> Filler:
+    """A copy of the benched atlas, which a test may change."""
+    return Filler(shutil.copytree(benched_folder[0], tmp_path / "store"))
+
+
+@pytest.fixture
+def first_report(benched_folder: tuple[Path, BenchReport]) -> BenchReport:
+    """What the bench of `benched` reported."""
+    return benched_folder[1]
+
+
+def add_late(filler: Filler, number: int, location: str) -> str:
+    """Add one protein of one cell to the atlas, with vectors in both spaces; return its id."""
+    protein, image = f"ensembl:ENSG{number:011d}", f"toy/{number:02d}-0"
+    filler.proteins([[protein]])
+    filler.labels("toy/grade3", "protein", {protein: [location]})
+    filler.images("toy", {image: [protein]})
+    filler.cells({f"{image}:seg00000:1": image})
+    for digest_ in filler.store.read("spaces")["digest"].to_pylist():
+        filler.store.put_vectors(digest_, [f"{image}:seg00000:1"], np.ones((1, 6), np.float32))
+    return protein
+
+
+def fill_atlas(filler: Filler) -> None:
+    """Fill in dataset `toy`: 24 proteins of 3 locations, 2 images each, 2 cells an image; some have a second location.
 
     Space `good` tells the locations apart with ease, space `noise` says nothing.
     """
@@ -152,4 +202,3 @@ def atlas(filler: Filler) -> Filler:
     signal = np.concatenate([truth * 4, np.zeros((len(cells), 3), np.float32)], axis=1)
     filler.space("good", list(cells), signal + rng.normal(0, 0.3, signal.shape).astype(np.float32))
     filler.space("noise", list(cells), rng.normal(0, 1, (len(cells), 6)).astype(np.float32))
-    return filler

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Filler, add_orre, add_slf
+from conftest import BOTH, CLASSES, QUICK, Filler, add_late, add_orre, add_slf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
@@ -18,9 +19,9 @@ from embstore.errors import EmbstoreError
 from embstore.query import rows
 from embstore.store import Store
 from embstore_bench import bench, leaderboard, per_class
+from embstore_bench.results import METRICS
 from embstore_bench.runner import BenchReport
-
-QUICK: dict[str, Any] = {"folds": 3, "seeds": 2}
+from embstore_bench.splits import list_splits
 
 
 def means(report: BenchReport) -> dict[tuple[str, str], float]:
@@ -31,50 +32,102 @@ def predictions(store: Store, entry: str) -> list[dict[str, Any]]:
     return rows(store, "SELECT * FROM predictions WHERE entry = $e ORDER BY seed, id", {"e": entry})
 
 
-@pytest.mark.parametrize("head", ["linear", "knn"])
-def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(atlas: Filler, head: str) -> None:
+def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(benched: Filler) -> None:
     """Known truth is found, noise is no better than random vectors, and random-per-protein does not leak."""
-    found = means(bench(atlas.store, backbones=["good", "noise"], heads=[head], **QUICK))
-    assert found["good", head] > 0.97
-    for name in ("noise", "random", "random-per-protein"):
-        assert found[name, head] < found["all-positive", "constant"] + 0.12, name
+    found = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn"], **QUICK))
+    for head in ("linear", "knn"):
+        assert found["good", head] > 0.97
+        for name in ("noise", "random", "random-per-protein"):
+            assert found[name, head] < found["all-positive", "constant"] + 0.12, (name, head)
 
 
-@pytest.mark.parametrize("head", ["linear", "knn"])
-def test_one_random_vector_per_protein_sounds_the_alarm_when_a_split_leaks(atlas: Filler, head: str) -> None:
+def test_one_random_vector_per_protein_sounds_the_alarm_when_a_split_leaks(atlas: Filler) -> None:
     """Split by cell, a protein's other cells are in train, and vectors that say nothing of location score near 1."""
-    report = bench(atlas.store, backbones=["good"], heads=[head], by="cell", **QUICK)
-    assert means(report)["random-per-protein", head] > 0.9
-    assert means(report)["random", head] < 0.7
+    report = bench(atlas.store, backbones=["good"], heads=["linear", "knn"], by="cell", folds=3, seeds=1)
+    for head in ("linear", "knn"):
+        assert means(report)["random-per-protein", head] > 0.9
+        assert means(report)["random", head] < 0.7
     assert any("split by cell" in note for note in report.notes)
 
 
-def test_only_what_is_missing_is_fitted(atlas: Filler) -> None:
-    """The same bench fits nothing, writes nothing and shows the same; one more backbone or head adds its own only."""
-    first = bench(atlas.store, backbones=["good"], **QUICK)
-    assert (first.made, first.reused) == (5, 0)
+def test_only_what_is_missing_is_fitted(benched: Filler, first_report: BenchReport) -> None:
+    """The same bench fits nothing, writes nothing and shows the same; a backbone or head more adds its own only."""
+    assert (first_report.made, first_report.reused) == (6, 0)
+    versions = benched.store.versions()
+    again = bench(benched.store, backbones=BOTH, **QUICK)
+    assert (again.made, again.reused) == (0, 6)
+    assert again.entries == first_report.entries
+    assert benched.store.versions() == versions
+    head = bench(benched.store, backbones=["good"], heads=["linear", "knn"], **QUICK)
+    assert (head.made, head.reused) == (3, 5)  # knn on good and on both random floors
+    backbone = bench(benched.store, backbones=BOTH, heads=["knn"], **QUICK)
+    assert (backbone.made, backbone.reused) == (1, 5)
+
+
+def test_changed_labels_or_vectors_are_another_entry_and_the_newest_is_shown(
+    benched: Filler, first_report: BenchReport
+) -> None:
+    """An entry names what it was computed from: other vectors under the same name are not passed off as the same.
+
+    What looks alike is shown once, as it is now; the older entries stay, and are shown when asked for.
+    """
+    store = benched.store
+    digest = rows(store, "SELECT digest FROM spaces WHERE backbone = 'good'")[0]["digest"]
+    store.put_vectors(digest, ["toy/00-0:seg00000:1"], np.ones((1, 6), np.float32))
+    assert bench(store, backbones=BOTH, **QUICK).made == 1  # the floors do not look at vectors
+    benched.labels("toy/grade3", "protein", {"ensembl:ENSG00000000001": ["er"]})
+    newest = bench(store, backbones=BOTH, **QUICK)
+    assert newest.made == 6
+    assert leaderboard(store)["entry"].to_pylist() == [r["entry"] for r in newest.entries]
+    assert per_class(store).num_rows == 6 * len(CLASSES)
+    everything = leaderboard(store, superseded=True)
+    assert everything.num_rows == 6 + 1 + 6
+    assert len(set(everything["created"].to_pylist())) == 13
+    assert per_class(store, superseded=True).num_rows == 13 * len(CLASSES)
+    named = [r["entry"] for r in first_report.entries]
+    assert set(leaderboard(store, entries=named)["entry"].to_pylist()) == set(named)
+
+
+def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
+    """Too early is not for ever: once the proteins are there, the same bench scores all of them."""
     versions = atlas.store.versions()
-    again = bench(atlas.store, backbones=["good"], **QUICK)
-    assert (again.made, again.reused) == (0, 5)
-    assert again.entries == first.entries
+    early: dict[str, Any] = {"backbones": ["noise"], "heads": ["knn"], "folds": 9, "seeds": 1}
+    with pytest.raises(EmbstoreError, match="fewer than two classes have at least 9 groups"):
+        bench(atlas.store, **early)
     assert atlas.store.versions() == versions
-    more = bench(atlas.store, backbones=["good", "noise"], **QUICK)
-    assert (more.made, more.reused) == (1, 5)
+    for number, location in ((90, "er"), (91, "nucleus")):
+        add_late(atlas, number, location)
+    report = bench(atlas.store, **early)
+    assert report.entries[0]["n_groups"] == 26
+    assert report.left_out["group_not_in_split"] == 0
 
 
-def test_changed_labels_or_vectors_are_another_entry(atlas: Filler) -> None:
-    """An entry names what it was computed from: other vectors under the same name are not passed off as the same."""
-    bench(atlas.store, backbones=["good"], **QUICK)
-    digest = rows(atlas.store, "SELECT digest FROM spaces WHERE backbone = 'good'")[0]["digest"]
-    atlas.store.put_vectors(digest, ["toy/00-0:seg00000:1"], np.ones((1, 6), np.float32))
-    assert bench(atlas.store, backbones=["good"], **QUICK).made == 1  # the floors do not look at vectors
-    atlas.labels("toy/grade3", "protein", {"ensembl:ENSG00000000001": ["er"]})
-    assert bench(atlas.store, backbones=["good"], **QUICK).made == 5
+def test_units_that_came_later_are_scored_by_the_seeds_that_the_hint_names(benched: Filler) -> None:
+    """Frozen splits leave them out and say so; the seeds named by the note make splits that hold them."""
+    add_late(benched, 90, "er")
+    options: dict[str, Any] = {"backbones": ["good"], "heads": ["linear"], "folds": 3}
+    frozen = bench(benched.store, seeds=2, **options)
+    assert (frozen.made, frozen.left_out["group_not_in_split"]) == (0, 1)
+    named = re.search(r"`--seeds ([\d,]+)`", frozen.notes[-1])
+    assert named
+    fresh = bench(benched.store, seeds=[int(s) for s in named[1].split(",")], **options)
+    assert fresh.left_out["group_not_in_split"] == 0
+    assert fresh.entries[0]["split"] == "toy/grade3/protein-k3-s2,3"
+    assert fresh.entries[0]["n_groups"] == 25
+    assert [r["seed"] for r in list_splits(benched.store)] == [0, 1, 2, 3]
+
+
+def test_predictions_of_floors_are_not_stored(benched: Filler, first_report: BenchReport) -> None:
+    """A floor's answers hang on ids and train alone, so only those of vectors are kept, every unit of every seed."""
+    stored = rows(benched.store, "SELECT entry, seed, count(*) AS n FROM predictions GROUP BY ALL ORDER BY ALL")
+    kept = sorted(r["entry"] for r in first_report.entries if not r["floor"])
+    assert stored == [{"entry": entry, "seed": s, "n": 96} for entry in kept for s in (0, 1)]
 
 
 def test_two_stores_give_the_same_entries_and_bytes(atlas: Filler, tmp_path: Path) -> None:
     """Nothing is left to chance: the same content gives the same entry ids, figures and predictions."""
-    first = bench(atlas.store, backbones=["noise"], heads=["linear", "knn"], **QUICK)
+    options: dict[str, Any] = {"backbones": ["noise"], "heads": ["linear", "knn"], "folds": 3, "seeds": 1}
+    first = bench(atlas.store, **options)
     other = Filler(tmp_path / "other").store
     for table in ("proteins", "labels", "images", "cells"):
         other.upsert(table, atlas.store.read(table))
@@ -82,18 +135,18 @@ def test_two_stores_give_the_same_entries_and_bytes(atlas: Filler, tmp_path: Pat
     ids, X = atlas.store.vectors(space["digest"])
     other.add_space(space, 6, half=False)
     other.put_vectors(space["digest"], ids[::-1], X[::-1])
-    second = bench(other, backbones=["noise"], heads=["linear", "knn"], **QUICK)
+    second = bench(other, **options)
     unstamped = [[{k: v for k, v in r.items() if k != "created"} for r in rep.entries] for rep in (first, second)]
     assert unstamped[0] == unstamped[1]
-    for row in first.entries:
-        assert predictions(atlas.store, row["entry"]) == predictions(other, row["entry"])
+    everything = "SELECT * FROM predictions ORDER BY entry, seed, id"
+    assert rows(atlas.store, everything) == rows(other, everything)
 
 
-def test_figures_follow_from_the_stored_predictions(atlas: Filler) -> None:
+def test_figures_follow_from_the_stored_predictions(benched: Filler, first_report: BenchReport) -> None:
     """Macro, micro, weighted and per-class F1 are scikit-learn's of the stored predictions, seed by seed."""
-    report = bench(atlas.store, backbones=["noise"], **QUICK)
+    report = first_report
     entry = next(r["entry"] for r in report.entries if r["backbone"] == "noise")
-    stored = predictions(atlas.store, entry)
+    stored = predictions(benched.store, entry)
     found = {(r["metric"], r["level"]): r["mean"] for r in [*report.metrics, *report.entries] if r["entry"] == entry}
     seeds = [[r for r in stored if r["seed"] == s] for s in (0, 1)]
 
@@ -108,7 +161,7 @@ def test_figures_follow_from_the_stored_predictions(atlas: Filler) -> None:
     assert found["micro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="micro")))
     half = mean(lambda y, s: f1_score(y, np.array([r["scores"] for r in s]) >= 0.5, average="macro"))
     assert found["macro_f1@0.5", "unit"] == pytest.approx(half)
-    classes = per_class(atlas.store, entries=[entry]).to_pylist()
+    classes = per_class(benched.store, entries=[entry]).to_pylist()
     for c, row in enumerate(classes):
         assert row["location"] == CLASSES[c]
         assert row["support"] == sum(r["actual"][c] for r in seeds[0])
@@ -140,39 +193,39 @@ def test_protein_level_is_the_mean_of_its_cells_at_the_runs_thresholds(atlas: Fi
     assert figures["macro_f1_weighted", "unit"] == pytest.approx(weighted)
 
 
-def test_an_entry_says_what_it_rests_on(atlas: Filler) -> None:
+def test_an_entry_says_what_it_rests_on(benched: Filler) -> None:
     """Versions of every table read, a tag that keeps them, digests, libraries and what was left out are recorded."""
-    bench(atlas.store, backbones=["good"], **QUICK)
-    for row in rows(atlas.store, "SELECT * FROM entries ORDER BY entry"):
+    splits = [r["digest"] for r in list_splits(benched.store)]
+    for row in rows(benched.store, "SELECT * FROM entries ORDER BY entry"):
         versions = json.loads(row["table_versions"])
         assert {"images", "cells", "labels", "proteins", "splits", "split_groups"} <= set(versions)
         for table, version in versions.items():
-            assert atlas.store.dataset(table).tags.list()[row["tag"]]["version"] == version
+            assert benched.store.dataset(table).tags.list()[row["tag"]]["version"] == version
+        assert row["split_digest"].split(",") == splits
         assert json.loads(row["libraries"])["scikit-learn"]
         assert row["classes"] == list(CLASSES)
         assert (row["n_units"], row["n_groups"], row["n_folds"], row["n_seeds"]) == (96, 24, 3, 2)
         assert "24 proteins in 3 classes: plumbing, not a score" in row["note"]
-    assert rows(atlas.store, "SELECT count(*) AS n FROM runs") == [{"n": 5 * 3 * 2}]
+    assert rows(benched.store, "SELECT count(*) AS n FROM runs") == [{"n": 6 * 3 * 2}]
 
 
-def test_a_kill_before_the_entry_is_written_is_completed_by_a_rerun(atlas: Filler) -> None:
+def test_a_kill_before_the_entry_is_written_is_completed_by_a_rerun(benched: Filler, first_report: BenchReport) -> None:
     """Entries are written last: without its entry a fit does not count, and fitting it again gives the same figures."""
-    first = bench(atlas.store, backbones=["good"], **QUICK)
-    lost = first.entries[0]["entry"]
-    atlas.store.delete("entries", f"entry = '{lost}'")
-    atlas.store.delete("predictions", f"entry = '{lost}' AND seed = 1")
-    assert lost not in leaderboard(atlas.store)["entry"].to_pylist()
-    again = bench(atlas.store, backbones=["good"], **QUICK)
+    lost = first_report.entries[0]["entry"]
+    benched.store.delete("entries", f"entry = '{lost}'")
+    benched.store.delete("predictions", f"entry = '{lost}' AND seed = 1")
+    assert lost not in leaderboard(benched.store)["entry"].to_pylist()
+    again = bench(benched.store, backbones=BOTH, **QUICK)
     assert again.made == 1
-    assert [r["mean"] for r in again.entries] == [r["mean"] for r in first.entries]
-    assert len(predictions(atlas.store, lost)) == 2 * 96
+    assert [r["mean"] for r in again.entries] == [r["mean"] for r in first_report.entries]
+    assert len(predictions(benched.store, lost)) == 2 * 96
 
 
 def test_phantom_images_are_named_as_such(atlas: Filler) -> None:
     """A score on simulated images carries the sentence that says so."""
     images = atlas.store.read("images").to_pylist()
     atlas.store.upsert("images", [row | {"licence": "phantom"} for row in images])
-    report = bench(atlas.store, backbones=["good"], **QUICK)
+    report = bench(atlas.store, backbones=["good"], heads=["knn"], folds=3, seeds=1)
     assert "phantom images: this score shows that the machine works, not biology" in report.notes
     assert "phantom" in report.entries[0]["note"]
 
@@ -180,10 +233,10 @@ def test_phantom_images_are_named_as_such(atlas: Filler) -> None:
 def test_progress_counts_every_fit(atlas: Filler) -> None:
     """Each fold of each seed of each entry is one step, and the last step is the total."""
     steps: list[tuple[int, int, str]] = []
-    bench(atlas.store, backbones=["good"], progress=lambda *step: steps.append(step), **QUICK)
+    bench(atlas.store, backbones=["good"], heads=["knn"], progress=lambda *step: steps.append(step), **QUICK)
     assert [s[0] for s in steps] == list(range(1, 31))
     assert {s[1] for s in steps} == {30}
-    assert "good:brought linear" in {s[2] for s in steps}
+    assert "good:brought knn" in {s[2] for s in steps}
 
 
 @pytest.mark.parametrize(
@@ -192,25 +245,52 @@ def test_progress_counts_every_fit(atlas: Filler) -> None:
         ({"backbones": ["imagenet"]}, "embstore embed --backbone imagenet"),
         ({"heads": ["svm"]}, "no head 'svm'; choose from: knn, linear"),
         ({"folds": 2}, "2 folds leave nothing to train on"),
-        ({"seeds": 0}, "wanted at least 1"),
+        ({"seeds": 0}, "found 0 split seeds, wanted 1 to 100"),
+        ({"seeds": 20240101}, "wanted 1 to 100; one seed by name is `--seeds 7,`"),
+        ({"seeds": []}, "found 0 split seeds"),
+        ({"seeds": [0, 2**31]}, "found seed 2147483648, wanted 0 to 2147483647"),
         ({"by": "plate"}, "choose from: cell, image, protein"),
     ],
 )
-def test_a_bench_that_cannot_run_says_why(atlas: Filler, change: dict[str, Any], message: str) -> None:
-    """Wrong words and missing spaces are one-line errors with what to do."""
+def test_a_bench_that_cannot_run_says_why(atlas_folder: Path, change: dict[str, Any], message: str) -> None:
+    """Wrong words and missing spaces are one-line errors with what to do, and write nothing."""
+    store = Store.open(atlas_folder)
+    versions = store.versions()
     with pytest.raises(EmbstoreError, match=message):
-        bench(atlas.store, **({"backbones": ["good"]} | QUICK | change))
+        bench(store, **({"backbones": ["good"]} | QUICK | change))
+    assert store.versions() == versions
 
 
-def test_the_leaderboard_filters_by_dataset_task_metric_and_level(atlas: Filler) -> None:
+def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
+    benched_folder: tuple[Path, BenchReport], first_report: BenchReport
+) -> None:
     """The best is first, floors stand in the same table, and `localization` means every scheme of it."""
-    report = bench(atlas.store, backbones=["good"], **QUICK)
-    table = leaderboard(atlas.store, dataset="toy", task="localization").to_pylist()
-    assert [r["entry"] for r in table] == [r["entry"] for r in report.entries]
+    store = Store.open(benched_folder[0])
+    table = leaderboard(store, dataset="toy", task="localization").to_pylist()
+    assert [r["entry"] for r in table] == [r["entry"] for r in first_report.entries]
     assert table[0]["backbone"] == "good"
     assert [r["mean"] for r in table] == sorted((r["mean"] for r in table), reverse=True)
-    assert leaderboard(atlas.store, metric="micro_f1", level="protein").num_rows == 5
-    assert leaderboard(atlas.store, dataset="other").num_rows == 0
+    assert leaderboard(store, metric="micro_f1", level="protein").num_rows == 6
+    assert leaderboard(store, dataset="other").num_rows == 0
+    recorded = {(r["metric"], r["level"]) for r in first_report.metrics + first_report.entries}
+    assert recorded == {(metric, level) for metric, levels in METRICS.items() for level in levels}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"metric": "nope"}, "no metric 'nope'; choose from: macro_f1, macro_f1@0.5, macro_f1_weighted, micro_f1"),
+        ({"level": "nope"}, "no level of macro_f1 'nope'; choose from: protein, unit"),
+        ({"metric": "macro_f1@0.5", "level": "protein"}, "no level of macro_f1@0.5 'protein'; choose from: unit"),
+        ({"metric": None, "level": "cell"}, "no level 'cell'; choose from: protein, unit"),
+    ],
+)
+def test_a_figure_that_is_not_kept_lists_those_that_are(
+    benched_folder: tuple[Path, BenchReport], asked: dict[str, Any], message: str
+) -> None:
+    """A metric or level that does not exist is an error, not an empty table."""
+    with pytest.raises(EmbstoreError, match=message):
+        leaderboard(Store.open(benched_folder[0]), **asked)
 
 
 def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(filler: Filler, samples: Path) -> None:

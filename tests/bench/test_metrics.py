@@ -40,21 +40,45 @@ def test_macro_micro_and_class_f1_are_scikit_learns(
     np.testing.assert_allclose(f1(pooled), f1_score(actual, predicted, average=None, **options))
 
 
+def slow_f1(actual: np.ndarray, predicted: np.ndarray) -> float:
+    return float(2 * np.sum(actual & predicted) / (np.sum(actual) + np.sum(predicted)))
+
+
 def test_the_interval_is_what_resampling_whole_groups_by_hand_gives() -> None:
-    """The interval repeats the units of drawn groups, in all seeds alike, and reads the 2.5 and 97.5 percentiles."""
+    """The interval repeats the units of drawn groups, in all seeds alike, and reads the 2.5 and 97.5 percentiles; a
+    class that the drawn units lack is left out of their mean."""
     rng = np.random.default_rng(1)
     actual, groups = rng.random((N, CLASSES)) < 0.4, rng.integers(0, GROUPS, N)
+    actual[:, 0] = groups == 2  # a class of one group, absent from a third of the resamples
     predicted = rng.random((2, N, CLASSES)) < 0.5  # two seeds
     counts = np.stack([group_counts(p, actual, groups, GROUPS) for p in predicted])
     slow = []
     for times in resamples(GROUPS):
         rows = np.concatenate([np.flatnonzero(groups == g) for g in np.repeat(np.arange(GROUPS), times)])
-        per_seed = [f1_score(actual[rows], p[rows], average="macro", zero_division=0) for p in predicted]
-        slow.append(np.mean(per_seed))
+        held = [c for c in range(CLASSES) if actual[rows, c].any()]
+        slow.append(np.mean([slow_f1(actual[rows, c], p[rows, c]) for p in predicted for c in held]))
     found = summarise(pool(counts), macro_f1)[0]
     assert [found.low, found.high] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
     seeds = [f1_score(actual, p, average="macro", zero_division=0) for p in predicted]
     assert (found.mean, found.sd) == (pytest.approx(np.mean(seeds)), pytest.approx(np.std(seeds, ddof=1)))
+
+
+def test_a_perfect_classifier_has_no_doubt() -> None:
+    """All right on 12 classes of 3 proteins each: the interval is 1 to 1, over all classes and of each, although many
+    resamples lack a class."""
+    actual = np.repeat(np.eye(12, dtype=bool), 3, axis=0)
+    pooled = pool(np.stack([group_counts(actual, actual, np.arange(36), 36)] * 2))
+    for statistic in (macro_f1, micro_f1, f1):
+        for found in summarise(pooled, statistic):
+            assert (found.mean, found.low, found.high) == (1, 1, 1)
+
+
+def test_a_class_that_is_nowhere_scores_zero() -> None:
+    """A declared class without any positive counts as 0 in the point estimate, and its own interval is 0 to 0."""
+    counts = np.zeros((1, 5, 2, 3))
+    counts[0, :, 0, 0] = 1
+    assert summarise(pool(counts), macro_f1)[0].mean == 0.5
+    assert [(s.mean, s.low, s.high) for s in summarise(pool(counts), f1)] == [(1, 1, 1), (0, 0, 0)]
 
 
 def test_one_seed_has_no_sd() -> None:

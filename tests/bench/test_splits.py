@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Filler
+from conftest import Filler, add_late
 
 from embstore.errors import EmbstoreError, StoreError
-from embstore_bench.splits import list_splits, load_split, make_split
-from embstore_bench.stratify import imbalance, mend
+from embstore_bench.splits import draw_split, keep_split, list_splits, load_split, make_split
+from embstore_bench.stratify import mend
 
 TOY = {"dataset": "toy", "label_set": "toy/grade3", "k": 3}
 
@@ -33,21 +33,40 @@ def test_a_split_is_the_same_in_every_store_and_differs_between_seeds(atlas: Fil
     for table in ("proteins", "labels", "images", "cells"):
         rows = atlas.store.read(table)
         other.store.upsert(table, rows.take(list(range(rows.num_rows))[::-1]))
-    assert make_split(other.store, **TOY).digest == first.digest
-    assert make_split(atlas.store, **TOY, seed=1).folds != first.folds
+    assert draw_split(other.store, **TOY).digest == first.digest
+    assert draw_split(atlas.store, **TOY, seed=1).folds != first.folds
 
 
-def test_a_frozen_split_does_not_move_when_data_come(atlas: Filler) -> None:
-    """A protein that is added later is in no fold of the splits that are there."""
+def test_a_split_that_an_entry_cites_does_not_move_when_data_come(benched: Filler) -> None:
+    """A protein that is added later is in no fold of the splits that were scored on, and in those of other seeds."""
+    before = make_split(benched.store, **TOY, seed=1)
+    late = add_late(benched, 99, "er")
+    assert make_split(benched.store, **TOY, seed=1) == before
+    assert late not in before.folds
+    assert late in draw_split(benched.store, **TOY, seed=7).folds
+
+
+def test_a_split_that_no_entry_cites_follows_the_store(atlas: Filler) -> None:
+    """Until it is scored on, a split is made anew when proteins come, and for nothing less."""
     before = make_split(atlas.store, **TOY)
-    late = "ensembl:ENSG00000000099"
-    atlas.proteins([[late]])
-    atlas.labels("toy/grade3", "protein", {late: ["er"]})
-    atlas.images("toy", {"toy/99-0": [late]})
-    atlas.cells({"toy/99-0:seg00000:1": "toy/99-0"})
     assert make_split(atlas.store, **TOY) == before
-    assert late in make_split(atlas.store, **TOY, seed=7).folds
-    assert [r["name"] for r in list_splits(atlas.store)] == ["toy/grade3/protein-k3-s0", "toy/grade3/protein-k3-s7"]
+    atlas.labels("toy/grade3", "protein", {"ensembl:ENSG00000000000": ["nucleus"]})  # no new group
+    assert make_split(atlas.store, **TOY) == before
+    late = add_late(atlas, 99, "er")
+    after = make_split(atlas.store, **TOY)
+    assert set(after.folds) == set(before.folds) | {late}
+    assert list_splits(atlas.store)[0]["digest"] == after.digest
+    assert list_splits(atlas.store)[0]["n_groups"] == 25
+    assert after.audit["protein"]["units"] == 97
+
+
+def test_drawing_a_split_writes_nothing(atlas: Filler) -> None:
+    """What a split would be can be asked without making it, and is what it will be."""
+    versions = atlas.store.versions()
+    drawn = draw_split(atlas.store, **TOY)
+    assert atlas.store.versions() == versions
+    kept = keep_split(atlas.store, drawn)
+    assert (kept.folds, kept.digest) == (drawn.folds, drawn.digest)
 
 
 def test_a_split_whose_groups_were_changed_is_refused(atlas: Filler) -> None:
@@ -108,7 +127,9 @@ def test_the_audit_sees_one_file_under_two_names(atlas: Filler) -> None:
         ({"k": 2}, "2 folds leave nothing to train on"),
         ({"by": "plate"}, "no way to split 'plate'"),
         ({"k": 30}, "30 folds need at least 30"),
-        ({"seed": -1}, "seed -1 is negative"),
+        ({"seed": -1}, "found seed -1, wanted 0 to 2147483647"),
+        ({"seed": 2**31}, "found seed 2147483648, wanted 0"),
+        ({"seed": 10**20}, "wanted 0 to 2147483647"),
         ({"label_set": "toy/none"}, "labels 0 protein groups"),
     ],
 )
@@ -167,5 +188,6 @@ def test_opencells_rare_locations_are_in_every_fold(filler: Filler, samples: Pat
         assert len(per_fold) == 5
     rare = min(sizes.values())  # its share in whole proteins cannot be more even than this
     bound = max(-(-n // 5) / (n / 5) - 1 for n in sizes.values() if n < 2 * rare)
-    worst = imbalance([split.folds[g] for g in groups], [sorted(located[g]) for g in groups], 5)
+    shares = [Counter(split.folds[g] for g in groups if c in located[g]) for c in sizes]
+    worst = max(abs(share[f] / (share.total() / 5) - 1) for share in shares for f in range(5))
     assert worst <= bound + 1e-9

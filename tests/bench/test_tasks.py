@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import CLASSES, Filler
+from conftest import CLASSES, Filler, add_late
 
 from embstore.errors import EmbstoreError
 from embstore.query import rows
 from embstore.store import Store
-from embstore_bench.splits import make_split
-from embstore_bench.tasks import Question, Task, find_question, list_tasks, load_task
+from embstore_bench.splits import draw_split
+from embstore_bench.tasks import Question, Task, find_question, load_task
 
 TOY = Question("localization:grade3", "toy", "toy/grade3")
 
 
 def load(store: Store, *backbones: str, k: int = 3, by: str = "protein") -> Task:
-    split = make_split(store, dataset="toy", label_set="toy/grade3", k=k, by=by)
+    split = draw_split(store, dataset="toy", label_set="toy/grade3", k=k, by=by)
     spaces = {s["backbone"]: s for s in rows(store, "SELECT * FROM spaces ORDER BY digest")}
     return load_task(store, TOY, [spaces[b] for b in backbones or ("good",)], [split])
 
@@ -35,9 +35,9 @@ def test_units_meet_their_labels_through_ids(atlas: Filler) -> None:
     np.testing.assert_array_equal(X[:, :3] > 2, task.actual)
 
 
-def test_nothing_is_lost_without_a_count(atlas: Filler) -> None:
+def test_nothing_is_lost_without_a_count(benched: Filler) -> None:
     """Cells without a protein, without a label, or of a late group are left out, and each reason is counted."""
-    load(atlas.store)  # freezes the split
+    atlas = benched  # whose split is frozen
     extra = {"toy/none": [], "toy/unlabelled": ["gene:U"], "toy/late": ["gene:L"]}
     atlas.proteins([["gene:U"], ["gene:L"]])
     atlas.labels("toy/grade3", "protein", {"gene:L": ["er"]})
@@ -91,7 +91,7 @@ def test_labels_of_images_and_cells_reach_the_cells(atlas: Filler, level: str) -
     atlas.labels(
         "toy/own", level, {s: [c for c, yes in zip(CLASSES, row, strict=True) if yes] for s, row in subjects.items()}
     )
-    split = make_split(atlas.store, dataset="toy", label_set="toy/own", k=3)
+    split = draw_split(atlas.store, dataset="toy", label_set="toy/own", k=3)
     space = rows(atlas.store, "SELECT * FROM spaces WHERE backbone = 'good'")
     task = load_task(atlas.store, Question("localization:own", "toy", "toy/own"), space, [split])
     assert task.ids == truth.ids
@@ -104,6 +104,24 @@ def test_fewer_than_two_classes_says_which_folds_would_do(atlas: Filler) -> None
         load(atlas.store, k=9)
 
 
+@pytest.mark.parametrize(("min_groups", "said"), [(30, "fewer than two classes"), (3, "no unit of toy can be scored")])
+def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
+    benched: Filler, min_groups: int, said: str
+) -> None:
+    """Where frozen splits are what leaves units out, the error names seeds that are free, not more labels or images."""
+    add_late(benched, 99, "er")
+    if min_groups == 3:
+        benched.store.delete("labels", "subject_id != 'ensembl:ENSG00000000099'")
+    splits = [draw_split(benched.store, dataset="toy", label_set="toy/grade3", k=3, seed=s) for s in (0, 1)]
+    spaces = rows(benched.store, "SELECT * FROM spaces WHERE backbone = 'good'")
+    with pytest.raises(EmbstoreError, match=said) as caught:
+        load_task(benched.store, TOY, spaces, splits, min_groups=min_groups)
+    assert "1 units are of groups that came after the splits were frozen" in str(caught.value)
+    assert "the same command with `--seeds 2,3` makes" in str(caught.value)
+    assert "add labels" not in str(caught.value)
+    assert "label more" not in str(caught.value)
+
+
 def test_the_default_task_is_the_only_one_or_the_preferred_one(atlas: Filler) -> None:
     """One label set needs no name; of several `grade3` is meant; names that do not exist list those that do."""
     assert find_question(atlas.store) == TOY
@@ -114,7 +132,6 @@ def test_the_default_task_is_the_only_one_or_the_preferred_one(atlas: Filler) ->
         find_question(atlas.store, "localization:fine", "toy")
     with pytest.raises(EmbstoreError, match="no task 'morphology'"):
         find_question(atlas.store, "morphology")
-    assert [t["task"] for t in list_tasks(atlas.store)] == ["localization:any", "localization:grade3"]
 
 
 def test_several_datasets_have_to_be_named(atlas: Filler) -> None:

@@ -7,18 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import f1_score
 
 from embstore_bench.thresholds import best_cut, choose_thresholds
 
 scores = arrays(np.float32, 25, elements=st.sampled_from([np.float32(x / 10) for x in range(11)]))
 
 
+def slow_f1(actual: np.ndarray, predicted: np.ndarray) -> float:
+    return float(2 * np.sum(actual & predicted) / (np.sum(actual) + np.sum(predicted)))
+
+
 @given(scores, arrays(bool, 25).filter(np.any))
 def test_the_best_cut_is_the_best_of_all_cuts(found: np.ndarray, actual: np.ndarray) -> None:
     """No threshold at all has a larger F1 than the one chosen, ties between scores included."""
-    every = [f1_score(actual, found >= t, zero_division=0) for t in np.linspace(0, 1.05, 22)]
-    assert f1_score(actual, found >= best_cut(found, actual), zero_division=0) == pytest.approx(max(every))
+    every = [slow_f1(actual, found >= t) for t in np.linspace(0, 1.05, 22)]
+    assert slow_f1(actual, found >= best_cut(found, actual)) == pytest.approx(max(every))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cut_between_neighbouring_floats_keeps_the_lower_one_out(seed: int) -> None:
+    """Where float32 holds nothing between two scores, as k-NN's 1.0 and 0.99999994, only the upper one is called."""
+    uppers = np.random.default_rng(seed).random(500, dtype=np.float32)
+    for upper in (np.float32(1), *uppers[uppers > 0]):
+        lower = np.nextafter(upper, np.float32(0))
+        cut = choose_thresholds(np.array([[upper]] * 5 + [[lower]]), np.array([[True]] * 5 + [[False]]), np.arange(6))
+        assert lower < cut[0] <= upper
 
 
 def test_a_class_with_few_positive_proteins_shares_a_threshold() -> None:
@@ -50,9 +63,7 @@ def test_the_shared_threshold_is_the_best_of_the_scores(found: np.ndarray, actua
     shared = choose_thresholds(found, actual, np.zeros(25, np.int64))
 
     def macro(t: float) -> float:
-        return float(
-            np.mean([f1_score(actual[:, c], found[:, c] >= t, zero_division=0) for c in np.flatnonzero(present)])
-        )
+        return float(np.mean([slow_f1(actual[:, c], found[:, c] >= t) for c in np.flatnonzero(present)]))
 
     best = max(macro(t) for t in np.unique(found[:, present]))
     assert len(set(shared.tolist())) == 1

@@ -88,8 +88,8 @@ def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, 
     """bench shows the backbone beside all floors, says that phantom scores are no biology, and does not fit twice."""
     store = tmp_path / "store"
     shutil.copytree(phantom_store, store)
-    arguments = ("--store", store, "bench", "--backbone", "pixel-stats", "--folds", "3", "--seeds", "2")
-    done = run(*arguments, "--format", "json")
+    arguments = ("--store", store, "bench", "--backbone", "pixel-stats", "--folds", "3", "--seeds")
+    done = run(*arguments, "2", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     headline = [row for row in rows if (row["metric"], row["level"]) == ("macro_f1", "unit")]
@@ -102,7 +102,15 @@ def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, 
     assert headline[0]["backbone"] == "pixel-stats"
     assert {"low", "high", "sd", "n_test", "split"} <= set(headline[0])
     assert "not biology" in done.stderr
-    assert "0 entries made" in run(*arguments).stderr
+    assert all("not biology" in row["note"] for row in rows)
+    again = run(*arguments, "0,1")  # the same two seeds by name
+    assert "0 entries made" in again.stderr
+    caveat = "phantom images: this score shows that the machine works, not biology; 36 proteins in 12 classes: plumbing"
+    assert again.stdout.count(caveat) == 1
+    table = run("--store", store, "results")
+    assert table.stdout.count(caveat) == 1
+    assert "created" not in table.stdout
+    assert "created" in run("--store", store, "results", "--all").stdout
     listed = json.loads(run("--store", store, "results", "--no-floors", "--format", "json").stdout)
     assert [row["backbone"] for row in listed] == ["pixel-stats"]
 
@@ -169,7 +177,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("bench", "--backbone", "pixel-stats", "--head", "svm"), "choose from: knn, linear"),
         (("bench", "--backbone", "pixel-stats", "--dataset", "hpa"), "choose from: opencell"),
         (("bench", "--backbone", "pixel-stats", "--task", "localization:x"), "choose from: any, grade2plus, grade3"),
+        (("bench", "--backbone", "pixel-stats", "--seeds", "5,x"), "wanted how many (5) or which (5,6,7)"),
+        (("bench", "--backbone", "pixel-stats", "--seeds", "0"), "wanted 1 to 100"),
+        (("results", "--metric", "nope"), "choose from: macro_f1, macro_f1@0.5"),
+        (("results", "--level", "nope"), "choose from: protein, unit"),
         (("splits", "show", "x"), "choose from"),
+        (("splits", "make", "--seed", "99999999999999999999"), "wanted 0 to 2147483647"),
         (("sql", "DROP TABLE cells"), "read-only"),
         (("sql", "SELECT nothing FROM cells"), "nothing"),
     ],

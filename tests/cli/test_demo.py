@@ -22,5 +22,5 @@ def test_the_demo_takes_the_whole_path(tmp_path: Path) -> None:
     offered = re.findall(r"^  embstore (.*)$", done.stdout, flags=re.MULTILINE)
     assert len(offered) == len(NEXT)
     for command in offered:
-        if "replication" not in command:  # twice the network again; embed is tested elsewhere
+        if not re.search(r"replication|^\S+ \S+ bench", command):  # slow, and tested elsewhere
             assert run_embstore(*shlex.split(command, comments=True), cwd=tmp_path).returncode == 0, command

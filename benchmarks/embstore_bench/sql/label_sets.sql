@@ -1,11 +1,6 @@
--- What can be asked of the store? One row a label set and level.
-SELECT
+-- What can be asked of the store? One row a label set.
+SELECT DISTINCT
     split_part(label_set, '/', 1) AS dataset,
-    substr(label_set, strpos(label_set, '/') + 1) AS scheme,
-    label_set,
-    level,
-    count(DISTINCT location) AS n_locations,
-    count(DISTINCT subject_id) AS n_subjects
+    substr(label_set, strpos(label_set, '/') + 1) AS scheme
 FROM labels
-GROUP BY label_set, level
-ORDER BY label_set, level
+ORDER BY dataset, scheme

@@ -1,4 +1,7 @@
 -- Which entry scores how much, the best first? One row an entry, metric and level, over all classes.
+WITH shown AS (
+    {shown}
+)
 SELECT
     e.entry,
     e.task,
@@ -22,13 +25,10 @@ SELECT
     e.space,
     e.note,
     e.created
-FROM entries AS e
+FROM shown AS e
 INNER JOIN results AS r ON r.entry = e.entry
 WHERE
     r.location = ''
-    AND (CAST($dataset AS VARCHAR) IS NULL OR e.dataset = $dataset)
-    AND (CAST($task AS VARCHAR) IS NULL OR e.task = $task OR split_part(e.task, ':', 1) = $task)
     AND (CAST($metric AS VARCHAR) IS NULL OR r.metric = $metric)
     AND (CAST($level AS VARCHAR) IS NULL OR r.level = $level)
-    AND (CAST($entries AS VARCHAR []) IS NULL OR list_contains(CAST($entries AS VARCHAR []), e.entry))
 ORDER BY e.dataset, e.task, e.unit, e.split, r.metric, r.level DESC, r.mean DESC, e.backbone, e.strategy, e.head, e.entry

@@ -1,4 +1,7 @@
 -- How well is each location told from the rest? One row an entry, level and class.
+WITH shown AS (
+    {shown}
+)
 SELECT
     e.entry,
     e.dataset,
@@ -15,12 +18,9 @@ SELECT
     r.sd,
     r.low,
     r.high
-FROM entries AS e
+FROM shown AS e
 INNER JOIN results AS r ON r.entry = e.entry
 WHERE
     r.metric = 'f1'
-    AND (CAST($dataset AS VARCHAR) IS NULL OR e.dataset = $dataset)
-    AND (CAST($task AS VARCHAR) IS NULL OR e.task = $task OR split_part(e.task, ':', 1) = $task)
     AND (CAST($level AS VARCHAR) IS NULL OR r.level = $level)
-    AND (CAST($entries AS VARCHAR []) IS NULL OR list_contains(CAST($entries AS VARCHAR []), e.entry))
 ORDER BY e.dataset, e.task, e.split, e.backbone, e.strategy, e.head, e.entry, r.level DESC, r.location

@@ -32,6 +32,7 @@ ranked AS (
         ) AS locations
     FROM member AS m
     INNER JOIN support AS s ON s.location = m.location
+    WHERE m.group_id IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY m.group_id ORDER BY s.too_rare, s.n_groups, m.location) = 1
 )
 SELECT

@@ -1,0 +1,5 @@
+-- Which seeds of one family of splits are stored? One row a seed.
+SELECT s.seed
+FROM splits AS s
+WHERE s.label_set = $label_set AND s.by = $by AND s.k = $k
+ORDER BY s.seed

@@ -76,7 +76,10 @@ def bench(
         emit([*report.entries, *report.metrics], (*RESULT_COLUMNS, "level", "floor", "note"), form)
     else:
         _show(report)
-    for line in (*_left_out(report.left_out), *_audited(report.audit), *report.notes):
+    # what stands under the table is not said twice
+    shown = {row["note"] for row in report.entries} if form is Format.table else set()
+    notes = [note for note in report.notes if not any(note in text for text in shown)]
+    for line in (*_left_out(report.left_out), *_audited(report.audit), *notes):
         say(f"note: {line}")
     say(f"{report.made} entries made, {report.reused} were there; all of them: embstore results")
 

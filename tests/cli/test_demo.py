@@ -17,7 +17,7 @@ def test_the_demo_takes_the_whole_path(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n$ embstore ") == len(STEPS)
     assert "(floor)" in done.stdout
-    assert "phantom images: this score shows that the machine works, not biology" in done.stderr
+    assert "phantom images: this score shows that the machine works, not biology" in done.stdout
     assert (tmp_path / "demo" / "neighbours.png").exists()
     offered = re.findall(r"^  embstore (.*)$", done.stdout, flags=re.MULTILINE)
     assert len(offered) == len(NEXT)

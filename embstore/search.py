@@ -137,7 +137,7 @@ def similar_cells(
 
 def cosine(vectors: Vectors, query: Vectors) -> Vectors:
     """Return the cosine similarity of each row of (n, dim) with a query (dim,); a zero vector is similar to nothing."""
-    # einsum holds no second copy of the matrix: six times faster than np.linalg.norm here
+    # einsum holds no second copy of the matrix: four times as fast as np.linalg.norm at 100k × 384
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors)) * np.linalg.norm(query)
     similarity: Vectors = np.divide(vectors @ query, norms, out=np.zeros(len(vectors), np.float32), where=norms > 0)
     return similarity
@@ -183,7 +183,7 @@ def _proteins(units: Sequence[Unit]) -> tuple[Indices, list[Unit], Indices]:
 
 
 def _means(vectors: Vectors, owner: Indices, counts: Indices) -> Vectors:
-    # summed run by run after sorting: thirty times as fast as np.add.at
+    # summed run by run after sorting: three times as fast as np.add.at at 100k × 384
     order = np.argsort(owner, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)

@@ -87,7 +87,7 @@ def _fit_one(head: Head, X: Matrix, task: Task, s: int, fold: int) -> tuple[Run,
     started = time.perf_counter()
     train, validation, test = fold_roles(task.folds[s], fold, task.k)
     Y, groups = task.actual, task.group_index
-    seen = Fold(X[train], Y[train], groups[train], X[validation], Y[validation], groups[validation])
+    seen = Fold(X[train], Y[train], X[validation], Y[validation], groups[validation])
     classifier = head.fit(seen)
     scores = classifier.scores(X[test])
     sizes = (int(train.sum()), int(validation.sum()), int(test.sum()))

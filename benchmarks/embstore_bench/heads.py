@@ -36,11 +36,10 @@ NEARLY_CONSTANT = 1e-6  # of the mean: float32 cannot tell such a column from a 
 
 @dataclass(frozen=True)
 class Fold:
-    """What a head may see of one fold: vectors (n, dim), truth (n, classes) and groups (n,) of train and validation."""
+    """What a head may see of one fold: vectors (n, dim), truth (n, classes), and the groups (n,) thresholds ask for."""
 
     X_train: Matrix
     Y_train: Bools
-    groups_train: npt.NDArray[np.int64]
     X_validation: Matrix
     Y_validation: Bools
     groups_validation: npt.NDArray[np.int64]
@@ -105,7 +104,7 @@ def fit_linear(fold: Fold) -> Classifier:
                 chosen = {"link": name, "C": C, "not_converged": unconverged}
                 yield chosen, link(X_validation, weights), _linear_scorer(scaler, link, weights)
 
-    # many small fits: on busy cores BLAS threads that wait for each other took 30 times as long as one thread
+    # many small fits: on busy cores, BLAS threads that wait for each other took minutes where one took seconds
     with threadpool_limits(limits=1, user_api="blas"):
         return choose(candidates(), fold)
 

@@ -20,7 +20,7 @@ def make_fold(*, exclusive: bool = False, seed: int = 0) -> tuple[Fold, np.ndarr
     Y = np.eye(4, dtype=bool)[rng.integers(0, 4, 180)] if exclusive else rng.random((180, 4)) < 0.3
     X = (rng.normal(size=(180, 8)) + Y @ rng.normal(0, 1.5, (4, 8))).astype(np.float32) * np.float32(30) + 5
     groups = np.arange(180) // 2
-    fold = Fold(X[:120], Y[:120], groups[:120], X[120:], Y[120:], groups[120:])
+    fold = Fold(X[:120], Y[:120], X[120:], Y[120:], groups[120:])
     return fold, rng.normal(5, 40, (50, 8)).astype(np.float32)
 
 

@@ -28,11 +28,11 @@ def samples() -> Path:
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three phantom proteins, one OpenCell-like field each, with labels.csv; not to be changed."""
+    """An atlas of three phantom proteins, one OpenCell-like field each; not to be changed."""
     from embstore.phantom import write_phantom
 
     folder = tmp_path_factory.mktemp("phantom")
-    write_phantom(folder, layout="opencell", proteins=3, fields=1)
+    write_phantom(folder, layout="opencell", proteins=3, fields=1, field_px=380)
     return folder
 
 
@@ -45,7 +45,7 @@ def phantom_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("stores") / "phantom"
     ingest(
         Store.open(folder, create=True),
-        phantom,
+        phantom / "images",
         layout="opencell",
         backbones=["pixel-stats"],
         labels=phantom / "labels.csv",

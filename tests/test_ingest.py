@@ -104,7 +104,7 @@ def test_a_second_run_finds_nothing_to_do_and_writes_no_version(phantom_copy: Pa
     """Not one table gets a new version, and the report says that all was done before."""
     store = Store.open(phantom_copy)
     versions = store.versions()
-    report = take(store, phantom, labels=phantom / "labels.csv")
+    report = take(store, phantom / "images", labels=phantom / "labels.csv")
     assert (report.images, report.done_before, report.images_in, report.cells_in) == (3, 3, 0, 0)
     assert (report.vectors_in, report.failures) == ({}, [])
     assert store.versions() == versions

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embstore_cli.render import progress_bars
 
-N_LOCATIONS = 12  # each with proteins / 12 proteins of its own, so that many folds can hold them all
+if TYPE_CHECKING:
+    from embstore.phantom.write import Layout
+
+FIELD_PX: dict[Layout, int] = {
+    "opencell": 280,
+    "hpa": 720,
+}  # a dozen cells where they are dense: the demo is to be fast
 STEPS = (
     (
         "images become cells, cells become vectors",
-        "ingest {out}/opencell --layout opencell --labels {out}/opencell/labels.csv "
+        "ingest {out}/opencell/images --layout opencell --labels {out}/opencell/labels.csv "
         "--backbone pixel-stats --backbone vit-random",
     ),
     (
         "the same proteins in the layout of the Human Protein Atlas, four channels",
-        "ingest {out}/hpa --layout hpa --labels {out}/hpa/image_labels.csv "
+        "ingest {out}/hpa/images --layout hpa --labels {out}/hpa/image_labels.csv "
         "--backbone pixel-stats --backbone vit-random",
+    ),
+    (
+        "the atlas knows the truth: how well cells were found, and where each one's protein really is",
+        "phantom truth {out}/opencell",
     ),
     (
         "splits become scores, with the floors that they must beat",
@@ -43,6 +53,7 @@ NEXT = (
     "bench --dataset opencell --backbone pixel-stats --head knn --folds {folds}",
     "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # what a leaking split would claim",
     "embed --backbone vit-random:replication --dataset opencell",
+    "bench --dataset opencell --backbone pixel-stats --task localization:truth --folds {folds}   # each cell by itself",
     'sql "SELECT backbone, head, floor, table_versions FROM entries LIMIT 3" --format json',
     "status",
 )
@@ -52,28 +63,29 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the images, the store and the picture.")] = Path(
         "demo"
     ),
-    proteins: Annotated[int, typer.Option("--proteins", min=36, help="How many simulated proteins.")] = 60,
+    proteins: Annotated[int, typer.Option("--proteins", min=36, help="How many simulated proteins.")] = 100,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation.")] = 0,
 ) -> None:
     """Simulate two small datasets and take the whole path with them; needs no download.
 
     Example: `embstore demo --out demo`
     """
-    from embstore.phantom import write_phantom
+    from embstore.phantom.write import write_phantom
     from embstore_cli.main import app
 
     _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
     with progress_bars() as progress:
-        for layout in ("opencell", "hpa"):
+        for layout, px in FIELD_PX.items():
             write_phantom(
                 out / layout,
                 layout=layout,
                 proteins=proteins,
                 fields=1,
                 seed=seed,
+                field_px=px,
                 progress=lambda done, of, what=layout: progress(f"simulating {what}", done, of),  # type: ignore[misc]
             )
-    names = {"out": shlex.quote(str(out)), "folds": min(5, proteins // N_LOCATIONS)}
+    names = {"out": shlex.quote(str(out)), "folds": 5 if proteins >= 100 else 3}
     store = f"--store {names['out']}/store"
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"

@@ -3,7 +3,17 @@
 A score on it shows that the machine works, not biology.
 """
 
-from embstore.phantom.plan import LOCATIONS, PHANTOM_ENSG, PhantomProtein, plan_proteins
-from embstore.phantom.write import LAYOUTS, PhantomReport, write_phantom
+from embstore.phantom.names import gene, hpa_key, opencell_key
+from embstore.phantom.versions import LATEST, VERSIONS, atlas_digest
+from embstore.phantom.write import PhantomReport, write_phantom
 
-__all__ = ["LAYOUTS", "LOCATIONS", "PHANTOM_ENSG", "PhantomProtein", "PhantomReport", "plan_proteins", "write_phantom"]
+__all__ = [
+    "LATEST",
+    "VERSIONS",
+    "PhantomReport",
+    "atlas_digest",
+    "gene",
+    "hpa_key",
+    "opencell_key",
+    "write_phantom",
+]

@@ -41,10 +41,9 @@ def run() -> Run:
 def phantom_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store made by one ingest of 36 simulated proteins with pixel-stats; tests only read it."""
     folder = tmp_path_factory.mktemp("cli")
-    images = folder / "images"
-    labels = write_phantom(images, layout="opencell", proteins=36, fields=1).labels
+    atlas = write_phantom(folder / "atlas", layout="opencell", proteins=36, fields=1, field_px=300)
     done = run_embstore(
-        *("--store", folder / "store", "ingest", images, "--layout", "opencell", "--labels", labels),
+        *("--store", folder / "store", "ingest", atlas.images_folder, "--layout", "opencell", "--labels", atlas.labels),
         *("--backbone", "pixel-stats"),
     )
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,91 @@
+"""`embstore phantom`: simulated datasets with known truth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from embstore_cli.context import Format, Output, open_store
+from embstore_cli.render import emit, progress_bars, say
+
+if TYPE_CHECKING:
+    from embstore.phantom.write import Layout
+
+app = typer.Typer(no_args_is_help=True, help="Simulated datasets whose truth is known.")
+
+
+@app.command("write")
+def write(
+    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same call began.")],
+    layout: Annotated[str, typer.Option("--layout", help="opencell or hpa: whose names and formats are used.")],
+    proteins: Annotated[int, typer.Option("--proteins", help="How many proteins; 200 ask every location.")] = 60,
+    fields: Annotated[int, typer.Option("--fields", help="Fields a protein.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, other proteins of the same law.")] = 0,
+    version: Annotated[str, typer.Option("--version", help="Of the law; a released one never changes.")] = "v1",
+    field_px: Annotated[
+        int | None, typer.Option("--field-px", help="Side of a field; default 600 (opencell) or 1536 (hpa).")
+    ] = None,
+    form: Output = Format.table,
+) -> None:
+    """Write simulated fields with labels as published and the truth beside them; the same call, the same bytes.
+
+    Example: `embstore phantom write atlas --layout opencell --proteins 200 --fields 4 --seed 0`
+    """
+    from embstore.phantom.write import write_phantom
+
+    layout_: Layout = layout  # type: ignore[assignment]  # the library refuses others, and lists them
+    with progress_bars() as progress:
+        report = write_phantom(
+            out,
+            layout=layout_,
+            proteins=proteins,
+            fields=fields,
+            seed=seed,
+            version=version,
+            field_px=field_px,
+            progress=lambda done, of: progress("fields", done, of),
+        )
+    row = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(report).items()}
+    emit([row], tuple(row), form)
+    say(
+        f"next: embstore ingest {report.images_folder} --layout {layout} --labels {report.labels} "
+        f"--backbone pixel-stats, then embstore phantom truth {out}"
+    )
+
+
+@app.command("truth")
+def truth(
+    atlas: Annotated[Path, typer.Argument(help="The folder that `embstore phantom write` made.")],
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name here; default: the layout's.")] = None,
+    form: Output = Format.table,
+) -> None:
+    """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.
+
+    Example: `embstore phantom truth atlas`
+    """
+    from embstore.phantom.truth import add_truth
+
+    report = add_truth(open_store(), atlas, dataset=dataset)
+    row = asdict(report)
+    emit([row], tuple(row), form)
+    say(
+        f"{report.labelled} cells have their true locations: "
+        f"embstore sql \"SELECT location, grade, count(*) AS cells FROM labels WHERE label_set = '{report.label_set}' "
+        'GROUP BY ALL ORDER BY ALL"'
+    )
+
+
+@app.command("versions")
+def versions(form: Output = Format.table) -> None:
+    """The frozen laws, with the digest of each one's parameters and code.
+
+    Example: `embstore phantom versions --format json`
+    """
+    from embstore.phantom.v1.law import LOCATIONS
+    from embstore.phantom.versions import VERSIONS, atlas_digest
+
+    listed = [{"version": f"phantom.{v}", "digest": atlas_digest(v), "locations": len(LOCATIONS)} for v in VERSIONS]
+    emit(listed, ("version", "digest", "locations"), form)

@@ -22,8 +22,8 @@ PROTEINS = 24
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        images = Path(folder) / "images"
-        labels = write_phantom(images, layout="opencell", proteins=PROTEINS, fields=1).labels
+        atlas = write_phantom(Path(folder) / "atlas", layout="opencell", proteins=PROTEINS, fields=1, field_px=380)
+        images, labels = atlas.images_folder, atlas.labels
         for name in ("vit-random", "pixel-stats"):
             encoder = load(*parse(name))
             crops = _crops(Path(folder) / "plan", images, labels, encoder)

@@ -49,7 +49,10 @@ def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> Truth
     (3, 2, 1) follows from its own mixture, so that cells of one protein may differ. Cells that match none get no label.
     Writes `labels`; a second call changes nothing. Raises EmbstoreError where folder or store hold no such atlas.
     """
-    dataset = dataset or _layout(atlas)
+    from embstore.phantom.v1.law import LAYOUTS
+
+    layout = _layout(atlas)
+    dataset, um = dataset or layout, LAYOUTS[layout].pixel_size_um
     truth = read_cell_truth(atlas / "truth")
     cells = _cells(store, dataset, atlas)
     labels: list[Label] = []
@@ -57,11 +60,11 @@ def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> Truth
     nuclei = found = 0
     overlaps: list[float] = []
     for key, mine in cells.items():
-        matches = _matched(read_mask(atlas / "truth", key, "nuclei"), mine)
+        matches = _matched(read_mask(atlas / "truth", key, "nuclei"), mine, um)
         nuclei, found = nuclei + matches.nuclei, found + matches.found
         overlaps += matches.overlaps
         asked += [(SCHEME, "cell", _subject(cell, dataset)) for cell in mine]
-        labels += _labels(matches.pairs, truth[key], dataset)
+        labels += _labels(matches.pairs, truth.get(key, {}), dataset)
     set_labels(store, dataset, labels, asked)
     tp = len(overlaps)
     return TruthReport(
@@ -106,8 +109,7 @@ def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[dict[str, 
         )
     for cell in rows(
         store,
-        "SELECT cell_id, image_id, box, nucleus_mask, pixel_size_um FROM cells WHERE dataset = $dataset "
-        "ORDER BY image_id, label",
+        "SELECT cell_id, image_id, box, nucleus_mask FROM cells WHERE dataset = $dataset ORDER BY image_id, label",
         {"dataset": dataset},
     ):
         key = cell["image_id"].removeprefix(f"{dataset}/")
@@ -116,11 +118,10 @@ def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[dict[str, 
     return ours
 
 
-def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]]) -> _Matches:
+def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]], um: float) -> _Matches:
     """Pair the nuclei of one image; above an IoU of a half, no two cells can claim one nucleus."""
-    um = cells[0]["pixel_size_um"] if cells else 0.0
     sizes = np.bincount(true.ravel())
-    counted = sizes * um**2 >= SLIVER_UM2 if um else sizes > 0
+    counted = sizes * um**2 >= SLIVER_UM2
     counted[0] = False
     pairs, overlaps, found = [], [], 0
     for cell in cells:

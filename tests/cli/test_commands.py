@@ -16,7 +16,7 @@ from PIL import Image
 
 from .conftest import Run
 
-VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "demo")
+VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "phantom", "demo")
 
 
 def test_help_lists_every_verb(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 Three phantom proteins with one field each under pixel-stats, six brought vectors, a file that fails, a corrected label
 and a tag: what a user's store holds, and nothing of anybody's images. Later versions must read it for ever
-(tests/test_golden.py), so a store that was released is never made anew: a changed format gets a make_v2.py beside it.
+(tests/test_golden.py), so a store that was released is never made anew: a changed format gets a make_v2.py beside it. (The simulated cells in
+it are of a phantom before phantom.v1; running this today draws others.)
 
 Writes store-v1.zip (packed, since Lance's manifests are mostly zeros: 1 MB unpacked) and store-v1.json, what it holds.
 """
@@ -36,8 +37,8 @@ ENSG99000000004;ENSG99000000005,PHN004;PHN005,0.0,0.0,1.0,er
 
 def make(folder: Path) -> Store:
     """Write the store below `folder` and return it."""
-    images = folder / "images"
-    labels = write_phantom(images, layout="opencell", proteins=3, fields=1).labels
+    atlas = write_phantom(folder / "atlas", layout="opencell", proteins=3, fields=1, field_px=380)
+    images, labels = atlas.images_folder, atlas.labels
     (images / "broken.tif").write_text("not an image\n")
     store = Store.open(folder / "store-v1", create=True)
     choices = {"layout": "opencell", "backbones": ["pixel-stats"], "labels": labels}

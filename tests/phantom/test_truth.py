@@ -1,0 +1,125 @@
+"""An atlas in a store: every cell's own truth in SQL, the segmentation's score, and the leak by field effects."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embstore.errors import EmbstoreError
+from embstore.ingest import ingest
+from embstore.phantom import write_phantom
+from embstore.phantom.truth import TruthReport, add_truth
+from embstore.phantom.truth_files import read_cell_truth, read_mask
+from embstore.phantom.v1 import law
+from embstore.pixels.crop import unpack_mask
+from embstore.query import rows
+from embstore.store import Store
+from embstore_bench import bench
+
+PROTEINS = 48
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("truth") / "atlas"
+    write_phantom(out, layout="opencell", proteins=PROTEINS, fields=2, seed=5, field_px=220)
+    return out
+
+
+@pytest.fixture(scope="module")
+def told(atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TruthReport]:
+    """A store of the atlas under pixel-stats that was told the truth, and what was said."""
+    folder = tmp_path_factory.mktemp("stores") / "told"
+    store = Store.open(folder, create=True)
+    ingest(store, atlas / "images", layout="opencell", backbones=["pixel-stats"], labels=atlas / "labels.csv")
+    return folder, add_truth(store, atlas)
+
+
+def test_most_nuclei_are_found(told: tuple[Path, TruthReport]) -> None:
+    """The default segmentation finds the simulated nuclei with a macro F1 like that on real ones (0.85 at 600 px)."""
+    _, report = told
+    assert report.images == 2 * PROTEINS
+    assert 0.75 < report.f1 < 0.97
+    assert report.f1 == pytest.approx(2 * report.matched / (report.nuclei + report.found))
+    assert 0.7 < report.iou < 0.95
+
+
+def test_each_cell_has_its_own_true_locations_in_sql(told: tuple[Path, TruthReport], atlas: Path) -> None:
+    """The labels of every cell are the grades of the shares of the one true nucleus that it covers by half."""
+    store, report = Store.open(told[0]), told[1]
+    assert report.label_set == "opencell/truth"
+    labels: dict[str, dict[str, int]] = {}
+    for row in rows(store, "SELECT * FROM labels WHERE label_set = 'opencell/truth' ORDER BY ALL"):
+        assert row["level"] == "cell"
+        labels.setdefault(row["subject_id"], {})[row["location"]] = row["grade"]
+    assert len(labels) == report.labelled
+    truth = read_cell_truth(atlas / "truth")
+    for cell in rows(store, "SELECT cell_id, image_id, box, nucleus_mask FROM cells ORDER BY cell_id"):
+        key = cell["image_id"].removeprefix("opencell/")
+        true = read_mask(atlas / "truth", key, "nuclei")
+        y0, x0, y1, x1 = cell["box"]
+        mine = np.zeros(true.shape, bool)
+        mine[y0:y1, x0:x1] = unpack_mask(cell["nucleus_mask"], (y1 - y0, x1 - x0))
+        ious = {n: (mine & (true == n)).sum() / (mine | (true == n)).sum() for n in np.unique(true[mine]) if n}
+        found = [int(n) for n, iou in ious.items() if iou >= 0.5]
+        if not found:
+            assert cell["cell_id"] not in labels
+            continue
+        shares = truth[key][found[0]]
+        assert labels[cell["cell_id"]] == {o: g for o, s in shares.items() if (g := law.grade(s))}
+
+
+def test_cells_of_one_protein_may_differ(told: tuple[Path, TruthReport]) -> None:
+    """Unlike published labels, the truth of two cells of one protein is not always the same."""
+    differing = rows(
+        Store.open(told[0]),
+        """
+        WITH per_cell AS (
+            SELECT subject_id, string_agg(location || grade, ' ' ORDER BY location) AS said
+            FROM labels WHERE label_set = 'opencell/truth' GROUP BY ALL
+        )
+        SELECT gene FROM cells JOIN per_cell ON subject_id = cell_id
+        GROUP BY gene HAVING count(DISTINCT said) > 1 ORDER BY gene
+        """,
+    )
+    assert len(differing) > PROTEINS / 6
+
+
+def test_telling_it_again_changes_nothing(told: tuple[Path, TruthReport], atlas: Path, tmp_path: Path) -> None:
+    """A second call gives the same report and writes no version."""
+    store = Store.open(shutil.copytree(told[0], tmp_path / "store"))
+    before = store.versions()
+    assert add_truth(store, atlas) == told[1]
+    assert store.versions() == before
+
+
+def test_a_folder_or_store_without_the_atlas_is_said(
+    told: tuple[Path, TruthReport], atlas: Path, tmp_path: Path
+) -> None:
+    """One line says what was found and what to do."""
+    store = Store.open(told[0])
+    with pytest.raises(EmbstoreError, match=r"holds no phantom\.json; give the folder"):
+        add_truth(store, tmp_path)
+    with pytest.raises(EmbstoreError, match=r"dataset 'mine' has 0 images, none of them of .*; embstore ingest"):
+        add_truth(store, atlas, dataset="mine")
+
+
+def test_a_split_by_cell_leaks_the_protein_and_one_by_protein_does_not(
+    told: tuple[Path, TruthReport], tmp_path: Path
+) -> None:
+    """Field, plate and protein effects give a protein away: nearest neighbours score far more where cells are dealt."""
+    store = Store.open(shutil.copytree(told[0], tmp_path / "store"))
+
+    def score(by: str) -> dict[str, float]:
+        report = bench(
+            store, backbones=["pixel-stats"], task="localization:grade3", heads=["knn"], folds=3, seeds=2, by=by
+        )
+        return {row["backbone"]: row["mean"] for row in report.entries}
+
+    honest, leaking = score("protein"), score("cell")
+    assert leaking["pixel-stats"] > honest["pixel-stats"] + 0.08
+    assert leaking["random-per-protein"] > 0.9
+    assert honest["random-per-protein"] < honest["pixel-stats"]

@@ -56,12 +56,12 @@ class Committer:
 def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[str]) -> None:
     """Write the rows of `failures` that are new or changed, and take out those of files that are `mended`.
 
-    A file that failed now keeps only what it failed at now.
+    A file that failed now keeps only what it failed at now. A mended table stands for all of its rows, `<table>:<row>`.
     """
     stored = {(row["source"], row["stage"]): row for row in store.read("failures").to_pylist()}
     rows = {(fault.source, fault.stage): _failure(fault) for fault in faults}
-    failed, sound = {source for source, _ in rows}, set(mended)
-    gone = [key for key in stored if key not in rows and (key[0] in failed or key[0] in sound)]
+    seen = {source for source, _ in rows}.union(mended)
+    gone = [key for key in stored if key not in rows and not seen.isdisjoint((key[0], key[0].rpartition(":")[0]))]
     for stage in dict.fromkeys(stage for _, stage in gone):
         listed = ", ".join(quoted(source) for source, s in gone if s == stage)
         store.delete("failures", f"stage = {quoted(stage)} AND source IN ({listed})")

@@ -44,6 +44,7 @@ class Report:
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     without_protein: int = 0
+    crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     failures: list[Fault] = field(default_factory=list)
     known_failures: list[Fault] = field(default_factory=list)
@@ -57,6 +58,7 @@ def ingest(
     layout: str,
     backbones: Sequence[str],
     labels: Path | None = None,
+    channels: str = "",
     dataset: str | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
@@ -65,19 +67,20 @@ def ingest(
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
-    `backbones` are `NAME[:mapping|:replication]`. Writes only what is missing: a rerun continues, a finished one finds
-    nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
+    `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not.
+    Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
     total)` is called after every image. A store that is named by its path is made where there is none. Raises
     EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
-    found = read_source(source, layout, labels)
+    found = read_source(source, layout, labels, channels)
     encoders = _encoders(backbones)
     try:
         store = opened(store, create=not dry_run)
     except MissingStoreError:
-        return Report(dataset, len(found.images), images_in=len(found.images), failures=list(found.faults))
+        new, faults, notes = len(found.images), list(found.faults), list(found.notes)
+        return Report(dataset, new, images_in=new, failures=faults, notes=notes)
     plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
     report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
@@ -207,5 +210,7 @@ def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
         report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)
     if image.new and not image.cells:
         report.empty[image.work.image_id] = image.image_row["note"]
+    if image.new and image.image_row["pixel_size_source"] == "crop":
+        report.crops_assumed += 1
     if image.new and image.image_row["pixel_size_source"] == "estimated":
         report.estimated_um.append(image.image_row["pixel_size_um"])

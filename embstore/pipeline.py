@@ -17,6 +17,7 @@ from embstore.errors import ImageError
 from embstore.ids import segmentation_id
 from embstore.pixels.intensity import scale
 from embstore.pixels.segment import SEGMENTER, segment
+from embstore.pixels.whole import WHOLE_IMAGE, whole_image
 from embstore.plan import Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
@@ -46,13 +47,17 @@ class Prepared:
 def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
     """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault."""
     try:
-        pixels, roles, file_um = read_channels(work.root, work.image)
+        planes, roles = read_channels(work.root, work.image)
+        pixels = planes.pixels
         scaled = scale(pixels)
         if work.segmentation is not None:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
-        known_um, how = _pixel_size(work, file_um)
-        found = segment(pixels[roles.index("nucleus")], known_um)
-        segmentation = segmentation_id(SEGMENTER, work.sha256, known_um)
+        known_um, how = _pixel_size(work, planes.pixel_size_um)
+        if work.image.one_cell:
+            found = whole_image(pixels, roles.index("nucleus") if "nucleus" in roles else None, known_um)
+        else:
+            found = segment(pixels[roles.index("nucleus")], known_um)
+        segmentation = segmentation_id(WHOLE_IMAGE if work.image.one_cell else SEGMENTER, work.sha256, known_um)
         cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
@@ -65,9 +70,9 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
             "roles": list(roles),
             "shape": list(pixels.shape),
             "pixel_size_um": found.pixel_size_um,
-            "pixel_size_source": how if known_um else "estimated" if found.pixel_size_um else None,
+            "pixel_size_source": _source_of(found.pixel_size_um, known_um, how, one_cell=work.image.one_cell),
             "segmentation": segmentation,
-            "note": found.note,
+            "note": found.note or _note(planes.depth, one_cell=work.image.one_cell),
         }
     )
     return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
@@ -107,7 +112,21 @@ def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
     if file_um is not None:
         return file_um, "metadata"
-    return work.image.pixel_size_um, "layout"
+    return work.image.pixel_size_um, work.image.pixel_size_source
+
+
+def _source_of(pixel_size_um: float | None, known_um: float | None, how: str, *, one_cell: bool) -> str | None:
+    if known_um:
+        return how
+    if pixel_size_um is None:
+        return None
+    return "crop" if one_cell else "estimated"
+
+
+def _note(depth: int, *, one_cell: bool) -> str:
+    notes = [f"maximum projection of {depth} planes"] if depth > 1 else []
+    notes += ["one cell, whose mask is the whole image"] if one_cell else []
+    return "; ".join(notes)
 
 
 def _recorded(work: Work) -> dict[str, Any]:

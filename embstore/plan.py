@@ -56,7 +56,7 @@ def make_plan(
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
     ingested = _ingested(store)
     failed = {} if retry_failed else _failed(store)
-    sound: list[str] = []
+    sound = list(source.sound)
     work: list[Work] = []
     renewed: list[dict[str, Any]] = []
     known: list[Fault] = []

@@ -49,7 +49,7 @@ TABLES: dict[str, Table] = {
             roles=STRINGS,
             shape=pa.list_(pa.int32()),  # (c, y, x)
             pixel_size_um=pa.float64(),
-            pixel_size_source=pa.string(),  # metadata, layout, option or estimated
+            pixel_size_source=pa.string(),  # metadata, layout, manifest, crop or estimated
             segmentation=pa.string(),  # the current one: cells of others stay for results that cite them
             plate=pa.string(),
             well=pa.string(),
@@ -60,7 +60,7 @@ TABLES: dict[str, Table] = {
             antibody=pa.string(),
             licence=pa.string(),
             extra=pa.string(),  # further manifest columns, as JSON
-            note=pa.string(),  # why there are no cells, where there are none
+            note=pa.string(),  # why there are no cells, or how its planes and cells were taken
             ingested=TIME,
         ),
         _table(

@@ -48,7 +48,7 @@ def labels_of(source: Source, scheme: str) -> dict[str, set[str]]:
 
 
 def test_opencell_names_give_gene_ensembl_id_and_pixel_size(tmp_path: Path) -> None:
-    """A published name is the key, wherever the file lies; hyphens stay in genes; z-stacks are left out and counted."""
+    """A published name is the key, wherever the file lies; genes keep hyphens; a stack beside its projection waits."""
     name = "OC-FOV_HLA-A_ENSG00000206503_CID000123_FID00001234"
     empty(tmp_path / "a" / f"{name}_proj.tif")
     empty(tmp_path / "a" / f"{name}_stack.tif")
@@ -67,7 +67,7 @@ def test_opencell_names_give_gene_ensembl_id_and_pixel_size(tmp_path: Path) -> N
         cell_line="HEK293T",
     )
     assert (own.key, own.pixel_size_um, own.protein_ids, own.cell_line) == ("b/my picture", None, (), None)
-    assert source.notes == ("1 z-stacks left out: only projections are read",)
+    assert source.notes == ("1 z-stacks left out: their projections are here",)
 
 
 def test_labels_join_by_file_then_ensembl_id_then_gene(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_hpa_files_of_one_field_are_one_image(tmp_path: Path) -> None:
     assert (field.plate, field.well, field.site, field.pixel_size_um) == ("57", "F11", "1", 0.0800885)
     assert field.protein_ids == ("ensembl:ENSG00000000001", "ensembl:ENSG00000000002")
     assert (field.genes, field.cell_line, field.antibody) == (("A", "B"), "A-431", "HPA1")
-    assert field.extra == {"ID": "57_F11_1", "Label_idx": "Plasma membrane,Cytosol", "more": "x"}
+    assert field.extra == {"Label_idx": "Plasma membrane,Cytosol", "more": "x"}
     assert (mine.roles, mine.pixel_size_um, mine.plate) == (("nucleus", "protein"), None, None)
     assert {(v.scheme, v.level, v.subject, v.location) for v in source.labels} == {
         ("main", "image", "57_F11_1", "Plasma membrane"),
@@ -240,10 +240,13 @@ def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
 
 
 def test_hpa_labels_need_their_columns(tmp_path: Path) -> None:
-    """A table without `ID` or `Label_idx` is refused with the columns that it has."""
+    """A table that names no image, or no location, is refused with the columns that it has."""
     write_hpa(tmp_path, "1_A1_1", 1, ("blue",))
     path = tmp_path / "labels.csv"
-    for header, wanted in (("Label_idx,x", "wanted ID or Id"), ("Id,Label", "wanted Label_idx")):
+    for header, wanted in (
+        ("Label_idx,x", "Label_idx, x; wanted `locations`"),
+        ("x,Label", "x, Label; say which they name"),
+    ):
         path.write_text(f"{header}\n1,2\n")
         with pytest.raises(EmbstoreError, match=wanted):
             read_source(tmp_path, "hpa", path)
@@ -256,10 +259,10 @@ def test_pseudo_coloured_files_give_the_planes_of_the_grey_ones(samples: Path) -
     for folder in ("fov_4ch", "fov_4ch_pseudocolour"):
         source = read_source(samples / "hpa" / folder, "hpa", labels)
         image = next(i for i in source.images if i.key == "57_F11_1")
-        pixels, roles, _ = read_channels(source.root, image)
+        read, roles = read_channels(source.root, image)
         assert roles == ("nucleus", "protein", "microtubules", "er")
         assert {v.location for v in source.labels} == {"Plasma membrane", "Cytosol"}
-        planes.append(pixels.astype(np.float32))
+        planes.append(read.pixels.astype(np.float32))
     grey, coloured = planes
     assert grey.shape == coloured.shape == (4, 1728, 1728)
     for one, other in zip(grey, coloured, strict=True):
@@ -276,12 +279,12 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     save_tiff(tmp_path / "x.tif", pixels)
     save_tiff(tmp_path / "n.tif", pixels[:1], metadata={})
     both = SourceImage("x", ("x.tif",), ("nucleus", "protein"))
-    found, roles, _ = read_channels(tmp_path, both)
-    np.testing.assert_array_equal(found, pixels)
+    found, roles = read_channels(tmp_path, both)
+    np.testing.assert_array_equal(found.pixels, pixels)
     assert roles == ("nucleus", "protein")
     # a nucleus alone is no error: what is not there is not made up
-    found, roles, _ = read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
-    assert (found.shape, roles) == ((1, 160, 160), ("nucleus",))
+    found, roles = read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
+    assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
 
 
 def test_channels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -300,7 +303,7 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     for path, layout, said in (
         (tmp_path / "absent", "opencell", "there is no file or folder"),
         (tmp_path, "opencell", "holds no image that the layout 'opencell' knows"),
-        (tmp_path, "yeast", "there is no image layout 'yeast'; choose from: hpa, opencell"),
+        (tmp_path, "yeast", "there is no image layout 'yeast'; choose from: crops, hpa, manifest, opencell"),
     ):
         with pytest.raises(EmbstoreError, match=said):
             read_source(path, layout, None)

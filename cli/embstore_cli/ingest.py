@@ -22,10 +22,17 @@ SHOWN_FAULTS = 10
 
 def ingest(
     source: Annotated[Path, typer.Argument(help="A folder of images, one image, or a file of vectors.")],
-    layout: Annotated[str, typer.Option("--layout", help="opencell, hpa or vectors.")],
     backbone: Backbones,
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", help="opencell, hpa, manifest, crops, ome or vectors; default: what its names prove."),
+    ] = None,
     labels: Labels = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Its name; default: the layout's.")] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
+    ] = None,
     vectors: Annotated[
         str | None, typer.Option("--vectors", help="npz key, or CSV column patterns: 'FS*,FP*'.")
     ] = None,
@@ -54,7 +61,14 @@ def ingest(
         "--label-column": label_column,
         "--unlabelled": unlabelled,
     }
-    of_images = {"--labels": labels, "--limit": limit, "--dry-run": dry_run, "--retry-failed": retry_failed}
+    layout = layout or _detected(source)
+    of_images = {
+        "--labels": labels,
+        "--channels": channels,
+        "--limit": limit,
+        "--dry-run": dry_run,
+        "--retry-failed": retry_failed,
+    }
     _refuse(of_images if layout == "vectors" else of_vectors, layout)
     if layout == "vectors":
         report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
@@ -68,6 +82,7 @@ def ingest(
                 layout=layout,
                 backbones=backbone,
                 labels=labels,
+                channels=channels or "",
                 dataset=dataset,
                 limit=limit,
                 retry_failed=retry_failed,
@@ -94,6 +109,14 @@ def embed(
     with progress_bars() as progress:
         report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
     _finish(report, form=form, strict=strict, dry_run=False)
+
+
+def _detected(source: Path) -> str:
+    from embstore.sources.detect import detect
+
+    layout, why = detect(source)
+    say(f"layout: {layout} ({why}); --layout names another")
+    return layout
 
 
 def _refuse(options: Mapping[str, object], layout: str) -> None:
@@ -134,9 +157,10 @@ def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> Non
     else:
         record = asdict(report)
         emit([record], list(record), form)
-    for fault in report.failures[:SHOWN_FAULTS]:
+    shown = len(report.failures) if dry_run else SHOWN_FAULTS
+    for fault in report.failures[:shown]:
         say(_fault(fault))
-    if len(report.failures) > SHOWN_FAULTS:
+    if len(report.failures) > shown:
         say(f"... and {len(report.failures) - SHOWN_FAULTS} more: embstore sql 'SELECT * FROM failures'")
     failed = report.failures or report.known_failures
     nothing = not (report.images_in or report.done_before or report.vectors_in)
@@ -148,7 +172,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     """Return what an ingest did, line by line."""
     if dry_run:
         todo = f"{report.images_in} of {report.images} images would go in, {report.done_before} are done"
-        return [f"{report.dataset}: {todo}", *report.notes]
+        faults = [f"{len(report.failures)} faults"] if report.failures else []
+        return [f"{report.dataset}: {todo}", *report.notes, *faults]
     lines = [f"{report.dataset}: {_done(report)}"]
     lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
     if report.estimated_um:
@@ -157,6 +182,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
             f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
+    if report.crops_assumed:
+        lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
     if report.renewed:
         lines.append(
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"

@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from embstore.errors import ImageError
+from embstore.pixels.stack import project
+from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
 # The largest field met in practice is 3072 × 3072 × 4 channels of uint16 (75 MB); the rest is room for stitched ones.
 MAX_BYTES = 1 << 30
@@ -24,6 +26,7 @@ MAX_BYTES = 1 << 30
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 64 << 20
 MAX_CHANNELS = 64  # the most highly multiplexed panels
+MAX_STACK_PAGES = 2048  # channels × depth of a z-stack; its bytes are limited like any other image's
 MAX_UNNAMED_PLANES = 8  # planes of unnamed meaning: more of them is a z-stack rather than channels
 DTYPES = ("uint8", "uint16", "float32")
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
@@ -56,25 +59,31 @@ _pillow_warnings = threading.Lock()  # `warnings.catch_warnings` changes the who
 
 @dataclass(frozen=True)
 class Planes:
-    """The channels of one image: `pixels` (c, y, x) in the file's own dtype, µm per pixel where the file is sure."""
+    """The channels of one image: `pixels` (c, y, x) in the file's own dtype, µm per pixel where the file is sure.
+
+    `depth` is how many planes of a z-stack each channel is the maximum of.
+    """
 
     pixels: np.ndarray
     pixel_size_um: float | None
+    depth: int = 1
 
 
-def read_planes(path: Path) -> Planes:
+def read_planes(path: Path, channels: int | None = None) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
     Returns pixels (c, y, x) of uint8, uint16 or float32. An RGB file gives three planes, RGBA four. The pixel size
-    comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true.
-    Raises ImageError for files that are missing, damaged, no image, too large, or stacks over depth or time.
+    comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that
+    is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
+    projection. Raises ImageError for files that are missing, damaged, no image, too large, or other stacks over depth
+    or time.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(4)
-        if not head:
-            raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
-        planes = _read_tiff(path) if head in TIFF_SIGNATURES else _read_pillow(path)
+        if _head(path).startswith(GZIP_SIGNATURE):
+            limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
+            with unpacked(path, **limits) as plain:
+                return _read(plain, channels)
+        return _read(path, channels)
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist, wanted an image; check the path or restore the file") from None
     except IsADirectoryError:
@@ -85,27 +94,39 @@ def read_planes(path: Path) -> Planes:
         raise ImageError(
             f"{path.name} is damaged ({_one_line(error)}), wanted a complete image; copy or export the file again"
         ) from error
-    return planes
 
 
-def _read_tiff(path: Path) -> Planes:
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _read(path: Path, channels: int | None) -> Planes:
+    if not (head := _head(path)):
+        raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
+    return _read_tiff(path, channels) if head in TIFF_SIGNATURES else _read_pillow(path)
+
+
+def _read_tiff(path: Path, channels: int | None) -> Planes:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
-        series = _checked_series(path, tiff)
-        pixels = series.asarray(maxworkers=1)
-        return Planes(_channels_first(path, pixels, series.axes), _tiff_pixel_size_um(tiff))
+        series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
+        pixels, axes, depth = series.asarray(maxworkers=1), series.axes, 1
+        if channels is not None:
+            pixels, axes, depth = project(pixels, axes, channels)
+        return Planes(_channels_first(path, pixels, axes), _tiff_pixel_size_um(tiff), depth)
 
 
-def _checked_series(path: Path, tiff: Any) -> Any:
+def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
     """Return the one series of a TIFF after checking its page count, claimed size, codec and stored parts."""
     n_pages = len(tiff.pages)
     if n_pages == 0 or _next_page_offset(tiff, tiff.pages[n_pages - 1].offset) != 0:
         # tifffile stops where the chain of pages breaks, and a two-channel file would pass for one channel
         raise ImageError(f"{path.name} is cut off after {n_pages} pages, wanted all of them; copy the file again")
-    if n_pages > MAX_CHANNELS:
+    if n_pages > most_pages:
         raise ImageError(
-            f"{path.name} holds {n_pages} pages, wanted 1 to {MAX_CHANNELS} channels; export a projection or one plane"
+            f"{path.name} holds {n_pages} pages, wanted 1 to {most_pages} channels; export a projection or one plane"
         )
     pages = [tiff.pages[i] for i in range(n_pages)]
     for page in pages:

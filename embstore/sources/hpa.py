@@ -7,27 +7,32 @@ nucleus, yellow endoplasmic reticulum; 0.0800885 µm a pixel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
-from embstore.ids import protein_ids, split_list
-from embstore.sources.record import Fault, Label, Source, SourceImage
-from embstore.sources.tables import find_column, image_files, read_table
+from embstore.sources.columns import Row, description, known_columns
+from embstore.sources.labels import LabelTable, read_label_table
+from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
+from embstore.sources.tables import bare_name, image_files
 
 COLOURS = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
 PIXEL_SIZE_UM = 0.0800885
 FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
-KNOWN_COLUMNS = ("Gene", "ENSG", "Cellline", "Antibody", "licence")
+Locations = Mapping[str, int | None]  # with their grades
 KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
 
 
 def read_hpa(source: Path, labels: Path | None) -> Source:
-    """Return the images of an HPA folder; `labels` names each image's `ID` and its locations in `Label_idx`."""
+    """Return the images of an HPA folder, files packed with gzip too.
+
+    `labels` says what each image shows (columns `ID, Label_idx`, or a Kaggle train.csv), or where each protein is
+    (`subcellular_location.tsv`).
+    """
     root, paths = image_files(source)
     fields: dict[str, dict[str, str]] = {}
     faults = []
     for path in paths:
-        name = FILE.match(path.stem)
+        name = FILE.match(bare_name(path.name))
         if not name:
             continue
         relative = path.relative_to(root)
@@ -41,63 +46,51 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         else:
             files[name["colour"]] = relative.as_posix()
 
-    table, contradictions = _read_labels(labels) if labels else ({}, [])
-    faults += contradictions
+    table = read_label_table(labels, rather="image") if labels else None
+    rows = table.rows if table else {}
     whole = {key: files for key, files in fields.items() if "blue" in files}
     faults += [_no_nucleus(root, key, files) for key, files in fields.items() if key not in whole]
-    images = [_image(key, files, table.get(key, {})) for key, files in whole.items()]
-    notes = []
-    if labels:
-        absent = sorted(set(table) - set(fields))
-        notes.append(f"labels: {len(table) - len(absent)} of {len(table)} rows have an image here")
-        if absent:
-            notes.append(
-                f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
-            )
-    asked = tuple(("main", "image", key) for key in whole if key in table)
-    return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes), asked)
+    images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in whole.items())
+    if table is None:
+        return Source(root, images, faults=tuple(faults))
+    said, notes = _said(table, list(whole), set(fields))
+    faults += table.faults
+    sound = (str(table.path),)
+    return Source(root, images, labels_of(said, table.path.name), tuple(faults), tuple(notes), tuple(said), sound)
 
 
-def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
+def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Subject, Locations], list[str]]:
+    """Return what a table says of proteins, or of the images that are here, and how they met."""
+    if table.level == "protein":
+        proteins = len({subject for _, _, subject in table.said})
+        return dict(table.said), [f"labels: {proteins} proteins have a row in {table.path.name}"]
+    scheme = table.schemes[0] if table.said else "main"
+    by_key = {key: name for key in keys if (name := _known_as(key, table.rows))}
+    said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in by_key.items()}
+    names = {_known_as(key, table.rows) for key in fields}
+    absent = sorted(set(table.rows) - names)
+    notes = [f"labels: {len(table.rows) - len(absent)} of {len(table.rows)} rows have an image here"]
+    if absent:
+        notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
+    return said, notes
+
+
+def _known_as(key: str, rows: Mapping[str, Row]) -> str | None:
+    """Return the key by which a table knows a field: its own, or its name without folders."""
+    return next((name for name in (key, PurePosixPath(key).name) if name in rows), None)
+
+
+def _image(key: str, files: dict[str, str], row: Row) -> SourceImage:
     colours = [c for c in COLOURS if c in files]
     place = KEY.match(key)
-    genes = row.get("Gene", "")
+    said = description(row, known_columns(row))
+    if place:
+        said |= place.groupdict()
+        if said["pixel_size_um"] is None:
+            said |= {"pixel_size_um": PIXEL_SIZE_UM, "pixel_size_source": "layout"}
     return SourceImage(
-        key=key,
-        files=tuple(files[c] for c in colours),
-        roles=tuple(COLOURS[c] for c in colours),
-        pixel_size_um=PIXEL_SIZE_UM if place else None,
-        protein_ids=tuple(protein_ids(row.get("ENSG", ""), genes)),
-        genes=tuple(split_list(genes)),
-        plate=place["plate"] if place else None,
-        well=place["well"] if place else None,
-        site=place["site"] if place else None,
-        cell_line=row.get("Cellline") or None,
-        antibody=row.get("Antibody") or None,
-        licence=row.get("licence") or None,
-        extra={k: v for k, v in row.items() if k not in KNOWN_COLUMNS and v},
+        key=key, files=tuple(files[c] for c in colours), roles=tuple(COLOURS[c] for c in colours), **said
     )
-
-
-def _read_labels(path: Path) -> tuple[dict[str, dict[str, str]], list[Fault]]:
-    """Return the rows by image, and a fault for each image of several rows that say different things of it."""
-    rows = read_table(path)
-    key = find_column(path, rows, "ID", "Id")
-    find_column(path, rows, "Label_idx")
-    table: dict[str, dict[str, str]] = {}
-    contradicted = {row[key] for row in rows if table.setdefault(row[key], row) != row}
-    todo = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
-    faults = [
-        Fault(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", todo)
-        for image in sorted(contradicted)
-    ]
-    return {image: row for image, row in table.items() if image not in contradicted}, faults
-
-
-def _labels(table: dict[str, dict[str, str]], fields: dict[str, dict[str, str]], path: Path | None) -> Iterator[Label]:
-    for key in fields:
-        for location in split_list(table.get(key, {}).get("Label_idx", ""), ","):
-            yield Label("main", "image", key, location, None, path.name if path else "")
 
 
 def _no_nucleus(root: Path, key: str, files: dict[str, str]) -> Fault:

@@ -9,42 +9,62 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
-from embstore.pixels.decode import read_planes
+from embstore.pixels.decode import Planes, read_planes
+from embstore.sources.channels import Channels, parse_channels
+from embstore.sources.crops import read_crops
 from embstore.sources.hpa import read_hpa
+from embstore.sources.manifest import read_manifest
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import Source, SourceImage
 
-LAYOUTS: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
+# layouts whose names say what each channel shows
+NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
+# layouts that may need --channels for it
+ASKED: dict[str, Callable[[Path, Path | None, Channels], Source]] = {"manifest": read_manifest, "crops": read_crops}
 
 
-def read_source(source: Path, layout: str, labels: Path | None) -> Source:
+def read_source(source: Path, layout: str, labels: Path | None, channels: str = "") -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet."""
-    if layout not in LAYOUTS:
-        raise EmbstoreError(choices(layout, "image layout", LAYOUTS))
-    found = LAYOUTS[layout](source, labels)
+    if layout not in NAMED | ASKED:
+        raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
+    if channels and layout in NAMED:
+        raise EmbstoreError(f"--channels does not go with --layout {layout}: its names say what they show")
+    if layout in NAMED:
+        found = NAMED[layout](source, labels)
+    else:
+        found = ASKED[layout](source, labels, parse_channels(channels))
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     return found
 
 
-def read_channels(root: Path, image: SourceImage) -> tuple[npt.NDArray[np.generic], tuple[str, ...], float | None]:
-    """Return an image's pixels (c, y, x) in their own dtype, the role of each channel, and the files' pixel size (µm).
+def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:
+    """Return an image's channels (c, y, x) in their own dtype, and the role of each.
 
-    A pseudo-coloured RGB file of one role is read as its brightest plane at each pixel. ImageError where the files
-    do not fit together.
+    A pseudo-coloured RGB file of one role is read as its brightest plane at each pixel, a z-stack as its maximum
+    projection. ImageError where the files do not fit together.
     """
-    read = [read_planes(root / file) for file in image.files]
+    of_role = len(image.files) == len(image.roles)
+    read = [read_planes(root / file, 1 if of_role else len(image.roles)) for file in image.files]
     sizes = [planes.pixel_size_um for planes in read if planes.pixel_size_um is not None]
-    pixel_size_um = sizes[0] if sizes else None
-    if len(read) == len(image.roles):
-        channels = [planes.pixels.max(axis=0) for planes in read]
+    if of_role:
+        channels = [_one_channel(file, planes) for file, planes in zip(image.files, read, strict=True)]
         shapes = {channel.shape for channel in channels}
         if len(shapes) > 1:
             found = ", ".join(f"{Path(f).name} {c.shape}" for f, c in zip(image.files, channels, strict=True))
             raise ImageError(f"channels of different shapes: {found}; wanted one shape")
-        return np.stack(channels), image.roles, pixel_size_um  # (c, y, x)
-    pixels = read[0].pixels
-    if len(pixels) > len(image.roles):
-        wanted = ", ".join(image.roles)
-        raise ImageError(f"{image.files[0]} has {len(pixels)} channels; wanted at most {len(image.roles)} ({wanted})")
-    return pixels, image.roles[: len(pixels)], pixel_size_um
+        pixels = np.stack(channels)  # (c, y, x)
+        return Planes(pixels, sizes[0] if sizes else None, max(planes.depth for planes in read)), image.roles
+    planes = read[0]
+    if len(planes.pixels) > len(image.roles):
+        found, wanted = f"{image.files[0]} has {len(planes.pixels)} channels", ", ".join(image.roles)
+        raise ImageError(f"{found}; wanted at most {len(image.roles)} ({wanted})")
+    return planes, image.roles[: len(planes.pixels)]
+
+
+def _one_channel(file: str, planes: Planes) -> npt.NDArray[np.generic]:
+    """Return the one channel of a file (y, x); of RGBA, the alpha is no light."""
+    if len(planes.pixels) not in (1, 3, 4):
+        raise ImageError(f"{file} has {len(planes.pixels)} channels; wanted one, grey or pseudo-coloured")
+    brightest: npt.NDArray[np.generic] = planes.pixels[:3].max(axis=0)
+    return brightest

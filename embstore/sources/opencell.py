@@ -1,4 +1,4 @@
-"""The OpenCell layout: two-channel TIFFs (nucleus, protein) and graded annotations.
+"""The OpenCell layout: two-channel TIFFs (nucleus, protein), projections or z-stacks, and graded annotations.
 
 File names, channel order and pixel size as published with OpenCell (doi 10.1126/science.abi6983, bucket
 `czb-opencell`): `OC-FOV_<GENE>_<ENSG>_CID<6>_FID<8>_proj.tif`, 0.206349 µm a pixel.
@@ -7,15 +7,15 @@ File names, channel order and pixel size as published with OpenCell (doi 10.1126
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
-from embstore.sources.record import Fault, Label, Source, SourceImage
-from embstore.sources.tables import find_column, image_files, read_table
+from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
+from embstore.sources.tables import bare_name, find_column, image_files, read_table
 
 ROLES = ("nucleus", "protein")
 PIXEL_SIZE_UM = 0.206349
@@ -66,35 +66,53 @@ class Annotations:
 def read_opencell(source: Path, labels: Path | None) -> Source:
     """Return the images and graded labels of an OpenCell folder; `labels` is wide (`grade_3`, ...) or flat."""
     root, paths = image_files(source)
-    stacks = [p for p in paths if p.stem.endswith("_stack")]
-    paths = [p for p in paths if p not in stacks]
-    known = _read_labels(labels) if labels else Annotations([], {})
+    paths, notes = _projected(paths)
+    known = read_annotations(labels) if labels else Annotations([], {})
     images = []
     joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
     for path in paths:
-        name = NAME.match(path.stem)
+        name = NAME.match(bare_name(path.name))
         gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")
         target, how = known.find(path, ensg, gene)
         joined[how] += 1
         images.append(_image(path.relative_to(root), target or Annotation(gene, ensg, {}), certain=name is not None))
 
-    notes = [f"{len(stacks)} z-stacks left out: only projections are read"] if stacks else []
+    said = graded(known.targets)
     if labels:
         notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
     return Source(
         root,
         tuple(images),
-        tuple(_labels(known.targets, labels)),
+        labels_of(said, labels.name if labels else ""),
         tuple(_missing(source, known)),
         tuple(notes),
-        tuple((scheme, "protein", protein) for protein in _proteins(known.targets) for scheme in SCHEMES),
+        tuple(said),
     )
+
+
+def _projected(paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """Leave out the z-stacks whose field has a projection too; the others are projected when they are read."""
+    projections = {_field(path) for path in paths if not bare_name(path.name).endswith("_stack")}
+    stacks = [path for path in paths if bare_name(path.name).endswith("_stack")]
+    alone = [path for path in stacks if _field(path) not in projections]
+    notes = [f"{len(alone)} z-stacks without a projection: their maximum projection is read"] if alone else []
+    if len(alone) < len(stacks):
+        notes.append(f"{len(stacks) - len(alone)} z-stacks left out: their projections are here")
+    left_out = set(stacks).difference(alone)
+    return [path for path in paths if path not in left_out], notes
+
+
+def _field(path: Path) -> str:
+    """Return the key of a field: published names are the key wherever the file lies, and a stack's is a projection."""
+    name = re.sub("_stack$", "_proj", bare_name(path.name))
+    return name if NAME.match(name) else path.with_name(name.removesuffix("_proj")).as_posix()
 
 
 def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
     protein = protein_id(target.ensg, target.gene)
     return SourceImage(
-        key=path.stem if certain else path.with_suffix("").as_posix(),
+        # one field is one image, whether its stack or its projection is here
+        key=_field(path) if certain else bare_name(path.as_posix()),
         files=(path.as_posix(),),
         roles=ROLES,
         pixel_size_um=PIXEL_SIZE_UM if certain else None,
@@ -105,7 +123,8 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
     )
 
 
-def _read_labels(path: Path) -> Annotations:
+def read_annotations(path: Path) -> Annotations:
+    """Read OpenCell's annotations, wide (`grade_3` or `annotations_grade_3`, ...) or flat (one a row)."""
     rows = read_table(path)
     gene = find_column(path, rows, "target_name", "gene")
     ensg = find_column(path, rows, "ensg_id")
@@ -138,19 +157,15 @@ def _grade(path: Path, row: int, text: str) -> int:
     return int(text)
 
 
-def _proteins(targets: list[Annotation]) -> list[str]:
-    return list(dict.fromkeys(protein for t in targets if (protein := protein_id(t.ensg, t.gene))))
-
-
-def _labels(targets: list[Annotation], path: Path | None) -> Iterator[Label]:
+def graded(targets: Iterable[Annotation]) -> dict[Subject, dict[str, int | None]]:
+    """Return the locations of each protein, with their grades, in three label sets; lower grades count as negative."""
+    said: dict[Subject, dict[str, int | None]] = {}
     for target in targets:
-        protein = protein_id(target.ensg, target.gene)
-        if protein is None or path is None:
-            continue
-        for scheme, lowest in SCHEMES.items():
-            for location, grade in target.grades.items():
-                if grade >= lowest:
-                    yield Label(scheme, "protein", protein, location, grade, path.name)
+        if protein := protein_id(target.ensg, target.gene):
+            for scheme, lowest in SCHEMES.items():
+                of = said.setdefault((scheme, "protein", protein), {})
+                of.update({location: grade for location, grade in target.grades.items() if grade >= lowest})
+    return said
 
 
 def _missing(source: Path, known: Annotations) -> Iterator[Fault]:

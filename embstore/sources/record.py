@@ -18,7 +18,9 @@ class SourceImage:
     key: str
     files: tuple[str, ...]
     roles: tuple[str, ...]
-    pixel_size_um: float | None = None  # where the layout's names prove it
+    pixel_size_um: float | None = None  # where the layout's names prove it, or its table says it
+    pixel_size_source: str = "layout"
+    one_cell: bool = False  # the image is a crop that one cell fills: nothing is segmented
     protein_ids: tuple[str, ...] = ()
     genes: tuple[str, ...] = ()
     plate: str | None = None
@@ -42,6 +44,16 @@ class Label:
     source: str
 
 
+Subject = tuple[str, str, str]  # scheme, level, subject: one question to which locations are the answer
+
+
+def labels_of(said: Mapping[Subject, Mapping[str, int | None]], source: str) -> tuple[Label, ...]:
+    """Return every location (with its grade) of every subject as a label."""
+    return tuple(
+        Label(*subject, location, grade, source) for subject, of in said.items() for location, grade in of.items()
+    )
+
+
 @dataclass(frozen=True)
 class Fault:
     """A file or row that cannot go in: what was found and what to do.
@@ -58,11 +70,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Source:
-    """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location."""
+    """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location.
+
+    `sound` are tables whose rows were read: a row of them that was a fault before and is none now is mended.
+    """
 
     root: Path
     images: tuple[SourceImage, ...]
     labels: tuple[Label, ...] = ()
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
-    asked: tuple[tuple[str, str, str], ...] = ()  # (scheme, level, subject) that the labels table speaks of
+    asked: tuple[Subject, ...] = ()  # that the labels table speaks of
+    sound: tuple[str, ...] = ()

@@ -1,20 +1,23 @@
-"""Label tables and manifests: CSV and TSV files with named columns."""
+"""Label tables and manifests: CSV, TSV and Parquet files with named columns; and the image files of a folder."""
 
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV (or, by its suffix, TSV) file; every value is text, missing ones are empty.
+    """Return the rows of a CSV (or, by its suffix, TSV or Parquet) file; every value is text, missing ones are empty.
 
     A file that is missing, empty or not UTF-8 text is an EmbstoreError.
     """
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
     delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -30,6 +33,24 @@ def read_table(path: Path) -> list[dict[str, str]]:
     if not columns:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
     return rows
+
+
+def _read_parquet(path: Path) -> list[dict[str, str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except FileNotFoundError as error:
+        raise EmbstoreError(f"there is no file {path}; give the path of a Parquet file") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise EmbstoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    return [{column: "" if value is None else str(value) for column, value in row.items()} for row in rows]
+
+
+def first_line(path: Path) -> int:
+    """Return the number that people give a table's first row: 2 below a header line, 1 in Parquet."""
+    return 1 if path.suffix == ".parquet" else 2
 
 
 def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
@@ -48,5 +69,16 @@ def image_files(source: Path) -> tuple[Path, list[Path]]:
     if not source.is_dir():
         raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
     # a link whose file is gone counts too: it is a file that is missing
-    found = (p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and (p.is_file() or p.is_symlink()))
+    found = (p for p in source.rglob("*") if is_image(p) and (p.is_file() or p.is_symlink()))
     return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its suffix whether a file may be an image; one packed with gzip counts."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix in IMAGE_SUFFIXES
+
+
+def bare_name(file: str) -> str:
+    """Return a relative path without the suffix of its image: `a/b.ome.tif.gz` is `a/b`."""
+    path = PurePosixPath(file.removesuffix(".gz"))
+    return path.with_suffix("").as_posix().removesuffix(".ome")

@@ -1,0 +1,43 @@
+"""A ready-made crop as a segmentation: one cell that fills its image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embstore.pixels.segment import Segmentation
+
+# As the segmenter's, the record is part of the cell ids.
+WHOLE_IMAGE: dict[str, Any] = {
+    "name": "whole-image",
+    "revision": 1,
+    "cell": "every pixel",
+    "nucleus": "otsu, its largest object, holes filled",
+    "width_um": 25.0,  # what a crop of unknown pixel size is taken to show across: as much as embstore's own crops
+}
+
+
+def whole_image(pixels: np.ndarray, nucleus: int | None, pixel_size_um: float | None) -> Segmentation:
+    """Take an image (c, y, x) as one cell; its nucleus is the largest bright object of the channel `nucleus`, if any.
+
+    Where the pixel size is not known, the longer side is taken to be 25 µm, so that a backbone sees the whole crop.
+    """
+    shape = pixels.shape[1:]
+    cells = np.ones(shape, np.int32)
+    nuclei = np.zeros(shape, np.int32) if nucleus is None else _nucleus(pixels[nucleus])
+    return Segmentation(nuclei, cells, pixel_size_um or WHOLE_IMAGE["width_um"] / max(shape), "")
+
+
+def _nucleus(channel: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    if not np.isfinite(channel).all() or np.ptp(channel) == 0:
+        return np.zeros(channel.shape, np.int32)
+    objects, n = ndimage.label(channel > threshold_otsu(channel))
+    if n == 0:
+        return np.zeros(channel.shape, np.int32)
+    largest = np.argmax(np.bincount(objects.ravel())[1:]) + 1
+    filled: np.ndarray = ndimage.binary_fill_holes(objects == largest).astype(np.int32)
+    return filled

@@ -1,0 +1,74 @@
+"""What the columns of a lab's own table mean, whatever they are called there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from embstore.errors import EmbstoreError
+from embstore.ids import protein_ids, split_list
+from embstore.sources.record import Subject
+
+Row = Mapping[str, str]
+
+# meaning -> names, in lower case and without `Metadata_`; the first that a table has is taken
+MEANINGS = {
+    "key": ("image_id", "key", "image", "cell_id", "cell", "fov_id", "output_prefix", "id"),
+    "protein": ("ensg_id", "ensg", "ensembl_id", "protein_id", "protein_ids", "uniprot_id", "uniprot"),
+    "gene": ("gene", "genes", "gene_name", "gene_symbol", "target_name"),
+    "plate": ("plate",),
+    "well": ("well",),
+    "site": ("site",),
+    "cell_line": ("cell_line", "cellline"),
+    "antibody": ("antibody",),
+    "licence": ("licence", "license"),
+    "pixel_size_um": ("pixel_size_um",),
+    "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
+}
+SCHEME = "main"  # of locations that stand in the table of the images
+
+
+def known_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Return meaning -> column for those that the table has."""
+    there = {column.lower().removeprefix("metadata_"): column for column in columns}
+    found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
+    return {meaning: column for meaning, column in found.items() if column}
+
+
+def description(row: Row, known: Mapping[str, str], used: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
+
+    EmbstoreError where the pixel size is no positive number.
+    """
+    value = {meaning: row.get(column, "").strip() for meaning, column in known.items()}
+    fields: dict[str, Any] = {
+        name: value.get(name) or None for name in ("plate", "well", "site", "cell_line", "antibody", "licence")
+    }
+    size = value.get("pixel_size_um", "")
+    kept = {*known.values(), *used}
+    return fields | {
+        "protein_ids": tuple(protein_ids(value.get("protein", ""), value.get("gene", ""))),
+        "genes": tuple(split_list(value.get("gene", ""))),
+        "pixel_size_um": _positive(size) if size else None,
+        "pixel_size_source": "manifest",
+        "extra": {column: text for column, text in row.items() if column not in kept and text},
+    }
+
+
+def locations_of(keyed: Sequence[tuple[str, Row]], known: Mapping[str, str]) -> dict[Subject, dict[str, int | None]]:
+    """Return the `;`-joined locations that stand beside images; empty where the table has no such column."""
+    column = known.get("locations")
+    if column is None:
+        return {}
+    return {(SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
+
+
+def _positive(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise EmbstoreError(f"pixel_size_um is {text!r}, wanted a positive number of micrometres")
+    return size

@@ -1,0 +1,61 @@
+"""Which layout a folder or file has, told from names and columns alone; nothing is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embstore.errors import EmbstoreError
+from embstore.sources import hpa, opencell
+from embstore.sources.channels import Channels
+from embstore.sources.manifest import DEFAULT_NAMES, file_columns
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files, read_table
+
+VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad", ".csv.gz")
+
+
+def detect(source: Path) -> tuple[str, str]:
+    """Return the layout of a source and the reason; EmbstoreError where names do not prove one."""
+    if source.name.endswith(VECTOR_SUFFIXES):
+        return "vectors", f"{source.name} is a file of vectors"
+    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+        return _of_table(source)
+    if source.is_dir() and (name := next((n for n in DEFAULT_NAMES if (source / n).is_file()), None)):
+        return "manifest", f"it holds {name}"
+    if _is_zarr(source):
+        return "ome", "it is, or holds, OME-Zarr"
+    root, paths = image_files(source)
+    found = _by_names([path.relative_to(root).as_posix() for path in paths])
+    if len(found) == 1:
+        return next(iter(found.items()))
+    seen = " and ".join(found.values()) or f"{len(paths)} images whose names say nothing of a layout"
+    raise EmbstoreError(f"{source} holds {seen}; say how to read it: --layout opencell, hpa, crops, ome or manifest")
+
+
+def _of_table(table: Path) -> tuple[str, str]:
+    columns = list((read_table(table) or [{}])[0])
+    if {"b_image", "g_image", "output_prefix"} <= set(columns):
+        return "crops", "its columns are those of a SubCell list"
+    by_role, file = file_columns(columns, Channels())
+    if by_role or file:
+        return "manifest", f"its columns {', '.join(by_role.values()) or file} name files"
+    return "vectors", "no column of it names files"
+
+
+def _is_zarr(source: Path) -> bool:
+    return source.is_dir() and (
+        source.suffix == ".zarr"
+        or any((source / name).exists() for name in (".zattrs", "zarr.json"))
+        or any(child.suffix == ".zarr" for child in source.iterdir())
+    )
+
+
+def _by_names(files: Sequence[str]) -> dict[str, str]:
+    """Return layout -> what was found of it. A colour proves HPA's layout only behind one of its own field names."""
+    names = {file: bare_name(file).rsplit("/", 1)[-1] for file in files}
+    published = sum(bool(opencell.NAME.match(name)) for name in names.values())
+    fields = [match["key"] for name in names.values() if (match := hpa.FILE.match(name))]
+    of_hpa = sum(bool(hpa.KEY.match(key)) for key in fields)
+    ome = sum(".ome.tif" in file.lower() for file in files)
+    counts = {"opencell": (published, "OC-FOV names"), "hpa": (of_hpa, "HPA names"), "ome": (ome, "OME-TIFFs")}
+    return {layout: f"{n} {what}" for layout, (n, what) in counts.items() if n}

@@ -1,0 +1,185 @@
+"""Tables of locations, as they are published and as labs write them: told apart by their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from embstore.errors import EmbstoreError, choices
+from embstore.ids import protein_id, protein_ids, split_list
+from embstore.sources.columns import Row, known_columns
+from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
+from embstore.sources.opencell import graded, read_annotations
+from embstore.sources.record import Fault, Subject
+from embstore.sources.tables import first_line, read_table
+
+LEVELS = ("protein", "image", "cell")
+ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What a table says of its subjects; those with no location are asked about too.
+
+    `genes` are the symbols beside protein ids, for a store that knows a protein by another id; `rows` are the rows of
+    images, whose other columns may describe them.
+    """
+
+    path: Path
+    level: str
+    said: Mapping[Subject, Mapping[str, int | None]]  # -> location -> grade
+    genes: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def schemes(self) -> list[str]:
+        """The label sets that the table fills."""
+        return list(dict.fromkeys(scheme for scheme, _, _ in self.said))
+
+
+def read_label_table(
+    path: Path, *, scheme: str | None = None, level: str | None = None, rather: str | None = None
+) -> LabelTable:
+    """Read OpenCell's annotations, HPA's `subcellular_location.tsv`, a Kaggle train.csv, or a table of a lab's own.
+
+    A lab's own has a column that names proteins (`ensg_id`, `gene`), images (`image_id`) or cells (`cell_id`), and one
+    of `;`-joined `locations`; `scheme` names its label set (default `main`), `level` chooses where it names several, or
+    else the level `rather` where it has that. Of a published table `scheme` picks one of its label sets. EmbstoreError
+    for a table of another kind, naming its columns.
+    """
+    rows = read_table(path)
+    columns = set(rows[0]) if rows else set()
+    for wanted, read, its_level in PUBLISHED:
+        if wanted <= columns:
+            if level not in (None, its_level):
+                raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
+            return _picked(read(path, rows), scheme)
+    return _own(path, rows, scheme or "main", level, rather)
+
+
+def _picked(table: LabelTable, scheme: str | None) -> LabelTable:
+    if scheme is None:
+        return table
+    if scheme not in table.schemes:
+        raise EmbstoreError(choices(scheme, f"label set in {table.path.name}", table.schemes))
+    return replace(table, said={subject: of for subject, of in table.said.items() if subject[0] == scheme})
+
+
+def _opencell(path: Path, _: Sequence[Row]) -> LabelTable:
+    targets = read_annotations(path).targets
+    genes = {protein: t.gene for t in targets if (protein := protein_id(t.ensg, t.gene))}
+    return LabelTable(path, "protein", graded(targets), genes)
+
+
+def _hpa_proteins(path: Path, rows: Sequence[Row]) -> LabelTable:
+    """HPA's locations of each gene: `main` are its main locations, `any` the additional ones too."""
+    said: dict[Subject, dict[str, int | None]] = {}
+    genes = {}
+    for row in rows:
+        protein = protein_id(row["Gene"], row["Gene name"])
+        if protein is None:
+            continue
+        genes[protein] = row["Gene name"]
+        main = split_list(row["Main location"])
+        said[("main", "protein", protein)] = dict.fromkeys(main)
+        said[("any", "protein", protein)] = dict.fromkeys(main + split_list(row.get("Additional location", "")))
+    return LabelTable(path, "protein", said, genes)
+
+
+def _kaggle_2018(path: Path, rows: Sequence[Row]) -> LabelTable:
+    return _images(path, rows, "28", "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
+
+
+def _kaggle_2021(path: Path, rows: Sequence[Row]) -> LabelTable:
+    return _images(path, rows, "19", "ID", lambda row: _names(path, split_list(row["Label"], "|"), KAGGLE_2021))
+
+
+def _hpa_images(path: Path, rows: Sequence[Row]) -> LabelTable:
+    return _images(path, rows, "main", "ID", lambda row: split_list(row["Label_idx"], ","))
+
+
+# the columns by which a published table is known, the more particular ones first
+PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[Row]], LabelTable], str], ...] = (
+    ({"annotation_name"}, _opencell, "protein"),
+    ({"grade_3"}, _opencell, "protein"),
+    ({"annotations_grade_3"}, _opencell, "protein"),
+    ({"Gene", "Gene name", "Main location"}, _hpa_proteins, "protein"),
+    ({"ID", "Label_idx"}, _hpa_images, "image"),
+    ({"Id", "Target"}, _kaggle_2018, "image"),
+    ({"ID", "Label"}, _kaggle_2021, "image"),
+)
+
+
+def _images(
+    path: Path, rows: Sequence[Row], scheme: str, key: str, locations: Callable[[Row], list[str]]
+) -> LabelTable:
+    """Return the labels of images; one of several rows that differ has none, and is a fault."""
+    table: dict[str, Row] = {}
+    contradicted = {row[key] for row in rows if table.setdefault(row[key], row) != row}
+    faults = tuple(
+        Fault(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", ONE_ROW)
+        for image in sorted(contradicted)
+    )
+    kept = {image: row for image, row in table.items() if image not in contradicted}
+    said = {(scheme, "image", image): dict.fromkeys(locations(row)) for image, row in kept.items()}
+    return LabelTable(path, "image", said, rows=kept, faults=faults)
+
+
+def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str]:
+    wrong = [index for index in indices if not index.isdigit() or int(index) >= len(names)]
+    if wrong:
+        raise EmbstoreError(f"{path} has the label {wrong[0]!r}; wanted an index from 0 to {len(names) - 1}")
+    return [names[int(index)] for index in indices]
+
+
+def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather: str | None) -> LabelTable:
+    known = known_columns(rows[0]) if rows else {}
+    found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
+    if "locations" not in known:
+        raise EmbstoreError(f"{found}; wanted `locations` (or `location`, `label`), `;`-joined")
+    level = level or _level(found, known, rather)
+    if ("gene" not in known and "protein" not in known) if level == "protein" else "key" not in known:
+        wanted = "ensg_id or gene" if level == "protein" else f"{level}_id"
+        raise EmbstoreError(f"{found}; wanted {wanted} for labels of each {level}")
+    said: dict[Subject, dict[str, int | None]] = {}
+    genes: dict[str, str] = {}
+    first: dict[str, Row] = {}
+    for line, row in enumerate(rows, start=first_line(path)):
+        for subject, gene in _subjects(row, known, level):
+            grade = _grade(path, line, row.get("grade", ""))
+            of = said.setdefault((scheme, level, subject), {})
+            of |= dict.fromkeys(split_list(row[known["locations"]]), grade)
+            genes[subject] = gene
+            first.setdefault(subject, row)
+    return LabelTable(path, level, said, genes, first if level == "image" else {})
+
+
+def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
+    levels = ["protein"] if "protein" in known or "gene" in known else []
+    if "key" in known:
+        levels.append("cell" if known["key"].lower() == "cell_id" else "image")
+    if rather in levels:
+        return rather
+    if len(levels) != 1:
+        raise EmbstoreError(f"{found}; say which they name: --level {' or '.join(levels or LEVELS)}")
+    return levels[0]
+
+
+def _subjects(row: Row, known: Mapping[str, str], level: str) -> list[tuple[str, str]]:
+    """Return what a row names, with the gene of each."""
+    if level != "protein":
+        subject = row[known["key"]].strip()
+        return [(subject, "")] if subject else []
+    ids, gene = row.get(known.get("protein", ""), ""), row.get(known.get("gene", ""), "")
+    proteins, genes = protein_ids(ids, gene), split_list(gene)
+    return list(zip(proteins, genes if len(genes) == len(proteins) else [""] * len(proteins), strict=True))
+
+
+def _grade(path: Path, line: int, text: str) -> int | None:
+    if not text.strip():
+        return None
+    if not text.strip().isdigit() or int(text) > 127:
+        raise EmbstoreError(f"{path}, line {line}: grade is {text!r}; wanted a small whole number, or nothing")
+    return int(text)

@@ -1,0 +1,172 @@
+"""The manifest layout: a CSV or Parquet with one row a field, its files in columns named by role."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from embstore.errors import EmbstoreError
+from embstore.ids import split_list
+from embstore.sources.channels import Channels
+from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.record import Fault, Source, SourceImage, labels_of
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, first_line, read_table
+
+FILE_COLUMNS = ("file", "path", "filename", "file_name")
+DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a manifest keeps things: role -> column of files, or one `file` column with its `channels`."""
+
+    known: dict[str, str]
+    by_role: dict[str, str]
+    file: str | None
+    channels: str | None
+    in_order: tuple[str, ...]  # the roles of a multi-channel file whose row does not name them
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The columns that say where pixels are."""
+        return tuple(c for c in (*self.by_role.values(), self.file, self.channels) if c)
+
+
+def read_manifest(source: Path, labels: Path | None, channels: Channels, *, one_cell: bool = False) -> Source:
+    """Return the fields that a manifest lists; files are relative to it and lie below its folder.
+
+    Every row that cannot be used is a fault with its line; the others are read. With `one_cell`, a row is one cell
+    that fills its files. EmbstoreError where the columns don't say where the pixels are.
+    """
+    if labels:
+        raise EmbstoreError(
+            "--labels does not go with a manifest: give locations in its column `locations`, or later "
+            "with `embstore labels add`"
+        )
+    path = find_manifest(source)
+    rows = read_table(path)
+    if not rows:
+        raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
+    columns = _columns(path, list(rows[0]), channels)
+    images: dict[str, SourceImage] = {}
+    lines: dict[str, int] = {}
+    keyed: list[tuple[str, Row]] = []
+    faults = []
+    for line, row in enumerate(rows, start=first_line(path)):
+        image, errors = _image(path.parent, row, columns, one_cell=one_cell)
+        if image.key in lines:
+            errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
+        if errors:
+            todo = "mend the row, then run the same command again"
+            faults.append(Fault(f"{path}:{line}", "plan", "; ".join(errors), todo))
+            continue
+        images[image.key], lines[image.key] = image, line
+        keyed.append((image.key, row))
+    said = locations_of(keyed, columns.known)
+    return Source(
+        path.parent,
+        tuple(images.values()),
+        labels_of(said, path.name),
+        tuple(faults),
+        (f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",),
+        tuple(said),
+        (str(path),),
+    )
+
+
+def find_manifest(source: Path) -> Path:
+    """Return the table itself, or the one called manifest in a folder."""
+    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+        return source
+    for name in DEFAULT_NAMES:
+        if (source / name).is_file():
+            return source / name
+    raise EmbstoreError(f"{source} is no manifest and holds none; give a CSV or Parquet, or name it {DEFAULT_NAMES[0]}")
+
+
+def file_columns(columns: Sequence[str], channels: Channels) -> tuple[dict[str, str], str | None]:
+    """Return role -> column of the columns that hold files, and the column of multi-channel files."""
+    by_role: dict[str, str] = {}
+    for column in columns:
+        role = channels.role(column)
+        if role and role not in by_role:
+            by_role[role] = column
+    file = next((column for column in columns if column.lower() in FILE_COLUMNS), None)
+    return by_role, file
+
+
+def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
+    by_role, file = file_columns(columns, channels)
+    named = next((c for c in columns if c.lower() == "channels"), None)
+    absent = sorted(name for name in channels.by_name if name not in columns)
+    found = f"{path} has the columns {', '.join(columns)}"
+    if absent:
+        raise EmbstoreError(f"{found}, and no {', '.join(absent)} that --channels names")
+    if by_role and file:
+        raise EmbstoreError(
+            f"{found}: both {file} and {', '.join(by_role.values())}; wanted one file a row or one a role"
+        )
+    if not by_role and not file:
+        raise EmbstoreError(
+            f"{found}; wanted files in columns named by role (nucleus, protein, ...) or in `file` with `channels`; "
+            "other names: --channels COLUMN=ROLE,..."
+        )
+    if file and not named and not channels.in_order:
+        raise EmbstoreError(f"{found} and no channels; say what the planes of {file} show: --channels nucleus,protein")
+    return Columns(
+        known_columns(c for c in columns if c not in by_role.values()), by_role, file, named, channels.in_order
+    )
+
+
+def _image(root: Path, row: Row, columns: Columns, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
+    """Return what a row describes, and everything that is wrong with it."""
+    errors: list[str] = []
+    files, roles = _files(row, columns)
+    errors += _unusable_roles(roles, one_cell=one_cell) if files else ["it names no file"]
+    errors += [error for file in files if (error := _unusable_file(root, file))]
+    try:
+        said = description(row, columns.known, columns.used)
+    except EmbstoreError as error:
+        errors.append(str(error))
+        said = {}
+    files = tuple(PurePosixPath(os.path.normpath(file)).as_posix() for file in files)
+    key = row.get(columns.known.get("key", ""), "").strip() or (bare_name(files[0]) if files else "")
+    if not key.isprintable():
+        errors.append(f"its key {key!r} cannot be printed")
+    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, **said), errors
+
+
+def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if columns.file:
+        roles = split_list(row[columns.channels]) if columns.channels else []
+        file = row[columns.file].strip()
+        return (file,) if file else (), tuple(roles) or columns.in_order
+    pairs = {role: row[column].strip() for role, column in columns.by_role.items() if row[column].strip()}
+    return tuple(pairs.values()), tuple(pairs)
+
+
+def _unusable_roles(roles: Sequence[str], *, one_cell: bool) -> list[str]:
+    errors = []
+    if len(set(roles)) != len(roles):
+        errors.append(f"its channels are {', '.join(roles)}, wanted each role once")
+    if not one_cell and "nucleus" not in roles:
+        errors.append(f"it has {', '.join(roles) or 'no channel'} and no nucleus: cells cannot be found without it")
+    return errors
+
+
+def _unusable_file(root: Path, file: str) -> str | None:
+    plain = os.path.normpath(file)
+    if Path(plain).is_absolute() or plain.split("/")[0] == "..":
+        return f"{file} leaves the folder of the manifest, wanted a path below it"
+    try:
+        return None if (root / plain).exists() else f"{file} does not exist"
+    except (OSError, ValueError) as error:  # a null byte, a name too long
+        return f"{file[:80]!r} cannot be a file ({error})"
+
+
+def _said(columns: Columns) -> str:
+    files = f"files in {columns.file}" if columns.file else ", ".join(f"{c}: {r}" for r, c in columns.by_role.items())
+    known = ", ".join(f"{column} as {meaning}" for meaning, column in columns.known.items())
+    return files + (f"; {known}" if known else "")

@@ -26,24 +26,36 @@ from embstore.store import Store, Vectors, quoted
 
 
 def bring_vectors(
-    store: Store | str, path: Path, columns: Columns, *, dataset: str, backbone: str, progress: Progress | None = None
+    store: Store | str,
+    path: Path,
+    columns: Columns,
+    *,
+    dataset: str,
+    backbone: str,
+    dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Bring a file's vectors into the store, one profile a row, under a space named `backbone`.
 
-    Stored as float32, since hand-made numbers may overflow float16. Rows without an id or gene, and rows that hold NaN,
-    become rows of `failures`. A rerun on the same file finds nothing to do; a row whose vector changed is replaced, one
-    that is gone from the file or is refused now loses its vector; both are said in the report.
+    Stored as float32, since hand-made numbers may overflow float16. Rows that hold NaN, and rows without an id or gene
+    where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to do; a row
+    whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; both are said
+    in the report. With `dry_run`, only the report is made.
     """
     check_dataset(dataset)
     path = path.resolve()
     brought = read_vectors(path, columns)
     space = _space(backbone, brought.features)
-    store = opened(store)
-    _open_space(store, space, brought.vectors.shape[1])
-    profiles, faults = _profiles(path, dataset, brought)
+    profiles, faults = _profiles(path, dataset, brought, named=bool(columns.identifier or columns.gene))
     keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
 
     report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
+    if dry_run:
+        report.images_in = len(profiles)
+        return report
+    store = opened(store)
+    _open_space(store, space, brought.vectors.shape[1])
+    report.without_protein = sum(not p["protein_ids"] for p in profiles)
     add_proteins(store, [(p["protein_ids"], p["genes"]) for p in profiles])
     if changed := set_labels(store, dataset, *_labels(path, columns, brought, profiles)):
         report.notes.append(f"labels: {changed} subjects are new or changed")
@@ -100,12 +112,12 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
     store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
-def _profiles(path: Path, dataset: str, brought: Brought) -> tuple[list[dict[str, Any]], list[Fault]]:
+def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Fault]]:
     """Return a row of `profiles` for each row of the file that can go in, and a fault for each that cannot."""
     proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
-    faults = _faults(path, brought, proteins)
+    faults = _faults(path, brought, proteins, named=named)
     bad = {fault.source for fault in faults}
-    keys = _keys(dataset, brought, proteins)
+    keys = _keys(path, dataset, brought, proteins)
     profiles = [
         {
             "profile_id": keys[row],
@@ -121,25 +133,26 @@ def _profiles(path: Path, dataset: str, brought: Brought) -> tuple[list[dict[str
     return profiles, faults
 
 
-def _keys(dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[str]:
+def _keys(path: Path, dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[str]:
     """Return a profile id for each row; several rows of one protein are told apart by their number among those."""
     seen: dict[str, int] = {}
     keys = []
     for row, ids in enumerate(proteins):
-        name = brought.ids[row].strip() or (ids[0] if ids else f"row {row}")
+        name = brought.ids[row].strip() or (ids[0] if ids else f"{path.name}:{row}")
         seen[name] = seen.get(name, 0) + 1
         keys.append(image_id(dataset, name if seen[name] == 1 else f"{name}#{seen[name]}"))
     return keys
 
 
-def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[Fault]:
+def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, named: bool) -> list[Fault]:
     finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
     faults = []
     for row, ids in enumerate(proteins):
         name = brought.ids[row] or brought.genes[row]
-        if not ids:
+        if named and not ids:
             faults.append(Fault(f"{path}:{row}", "vectors", "no protein id and no gene", "fill in one of them"))
         elif not finite[row]:
+            name = name or f"row {row}"
             count = int((~np.isfinite(brought.vectors[row])).sum())
             error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
             faults.append(Fault(f"{path}:{row}", "vectors", error, "fill in the numbers or take the row out"))

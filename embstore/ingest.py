@@ -59,6 +59,7 @@ def ingest(
     backbones: Sequence[str],
     labels: Path | None = None,
     channels: str = "",
+    source_root: Path | None = None,
     dataset: str | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
@@ -67,14 +68,15 @@ def ingest(
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
-    `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not.
-    Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
-    total)` is called after every image. A store that is named by its path is made where there is none. Raises
-    EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
+    `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not,
+    `source_root` where the files of a table lie (default: beside it). Writes only what is missing: a rerun continues, a
+    finished one finds nothing to do. Files that cannot be used become rows of `failures` and the rest goes in.
+    `progress(stage, done, total)` is called after every image. A store that is named by its path is made where there is
+    none. Raises EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
-    found = read_source(source, layout, labels, channels)
+    found = read_source(source, layout, labels, channels, source_root)
     encoders = _encoders(backbones)
     try:
         store = opened(store, create=not dry_run)

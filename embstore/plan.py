@@ -169,13 +169,19 @@ def _work(
     if old is None:
         files = _hashed(root, image.files)
         return Work(image, root, name, 1, files, _content(files), tuple(spaces))
-    if not _touched(root, image.files, old["files"]):
-        files = tuple(old["files"])
-    else:
-        files = _hashed(root, image.files)
-        if _content(files) != old["sha256"]:
-            return Work(image, root, name, old["revision"] + 1, files, _content(files), tuple(spaces))
+    touched = _touched(root, image.files, old["files"])
+    files = _hashed(root, image.files) if touched else tuple(old["files"])
+    if _content(files) != old["sha256"] or _read_otherwise(image, old):
+        return Work(image, root, name, old["revision"] + 1, files, _content(files), tuple(spaces))
     return replace(_stored_work(old, _missing(ingested, old, spaces), root), image=image, files=files)
+
+
+def _read_otherwise(image: SourceImage, old: dict[str, Any]) -> bool:
+    """Tell whether the same pixels are now said to show something else, or to be of another size: new cells then."""
+    if list(image.roles[: len(old["roles"])]) != old["roles"]:
+        return True
+    known = image.pixel_size_um is not None and old["pixel_size_source"] != "metadata"
+    return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
 
 
 def described(image: SourceImage) -> dict[str, Any]:
@@ -198,7 +204,7 @@ def _renewed(work: Work, old: dict[str, Any]) -> dict[str, Any] | None:
 
     What the source does not say now (no labels were given) stays as it was.
     """
-    if work.sha256 != old["sha256"]:
+    if work.revision != old["revision"]:
         return None
     said = {column: value for column, value in described(work.image).items() if value}
     row = old | said | {"files": list(work.files), "source_root": str(work.root)}

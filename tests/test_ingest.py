@@ -137,7 +137,7 @@ def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, 
     [
         ({"dataset": "a/b"}, "the dataset name .*'a/b'"),
         ({"dataset": "a:b"}, "the dataset name .*'a:b'"),
-        ({"layout": "yeast"}, "there is no image layout 'yeast'; choose from: hpa, opencell"),
+        ({"layout": "yeast"}, "there is no image layout 'yeast'; choose from: crops, hpa, manifest, ome, opencell"),
         (
             {"backbones": ["resnet"]},
             "there is no backbone 'resnet'; choose from: hpa, imagenet, pixel-stats, vit-random",

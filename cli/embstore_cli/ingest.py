@@ -16,6 +16,7 @@ from embstore_cli.render import emit, progress_bars, say
 if TYPE_CHECKING:
     from embstore.ingest import Report
     from embstore.sources.record import Fault
+    from embstore.sources.vectors import Columns
 
 SHOWN_FAULTS = 10
 
@@ -33,8 +34,11 @@ def ingest(
         str | None,
         typer.Option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
     ] = None,
+    source_root: Annotated[
+        Path | None, typer.Option("--source-root", help="Where a table's files lie; default: beside it.")
+    ] = None,
     vectors: Annotated[
-        str | None, typer.Option("--vectors", help="npz key, or CSV column patterns: 'FS*,FP*'.")
+        str | None, typer.Option("--vectors", help="Key of an array, or column patterns: 'FS*,FP*'; default: all else.")
     ] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
     gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
@@ -42,6 +46,12 @@ def ingest(
         str | None, typer.Option("--label-column", help="Locations, ';'-joined or multi-hot.")
     ] = None,
     unlabelled: Annotated[str | None, typer.Option("--unlabelled", help="The value that means no label.")] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
+    ] = False,
+    table: Annotated[
+        Path | None, typer.Option("--table", help="What names the rows of a .npy; default: the CSV of its name.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -60,18 +70,23 @@ def ingest(
         "--gene-column": gene_column,
         "--label-column": label_column,
         "--unlabelled": unlabelled,
+        "--no-header": no_header,
+        "--table": table,
     }
     layout = layout or _detected(source)
     of_images = {
         "--labels": labels,
         "--channels": channels,
+        "--source-root": source_root,
         "--limit": limit,
-        "--dry-run": dry_run,
         "--retry-failed": retry_failed,
     }
     _refuse(of_images if layout == "vectors" else of_vectors, layout)
     if layout == "vectors":
-        report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
+        from embstore.sources.vectors import Columns
+
+        columns = Columns(vectors, id_column, gene_column, label_column, unlabelled, not no_header, table)
+        report = _bring(source, dataset, backbone, columns, dry_run=dry_run)
     else:
         from embstore.ingest import ingest as run
 
@@ -83,6 +98,7 @@ def ingest(
                 backbones=backbone,
                 labels=labels,
                 channels=channels or "",
+                source_root=source_root,
                 dataset=dataset,
                 limit=limit,
                 retry_failed=retry_failed,
@@ -126,26 +142,15 @@ def _refuse(options: Mapping[str, object], layout: str) -> None:
         raise EmbstoreError(f"{', '.join(given)} does not go with --layout {layout}; leave it out")
 
 
-def _bring(
-    source: Path,
-    dataset: str | None,
-    backbone: list[str],
-    vectors: str | None,
-    id_column: str | None,
-    gene_column: str | None,
-    label_column: str | None,
-    unlabelled: str | None,
-) -> Report:
+def _bring(source: Path, dataset: str | None, backbone: list[str], columns: Columns, *, dry_run: bool) -> Report:
     from embstore.bring import bring_vectors
-    from embstore.sources.vectors import Columns
 
     if dataset is None or len(backbone) != 1:
         raise EmbstoreError("vectors need --dataset NAME and one --backbone NAME that says what made them")
-    if vectors is None or id_column is None:
-        raise EmbstoreError("vectors need --vectors (npz key or column patterns) and --id-column")
-    columns = Columns(vectors, id_column, gene_column, label_column, unlabelled)
     with progress_bars() as progress:
-        return bring_vectors(state.store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
+        return bring_vectors(
+            state.store, source, columns, dataset=dataset, backbone=backbone[0], dry_run=dry_run, progress=progress
+        )
 
 
 def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
@@ -171,7 +176,7 @@ def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> Non
 def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     """Return what an ingest did, line by line."""
     if dry_run:
-        todo = f"{report.images_in} of {report.images} images would go in, {report.done_before} are done"
+        todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
         faults = [f"{len(report.failures)} faults"] if report.failures else []
         return [f"{report.dataset}: {todo}", *report.notes, *faults]
     lines = [f"{report.dataset}: {_done(report)}"]
@@ -191,9 +196,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     lines += [f"  {note}" for note in report.notes]
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
-        lines.append(
-            f"  {report.without_protein} images name no protein: in the store, left out of protein tasks and search"
-        )
+        nameless = f"{report.without_protein} {_unit(report)} name no protein"
+        lines.append(f"  {nameless}: in the store, left out of protein tasks and search")
     if report.known_failures:
         lines.append(
             f"  {len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
@@ -201,6 +205,10 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     if report.failures:
         lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
     return lines
+
+
+def _unit(report: Report) -> str:
+    return "rows" if report.unit == "profile" else "images"
 
 
 def _done(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
@@ -33,6 +34,15 @@ class Channels:
     def role(self, name: str) -> str | None:
         """Return what a channel of this name shows, or None where neither the user nor the list of stains knows it."""
         return self.by_name.get(name) or _ROLE_OF.get(name.strip().lower())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie."""
+
+    labels: Path | None = None
+    channels: Channels = Channels()
+    root: Path | None = None
 
 
 def parse_channels(text: str) -> Channels:

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
-from embstore.sources.channels import Channels
+from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import Row, description, known_columns, locations_of
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, first_line, image_files, read_table
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files, numbered_rows
 
 TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
 
-def read_crops(source: Path, labels: Path | None, channels: Channels) -> Source:
+def read_crops(source: Path, reading: Reading) -> Source:
     """Return crops of one cell each: `<cell>_<channel>` files of a folder, multi-channel files, or rows of a table.
 
     In a folder, `channels.in_order` names the planes of multi-channel files; else the word behind the last `_` says
@@ -24,7 +24,10 @@ def read_crops(source: Path, labels: Path | None, channels: Channels) -> Source:
     `r_image, y_image, b_image, g_image, output_prefix` are SubCellPortable's).
     """
     if source.is_file() and source.suffix in TABLE_SUFFIXES:
-        return read_manifest(source, labels, channels, one_cell=True)
+        return read_manifest(source, reading, one_cell=True)
+    if reading.root:
+        raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")
+    channels, labels = reading.channels, reading.labels
     root, paths = image_files(source)
     images, faults = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
     if labels is None:
@@ -61,10 +64,10 @@ def _image(key: str, files: Mapping[str, str]) -> SourceImage:
 
 def _described(source: Source, path: Path) -> Source:
     """Add what a table with a row a cell says of them: proteins, genes, locations, any further column."""
-    rows = read_table(path)
-    known = known_columns(rows[0]) if rows else {}
+    rows = numbered_rows(path)
+    known = known_columns(rows[0][1]) if rows else {}
     if "key" not in known:
-        found = ", ".join(rows[0]) if rows else "no row"
+        found = ", ".join(rows[0][1]) if rows else "no row"
         raise EmbstoreError(f"{path} has {found}; wanted a column `cell` or `key` with the names of the cells")
     by_key, faults = _by_key(path, rows, known["key"])
     images, keyed = [], []
@@ -88,10 +91,10 @@ def _described(source: Source, path: Path) -> Source:
     )
 
 
-def _by_key(path: Path, rows: Sequence[Row], key: str) -> tuple[dict[str, Row], list[Fault]]:
+def _by_key(path: Path, rows: Sequence[tuple[int, Row]], key: str) -> tuple[dict[str, Row], list[Fault]]:
     found: dict[str, Row] = {}
     faults = []
-    for line, row in enumerate(rows, start=first_line(path)):
+    for line, row in rows:
         if found.setdefault(row[key].strip(), row) != row:
             error = f"{row[key]} has another row before this one"
             faults.append(Fault(f"{path}:{line}", "plan", error, "keep one row a cell; the first was taken"))

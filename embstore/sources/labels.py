@@ -12,7 +12,7 @@ from embstore.sources.columns import Row, known_columns
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Fault, Subject
-from embstore.sources.tables import first_line, read_table
+from embstore.sources.tables import numbered_rows, read_table
 
 LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
@@ -146,7 +146,7 @@ def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather
     said: dict[Subject, dict[str, int | None]] = {}
     genes: dict[str, str] = {}
     first: dict[str, Row] = {}
-    for line, row in enumerate(rows, start=first_line(path)):
+    for line, row in numbered_rows(path):
         for subject, gene in _subjects(row, known, level):
             grade = _grade(path, line, row.get("grade", ""))
             of = said.setdefault((scheme, level, subject), {})

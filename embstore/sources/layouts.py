@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.pixels.decode import Planes, read_planes
-from embstore.sources.channels import Channels, parse_channels
+from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.hpa import read_hpa
 from embstore.sources.manifest import read_manifest
@@ -19,20 +19,23 @@ from embstore.sources.record import Source, SourceImage
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
-# layouts that may need --channels for it
-ASKED: dict[str, Callable[[Path, Path | None, Channels], Source]] = {"manifest": read_manifest, "crops": read_crops}
+# layouts that may need to be told
+ASKED: dict[str, Callable[[Path, Reading], Source]] = {"manifest": read_manifest, "crops": read_crops}
 
 
-def read_source(source: Path, layout: str, labels: Path | None, channels: str = "") -> Source:
+def read_source(
+    source: Path, layout: str, labels: Path | None, channels: str = "", source_root: Path | None = None
+) -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet."""
     if layout not in NAMED | ASKED:
         raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
-    if channels and layout in NAMED:
-        raise EmbstoreError(f"--channels does not go with --layout {layout}: its names say what they show")
     if layout in NAMED:
+        if channels or source_root:
+            given = "--channels" if channels else "--source-root"
+            raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
         found = NAMED[layout](source, labels)
     else:
-        found = ASKED[layout](source, labels, parse_channels(channels))
+        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     return found

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
-from embstore.sources.channels import Channels
+from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import Row, description, known_columns, locations_of
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, first_line, read_table
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, numbered_rows
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
@@ -34,28 +34,29 @@ class Columns:
         return tuple(c for c in (*self.by_role.values(), self.file, self.channels) if c)
 
 
-def read_manifest(source: Path, labels: Path | None, channels: Channels, *, one_cell: bool = False) -> Source:
-    """Return the fields that a manifest lists; files are relative to it and lie below its folder.
+def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> Source:
+    """Return the fields that a manifest lists; files are relative to its folder, or another root, and lie below it.
 
     Every row that cannot be used is a fault with its line; the others are read. With `one_cell`, a row is one cell
     that fills its files. EmbstoreError where the columns don't say where the pixels are.
     """
-    if labels:
+    if reading.labels:
         raise EmbstoreError(
             "--labels does not go with a manifest: give locations in its column `locations`, or later "
             "with `embstore labels add`"
         )
     path = find_manifest(source)
-    rows = read_table(path)
+    rows = numbered_rows(path)
     if not rows:
         raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
-    columns = _columns(path, list(rows[0]), channels)
+    root = (reading.root or path.parent).resolve()
+    columns = _columns(path, list(rows[0][1]), reading.channels)
     images: dict[str, SourceImage] = {}
     lines: dict[str, int] = {}
     keyed: list[tuple[str, Row]] = []
     faults = []
-    for line, row in enumerate(rows, start=first_line(path)):
-        image, errors = _image(path.parent, row, columns, one_cell=one_cell)
+    for line, row in rows:
+        image, errors = _image(root, row, columns, one_cell=one_cell)
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
@@ -66,7 +67,7 @@ def read_manifest(source: Path, labels: Path | None, channels: Channels, *, one_
         keyed.append((image.key, row))
     said = locations_of(keyed, columns.known)
     return Source(
-        path.parent,
+        root,
         tuple(images.values()),
         labels_of(said, path.name),
         tuple(faults),
@@ -159,7 +160,7 @@ def _unusable_roles(roles: Sequence[str], *, one_cell: bool) -> list[str]:
 def _unusable_file(root: Path, file: str) -> str | None:
     plain = os.path.normpath(file)
     if Path(plain).is_absolute() or plain.split("/")[0] == "..":
-        return f"{file} leaves the folder of the manifest, wanted a path below it"
+        return f"{file} leaves {root}, wanted a path below it (or another --source-root)"
     try:
         return None if (root / plain).exists() else f"{file} does not exist"
     except (OSError, ValueError) as error:  # a null byte, a name too long

@@ -16,13 +16,18 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
     A file that is missing, empty or not UTF-8 text is an EmbstoreError.
     """
+    return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of `read_table`, each with its line in the file (its number from 1 in Parquet)."""
     if path.suffix == ".parquet":
-        return _read_parquet(path)
+        return list(enumerate(_read_parquet(path), start=1))
     delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle, delimiter=delimiter, restval="")
-            rows = [{k: v or "" for k, v in row.items() if k is not None} for row in reader]
+            rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k is not None}) for row in reader]
             columns = reader.fieldnames
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
@@ -46,11 +51,6 @@ def _read_parquet(path: Path) -> list[dict[str, str]]:
     except (OSError, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     return [{column: "" if value is None else str(value) for column, value in row.items()} for row in rows]
-
-
-def first_line(path: Path) -> int:
-    """Return the number that people give a table's first row: 2 below a header line, 1 in Parquet."""
-    return 1 if path.suffix == ".parquet" else 2
 
 
 def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:

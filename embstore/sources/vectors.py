@@ -1,4 +1,4 @@
-"""Brought vectors: npz and CSV(.gz) files of one vector a protein."""
+"""Brought vectors: npz, npy, CSV(.gz), TSV, Parquet and h5ad files of one vector a row, of proteins or of cells."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
+from embstore.sources.arrays import read_arrays
+
+TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -23,51 +26,88 @@ class Brought:
     genes: list[str]
     locations: list[list[str]]
     vectors: npt.NDArray[np.float32]
-    features: str  # a digest of which numbers these are: the columns in order, or the npz key and how many
+    features: str  # a digest of which numbers these are: the columns in order, or the array's key and how many
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns (CSV) or arrays (npz) mean what; `vectors` is a key, or patterns such as `FS*,FP*`."""
+    """Which columns (tables) or arrays mean what; `vectors` is a key, or patterns such as `FS*,FP*`.
 
-    vectors: str
-    identifier: str
+    Without `vectors`, a table's vectors are all columns that have no other meaning. Without `identifier` and `gene` the
+    rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` is what stands
+    beside a .npy.
+    """
+
+    vectors: str | None = None
+    identifier: str | None = None
     gene: str | None = None
     label: str | None = None
     unlabelled: str | None = None  # the value that stands for no label
+    header: bool = True
+    table: Path | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """The columns of text."""
+        return [c for c in (self.identifier, self.gene, self.label) if c]
 
 
 def read_vectors(path: Path, columns: Columns) -> Brought:
-    """Read an npz or CSV(.gz) file of vectors; a file or column that is not there is an EmbstoreError."""
+    """Read a file of vectors; a file or column that is not there is an EmbstoreError."""
     if not path.is_file():
-        raise EmbstoreError(f"there is no file {path}; give an .npz, .csv or .csv.gz file of vectors")
-    if path.suffix == ".npz":
-        return _read_npz(path, columns)
-    if path.name.endswith((".csv", ".csv.gz")):
-        return _read_csv(path, columns)
-    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted .npz, .csv or .csv.gz")
+        raise EmbstoreError(f"there is no file {path}; give a file of vectors ({', '.join(TABLES)}, .npz, .npy, .h5ad)")
+    if path.name.endswith(TABLES):
+        return _of_table(path, _read(path, columns), columns)
+    if path.suffix == ".npy":
+        return _beside_npy(path, columns)
+    if path.suffix in (".npz", ".h5ad"):
+        return _of_arrays(path, read_arrays(path, columns.vectors, columns.named), columns)
+    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted {', '.join(TABLES)}, .npz, .npy or .h5ad")
 
 
-def _read_npz(path: Path, columns: Columns) -> Brought:
-    import zipfile
-    import zlib
+def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> Brought:
+    key = columns.vectors or _only_array(path, data)
+    vectors = _numbers(path, key, _array(path, data, key, ndim=2))
+    rows = len(vectors)
+    ids = _texts(path, data, columns.identifier, rows) if columns.identifier else [""] * rows
+    genes = _texts(path, data, columns.gene, rows) if columns.gene else [""] * rows
+    locations = _multi_hot(path, data, columns, rows) if columns.label else [[] for _ in ids]
+    return Brought(ids, genes, locations, vectors, short(digest([key, vectors.shape[1]])))
 
-    try:
-        if not zipfile.is_zipfile(path):  # np.load would read a lone array, or look for a pickle
-            raise ValueError("it is no zip archive of arrays")  # noqa: TRY301
-        with np.load(path, allow_pickle=False) as arrays:
-            data = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise EmbstoreError(f"{path} cannot be read as an npz without pickles ({error}); save plain arrays") from error
-    vectors = _array(path, data, columns.vectors, ndim=2)
-    if vectors.dtype.kind not in "fiu" or not vectors.size:
-        raise EmbstoreError(f"{path}: {columns.vectors} is {vectors.dtype} {vectors.shape}; wanted rows of numbers")
-    ids = _texts(path, data, columns.identifier, len(vectors))
-    genes = _texts(path, data, columns.gene, len(vectors)) if columns.gene else [""] * len(ids)
-    locations = _multi_hot(path, data, columns, len(vectors)) if columns.label else [[] for _ in ids]
-    features = short(digest([columns.vectors, vectors.shape[1]]))
+
+def _beside_npy(path: Path, columns: Columns) -> Brought:
+    """A .npy holds numbers alone; the table beside it says what each row is of."""
+    vectors = _numbers(path, path.name, read_arrays(path, None, [])[path.name])
+    features = short(digest([vectors.shape[1]]))
+    if not columns.named:
+        empty = [""] * len(vectors)
+        return Brought(empty, empty, [[] for _ in empty], vectors, features)
+    beside = columns.table or path.with_suffix(".csv")
+    if not beside.is_file():
+        raise EmbstoreError(
+            f"{path.name} holds numbers alone and there is no {beside}; name its rows with --table FILE"
+        )
+    table = _read(beside, columns)
+    if table.num_rows != len(vectors):
+        raise EmbstoreError(
+            f"{path.name} has {len(vectors)} rows and {beside.name} has {table.num_rows}; wanted one each"
+        )
+    ids, genes, locations = _names(beside, table, columns)
+    return Brought(ids, genes, locations, vectors, features)
+
+
+def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or not vectors.size:
+        raise EmbstoreError(f"{path}: {key} is {vectors.dtype} {vectors.shape}; wanted rows of numbers")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which the caller refuses row by row
-        return Brought(ids, genes, locations, vectors.astype(np.float32), features)
+        return np.ascontiguousarray(vectors, np.float32)
+
+
+def _only_array(path: Path, data: dict[str, Any]) -> str:
+    tables = [key for key, value in data.items() if value.ndim == 2 and value.dtype.kind in "fiu"]
+    if len(tables) != 1:
+        raise EmbstoreError(f"{path} has {_some(list(data))}; say which holds the vectors: --vectors KEY")
+    return tables[0]
 
 
 def _array(path: Path, data: dict[str, Any], name: str, *, ndim: int) -> npt.NDArray[Any]:
@@ -102,34 +142,86 @@ def _multi_hot(path: Path, data: dict[str, Any], columns: Columns, rows: int) ->
     return [[str(names[j]) for j in np.flatnonzero(row)] for row in hot]
 
 
-def _read_csv(path: Path, columns: Columns) -> Brought:
+def _read(path: Path, columns: Columns) -> Any:
+    """Return a table as Arrow, named columns as text: an id 007 is no number, a gene is no date."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
+    import pyarrow.parquet as pq
 
-    named = [c for c in (columns.identifier, columns.gene, columns.label) if c]
-    # names are text, whatever they look like: an id 007 is no number, a gene is no date
-    as_text = pacsv.ConvertOptions(column_types=dict.fromkeys(named, pa.string()))
+    kind = "Parquet" if path.suffix == ".parquet" else "CSV"
     try:
-        table = pacsv.read_csv(path, convert_options=as_text)
+        if kind == "Parquet":
+            return pq.read_table(path)
+        text = {c if columns.header else f"f{int(c) - 1}" if c.isdigit() else c: pa.string() for c in columns.named}
+        table = pacsv.read_csv(
+            path,
+            read_options=pacsv.ReadOptions(autogenerate_column_names=not columns.header),
+            parse_options=pacsv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ","),
+            convert_options=pacsv.ConvertOptions(column_types=text),
+        )
     except (OSError, pa.ArrowInvalid) as error:
-        raise EmbstoreError(f"{path} cannot be read as a CSV: {str(error).splitlines()[0]}") from error
+        raise EmbstoreError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error
+    return table if columns.header else table.rename_columns([str(i + 1) for i in range(table.num_columns)])
+
+
+def _of_table(path: Path, table: Any, columns: Columns) -> Brought:
     twice = [c for c in table.column_names if table.column_names.count(c) > 1]
     if twice or not table.num_rows:
         found = f"the column {twice[0]!r} more than once" if twice else "no row below its header"
         raise EmbstoreError(f"{path} has {found}; wanted one row a protein and each column once")
-    chosen = [c for c in table.column_names if any(fnmatchcase(c, p) for p in split_list(columns.vectors, ","))]
+    chosen, vectors = _vectors(path, table, columns)
+    ids, genes, locations = _names(path, table, columns)
+    return Brought(ids, genes, locations, vectors, short(digest(chosen)))
+
+
+def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], npt.NDArray[np.float32]]:
+    """Return what the numbers are called, and the numbers: columns that match, or one column of lists."""
+    import pyarrow as pa
+
+    patterns = split_list(columns.vectors or "*", ",")
+    free = [c for c in table.column_names if c not in columns.named]
+    chosen = [c for c in free if any(fnmatchcase(c, p) for p in patterns)]
     if not chosen:
         raise EmbstoreError(f"{path}: no column matches {columns.vectors!r}; it has {_some(table.column_names)}")
+    if len(chosen) == 1 and _is_list(table[chosen[0]].type):
+        vectors = _lists(path, chosen[0], table[chosen[0]])
+        return [chosen[0], vectors.shape[1]], vectors
     text = [c for c in chosen if not _numeric(table[c].type)]
     if text:
-        raise EmbstoreError(f"{path}: column {text[0]!r} holds text; wanted numbers in {columns.vectors!r}")
+        wanted = (
+            repr(columns.vectors) if columns.vectors else "all columns without another meaning (--vectors names them)"
+        )
+        raise EmbstoreError(f"{path}: column {text[0]!r} holds text; wanted numbers in {wanted}")
     # a missing number becomes NaN, which the caller refuses row by row
-    vectors = np.column_stack([table[c].cast(pa.float32(), safe=False).to_numpy() for c in chosen])
-    ids = list(_column(path, table, columns.identifier))
-    genes = list(_column(path, table, columns.gene)) if columns.gene else [""] * len(ids)
-    labels = list(_column(path, table, columns.label)) if columns.label else [""] * len(ids)
-    locations = _split(labels, columns.unlabelled)
-    return Brought(ids, genes, locations, np.ascontiguousarray(vectors, np.float32), short(digest(chosen)))
+    columned = [table[c].cast(pa.float32(), safe=False).to_numpy() for c in chosen]
+    return chosen, np.ascontiguousarray(np.column_stack(columned), np.float32)
+
+
+def _lists(path: Path, name: str, column: Any) -> npt.NDArray[np.float32]:
+    """Stack a column of lists; a missing list is a row of NaN, which the caller refuses."""
+    values = column.to_pylist()
+    lengths = {len(value) for value in values if value is not None}
+    if len(lengths) != 1 or not lengths.isdisjoint({0}):
+        raise EmbstoreError(f"{path}: {name} holds lists of {sorted(lengths)[:4]} numbers; wanted one length for all")
+    (dim,) = lengths
+    rows = [[np.nan] * dim if value is None else value for value in values]
+    with np.errstate(over="ignore"):
+        return np.array(rows, np.float64).astype(np.float32)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    of_lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
+    return bool(of_lists and _numeric(kind.value_type))
+
+
+def _names(path: Path, table: Any, columns: Columns) -> tuple[list[str], list[str], list[list[str]]]:
+    empty = [""] * table.num_rows
+    ids = list(_column(path, table, columns.identifier)) if columns.identifier else empty
+    genes = list(_column(path, table, columns.gene)) if columns.gene else empty
+    labels = list(_column(path, table, columns.label)) if columns.label else empty
+    return ids, genes, _split(labels, columns.unlabelled)
 
 
 def _numeric(kind: Any) -> bool:

@@ -16,6 +16,7 @@ SELECT
     i.site,
     i.cell_line,
     i.antibody,
+    i.extra,
     i.pixel_size_um,
     i.pixel_size_source,
     i.sha256 AS image_sha256,

@@ -1,0 +1,48 @@
+"""`embstore labels`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embstore_cli.context import Format, Output, open_store
+from embstore_cli.render import emit, say
+
+app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
+COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="OpenCell's, HPA's, Kaggle's or your own table.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="Whose labels they are.")],
+    scheme: Annotated[
+        str | None, typer.Option("--scheme", help="The label set's name, or which one of a published table.")
+    ] = None,
+    level: Annotated[str | None, typer.Option("--level", help="protein, image or cell.")] = None,
+) -> None:
+    """Bring a new release of labels, without a new ingest; what it does not speak of stays as it was.
+
+    Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
+    """
+    from embstore.labels import add_labels
+
+    added = add_labels(open_store(), file, dataset=dataset, scheme=scheme, level=level)
+    met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
+    typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
+    typer.echo(f"{added.changed} of them are new or changed")
+    for fault in added.faults:
+        say(f"left out: {fault}")
+
+
+@app.command("list")
+def list_all(form: Output = Format.table) -> None:
+    """Every label set in the store.
+
+    Example: `embstore labels list`
+    """
+    from embstore.labels import list_labels
+
+    emit(list_labels(open_store()), COLUMNS, form)

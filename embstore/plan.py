@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
+from embstore.files import file_sha256, file_state
 from embstore.ids import digest, image_id
 from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
@@ -240,18 +240,16 @@ def _ingested(store: Store) -> dict[tuple[str, str], tuple[int, str]]:
 def _touched(root: Path, files: Sequence[str], known: Sequence[dict[str, Any]]) -> bool:
     if [file["path"] for file in known] != list(files):
         return True
-    stats = [(root / file).stat() for file in files]
-    return any((s.st_size, s.st_mtime_ns) != (k["size"], k["mtime_ns"]) for s, k in zip(stats, known, strict=True))
+    states = [file_state(root / file) for file in files]
+    return any(state != (k["size"], k["mtime_ns"]) for state, k in zip(states, known, strict=True))
 
 
 def _hashed(root: Path, files: Sequence[str]) -> tuple[dict[str, Any], ...]:
     hashed = []
     for file in files:
         path = root / file
-        stat = path.stat()
-        with path.open("rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-        hashed.append({"path": file, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256})
+        size, mtime_ns = file_state(path)
+        hashed.append({"path": file, "size": size, "mtime_ns": mtime_ns, "sha256": file_sha256(path)})
     return tuple(hashed)
 
 
@@ -282,7 +280,7 @@ def _unchanged_failure(failed: dict[str, dict[str, Any]], paths: Sequence[Path])
 def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
     """Return the size of an image's files together and their latest mtime in ns; two Nones where one is missing."""
     try:
-        stats = [path.stat() for path in paths]
+        states = [file_state(path) for path in paths]
     except OSError:
         return None, None
-    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+    return sum(size for size, _ in states), max(mtime_ns for _, mtime_ns in states)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from embstore.errors import ImageError
+from embstore.pixels.ome_zarr import is_zarr, read_array
 from embstore.pixels.stack import project
 from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
@@ -79,6 +80,8 @@ def read_planes(path: Path, channels: int | None = None) -> Planes:
     or time.
     """
     try:
+        if path.is_dir() and is_zarr(path):
+            return _read_zarr(path, channels)
         if _head(path).startswith(GZIP_SIGNATURE):
             limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
             with unpacked(path, **limits) as plain:
@@ -96,6 +99,17 @@ def read_planes(path: Path, channels: int | None = None) -> Planes:
         ) from error
 
 
+def ome_xml(path: Path) -> str:
+    """Return the OME metadata of a TIFF as it stands there, empty where it has none; ImageError for other files."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return tiff.ome_metadata or ""
+    except DAMAGE as error:
+        raise ImageError(f"{path.name} is no complete TIFF ({_one_line(error)}), wanted OME-TIFF") from error
+
+
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(4)
@@ -105,6 +119,15 @@ def _read(path: Path, channels: int | None) -> Planes:
     if not (head := _head(path)):
         raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
     return _read_tiff(path, channels) if head in TIFF_SIGNATURES else _read_pillow(path)
+
+
+def _read_zarr(path: Path, channels: int | None) -> Planes:
+    pixels, axes, pixel_size_um = read_array(path, MAX_BYTES)
+    _check_dtype(path, pixels.dtype)
+    depth = 1
+    if channels is not None:
+        pixels, axes, depth = project(pixels, axes, channels)
+    return Planes(_channels_first(path, pixels, axes), pixel_size_um, depth)
 
 
 def _read_tiff(path: Path, channels: int | None) -> Planes:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.described import described
 from embstore.sources.manifest import read_manifest
-from embstore.sources.record import Fault, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files, numbered_rows
+from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files
 
 TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
@@ -30,9 +29,8 @@ def read_crops(source: Path, reading: Reading) -> Source:
     channels, labels = reading.channels, reading.labels
     root, paths = image_files(source)
     images, faults = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
-    if labels is None:
-        return Source(root, tuple(images), faults=tuple(faults))
-    return _described(Source(root, tuple(images), faults=tuple(faults)), labels)
+    found = Source(root, tuple(images), faults=tuple(faults))
+    return described(found, labels) if labels else found
 
 
 def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Fault]]:
@@ -60,42 +58,3 @@ def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[lis
 def _image(key: str, files: Mapping[str, str]) -> SourceImage:
     order = sorted(files, key=lambda role: (role != "nucleus", role != "protein", role))
     return SourceImage(key, tuple(files[role] for role in order), tuple(order), one_cell=True)
-
-
-def _described(source: Source, path: Path) -> Source:
-    """Add what a table with a row a cell says of them: proteins, genes, locations, any further column."""
-    rows = numbered_rows(path)
-    known = known_columns(rows[0][1]) if rows else {}
-    if "key" not in known:
-        found = ", ".join(rows[0][1]) if rows else "no row"
-        raise EmbstoreError(f"{path} has {found}; wanted a column `cell` or `key` with the names of the cells")
-    by_key, faults = _by_key(path, rows, known["key"])
-    images, keyed = [], []
-    for image in source.images:
-        row = by_key.get(image.key) or by_key.get(Path(image.key).name)
-        if row is None:
-            images.append(image)
-            continue
-        keyed.append((image.key, row))
-        images.append(replace(image, **description(row, known)))
-    notes = (f"labels: {len(keyed)} of {len(images)} cells have a row in {path.name}",)
-    said = locations_of(keyed, known)
-    return replace(
-        source,
-        images=tuple(images),
-        labels=labels_of(said, path.name),
-        asked=tuple(said),
-        faults=(*source.faults, *faults),
-        notes=notes,
-        sound=(str(path),),
-    )
-
-
-def _by_key(path: Path, rows: Sequence[tuple[int, Row]], key: str) -> tuple[dict[str, Row], list[Fault]]:
-    found: dict[str, Row] = {}
-    faults = []
-    for line, row in rows:
-        if found.setdefault(row[key].strip(), row) != row:
-            error = f"{row[key]} has another row before this one"
-            faults.append(Fault(f"{path}:{line}", "plan", error, "keep one row a cell; the first was taken"))
-    return found, faults

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
+from embstore.pixels.ome_zarr import is_zarr
 from embstore.sources import hpa, opencell
 from embstore.sources.channels import Channels
 from embstore.sources.manifest import DEFAULT_NAMES, file_columns
@@ -43,11 +44,7 @@ def _of_table(table: Path) -> tuple[str, str]:
 
 
 def _is_zarr(source: Path) -> bool:
-    return source.is_dir() and (
-        source.suffix == ".zarr"
-        or any((source / name).exists() for name in (".zattrs", "zarr.json"))
-        or any(child.suffix == ".zarr" for child in source.iterdir())
-    )
+    return source.is_dir() and (is_zarr(source) or any(child.suffix == ".zarr" for child in source.iterdir()))
 
 
 def _by_names(files: Sequence[str]) -> dict[str, str]:

@@ -14,13 +14,14 @@ from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.hpa import read_hpa
 from embstore.sources.manifest import read_manifest
+from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import Source, SourceImage
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
 # layouts that may need to be told
-ASKED: dict[str, Callable[[Path, Reading], Source]] = {"manifest": read_manifest, "crops": read_crops}
+ASKED: dict[str, Callable[[Path, Reading], Source]] = {"manifest": read_manifest, "crops": read_crops, "ome": read_ome}
 
 
 def read_source(

@@ -1,0 +1,133 @@
+"""OME-Zarr images (versions 0.4 and 0.5): what their metadata says, and their full resolution; the only door to zarr.
+
+Metadata as specified at https://ngff.openmicroscopy.org (`multiscales`, `omero`, `plate`, `well`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embstore.errors import EmbstoreError, ImageError
+
+METADATA = (".zattrs", "zarr.json")
+MICROMETRE = ("micrometer", "micrometre", "um", "µm")
+# what zarr and its codecs raise on damaged groups and chunks
+DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
+TODO = "export it as OME-Zarr 0.4 or 0.5 again"
+
+
+@dataclass(frozen=True)
+class ZarrImage:
+    """One image: the names of its axes and channels, and the µm per pixel where x and y agree on one."""
+
+    axes: str
+    channel_names: tuple[str, ...]
+    pixel_size_um: float | None
+    dataset: str  # the array of full resolution
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a group (or array) of Zarr."""
+    return any((path / name).is_file() for name in METADATA)
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """Return the OME metadata of a group, of either version; ImageError where there is none."""
+    zarr = _zarr()
+    try:
+        attrs = zarr.open_group(path, mode="r").attrs.asdict()
+    except DAMAGE as error:
+        raise ImageError(f"{path.name} is no group of Zarr ({_line(error)}), wanted OME-Zarr", todo=TODO) from error
+    found: dict[str, Any] = attrs.get("ome", attrs)
+    return found
+
+
+def describe(path: Path) -> ZarrImage:
+    """Read the metadata of one image; ImageError where it is no OME-Zarr image."""
+    attrs = attributes(path)
+    try:
+        scales = attrs["multiscales"][0]
+        axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales["axes"]]
+        first = scales["datasets"][0]
+        names = tuple(str(channel.get("label", "")) for channel in attrs.get("omero", {}).get("channels", []))
+        size = _pixel_size_um(axes, first.get("coordinateTransformations", []))
+        return ZarrImage("".join(axis["name"] for axis in axes).upper(), names, size, _below(path, str(first["path"])))
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ImageError(
+            f"{path.name} has no OME image ({_line(error)} is missing), wanted multiscales", todo=TODO
+        ) from error
+
+
+def read_array(path: Path, max_bytes: int) -> tuple[np.ndarray, str, float | None]:
+    """Return the full resolution, the names of its axes, and µm per pixel; ImageError beyond `max_bytes`."""
+    image = describe(path)
+    zarr = _zarr()
+    try:
+        array = zarr.open_array(path / image.dataset, mode="r")
+        claimed = math.prod(array.shape) * array.dtype.itemsize
+        if len(array.shape) != len(image.axes) or not 0 < claimed <= max_bytes:
+            raise ImageError(
+                f"{path.name} claims {array.shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
+                f"{max_bytes / 1e9:.1f} GB; cut it into fields"
+            )
+        return np.asarray(array[...]), image.axes, image.pixel_size_um
+    except DAMAGE as error:
+        raise ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=TODO) from error
+
+
+def _pixel_size_um(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> float | None:
+    scale = next((t["scale"] for t in transformations if t.get("type") == "scale"), None)
+    units = {axis["name"]: axis.get("unit") for axis in axes}
+    if scale is None or units.get("x") not in MICROMETRE or units.get("y") not in MICROMETRE:
+        return None
+    sizes = dict(zip(units, scale, strict=True))
+    x, y = float(sizes["x"]), float(sizes["y"])
+    return x if 0.001 < x < 100 and abs(x - y) <= 0.01 * x else None
+
+
+def _below(path: Path, part: str) -> str:
+    """Return a path of the metadata, which may not lead out of its own group."""
+    plain = os.path.normpath(part)
+    if Path(plain).is_absolute() or plain.split("/")[0] == "..":
+        raise ImageError(f"{path.name} names {part!r}, which leaves it; wanted a path below", todo=TODO)
+    return plain
+
+
+def fields_of(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Return the images of a group, as paths below it with their plate, well and site; "" is the group itself."""
+    attrs = attributes(path)
+    if "plate" not in attrs:
+        return [("", {})]
+    try:
+        name = str(attrs["plate"].get("name") or path.name.removesuffix(".zarr"))
+        return [field for well in attrs["plate"]["wells"] for field in _fields_of_well(path, name, str(well["path"]))]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ImageError(
+            f"{path.name} has a plate without {_line(error)}, wanted wells and fields", todo=TODO
+        ) from error
+
+
+def _fields_of_well(path: Path, plate: str, part: str) -> list[tuple[str, dict[str, str]]]:
+    place = _below(path, part)
+    sites = [_below(path, str(image["path"])) for image in attributes(path / place)["well"]["images"]]
+    return [(f"{place}/{site}", {"plate": plate, "well": place.replace("/", ""), "site": site}) for site in sites]
+
+
+def _zarr() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise EmbstoreError(
+            "reading OME-Zarr needs zarr, which is not installed; run pip install 'embstore[zarr]'"
+        ) from error
+    return zarr
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

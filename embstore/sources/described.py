@@ -1,0 +1,79 @@
+"""A table with a row an image, beside images whose names say little: proteins, places, locations, anything further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from embstore.errors import EmbstoreError
+from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.record import Fault, Source, SourceImage, labels_of
+from embstore.sources.tables import numbered_rows
+
+Key = tuple[str, ...]
+
+
+def described(source: Source, path: Path) -> Source:
+    """Add what a table says of the images of a source: by their key or name, or by plate and well (a plate map).
+
+    Two different rows of one image are a fault, and the first is taken. EmbstoreError where no column names images.
+    """
+    rows = numbered_rows(path)
+    known = known_columns(rows[0][1]) if rows else {}
+    keys_of, row_key = _ways(path, rows, known)
+    by_key, faults = _by_key(path, rows, row_key)
+    images: list[SourceImage] = []
+    keyed: list[tuple[str, Row]] = []
+    for image in source.images:
+        row = next((by_key[key] for key in keys_of(image) if key in by_key), None)
+        images.append(image if row is None else _with(image, row, known))
+        if row is not None:
+            keyed.append((image.key, row))
+    said = locations_of(keyed, known)
+    return replace(
+        source,
+        images=tuple(images),
+        labels=labels_of(said, path.name),
+        asked=tuple(said),
+        faults=(*source.faults, *faults),
+        notes=(*source.notes, f"labels: {len(keyed)} of {len(images)} images have a row in {path.name}"),
+        sound=(*source.sound, str(path)),
+    )
+
+
+def _ways(
+    path: Path, rows: Sequence[tuple[int, Row]], known: Mapping[str, str]
+) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[Row], Key]]:
+    """Return how an image and how a row say which image it is."""
+    if "key" in known:
+        column = known["key"]
+        return lambda image: ((image.key,), (PurePosixPath(image.key).name,)), lambda row: (row[column].strip(),)
+    if "well" in known:
+        place = [meaning for meaning in ("plate", "well") if meaning in known]
+        columns = [known[meaning] for meaning in place]
+        return (
+            lambda image: (tuple(getattr(image, meaning) or "" for meaning in place),),
+            lambda row: tuple(row[column].strip() for column in columns),
+        )
+    found = ", ".join(rows[0][1]) if rows else "no row"
+    raise EmbstoreError(f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well)")
+
+
+def _by_key(
+    path: Path, rows: Sequence[tuple[int, Row]], row_key: Callable[[Row], Key]
+) -> tuple[dict[Key, Row], list[Fault]]:
+    found: dict[Key, Row] = {}
+    faults = []
+    for line, row in rows:
+        if found.setdefault(row_key(row), row) != row:
+            error = f"{' '.join(row_key(row))} has another row before this one, which was taken"
+            faults.append(Fault(f"{path}:{line}", "plan", error, "keep one row of it"))
+    return found, faults
+
+
+def _with(image: SourceImage, row: Row, known: Mapping[str, str]) -> SourceImage:
+    said = description(row, known)
+    if said["pixel_size_um"] is None:
+        del said["pixel_size_source"]
+    return replace(image, **{name: value for name, value in said.items() if value})

@@ -1,0 +1,93 @@
+"""The OME layout: OME-TIFF files, and OME-Zarr images and plates, whose metadata name their channels."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import EmbstoreError, ImageError
+from embstore.pixels.decode import ome_xml
+from embstore.pixels.ome_zarr import describe, fields_of, is_zarr
+from embstore.sources.channels import Channels, Reading, named_roles
+from embstore.sources.described import described
+from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.tables import bare_name, image_files
+
+Place = Mapping[str, Any]  # plate, well and site, where the image has them
+TODO = "mend or replace it, then run the same command again"
+
+
+def read_ome(source: Path, reading: Reading) -> Source:
+    """Return the OME-TIFFs and OME-Zarr images of a folder; plates give plate, well and site.
+
+    Roles come from `channels`, by position or name, else from well-known channel names in the metadata; a file whose
+    channels stay unknown is a fault that lists them. `labels` has a row an image or a well. Pixel sizes are read from the metadata, with the pixels.
+    """
+    if reading.root:
+        raise EmbstoreError("--source-root does not go with --layout ome; give the folder itself")
+    root, files, faults = _files(source)
+    images = []
+    for file, place in files:
+        try:
+            roles = _roles(root / file, reading.channels)
+        except EmbstoreError as error:
+            faults.append(_fault(root / file, error))
+            continue
+        key = bare_name(file).replace(".zarr", "")
+        images.append(replace(SourceImage(key, (file,), roles), **place))
+    notes = tuple(f"channels: {roles}" for roles in sorted({", ".join(image.roles) for image in images}))
+    found = Source(root, tuple(images), faults=tuple(faults), notes=notes)
+    return described(found, reading.labels) if reading.labels else found
+
+
+def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Fault]]:
+    """Return the root, every image below it with its place on a plate, and the groups that hold none."""
+    if source.is_dir() and is_zarr(source):
+        root, tiffs, groups = source.parent, [], [source]
+    else:
+        root, paths = image_files(source)
+        groups = sorted(p for p in source.rglob("*.zarr") if p.is_dir() and is_zarr(p)) if source.is_dir() else []
+        tiffs = [p for p in paths if ".tif" in p.name.lower() and not any(g in p.parents for g in groups)]
+    files: list[tuple[str, Place]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
+    faults = []
+    for group in groups:
+        base = group.relative_to(root).as_posix()
+        try:
+            files += [(f"{base}/{path}" if path else base, place) for path, place in fields_of(group)]
+        except ImageError as error:
+            faults.append(_fault(group, error))
+    return root, files, faults
+
+
+def _fault(path: Path, error: EmbstoreError) -> Fault:
+    return Fault(str(path), "plan", str(error), error.todo if isinstance(error, ImageError) else TODO)
+
+
+def _roles(path: Path, channels: Channels) -> tuple[str, ...]:
+    if channels.in_order:
+        roles = channels.in_order
+    else:
+        names = describe(path).channel_names if path.is_dir() else _tiff_channels(path)
+        roles = named_roles(names, channels, path.name)
+    if "nucleus" not in roles:
+        raise EmbstoreError(
+            f"{path.name} shows {', '.join(roles) or 'no named channel'} and no nucleus: cells cannot be "
+            "found without it; name it with --channels"
+        )
+    return roles
+
+
+def _tiff_channels(path: Path) -> Sequence[str]:
+    """Return the names of the channels of the first image in an OME-TIFF."""
+    xml = ome_xml(path)
+    if not xml:
+        raise EmbstoreError(f"{path.name} holds no OME metadata; say what its planes show: --channels nucleus,protein")
+    try:
+        tree = ET.fromstring(xml)
+    except ET.ParseError as error:
+        raise EmbstoreError(f"{path.name} holds OME metadata that is no XML ({error})") from error
+    pixels = next((element for element in tree.iter() if element.tag.endswith("Pixels")), None)
+    return [] if pixels is None else [c.get("Name") or "" for c in pixels if c.tag.endswith("Channel")]

@@ -41,7 +41,7 @@ class LabelsAdded:
     level: str
     subjects: int  # in the table
     joined: dict[str, int]  # how -> subjects of the dataset that have labels now
-    changed: int
+    changed: int  # subjects, counted in each label set
     faults: list[str]
 
 
@@ -58,6 +58,12 @@ def add_labels(
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LEVELS)}")
     table = read_label_table(path, scheme=scheme, level=level)
     joined, how = _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
+    for row in list_labels(store):
+        if row["label_set"] in {f"{dataset}/{s}" for s in table.schemes} and row["level"] != table.level:
+            raise EmbstoreError(
+                f"{row['label_set']} holds labels of each {row['level']} and {path.name} speaks of each {table.level}; "
+                "one label set has one level: give another name with --scheme"
+            )
     if not any(how.values()):
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --dataset and --level, or ingest it first"

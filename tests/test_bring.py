@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from embstore.bring import bring_vectors
@@ -291,3 +294,115 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(EmbstoreError, match=said):
             read_vectors(tmp_path / name, COLUMNS)
+
+
+# -- other files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_table_without_a_header_or_a_list_of_vectors(store: Store, samples: Path) -> None:
+    """MuSIC's tables have no header: columns are called 1, 2, ...; every other column is the vector."""
+    path = samples / "embeddings" / "music_toy" / "toy_IF_image_embedding.csv"
+    columns = Columns(identifier="1", gene="2", header=False)
+    report = bring(store, path, columns)
+    assert (report.vectors_in, report.failures) == ({"theirs": 100}, [])
+    with path.open(newline="") as file:
+        (first, *_) = csv.reader(file)
+    np.testing.assert_array_equal(
+        store.matrix(space_of(store)["digest"], [f"mine/{first[0]}"])[0], np.array(first[2:], np.float32)
+    )
+    assert space_of(store)["dim"] == len(first) - 2
+    assert rows(store, "SELECT genes, protein_ids FROM profiles WHERE profile_id = ?", [f"mine/{first[0]}"]) == [
+        {"genes": [first[1]], "protein_ids": [f"gene:{first[1]}"]}
+    ]
+
+
+def test_rows_that_name_no_protein_go_in_by_their_number(store: Store, samples: Path) -> None:
+    """DeepProfiler's and CellProfiler's cells have no protein: in the store, counted, and done on a rerun."""
+    folder = samples / "embeddings"
+    report = bring(store, folder / "deepprofiler_cells" / "Week1_22123_B02_s1.npz", Columns(), backbone="dp")
+    assert (report.vectors_in, report.without_protein, report.failures) == ({"dp": 206}, 206, [])
+    path, columns = folder / "examplehuman_cellprofiler" / "Cells.csv", Columns("AreaShape_*,Intensity_*")
+    assert bring(store, path, columns, backbone="cp").vectors_in == {"cp": 289}
+    assert bring(store, path, columns, backbone="cp").done_before == 289
+    assert rows(store, "SELECT count(*) AS n FROM profiles WHERE len(protein_ids) = 0") == [{"n": 206 + 289}]
+    assert rows(store, "SELECT profile_id AS p FROM profiles WHERE row = 7 ORDER BY p") == [
+        {"p": "mine/Cells.csv:7"},
+        {"p": "mine/Week1_22123_B02_s1.npz:7"},
+    ]
+
+
+def vectors_and_names() -> tuple[np.ndarray, dict[str, list[str]]]:
+    X = np.arange(12, dtype=np.float32).reshape(4, 3)
+    X[2, 1] = np.nan
+    names = {"id": [f"ENSG{i:011d}" for i in range(4)], "gene": list("ABCD"), "label": ["er;golgi", "", "er", "x"]}
+    return X, names
+
+
+def check_brought(store: Store, path: Path, columns: Columns) -> None:
+    X, names = vectors_and_names()
+    dry = bring(store, path, columns, dry_run=True)
+    assert (dry.images_in, len(dry.failures)) == (3, 1)
+    assert rows(store, "SELECT * FROM spaces") == []
+    report = bring(store, path, columns)
+    assert report.vectors_in == {"theirs": 3}
+    (fault,) = report.failures
+    assert fault.source == f"{path}:2"
+    ids = [f"mine/{name}" for i, name in enumerate(names["id"]) if i != 2]
+    np.testing.assert_array_equal(store.matrix(space_of(store)["digest"], ids), X[[0, 1, 3]])
+    assert {row["location"] for row in rows(store, "SELECT location FROM labels")} == {"er", "golgi", "x"}
+    assert bring(store, path, columns).done_before == 3
+
+
+@pytest.mark.parametrize("beside", [None, "rows.csv"])
+def test_npy_goes_with_the_table_beside_it(store: Store, tmp_path: Path, beside: str | None) -> None:
+    """The table of the same name, or the one that is named, says what each row is; a row with NaN fails alone."""
+    X, names = vectors_and_names()
+    np.save(tmp_path / "v.npy", X)
+    columns = Columns(identifier="id", gene="gene", label="label", table=tmp_path / beside if beside else None)
+    with pytest.raises(EmbstoreError, match="--table FILE"):
+        bring(store, tmp_path / "v.npy", columns)
+    with (tmp_path / (beside or "v.csv")).open("w", newline="") as file:
+        csv.writer(file).writerows([list(names), *zip(*names.values(), strict=True)])
+    check_brought(store, tmp_path / "v.npy", columns)
+    np.save(tmp_path / "v.npy", X[:3])
+    with pytest.raises(EmbstoreError, match=r"v\.npy has 3 rows and .*\.csv has 4"):
+        bring(store, tmp_path / "v.npy", columns)
+
+
+@pytest.mark.parametrize("form", ["columns", "lists"])
+def test_parquet_holds_columns_or_one_column_of_lists(store: Store, tmp_path: Path, form: str) -> None:
+    """Both shapes of an exported table give the same vectors."""
+    X, names = vectors_and_names()
+    numbers = {f"f{j}": X[:, j] for j in range(3)} if form == "columns" else {"emb": list(X)}
+    pq.write_table(pa.table(names | numbers), tmp_path / "v.parquet")
+    pattern = "f*" if form == "columns" else "emb"
+    check_brought(store, tmp_path / "v.parquet", Columns(pattern, "id", "gene", "label"))
+
+
+def test_h5ad_gives_a_matrix_and_columns_of_obs(store: Store, tmp_path: Path) -> None:
+    """X, a key of obsm or a layer, sparse or not; obs names the rows; unknown names are listed."""
+    anndata = pytest.importorskip("anndata", reason="the extra `h5ad` is not installed")
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+    X, names = vectors_and_names()
+    obs = pd.DataFrame(names | {"gene": pd.Categorical(names["gene"])}, index=[f"cell{i}" for i in range(4)])
+    path = tmp_path / "v.h5ad"
+    anndata.AnnData(csr_matrix(np.nan_to_num(X)), obs=obs, obsm={"X_dino": X}).write_h5ad(path)
+    np.testing.assert_array_equal(read_vectors(path, Columns(gene="index")).vectors, np.nan_to_num(X))
+    check_brought(store, path, Columns("X_dino", "id", "gene", "label"))
+    with pytest.raises(EmbstoreError, match="no column 'nope' in obs; it has index, id, gene, label"):
+        read_vectors(path, Columns(gene="nope"))
+    with pytest.raises(EmbstoreError, match="has the matrices X, X_dino; wanted 'Y'"):
+        read_vectors(path, Columns("Y", gene="gene"))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(EmbstoreError, match="cannot be read as AnnData"):
+        read_vectors(path, Columns(gene="gene"))
+
+
+def test_a_missing_engine_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anndata, an .h5ad is one line with the command that helps."""
+    (tmp_path / "v.h5ad").touch()
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(EmbstoreError, match=r"pip install 'embstore\[h5ad\]'"):
+        read_vectors(tmp_path / "v.h5ad", COLUMNS)

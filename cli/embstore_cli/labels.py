@@ -32,7 +32,7 @@ def add(
     added = add_labels(open_store(), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    typer.echo(f"{added.changed} of them are new or changed")
+    typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for fault in added.faults:
         say(f"left out: {fault}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from embstore.errors import EmbstoreError, choices
+from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_list
 from embstore.sources.columns import Row, known_columns
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
@@ -46,8 +46,8 @@ def read_label_table(
 
     A lab's own has a column that names proteins (`ensg_id`, `gene`), images (`image_id`) or cells (`cell_id`), and one
     of `;`-joined `locations`; `scheme` names its label set (default `main`), `level` chooses where it names several, or
-    else the level `rather` where it has that. Of a published table `scheme` picks one of its label sets. EmbstoreError
-    for a table of another kind, naming its columns.
+    else the level `rather` where it has that. Of a published table `scheme` picks one of its label
+    sets, or names them. EmbstoreError for a table of another kind, naming its columns.
     """
     rows = read_table(path)
     columns = set(rows[0]) if rows else set()
@@ -55,16 +55,20 @@ def read_label_table(
         if wanted <= columns:
             if level not in (None, its_level):
                 raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
-            return _picked(read(path, rows), scheme)
+            return _called(read(path, rows), scheme)
     return _own(path, rows, scheme or "main", level, rather)
 
 
-def _picked(table: LabelTable, scheme: str | None) -> LabelTable:
+def _called(table: LabelTable, scheme: str | None) -> LabelTable:
+    """Pick one of a table's label sets by its name; any other name becomes theirs."""
     if scheme is None:
         return table
-    if scheme not in table.schemes:
-        raise EmbstoreError(choices(scheme, f"label set in {table.path.name}", table.schemes))
-    return replace(table, said={subject: of for subject, of in table.said.items() if subject[0] == scheme})
+    if scheme in table.schemes:
+        names = {scheme: scheme}
+    else:
+        names = {own: scheme if len(table.schemes) == 1 else f"{scheme}-{own}" for own in table.schemes}
+    said = {(names[own], level, subject): of for (own, level, subject), of in table.said.items() if own in names}
+    return replace(table, said=said)
 
 
 def _opencell(path: Path, _: Sequence[Row]) -> LabelTable:

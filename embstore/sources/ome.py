@@ -24,7 +24,8 @@ def read_ome(source: Path, reading: Reading) -> Source:
     """Return the OME-TIFFs and OME-Zarr images of a folder; plates give plate, well and site.
 
     Roles come from `channels`, by position or name, else from well-known channel names in the metadata; a file whose
-    channels stay unknown is a fault that lists them. `labels` has a row an image or a well. Pixel sizes are read from the metadata, with the pixels.
+    channels stay unknown is a fault that lists them. Pixel sizes are read from the metadata, with the pixels. `labels`
+    has a row an image or a well.
     """
     if reading.root:
         raise EmbstoreError("--source-root does not go with --layout ome; give the folder itself")

@@ -1,0 +1,58 @@
+"""The layout that names prove, and an error that asks where they don't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_fields import opencell_path, save_tiff, write_hpa
+
+from embstore.errors import EmbstoreError
+from embstore.sources.detect import detect
+
+DOT = np.zeros((4, 4), np.uint8)
+
+
+def test_published_names_prove_a_layout(tmp_path: Path) -> None:
+    """OC-FOV names, HPA's own field names, a manifest, OME suffixes: each says its layout and why."""
+    save_tiff(opencell_path(tmp_path / "oc", 1), DOT, metadata={})
+    write_hpa(tmp_path / "hpa", "57_F11_1", 1, ("blue",))
+    save_tiff(tmp_path / "tif" / "a.ome.tif", DOT, metadata={})
+    save_tiff(tmp_path / "m" / "a.tif", DOT, metadata={})
+    (tmp_path / "m" / "manifest.csv").write_text("nucleus\na.tif\n")
+    (tmp_path / "z" / "a.zarr").mkdir(parents=True)
+    for folder, layout, why in (
+        ("oc", "opencell", "1 OC-FOV names"),
+        ("hpa", "hpa", "1 HPA names"),
+        ("tif", "ome", "1 OME-TIFFs"),
+        ("m", "manifest", "it holds manifest.csv"),
+        ("z", "ome", "it is, or holds, OME-Zarr"),
+    ):
+        assert detect(tmp_path / folder) == (layout, why)
+
+
+def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
+    """Columns of files make a manifest, SubCell's make crops, none make vectors."""
+    path = tmp_path / "t.csv"
+    for header, layout in (
+        ("nucleus,protein,gene", "manifest"),
+        ("r_image,y_image,b_image,g_image,output_prefix", "crops"),
+        ("gene,x,y", "vectors"),
+    ):
+        path.write_text(f"{header}\n{header}\n")
+        assert detect(path)[0] == layout
+    assert detect(tmp_path / "v.npz")[0] == "vectors"
+
+
+def test_names_that_prove_nothing_or_two_things_are_asked_about(tmp_path: Path) -> None:
+    """The error says what was seen and lists the layouts."""
+    save_tiff(tmp_path / "a.tif", DOT, metadata={})
+    with pytest.raises(
+        EmbstoreError, match="1 images whose names say nothing of a layout; say how to read it: --layout"
+    ):
+        detect(tmp_path)
+    save_tiff(opencell_path(tmp_path, 1), DOT, metadata={})
+    write_hpa(tmp_path, "57_F11_1", 1, ("blue",))
+    with pytest.raises(EmbstoreError, match="1 OC-FOV names and 1 HPA names"):
+        detect(tmp_path)

@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test check bench-speed clean
+.PHONY: demo test test-faults check bench-speed clean
 
 demo: $(READY)
 	$(BIN)/embstore demo --out demo
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# kills and full disks by the dozen; minutes
+test-faults: $(READY)
+	$(BIN)/python -m pytest tests/faults -m faults
 
 # style, types and the walls between the rooms
 check: $(READY)

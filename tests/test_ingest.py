@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +18,12 @@ from drawn_fields import (
     opencell_path,
     run_together,
     save_tiff,
-    start,
     touch,
     write_hpa,
     write_labels,
     write_opencell,
 )
+from killing import RUN, everything, kill_after
 
 from embstore.backbones.registry import BACKBONES, PIXEL_STATS
 from embstore.commit import Committer
@@ -58,16 +56,6 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> str:
 def take(store: Store, source: Path, **choices: Any) -> Report:
     """Ingest an OpenCell folder under pixel-stats unless told otherwise."""
     return ingest(store, source, **{"layout": "opencell", "backbones": ["pixel-stats"]} | choices)
-
-
-def everything(store: Store) -> dict[tuple[str, str], list[float]]:
-    """Return (backbone, cell) -> vector for all that a store holds; a repeated cell is an error."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for space in rows(store, "SELECT digest, backbone FROM spaces"):
-        ids, vectors = store.vectors(space["digest"])
-        assert len(set(ids)) == len(ids), "a cell has two vectors"
-        found |= {(space["backbone"], i): v.tolist() for i, v in zip(ids, vectors, strict=True)}
-    return found
 
 
 def cell_ids(store: Store) -> list[str]:
@@ -160,18 +148,6 @@ def test_a_wrong_choice_is_refused_before_anything_is_written(
 
 # -- kills and races -------------------------------------------------------------------------------------------------
 
-RUN = """
-from pathlib import Path
-import embstore.commit
-from embstore.ingest import ingest
-from embstore.store import Store
-embstore.commit.COMMIT_S = 0.0  # every image is a commit of its own: more moments to be killed at
-source = Path(sys.argv[2])
-go()
-ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbones=["pixel-stats"],
-       labels=source / "labels.csv", progress=lambda *at: print(at, flush=True))
-"""
-
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, str], list[float]]]:
@@ -182,22 +158,6 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str,
     store = Store.open(folder / "store", create=True)
     take(store, folder / "in", labels=folder / "in" / "labels.csv")
     return folder / "in", everything(store)
-
-
-def kill_after(lines: int, delay_s: float, store: Path, source: Path) -> None:
-    """Start an ingest and kill -9 it a moment after it has reported so many images."""
-    process = start(RUN, store, source)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("\n")
-    process.stdin.flush()
-    for _ in range(lines):
-        process.stdout.readline()
-    time.sleep(delay_s)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_killed_ingest_continues_to_the_same_store(

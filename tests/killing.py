@@ -1,0 +1,50 @@
+"""An ingest in a process of its own, to be killed: shared by the tests of `make test` and of `make test-faults`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from drawn_fields import start
+
+from embstore.query import rows
+from embstore.store import Store
+
+RUN = """
+from pathlib import Path
+import embstore.commit
+from embstore.ingest import ingest
+from embstore.store import Store
+embstore.commit.COMMIT_S = 0.0  # every image is a commit of its own: more moments to be killed at
+source = Path(sys.argv[2])
+go()
+ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbones=["pixel-stats"],
+       labels=source / "labels.csv", progress=lambda *at: print(at, flush=True))
+"""
+
+
+def kill_after(lines: int, delay_s: float, store: Path, source: Path) -> None:
+    """Start an ingest and kill -9 it a moment after it has reported so many images."""
+    process = start(RUN, store, source)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("\n")
+    process.stdin.flush()
+    for _ in range(lines):
+        process.stdout.readline()
+    time.sleep(delay_s)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def everything(store: Store) -> dict[tuple[str, str], list[float]]:
+    """Return (backbone, cell) -> vector for all that a store holds; a repeated cell is an error."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for space in rows(store, "SELECT digest, backbone FROM spaces"):
+        ids, vectors = store.vectors(space["digest"])
+        assert len(set(ids)) == len(ids), "a cell has two vectors"
+        found |= {(space["backbone"], i): v.tolist() for i, v in zip(ids, vectors, strict=True)}
+    return found

@@ -16,7 +16,21 @@ from PIL import Image
 
 from .conftest import Run
 
-VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "phantom", "demo")
+VERBS = (
+    "ingest",
+    "embed",
+    "bench",
+    "results",
+    "search",
+    "sql",
+    "status",
+    "splits",
+    "labels",
+    "labels",
+    "backbones",
+    "phantom",
+    "demo",
+)
 
 
 def test_help_lists_every_verb(run: Run) -> None:
@@ -148,8 +162,9 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", ".", "--layout", "zarr", "--backbone", "pixel-stats"), "choose from"),
         (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "no image"),
         (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a"), "--dataset"),
-        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dataset", "d"), "--vectors"),
-        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dry-run"), "--dry-run does not go with"),
+        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dataset", "d"), "there is no file"),
+        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--limit", "1"), "--limit does not go with"),
+        (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
         (("ingest", ".", "--layout", "hpa", "--backbone", "pixel-stats", "--vectors", "x"), "--vectors does not go"),
         (("backbones", "show", "resnet"), "choose from"),
     ],
@@ -211,3 +226,28 @@ def test_a_closed_pipe_is_no_error(phantom_store: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout == "n\n"
     assert done.stderr == ""
+
+
+def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> None:
+    """The layout that was found out, the plan, and all faults are said; no store is made."""
+    rows = "".join(f"f{i},gone{i}.tif\n" for i in range(14))
+    (tmp_path / "manifest.csv").write_text(f"image_id,nucleus\n{rows}")
+    done = run("--store", tmp_path / "s", "ingest", tmp_path, "--backbone", "pixel-stats", "--dry-run")
+    assert "layout: manifest (it holds manifest.csv)" in done.stderr
+    for line in range(2, 16):
+        assert f"manifest.csv:{line}: gone{line - 2}.tif does not exist" in done.stderr
+    assert "0 of 0 images would go in" in done.stdout
+    assert "14 faults" in done.stdout
+    assert done.returncode == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_options_that_a_layout_does_not_take_are_refused(run: Run, tmp_path: Path) -> None:
+    """Channels of a layout that names them, or labels of a manifest, are one line on stderr, not passed over."""
+    (tmp_path / "manifest.csv").write_text("image_id,nucleus\nx,x.tif\n")
+    (tmp_path / "x.tif").touch()
+    for layout, option, value in (("opencell", "--channels", "nucleus"), ("manifest", "--labels", "x.csv")):
+        done = run("ingest", tmp_path, "--layout", layout, option, value, "--backbone", "pixel-stats", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {option} does not go with")
+        assert done.stderr.count("\n") == 1

@@ -59,6 +59,8 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
             found = segment(pixels[roles.index("nucleus")], known_um)
         segmentation = segmentation_id(WHOLE_IMAGE if work.image.one_cell else SEGMENTER, work.sha256, known_um)
         cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
+        if work.image.one_cell:  # its border is where it was cut out, not where the image cuts it off
+            cells = [cell | {"flags": [flag for flag in cell["flags"] if flag != "touches_edge"]} for cell in cells]
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
     except OSError as error:

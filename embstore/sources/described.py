@@ -26,10 +26,15 @@ def described(source: Source, path: Path) -> Source:
     images: list[SourceImage] = []
     keyed: list[tuple[str, Row]] = []
     for image in source.images:
-        row = next((by_key[key] for key in keys_of(image) if key in by_key), None)
-        images.append(image if row is None else _with(image, row, known))
-        if row is not None:
+        line, row = next((by_key[key] for key in keys_of(image) if key in by_key), (0, None))
+        if row is None:
+            images.append(image)
+            continue
+        try:
+            images.append(_with(image, row, known))
             keyed.append((image.key, row))
+        except EmbstoreError as error:
+            faults.append(Fault(f"{path}:{line}", "plan", str(error), "mend the row; until then its image stays out"))
     said = locations_of(keyed, known)
     return replace(
         source,
@@ -37,7 +42,7 @@ def described(source: Source, path: Path) -> Source:
         labels=labels_of(said, path.name),
         asked=tuple(said),
         faults=(*source.faults, *faults),
-        notes=(*source.notes, f"labels: {len(keyed)} of {len(images)} images have a row in {path.name}"),
+        notes=(*source.notes, f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}"),
         sound=(*source.sound, str(path)),
     )
 
@@ -62,11 +67,11 @@ def _ways(
 
 def _by_key(
     path: Path, rows: Sequence[tuple[int, Row]], row_key: Callable[[Row], Key]
-) -> tuple[dict[Key, Row], list[Fault]]:
-    found: dict[Key, Row] = {}
+) -> tuple[dict[Key, tuple[int, Row]], list[Fault]]:
+    found: dict[Key, tuple[int, Row]] = {}
     faults = []
     for line, row in rows:
-        if found.setdefault(row_key(row), row) != row:
+        if found.setdefault(row_key(row), (line, row))[1] != row:
             error = f"{' '.join(row_key(row))} has another row before this one, which was taken"
             faults.append(Fault(f"{path}:{line}", "plan", error, "keep one row of it"))
     return found, faults

@@ -48,7 +48,7 @@ def test_hpa_cells_go_in_with_gene_and_location(tmp_path: Path, samples: Path) -
     assert {cell["gene"] for cell in cells} == {"A1CF", "A4GALT", "AAAS"}
     for cell in cells:
         assert cell["roles_present"] == ["nucleus", "protein", "microtubules"]
-        assert cell["box"] == [0, 0, 128, 128]
+        assert (cell["box"], cell["flags"]) == ([0, 0, 128, 128], [])
         assert cell["cell_area_um2"] == pytest.approx(25**2)
         assert 0 < cell["nucleus_area_um2"] < 0.7 * cell["cell_area_um2"]
         assert cell["fov"] in cell["image_id"]
@@ -106,6 +106,10 @@ def test_names_that_clash_and_tables_that_name_nothing_are_said(tmp_path: Path) 
     clash, twice = source.faults
     assert "is the nucleus of c too" in clash.error
     assert twice.source == f"{labels}:3"
+    labels.write_text("cell,gene,pixel_size_um\nc,A,wide\n")
+    source = read_source(tmp_path, "crops", labels)
+    assert source.images == ()
+    assert "pixel_size_um is 'wide'" in source.faults[1].error
     labels.write_text("gene\nA\n")
     with pytest.raises(EmbstoreError, match="wanted a column that names images"):
         read_source(tmp_path, "crops", labels)

@@ -18,6 +18,7 @@ from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
 from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
+from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, Work, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
@@ -39,10 +40,12 @@ class Report:
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
     images_changed: int = 0  # of those, in the store before with other content: now a new revision
+    images_recut: int = 0  # of those, in the store before with the same content and other cells
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
     cells_in: int = 0
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
+    mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
     without_protein: int = 0
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     failures: list[Fault] = field(default_factory=list)
@@ -58,6 +61,8 @@ def ingest(
     backbones: Sequence[str],
     labels: Path | None = None,
     dataset: str | None = None,
+    masks: Path | None = None,
+    pixel_size_um: float | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
     dry_run: bool = False,
@@ -65,20 +70,28 @@ def ingest(
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
-    `backbones` are `NAME[:mapping|:replication]`. Writes only what is missing: a rerun continues, a finished one finds
-    nothing to do. Files that cannot be used become rows of `failures` and the rest goes in. `progress(stage, done,
-    total)` is called after every image. A store that is named by its path is made where there is none. Raises
-    EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
+    `backbones` are `NAME[:mapping|:replication]`. `masks` is a folder of label images in place of the built-in
+    segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones, images that
+    are in the store get new cells, and their old ones stay for results that cite them.
+
+    Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
+    rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
+    named by its path is made where there is none. Raises EmbstoreError before anything is written, and before a store
+    is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
-    found = read_source(source, layout, labels)
+    if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
+        raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    found = read_source(source, layout, labels, masks)
     encoders = _encoders(backbones)
     try:
         store = opened(store, create=not dry_run)
     except MissingStoreError:
         return Report(dataset, len(found.images), images_in=len(found.images), failures=list(found.faults))
-    plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
+    plan = make_plan(
+        store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit, pixel_size_um=pixel_size_um
+    )
     report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
     report.without_protein = sum(not image.protein_ids for image in found.images)
@@ -201,11 +214,14 @@ def open_space(store: Store, encoder: Encoder) -> None:
 
 def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
     report.images_in += 1
-    report.images_changed += image.new and image.work.revision > 1
+    report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
+    report.images_recut += image.work.recut
     report.cells_in += len(image.cells) if image.new else 0
     for space in spaces:
         report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)
     if image.new and not image.cells:
         report.empty[image.work.image_id] = image.image_row["note"]
+    if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:
+        report.mask_notes[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "estimated":
         report.estimated_um.append(image.image_row["pixel_size_um"])

@@ -16,7 +16,8 @@ from embstore.cells import cell_rows, crops_of
 from embstore.errors import ImageError
 from embstore.ids import segmentation_id
 from embstore.pixels.intensity import scale
-from embstore.pixels.segment import SEGMENTER, segment
+from embstore.pixels.masks import from_masks, read_mask
+from embstore.pixels.segment import Segmentation, segment
 from embstore.plan import Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
@@ -51,8 +52,8 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
         if work.segmentation is not None:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, file_um)
-        found = segment(pixels[roles.index("nucleus")], known_um)
-        segmentation = segmentation_id(SEGMENTER, work.sha256, known_um)
+        found = _segmented(work, pixels, roles, known_um)
+        segmentation = segmentation_id(work.segmenter, work.sha256, known_um)
         cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
@@ -73,9 +74,24 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
     return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
 
 
+def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
+    nucleus = pixels[roles.index("nucleus")] if "nucleus" in roles else None
+    if work.image.masks is not None:
+        nuclei, cells = (
+            None if path is None else read_mask(path, pixels.shape[1:])
+            for path in (work.image.masks.nuclei, work.image.masks.cells)
+        )
+        return from_masks(nuclei, cells, nucleus, um)
+    if nucleus is None:
+        todo = "add the nucleus channel, or give masks with --masks"
+        raise ImageError(f"there is no nucleus channel among {', '.join(roles)}: cells are found by it", todo=todo)
+    return segment(nucleus, um)
+
+
 def image_fault(work: Work, error: str, todo: str) -> Fault:
-    """Return what is wrong with an image, under the name of its first file."""
-    files = tuple(str(work.root / file) for file in work.image.files)
+    """Return what is wrong with an image or its masks, under the name of its first file."""
+    masks = work.image.masks.files if work.image.masks else ()
+    files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
     return Fault(files[0], "read", error, todo, files)
 
 
@@ -105,6 +121,9 @@ def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
+    """Return the pixel size and who says so: the user before the file, the file before the layout."""
+    if work.option_um is not None:
+        return work.option_um, "option"
     if file_um is not None:
         return file_um, "metadata"
     return work.image.pixel_size_um, "layout"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.ids import digest, image_id
+from embstore.ids import digest, image_id, segmentation_id
+from embstore.pixels.segment import SEGMENTER
 from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.store import Store
@@ -20,7 +21,10 @@ CURRENT_IMAGES = "SELECT * FROM images QUALIFY revision = max(revision) OVER (PA
 
 @dataclass(frozen=True)
 class Work:
-    """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`."""
+    """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
+
+    `recut` says that cells of the very same content are in the store, made from other masks or at another pixel size.
+    """
 
     image: SourceImage
     root: Path
@@ -31,6 +35,9 @@ class Work:
     spaces: tuple[str, ...]
     segmentation: str | None = None  # of cells that are in the store already
     pixel_size_um: float | None = None  # of those
+    segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
+    option_um: float | None = None  # the pixel size that the user gives
+    recut: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,20 @@ class Plan:
 
 
 def make_plan(
-    store: Store, source: Source, dataset: str, spaces: Sequence[str], *, retry_failed: bool, limit: int | None
+    store: Store,
+    source: Source,
+    dataset: str,
+    spaces: Sequence[str],
+    *,
+    retry_failed: bool,
+    limit: int | None,
+    pixel_size_um: float | None = None,
 ) -> Plan:
     """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only."""
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
     ingested = _ingested(store)
-    failed = {} if retry_failed else _failed(store)
+    # a pixel size is what some of them lacked
+    failed = {} if retry_failed or pixel_size_um is not None else _failed(store)
     sound: list[str] = []
     work: list[Work] = []
     renewed: list[dict[str, Any]] = []
@@ -65,7 +80,7 @@ def make_plan(
     done = 0
     for image in source.images[:limit]:
         name = image_id(dataset, image.key)
-        paths = [source.root / file for file in image.files]
+        paths = [*(source.root / file for file in image.files), *(image.masks.files if image.masks else ())]
         if name in seen:
             faults.append(Fault(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them"))
             continue
@@ -78,7 +93,7 @@ def make_plan(
             continue
         old = stored.get(name)
         try:
-            item = _work(source.root, image, name, old, spaces=spaces, ingested=ingested)
+            item = _work(source.root, image, name, old, spaces=spaces, ingested=ingested, option_um=pixel_size_um)
         except OSError as error:
             faults.append(Fault(str(paths[0]), "plan", f"cannot be read: {error.strerror}", "check the file"))
             continue
@@ -164,18 +179,41 @@ def _work(
     *,
     spaces: Sequence[str],
     ingested: dict[tuple[str, str], tuple[int, str]],
+    option_um: float | None,
 ) -> Work:
-    """Return what an image still needs: cells and all spaces where its content is new, else those that it lacks."""
+    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks."""
+    known = old is not None and not _touched(root, image.files, old["files"])
+    files = tuple(old["files"]) if old and known else _hashed(root, image.files)
+    spec = _segmenter(image)
+    fresh = Work(image, root, name, 1, files, _content(files), tuple(spaces), segmenter=spec, option_um=option_um)
     if old is None:
-        files = _hashed(root, image.files)
-        return Work(image, root, name, 1, files, _content(files), tuple(spaces))
-    if not _touched(root, image.files, old["files"]):
-        files = tuple(old["files"])
-    else:
-        files = _hashed(root, image.files)
-        if _content(files) != old["sha256"]:
-            return Work(image, root, name, old["revision"] + 1, files, _content(files), tuple(spaces))
+        return fresh
+    if fresh.sha256 != old["sha256"]:
+        return replace(fresh, revision=old["revision"] + 1)
+    if _other_cells(image, old, spec, option_um):
+        return replace(fresh, revision=old["revision"], recut=True)
     return replace(_stored_work(old, _missing(ingested, old, spaces), root), image=image, files=files)
+
+
+def _segmenter(image: SourceImage) -> Mapping[str, Any]:
+    """Return the spec of what makes an image's cells: the built-in segmenter, or its masks' contents."""
+    if image.masks is None:
+        return SEGMENTER
+    nuclei, cells = (path and _sha256(path) for path in (image.masks.nuclei, image.masks.cells))
+    completed = None if nuclei and cells else SEGMENTER  # what grows cells, or finds nuclei in them
+    return {"name": "masks", "revision": 1, "nuclei": nuclei, "cells": cells, "completed_by": completed}
+
+
+def _other_cells(image: SourceImage, old: dict[str, Any], spec: Mapping[str, Any], option_um: float | None) -> bool:
+    """Tell whether the masks and pixel size of this source make other cells than those in the store.
+
+    What it does not say (no masks, no pixel size) stays as it was.
+    """
+    if image.masks is None:
+        return option_um not in (None, old["pixel_size_um"])
+    known_um = old["pixel_size_um"] if old["pixel_size_source"] != "estimated" else None
+    wanted = segmentation_id(spec, old["sha256"], known_um if option_um is None else option_um)
+    return bool(old["segmentation"] != wanted)
 
 
 def described(image: SourceImage) -> dict[str, Any]:
@@ -243,10 +281,14 @@ def _hashed(root: Path, files: Sequence[str]) -> tuple[dict[str, Any], ...]:
     for file in files:
         path = root / file
         stat = path.stat()
-        with path.open("rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-        hashed.append({"path": file, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256})
+        known = {"path": file, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        hashed.append(known | {"sha256": _sha256(path)})
     return tuple(hashed)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _content(files: Sequence[dict[str, Any]]) -> str:

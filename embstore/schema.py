@@ -60,7 +60,7 @@ TABLES: dict[str, Table] = {
             antibody=pa.string(),
             licence=pa.string(),
             extra=pa.string(),  # further manifest columns, as JSON
-            note=pa.string(),  # why there are no cells, where there are none
+            note=pa.string(),  # why there are no cells; which masks they are from
             ingested=TIME,
         ),
         _table(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embstore.sources.record import Fault
 
 SHOWN_FAULTS = 10
+SHOWN_NOTES = 5
 
 
 def ingest(
@@ -35,6 +36,12 @@ def ingest(
         str | None, typer.Option("--label-column", help="Locations, ';'-joined or multi-hot.")
     ] = None,
     unlabelled: Annotated[str | None, typer.Option("--unlabelled", help="The value that means no label.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="Label images of nuclei, cells or both, named like the images.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -54,7 +61,14 @@ def ingest(
         "--label-column": label_column,
         "--unlabelled": unlabelled,
     }
-    of_images = {"--labels": labels, "--limit": limit, "--dry-run": dry_run, "--retry-failed": retry_failed}
+    of_images = {
+        "--labels": labels,
+        "--masks": masks,
+        "--pixel-size": pixel_size,
+        "--limit": limit,
+        "--dry-run": dry_run,
+        "--retry-failed": retry_failed,
+    }
     _refuse(of_images if layout == "vectors" else of_vectors, layout)
     if layout == "vectors":
         report = _bring(source, dataset, backbone, vectors, id_column, gene_column, label_column, unlabelled)
@@ -69,6 +83,8 @@ def ingest(
                 backbones=backbone,
                 labels=labels,
                 dataset=dataset,
+                masks=masks,
+                pixel_size_um=pixel_size,
                 limit=limit,
                 retry_failed=retry_failed,
                 dry_run=dry_run,
@@ -157,11 +173,19 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
             f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
+    if report.images_recut:
+        lines.append(
+            f"  {report.images_recut} images that were in have new cells (other masks or pixel size); "
+            "embstore embed brings their vectors in further spaces"
+        )
     if report.renewed:
         lines.append(
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
     lines += [f"  {note}" for note in report.notes]
+    lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
+    if len(report.mask_notes) > SHOWN_NOTES:
+        lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
         lines.append(

@@ -74,9 +74,9 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
     labels = _nuclei(_reduced(nucleus, factor), diameter_px / factor)
     if not labels.any():
         return _nothing(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
-    cells = _expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
+    cells = expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
     nuclei, cells = (_enlarged(x, factor, nucleus.shape) for x in (labels, cells))
-    return Segmentation(nuclei, cells, pixel_size_um or _estimated_pixel_size_um(nuclei), "")
+    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), "")
 
 
 def _nothing(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
@@ -237,14 +237,15 @@ def _contrast(labels: np.ndarray, above: np.ndarray, outside: np.ndarray) -> np.
     return contrast
 
 
-def _expanded(labels: np.ndarray, distance: float) -> np.ndarray:
+def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
+    """Grow each nucleus into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
     from skimage.segmentation import expand_labels
 
     expanded: np.ndarray = expand_labels(labels, distance)
     return expanded
 
 
-def _estimated_pixel_size_um(nuclei: np.ndarray) -> float:
+def estimated_pixel_size_um(nuclei: np.ndarray) -> float:
     """Return µm per pixel if the median nucleus of this image, taken as a disc, is 12 µm wide.
 
     The median is over nuclear area, so that debris and fragments weigh little, and leaves out what the border cuts.

@@ -43,9 +43,7 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
 
     table, contradictions = _read_labels(labels) if labels else ({}, [])
     faults += contradictions
-    whole = {key: files for key, files in fields.items() if "blue" in files}
-    faults += [_no_nucleus(root, key, files) for key, files in fields.items() if key not in whole]
-    images = [_image(key, files, table.get(key, {})) for key, files in whole.items()]
+    images = [_image(key, files, table.get(key, {})) for key, files in fields.items()]
     notes = []
     if labels:
         absent = sorted(set(table) - set(fields))
@@ -54,8 +52,8 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
             notes.append(
                 f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
             )
-    asked = tuple(("main", "image", key) for key in whole if key in table)
-    return Source(root, tuple(images), tuple(_labels(table, whole, labels)), tuple(faults), tuple(notes), asked)
+    asked = tuple(("main", "image", key) for key in fields if key in table)
+    return Source(root, tuple(images), tuple(_labels(table, fields, labels)), tuple(faults), tuple(notes), asked)
 
 
 def _image(key: str, files: dict[str, str], row: dict[str, str]) -> SourceImage:
@@ -98,10 +96,3 @@ def _labels(table: dict[str, dict[str, str]], fields: dict[str, dict[str, str]],
     for key in fields:
         for location in split_list(table.get(key, {}).get("Label_idx", ""), ","):
             yield Label("main", "image", key, location, None, path.name if path else "")
-
-
-def _no_nucleus(root: Path, key: str, files: dict[str, str]) -> Fault:
-    found = ", ".join(sorted(files))
-    example = root / next(iter(files.values()))
-    error = f"field {key} has {found} and no blue (nucleus) file: cells cannot be found without it"
-    return Fault(str(example), "plan", error, f"add {key}_blue{example.suffix} beside it")

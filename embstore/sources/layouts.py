@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,41 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.pixels.decode import read_planes
 from embstore.sources.hpa import read_hpa
+from embstore.sources.masks import with_masks
 from embstore.sources.opencell import read_opencell
-from embstore.sources.record import Source, SourceImage
+from embstore.sources.record import Fault, Source, SourceImage
 
 LAYOUTS: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
 
 
-def read_source(source: Path, layout: str, labels: Path | None) -> Source:
-    """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet."""
+def read_source(source: Path, layout: str, labels: Path | None, masks: Path | None = None) -> Source:
+    """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
+
+    With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
+    fault.
+    """
     if layout not in LAYOUTS:
         raise EmbstoreError(choices(layout, "image layout", LAYOUTS))
     found = LAYOUTS[layout](source, labels)
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
-    return found
+    return _cuttable(found if masks is None else with_masks(found, masks))
+
+
+def _cuttable(source: Source) -> Source:
+    """Return the source with a fault in place of each image in which no cell can be found."""
+    without = [image for image in source.images if image.masks is None and "nucleus" not in image.roles]
+    faults = [
+        Fault(
+            str(source.root / image.files[0]),
+            "plan",
+            f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
+            "add its nucleus channel (HPA: blue), or give masks with --masks",
+        )
+        for image in without
+    ]
+    images = tuple(image for image in source.images if image not in without)
+    return replace(source, images=images, faults=(*source.faults, *faults))
 
 
 def read_channels(root: Path, image: SourceImage) -> tuple[npt.NDArray[np.generic], tuple[str, ...], float | None]:

@@ -27,7 +27,7 @@ from embstore.spaces import list_spaces
 from embstore.store import Store
 
 Progress = Callable[[str, int, int], None]
-CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask")
+CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 
 @dataclass
@@ -43,6 +43,8 @@ class Report:
     images_recut: int = 0  # of those, in the store before with the same content and other cells
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
     cells_in: int = 0
+    flags: dict[str, int] = field(default_factory=dict)  # of the new cells: flag -> cells
+    dropped: int = 0  # cells that have a flag and therefore no vector
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
@@ -63,6 +65,7 @@ def ingest(
     dataset: str | None = None,
     masks: Path | None = None,
     pixel_size_um: float | None = None,
+    drop_flagged: bool = False,
     limit: int | None = None,
     retry_failed: bool = False,
     dry_run: bool = False,
@@ -72,7 +75,8 @@ def ingest(
 
     `backbones` are `NAME[:mapping|:replication]`. `masks` is a folder of label images in place of the built-in
     segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones, images that
-    are in the store get new cells, and their old ones stay for results that cite them.
+    are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`, cells that
+    have a quality flag (see `pixels.quality`) are kept as rows and get no vector.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
@@ -90,7 +94,14 @@ def ingest(
     except MissingStoreError:
         return Report(dataset, len(found.images), images_in=len(found.images), failures=list(found.faults))
     plan = make_plan(
-        store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit, pixel_size_um=pixel_size_um
+        store,
+        found,
+        dataset,
+        list(encoders),
+        retry_failed=retry_failed,
+        limit=limit,
+        pixel_size_um=pixel_size_um,
+        drop_flagged=drop_flagged,
     )
     report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
@@ -113,15 +124,17 @@ def embed(
     backbones: Sequence[str],
     dataset: str | None = None,
     source_root: Path | None = None,
+    drop_flagged: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Give cells that are in the store their vectors from further backbones; the images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`; missing or changed ones become rows of `failures`.
+    `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
+    vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones)
-    plan = stored_plan(store, dataset, list(encoders), source_root)
+    plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
     report = Report(dataset or "all datasets", len(plan.work) + plan.done, done_before=plan.done)
     _run(store, plan, encoders, report, progress)
     return report
@@ -217,8 +230,11 @@ def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
     report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
     report.images_recut += image.work.recut
     report.cells_in += len(image.cells) if image.new else 0
+    report.dropped += len(image.cells) - len(image.shown)
+    for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):
+        report.flags[flag] = report.flags.get(flag, 0) + 1
     for space in spaces:
-        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)
+        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.shown)
     if image.new and not image.cells:
         report.empty[image.work.image_id] = image.image_row["note"]
     if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:

@@ -43,6 +43,11 @@ class Prepared:
     image_row: dict[str, Any]
     new: bool  # the image and its cells are not in the store yet
 
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """Return the cells that get a vector: all, or those without a quality flag."""
+        return [cell for cell in self.cells if not (self.work.drop_flagged and cell["flags"])]
+
 
 def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
     """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault."""
@@ -54,7 +59,15 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
         known_um, how = _pixel_size(work, file_um)
         found = _segmented(work, pixels, roles, known_um)
         segmentation = segmentation_id(work.segmenter, work.sha256, known_um)
-        cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
+        cells = cell_rows(
+            found,
+            pixels=pixels,
+            scaled=scaled,
+            roles=roles,
+            image=work.image_id,
+            segmentation=segmentation,
+            known_um=known_um,
+        )
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
     except OSError as error:
@@ -96,15 +109,15 @@ def image_fault(work: Work, error: str, todo: str) -> Fault:
 
 
 def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:
-    """Return the vectors of an image's cells, float32 (n, dim), in the order of its cells."""
-    space = encoder.space
-    if not image.cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
+    """Return the vectors of an image's cells that get one, float32 (n, dim), in the order of `image.shown`."""
+    space, cells = encoder.space, image.shown
+    if not cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
         return np.empty((0, encoder.dim), np.float32)
     side_px = space.crop_um / image.pixel_size_um
-    vectors = np.empty((len(image.cells), encoder.dim), np.float32)
-    for start in range(0, len(image.cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
+    vectors = np.empty((len(cells), encoder.dim), np.float32)
+    for start in range(0, len(cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
         some = slice(start, start + CROPS_HELD)
-        vectors[some] = encoder(crops_of(image.cells[some], image.scaled, image.roles, side_px, space.input_px))
+        vectors[some] = encoder(crops_of(cells[some], image.scaled, image.roles, side_px, space.input_px))
     return vectors
 
 

@@ -16,6 +16,7 @@ from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.store import Store
 
+CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
 CURRENT_IMAGES = "SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id)"
 
 
@@ -38,6 +39,7 @@ class Work:
     segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
     option_um: float | None = None  # the pixel size that the user gives
     recut: bool = False
+    drop_flagged: bool = False  # cells with a quality flag get no vector
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,11 @@ def make_plan(
     retry_failed: bool,
     limit: int | None,
     pixel_size_um: float | None = None,
+    drop_flagged: bool = False,
 ) -> Plan:
     """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only."""
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
-    ingested = _ingested(store)
+    ingested = _ingested(store, drop_flagged=drop_flagged)
     # a pixel size is what some of them lacked
     failed = {} if retry_failed or pixel_size_um is not None else _failed(store)
     sound: list[str] = []
@@ -105,15 +108,17 @@ def make_plan(
         if old and (row := _renewed(item, old)):
             renewed.append(row)
         if item.spaces:
-            work.append(item)
+            work.append(replace(item, drop_flagged=drop_flagged))
         else:
             done += 1
     return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(renewed))
 
 
-def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None) -> Plan:
+def stored_plan(
+    store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None, *, drop_flagged: bool = False
+) -> Plan:
     """Return the work that `spaces` still need over the images already in the store, with their cells as they are."""
-    ingested = _ingested(store)
+    ingested = _ingested(store, drop_flagged=drop_flagged)
     work: list[Work] = []
     faults: list[Fault] = []
     sound: list[str] = []
@@ -128,7 +133,7 @@ def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source
         elif fault := _moved_or_changed(item):
             faults.append(fault)
         else:
-            work.append(item)
+            work.append(replace(item, drop_flagged=drop_flagged))
             # a file that was looked for where it was ingested from is found, if now under another root
             sound += [str(root / file) for root in (item.root, Path(row["source_root"])) for file in item.image.files]
     if not work and not done and not faults:
@@ -262,10 +267,17 @@ def _missing(
     return tuple(space for space in spaces if ingested.get((image["image_id"], space)) != current)
 
 
-def _ingested(store: Store) -> dict[tuple[str, str], tuple[int, str]]:
+def _ingested(store: Store, *, drop_flagged: bool) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return (image, space) -> the revision and segmentation whose cells have their vectors.
+
+    Where flagged cells are asked for, an image of which some were left without a vector is not done.
+    """
+    markers = store.read("ingested", ["image_id", "space", "revision", "segmentation", "n_cells"]).to_pylist()
+    cells = {} if drop_flagged else {(r["image_id"], r["segmentation"]): r["n"] for r in rows(store, CELLS_OF_IMAGES)}
     return {
         (row["image_id"], row["space"]): (row["revision"], row["segmentation"])
-        for row in store.read("ingested", ["image_id", "space", "revision", "segmentation"]).to_pylist()
+        for row in markers
+        if row["n_cells"] >= cells.get((row["image_id"], row["segmentation"]), 0)
     }
 
 

@@ -193,3 +193,30 @@ def test_published_colour_masks_are_split_into_nuclei(store: Store, samples: Pat
     report = take(store, samples / "masks" / "mnfinder", samples / "masks" / "mnfinder")
     assert report.cells_in == 220
     assert all("without instances, split into" in note for note in report.mask_notes.values())
+
+
+def test_dropped_cells_are_rows_without_vectors_until_they_are_asked_for(store: Store, tmp_path: Path) -> None:
+    """With `drop_flagged` only sound cells are embedded, rerun or not; without it the others follow, none twice."""
+    (path,) = write_opencell(tmp_path / "in", [1])
+    labels = np.zeros((PX, PX), np.uint16)
+    labels[:30, :30], labels[40:70, 40:70], labels[100:130, 100:130] = 1, 2, 3  # the first is cut by the border
+    (tmp_path / "m").mkdir()
+    Image.fromarray(labels).save(tmp_path / "m" / f"{path.stem}_cells.png")
+    ask = {"layout": "opencell", "masks": tmp_path / "m", "pixel_size_um": 0.3}
+
+    def take_sound(**choices: bool) -> Report:
+        return ingest(store, tmp_path / "in", backbones=["pixel-stats"], **ask, **choices)
+
+    report = take_sound(drop_flagged=True)
+    flagged = [row["label"] for row in rows(store, "SELECT label FROM cells WHERE len(flags) > 0 ORDER BY label")]
+    assert 1 in flagged
+    assert (report.cells_in, report.dropped) == (3, len(flagged))
+    assert report.flags["touches_edge"] == 1
+    assert report.vectors_in == {"pixel-stats:mapping": 3 - len(flagged)}
+    assert take_sound(drop_flagged=True).done_before == 1
+    assert embed(store, backbones=["pixel-stats"], drop_flagged=True).done_before == 1
+    assert embed(store, backbones=["pixel-stats"]).vectors_in == {"pixel-stats:mapping": 3}
+    assert take_sound().done_before == take_sound(drop_flagged=True).done_before == 1
+    (space,) = rows(store, "SELECT digest FROM spaces")
+    ids, _ = store.vectors(space["digest"])
+    assert sorted(ids) == [row["cell_id"] for row in rows(store, "SELECT cell_id FROM cells ORDER BY cell_id")]

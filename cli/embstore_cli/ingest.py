@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from embstore.ingest import Report
     from embstore.sources.record import Fault
 
+DropFlagged = Annotated[
+    bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
+]
 SHOWN_FAULTS = 10
 SHOWN_NOTES = 5
 
@@ -42,6 +45,7 @@ def ingest(
     pixel_size: Annotated[
         float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
+    drop_flagged: DropFlagged = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -65,6 +69,7 @@ def ingest(
         "--labels": labels,
         "--masks": masks,
         "--pixel-size": pixel_size,
+        "--drop-flagged": drop_flagged,
         "--limit": limit,
         "--dry-run": dry_run,
         "--retry-failed": retry_failed,
@@ -85,6 +90,7 @@ def ingest(
                 dataset=dataset,
                 masks=masks,
                 pixel_size_um=pixel_size,
+                drop_flagged=drop_flagged,
                 limit=limit,
                 retry_failed=retry_failed,
                 dry_run=dry_run,
@@ -97,6 +103,7 @@ def embed(
     backbone: Backbones,
     dataset: Dataset = None,
     source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
+    drop_flagged: DropFlagged = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     form: Output = Format.table,
 ) -> None:
@@ -108,7 +115,14 @@ def embed(
 
     store = open_store()
     with progress_bars() as progress:
-        report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
+        report = run(
+            store,
+            backbones=backbone,
+            dataset=dataset,
+            source_root=source_root,
+            drop_flagged=drop_flagged,
+            progress=progress,
+        )
     _finish(report, form=form, strict=strict, dry_run=False)
 
 
@@ -167,6 +181,10 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         return [f"{report.dataset}: {todo}", *report.notes]
     lines = [f"{report.dataset}: {_done(report)}"]
     lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
+    if report.flags:
+        lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
+    if report.dropped:
+        lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
     if report.estimated_um:
         low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
         lines.append(

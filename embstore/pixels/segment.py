@@ -71,7 +71,7 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
         nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
     diameter_px = _diameter_px(nucleus, pixel_size_um)
     factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
-    labels = _nuclei(_reduced(nucleus, factor), diameter_px / factor)
+    labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)
     if not labels.any():
         return _nothing(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
     cells = expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
@@ -92,12 +92,12 @@ def _diameter_px(nucleus: np.ndarray, pixel_size_um: float | None) -> float:
     if pixel_size_um is not None:
         low, high = (min(max(um / pixel_size_um, low), high) for um in SEGMENTER["nucleus_range_um"])
     factor = max(1, round(max(nucleus.shape) / SEGMENTER["coarse_px"]))
-    smooth = ndimage.gaussian_filter(_reduced(nucleus, factor), SEGMENTER["coarse_smooth_px"])
+    smooth = ndimage.gaussian_filter(reduced(nucleus, factor), SEGMENTER["coarse_smooth_px"])
     stretched = np.sqrt(smooth - smooth.min())
     guess = _disc_diameter(ndimage.binary_fill_holes(stretched > _otsu(stretched)))
     guess = min(max(guess, low / factor), high / factor)
     again = max(1, round(guess / SEGMENTER["work_px"]))  # a wide guess needs few pixels
-    smooth, guess, factor = _reduced(smooth, again), guess / again, factor * again
+    smooth, guess, factor = reduced(smooth, again), guess / again, factor * again
     bright = _bright(smooth, guess)
     background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * guess)
     second = _disc_diameter(_foreground(smooth, bright, background, guess))
@@ -276,7 +276,7 @@ def _disc(radius: int) -> np.ndarray:
     return disc
 
 
-def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
+def reduced(image: np.ndarray, factor: int) -> np.ndarray:
     """Average blocks of factor × factor pixels; an incomplete last block is filled by repeating the edge."""
     image = image.astype(np.float32)
     if factor == 1:

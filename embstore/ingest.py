@@ -66,6 +66,7 @@ def ingest(
     masks: Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
+    intensity: str = "percentile",
     limit: int | None = None,
     retry_failed: bool = False,
     dry_run: bool = False,
@@ -76,7 +77,8 @@ def ingest(
     `backbones` are `NAME[:mapping|:replication]`. `masks` is a folder of label images in place of the built-in
     segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones, images that
     are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`, cells that
-    have a quality flag (see `pixels.quality`) are kept as rows and get no vector.
+    have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `intensity` names how the images that
+    backbones see are scaled (see `pixels.intensity`): another one makes spaces of its own.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
@@ -88,7 +90,7 @@ def ingest(
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
     found = read_source(source, layout, labels, masks)
-    encoders = _encoders(backbones)
+    encoders = _encoders(backbones, intensity)
     try:
         store = opened(store, create=not dry_run)
     except MissingStoreError:
@@ -125,6 +127,7 @@ def embed(
     dataset: str | None = None,
     source_root: Path | None = None,
     drop_flagged: bool = False,
+    intensity: str = "percentile",
     progress: Progress | None = None,
 ) -> Report:
     """Give cells that are in the store their vectors from further backbones; the images are read again.
@@ -133,7 +136,7 @@ def embed(
     `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
     vectors too, unless `drop_flagged` leaves them out again.
     """
-    encoders = _encoders(backbones)
+    encoders = _encoders(backbones, intensity)
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
     report = Report(dataset or "all datasets", len(plan.work) + plan.done, done_before=plan.done)
     _run(store, plan, encoders, report, progress)
@@ -154,10 +157,10 @@ def check_dataset(name: str) -> str:
     return name
 
 
-def _encoders(backbones: Sequence[str]) -> dict[str, Encoder]:
+def _encoders(backbones: Sequence[str], intensity: str) -> dict[str, Encoder]:
     if not backbones:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    loaded = (load(*parse(spec)) for spec in dict.fromkeys(backbones))
+    loaded = (load(*parse(spec), intensity=intensity) for spec in dict.fromkeys(backbones))
     return {encoder.space.digest: encoder for encoder in loaded}
 
 
@@ -180,7 +183,8 @@ def _work_off(
     store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, committer: Committer
 ) -> Iterator[int]:
     """Do the work, image by image; yields how many are done."""
-    images = ahead(lambda item: (item[0], prepare(*item)), _with_cells(store, plan.work))
+    intensity = next(iter(encoders.values())).space.intensity  # one for all
+    images = ahead(lambda item: (item[0], prepare(*item, intensity)), _with_cells(store, plan.work))
     for done, (work, image) in enumerate(images, start=1):
         if isinstance(image, Fault):
             report.failures.append(image)

@@ -15,7 +15,7 @@ from embstore.backbones.encoder import Encoder
 from embstore.cells import cell_rows, crops_of
 from embstore.errors import ImageError
 from embstore.ids import segmentation_id
-from embstore.pixels.intensity import scale
+from embstore.pixels.intensity import INTENSITY_SPEC, scale
 from embstore.pixels.masks import from_masks, read_mask
 from embstore.pixels.segment import Segmentation, segment
 from embstore.plan import Work, described
@@ -49,11 +49,14 @@ class Prepared:
         return [cell for cell in self.cells if not (self.work.drop_flagged and cell["flags"])]
 
 
-def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
-    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault."""
+def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INTENSITY_SPEC) -> Prepared | Fault:
+    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault.
+
+    `intensity` is the spec that the encoders' images are scaled by; pictures of cells always look alike.
+    """
     try:
         pixels, roles, file_um = read_channels(work.root, work.image)
-        scaled = scale(pixels)
+        scaled = scale(pixels, intensity)
         if work.segmentation is not None:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, file_um)
@@ -62,7 +65,7 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
         cells = cell_rows(
             found,
             pixels=pixels,
-            scaled=scaled,
+            scaled=scaled if intensity == INTENSITY_SPEC else scale(pixels),
             roles=roles,
             image=work.image_id,
             segmentation=segmentation,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 DropFlagged = Annotated[
     bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
 ]
+Intensity = Annotated[
+    str | None,
+    typer.Option("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
+]
 SHOWN_FAULTS = 10
 SHOWN_NOTES = 5
 
@@ -46,6 +50,7 @@ def ingest(
         float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
+    intensity: Intensity = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -70,6 +75,7 @@ def ingest(
         "--masks": masks,
         "--pixel-size": pixel_size,
         "--drop-flagged": drop_flagged,
+        "--intensity": intensity,
         "--limit": limit,
         "--dry-run": dry_run,
         "--retry-failed": retry_failed,
@@ -91,6 +97,7 @@ def ingest(
                 masks=masks,
                 pixel_size_um=pixel_size,
                 drop_flagged=drop_flagged,
+                intensity=intensity or "percentile",
                 limit=limit,
                 retry_failed=retry_failed,
                 dry_run=dry_run,
@@ -104,6 +111,7 @@ def embed(
     dataset: Dataset = None,
     source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
+    intensity: Intensity = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     form: Output = Format.table,
 ) -> None:
@@ -121,6 +129,7 @@ def embed(
             dataset=dataset,
             source_root=source_root,
             drop_flagged=drop_flagged,
+            intensity=intensity or "percentile",
             progress=progress,
         )
     _finish(report, form=form, strict=strict, dry_run=False)

@@ -16,7 +16,20 @@ from PIL import Image
 
 from .conftest import Run
 
-VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "phantom", "demo")
+VERBS = (
+    "ingest",
+    "embed",
+    "bench",
+    "results",
+    "search",
+    "sql",
+    "status",
+    "splits",
+    "proteins",
+    "backbones",
+    "phantom",
+    "demo",
+)
 
 
 def test_help_lists_every_verb(run: Run) -> None:

@@ -33,6 +33,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
     it is split into connected components, and the note says so. Raises ImageError, also where the image's `shape`
     (y, x) is another.
     """
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
     planes = read_planes(path, labels=True).pixels
     if planes.shape[1:] != shape:
         found = f"the mask {path.name} is {planes.shape[1:]} and its image {shape}; wanted one size"
@@ -44,7 +46,9 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
         raise ImageError(f"{path.name} holds values that are no labels; wanted whole numbers, 0 outside")
     present = np.unique(values)
     if len(present[present > 0]) == 1:
-        return _components(values > 0, "a foreground mask")
+        split = _components(values > 0, "a foreground mask")
+        if split.labels.max() > 1 or present[-1] > MAX_LABEL:
+            return split  # else it is one instance, which keeps its number
     if present[-1] > MAX_LABEL:
         numbers = np.searchsorted(present, values) + (present[0] > 0)
         return Mask(numbers.astype(np.int32), f"labels up to {present[-1]:.0f} numbered anew")

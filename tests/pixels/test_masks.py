@@ -35,6 +35,14 @@ def test_labels_of_every_dtype_keep_their_numbers(tmp_path: Path, dtype: str) ->
     assert (found.labels.dtype, found.note) == (np.int32, "")
 
 
+def test_one_object_is_an_instance_whatever_its_value(tmp_path: Path) -> None:
+    """A single connected piece is one cell with its own label, and nothing has to be said."""
+    Image.fromarray(squares(255).astype(np.uint8)).save(tmp_path / "m.png")
+    found = read_mask(tmp_path / "m.png", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(255))
+    assert found.note == ""
+
+
 def test_labels_too_large_for_a_table_are_numbered_anew(tmp_path: Path) -> None:
     """Labels of four billion give cells 1 and 2 and a note, and not a table of four billion rows."""
     path = tmp_path / "m.tif"
@@ -133,3 +141,10 @@ def test_an_empty_mask_is_no_cell_and_a_note() -> None:
         found = from_masks(nuclei, cells, None, 0.2)
         assert found.cells.max() == 0
         assert "the mask holds no object" in found.note
+
+
+def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
+    """Lossy compression makes labels that nobody drew."""
+    Image.fromarray(squares(40, 80).astype(np.uint8)).save(tmp_path / "m.jpg")
+    with pytest.raises(ImageError, match=r"the mask m\.jpg is a JPEG"):
+        read_mask(tmp_path / "m.jpg", SHAPE)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from embstore.backbones.encoder import Crops
 from embstore.ids import cell_id
 from embstore.pixels.crop import CellGeometry, crop, crop_mask, geometries, pack_mask, unpack_mask
+from embstore.pixels.quality import quality_flags
 from embstore.pixels.segment import Segmentation
 from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, composite, encode
 
@@ -19,9 +20,20 @@ Planes = npt.NDArray[np.float32]
 
 
 def cell_rows(
-    found: Segmentation, scaled: Planes, roles: Sequence[str], image: str, segmentation: str
+    found: Segmentation,
+    *,
+    pixels: npt.NDArray[np.generic],
+    scaled: Planes,
+    roles: Sequence[str],
+    image: str,
+    segmentation: str,
+    known_um: float | None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `cells` for one image, in order of label; `scaled` is float32 (c, y, x) in [0, 1]."""
+    """Return the rows of `cells` for one image, in order of label.
+
+    `pixels` (c, y, x) are as the file holds them, `scaled` the same in [0, 1] for pictures; `known_um` is the pixel
+    size where it was not estimated.
+    """
     pixel_um = found.pixel_size_um or 1.0  # without cells there is no row that it could be wrong in
     common = {
         "image_id": image,
@@ -30,12 +42,14 @@ def cell_rows(
         "roles_present": list(roles),
     }
     rows = []
-    for cell in geometries(found):
+    cells = geometries(found)
+    for cell, flags in zip(cells, quality_flags(found, pixels, roles, cells, known_um), strict=True):
         thumbnail = crop(scaled, cell.centroid, THUMBNAIL_UM / pixel_um, THUMBNAIL_PX)
         rows.append(
             common
             | _place(cell, pixel_um)
             | {
+                "flags": flags,
                 "cell_id": cell_id(image, segmentation, cell.label),
                 "mask": _packed(found.cells, cell),
                 "nucleus_mask": _packed(found.nuclei, cell),
@@ -66,7 +80,6 @@ def _place(cell: CellGeometry, pixel_um: float) -> dict[str, Any]:
         "centroid": list(cell.centroid),
         "nucleus_area_um2": cell.nucleus_area_px * pixel_um**2,
         "cell_area_um2": cell.cell_area_px * pixel_um**2,
-        "flags": ["touches_edge"] if cell.touches_edge else [],
     }
 
 

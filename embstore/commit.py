@@ -45,7 +45,7 @@ class Committer:
         self._store.upsert("images", [image.image_row for image in fresh])
         for space in dict.fromkeys(space for _, vectors in self._images for space in vectors):
             held = [(image, vectors[space]) for image, vectors in self._images if space in vectors]
-            ids = [cell["cell_id"] for image, _ in held for cell in image.cells]
+            ids = [cell["cell_id"] for image, _ in held for cell in image.shown]
             if ids:
                 self._store.put_vectors(space, ids, np.concatenate([v for _, v in held]))
         self._store.upsert("ingested", [row for image, vectors in self._images for row in _markers(image, vectors)])
@@ -80,6 +80,6 @@ def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:
         "image_id": image.work.image_id,
         "revision": image.work.revision,
         "segmentation": image.segmentation,
-        "n_cells": len(image.cells),
+        "n_cells": len(image.shown),
     }
     return [common | {"space": space} for space in vectors]

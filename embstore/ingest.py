@@ -18,6 +18,7 @@ from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
 from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
+from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, Work, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
@@ -26,7 +27,7 @@ from embstore.spaces import list_spaces
 from embstore.store import Store
 
 Progress = Callable[[str, int, int], None]
-CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask")
+CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 
 @dataclass
@@ -39,10 +40,14 @@ class Report:
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
     images_changed: int = 0  # of those, in the store before with other content: now a new revision
+    images_recut: int = 0  # of those, in the store before with the same content and other cells
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
     cells_in: int = 0
+    flags: dict[str, int] = field(default_factory=dict)  # of the new cells: flag -> cells
+    dropped: int = 0  # cells that have a flag and therefore no vector
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
+    mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
     without_protein: int = 0
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
@@ -61,6 +66,10 @@ def ingest(
     channels: str = "",
     source_root: Path | None = None,
     dataset: str | None = None,
+    masks: Path | None = None,
+    pixel_size_um: float | None = None,
+    drop_flagged: bool = False,
+    intensity: str = "percentile",
     limit: int | None = None,
     retry_failed: bool = False,
     dry_run: bool = False,
@@ -69,21 +78,38 @@ def ingest(
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
     `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not,
-    `source_root` where the files of a table lie (default: beside it). Writes only what is missing: a rerun continues, a
-    finished one finds nothing to do. Files that cannot be used become rows of `failures` and the rest goes in.
-    `progress(stage, done, total)` is called after every image. A store that is named by its path is made where there is
-    none. Raises EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
+    `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
+    the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
+    images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
+    cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `intensity` names how the
+    images that backbones see are scaled (see `pixels.intensity`): another one makes spaces of its own.
+
+    Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
+    rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
+    named by its path is made where there is none. Raises EmbstoreError before anything is written, and before a store
+    is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
-    found = read_source(source, layout, labels, channels, source_root)
-    encoders = _encoders(backbones)
+    if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
+        raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks)
+    encoders = _encoders(backbones, intensity)
     try:
         store = opened(store, create=not dry_run)
     except MissingStoreError:
         new, faults, notes = len(found.images), list(found.faults), list(found.notes)
         return Report(dataset, new, images_in=new, failures=faults, notes=notes)
-    plan = make_plan(store, found, dataset, list(encoders), retry_failed=retry_failed, limit=limit)
+    plan = make_plan(
+        store,
+        found,
+        dataset,
+        list(encoders),
+        retry_failed=retry_failed,
+        limit=limit,
+        pixel_size_um=pixel_size_um,
+        drop_flagged=drop_flagged,
+    )
     report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
     report.without_protein = sum(not image.protein_ids for image in found.images)
@@ -105,15 +131,18 @@ def embed(
     backbones: Sequence[str],
     dataset: str | None = None,
     source_root: Path | None = None,
+    drop_flagged: bool = False,
+    intensity: str = "percentile",
     progress: Progress | None = None,
 ) -> Report:
     """Give cells that are in the store their vectors from further backbones; the images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`; missing or changed ones become rows of `failures`.
+    `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
+    vectors too, unless `drop_flagged` leaves them out again.
     """
-    encoders = _encoders(backbones)
-    plan = stored_plan(store, dataset, list(encoders), source_root)
+    encoders = _encoders(backbones, intensity)
+    plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
     report = Report(dataset or "all datasets", len(plan.work) + plan.done, done_before=plan.done)
     _run(store, plan, encoders, report, progress)
     return report
@@ -133,10 +162,10 @@ def check_dataset(name: str) -> str:
     return name
 
 
-def _encoders(backbones: Sequence[str]) -> dict[str, Encoder]:
+def _encoders(backbones: Sequence[str], intensity: str) -> dict[str, Encoder]:
     if not backbones:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    loaded = (load(*parse(spec)) for spec in dict.fromkeys(backbones))
+    loaded = (load(*parse(spec), intensity=intensity) for spec in dict.fromkeys(backbones))
     return {encoder.space.digest: encoder for encoder in loaded}
 
 
@@ -159,7 +188,8 @@ def _work_off(
     store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, committer: Committer
 ) -> Iterator[int]:
     """Do the work, image by image; yields how many are done."""
-    images = ahead(lambda item: (item[0], prepare(*item)), _with_cells(store, plan.work))
+    intensity = next(iter(encoders.values())).space.intensity  # one for all
+    images = ahead(lambda item: (item[0], prepare(*item, intensity)), _with_cells(store, plan.work))
     for done, (work, image) in enumerate(images, start=1):
         if isinstance(image, Fault):
             report.failures.append(image)
@@ -206,13 +236,19 @@ def open_space(store: Store, encoder: Encoder) -> None:
 
 def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
     report.images_in += 1
-    report.images_changed += image.new and image.work.revision > 1
+    report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
+    report.images_recut += image.work.recut
     report.cells_in += len(image.cells) if image.new else 0
+    report.dropped += len(image.cells) - len(image.shown)
+    for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):
+        report.flags[flag] = report.flags.get(flag, 0) + 1
     for space in spaces:
-        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.cells)
+        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.shown)
     if image.new and not image.cells:
         report.empty[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "crop":
         report.crops_assumed += 1
+    if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:
+        report.mask_notes[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "estimated":
         report.estimated_um.append(image.image_row["pixel_size_um"])

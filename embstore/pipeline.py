@@ -15,9 +15,10 @@ from embstore.backbones.encoder import Encoder
 from embstore.cells import cell_rows, crops_of
 from embstore.errors import ImageError
 from embstore.ids import segmentation_id
-from embstore.pixels.intensity import scale
-from embstore.pixels.segment import SEGMENTER, segment
-from embstore.pixels.whole import WHOLE_IMAGE, whole_image
+from embstore.pixels.intensity import INTENSITY_SPEC, scale
+from embstore.pixels.masks import from_masks, read_mask
+from embstore.pixels.segment import Segmentation, segment
+from embstore.pixels.whole import whole_image
 from embstore.plan import Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
@@ -43,22 +44,35 @@ class Prepared:
     image_row: dict[str, Any]
     new: bool  # the image and its cells are not in the store yet
 
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """Return the cells that get a vector: all, or those without a quality flag."""
+        return [cell for cell in self.cells if not (self.work.drop_flagged and cell["flags"])]
 
-def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
-    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault."""
+
+def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INTENSITY_SPEC) -> Prepared | Fault:
+    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault.
+
+    `intensity` is the spec that the encoders' images are scaled by; pictures of cells always look alike.
+    """
     try:
         planes, roles = read_channels(work.root, work.image)
         pixels = planes.pixels
-        scaled = scale(pixels)
+        scaled = scale(pixels, intensity)
         if work.segmentation is not None:
             return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, {}, new=False)
         known_um, how = _pixel_size(work, planes.pixel_size_um)
-        if work.image.one_cell:
-            found = whole_image(pixels, roles.index("nucleus") if "nucleus" in roles else None, known_um)
-        else:
-            found = segment(pixels[roles.index("nucleus")], known_um)
-        segmentation = segmentation_id(WHOLE_IMAGE if work.image.one_cell else SEGMENTER, work.sha256, known_um)
-        cells = cell_rows(found, scaled, roles, work.image_id, segmentation)
+        found = _segmented(work, pixels, roles, known_um)
+        segmentation = segmentation_id(work.segmenter, work.sha256, known_um)
+        cells = cell_rows(
+            found,
+            pixels=pixels,
+            scaled=scaled if intensity == INTENSITY_SPEC else scale(pixels),
+            roles=roles,
+            image=work.image_id,
+            segmentation=segmentation,
+            known_um=known_um,
+        )
         if work.image.one_cell:  # its border is where it was cut out, not where the image cuts it off
             cells = [cell | {"flags": [flag for flag in cell["flags"] if flag != "touches_edge"]} for cell in cells]
     except ImageError as error:
@@ -80,22 +94,39 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]]) -> Prepared | Fault:
     return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
 
 
+def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
+    nucleus = pixels[roles.index("nucleus")] if "nucleus" in roles else None
+    if work.image.masks is not None:
+        nuclei, cells = (
+            None if path is None else read_mask(path, pixels.shape[1:])
+            for path in (work.image.masks.nuclei, work.image.masks.cells)
+        )
+        return from_masks(nuclei, cells, nucleus, um)
+    if work.image.one_cell:
+        return whole_image(pixels, nucleus, um)
+    if nucleus is None:
+        todo = "add the nucleus channel, or give masks with --masks"
+        raise ImageError(f"there is no nucleus channel among {', '.join(roles)}: cells are found by it", todo=todo)
+    return segment(nucleus, um)
+
+
 def image_fault(work: Work, error: str, todo: str) -> Fault:
-    """Return what is wrong with an image, under the name of its first file."""
-    files = tuple(str(work.root / file) for file in work.image.files)
+    """Return what is wrong with an image or its masks, under the name of its first file."""
+    masks = work.image.masks.files if work.image.masks else ()
+    files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
     return Fault(files[0], "read", error, todo, files)
 
 
 def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:
-    """Return the vectors of an image's cells, float32 (n, dim), in the order of its cells."""
-    space = encoder.space
-    if not image.cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
+    """Return the vectors of an image's cells that get one, float32 (n, dim), in the order of `image.shown`."""
+    space, cells = encoder.space, image.shown
+    if not cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
         return np.empty((0, encoder.dim), np.float32)
     side_px = space.crop_um / image.pixel_size_um
-    vectors = np.empty((len(image.cells), encoder.dim), np.float32)
-    for start in range(0, len(image.cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
+    vectors = np.empty((len(cells), encoder.dim), np.float32)
+    for start in range(0, len(cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
         some = slice(start, start + CROPS_HELD)
-        vectors[some] = encoder(crops_of(image.cells[some], image.scaled, image.roles, side_px, space.input_px))
+        vectors[some] = encoder(crops_of(cells[some], image.scaled, image.roles, side_px, space.input_px))
     return vectors
 
 
@@ -112,6 +143,9 @@ def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
+    """Return the pixel size and who says so: the user before the file, the file before the layout."""
+    if work.option_um is not None:
+        return work.option_um, "option"
     if file_um is not None:
         return file_um, "metadata"
     return work.image.pixel_size_um, work.image.pixel_size_source

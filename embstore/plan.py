@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.files import file_sha256, file_state
-from embstore.ids import digest, image_id
+from embstore.ids import digest, image_id, segmentation_id
+from embstore.pixels.segment import SEGMENTER
+from embstore.pixels.whole import WHOLE_IMAGE
 from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.store import Store
 
+CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
 CURRENT_IMAGES = "SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id)"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`."""
+    """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
+
+    `recut` says that cells of the very same content are in the store, made from other masks or at another pixel size.
+    """
 
     image: SourceImage
     root: Path
@@ -31,6 +37,10 @@ class Work:
     spaces: tuple[str, ...]
     segmentation: str | None = None  # of cells that are in the store already
     pixel_size_um: float | None = None  # of those
+    segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
+    option_um: float | None = None  # the pixel size that the user gives
+    recut: bool = False
+    drop_flagged: bool = False  # cells with a quality flag get no vector
 
 
 @dataclass(frozen=True)
@@ -50,12 +60,21 @@ class Plan:
 
 
 def make_plan(
-    store: Store, source: Source, dataset: str, spaces: Sequence[str], *, retry_failed: bool, limit: int | None
+    store: Store,
+    source: Source,
+    dataset: str,
+    spaces: Sequence[str],
+    *,
+    retry_failed: bool,
+    limit: int | None,
+    pixel_size_um: float | None = None,
+    drop_flagged: bool = False,
 ) -> Plan:
     """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only."""
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
-    ingested = _ingested(store)
-    failed = {} if retry_failed else _failed(store)
+    ingested = _ingested(store, drop_flagged=drop_flagged)
+    # a pixel size is what some of them lacked
+    failed = {} if retry_failed or pixel_size_um is not None else _failed(store)
     sound = list(source.sound)
     work: list[Work] = []
     renewed: list[dict[str, Any]] = []
@@ -65,7 +84,7 @@ def make_plan(
     done = 0
     for image in source.images[:limit]:
         name = image_id(dataset, image.key)
-        paths = [source.root / file for file in image.files]
+        paths = [*(source.root / file for file in image.files), *(image.masks.files if image.masks else ())]
         if name in seen:
             faults.append(Fault(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them"))
             continue
@@ -78,7 +97,7 @@ def make_plan(
             continue
         old = stored.get(name)
         try:
-            item = _work(source.root, image, name, old, spaces=spaces, ingested=ingested)
+            item = _work(source.root, image, name, old, spaces=spaces, ingested=ingested, option_um=pixel_size_um)
         except OSError as error:
             faults.append(Fault(str(paths[0]), "plan", f"cannot be read: {error.strerror}", "check the file"))
             continue
@@ -90,15 +109,17 @@ def make_plan(
         if old and (row := _renewed(item, old)):
             renewed.append(row)
         if item.spaces:
-            work.append(item)
+            work.append(replace(item, drop_flagged=drop_flagged))
         else:
             done += 1
     return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(renewed))
 
 
-def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None) -> Plan:
+def stored_plan(
+    store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None, *, drop_flagged: bool = False
+) -> Plan:
     """Return the work that `spaces` still need over the images already in the store, with their cells as they are."""
-    ingested = _ingested(store)
+    ingested = _ingested(store, drop_flagged=drop_flagged)
     work: list[Work] = []
     faults: list[Fault] = []
     sound: list[str] = []
@@ -113,7 +134,7 @@ def stored_plan(store: Store, dataset: str | None, spaces: Sequence[str], source
         elif fault := _moved_or_changed(item):
             faults.append(fault)
         else:
-            work.append(item)
+            work.append(replace(item, drop_flagged=drop_flagged))
             # a file that was looked for where it was ingested from is found, if now under another root
             sound += [str(root / file) for root in (item.root, Path(row["source_root"])) for file in item.image.files]
     if not work and not done and not faults:
@@ -164,24 +185,52 @@ def _work(
     *,
     spaces: Sequence[str],
     ingested: dict[tuple[str, str], tuple[int, str]],
+    option_um: float | None,
 ) -> Work:
-    """Return what an image still needs: cells and all spaces where its content is new, else those that it lacks."""
+    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks."""
+    known = old is not None and not _touched(root, image.files, old["files"])
+    files = tuple(old["files"]) if old and known else _hashed(root, image.files)
+    spec = _segmenter(image)
+    fresh = Work(image, root, name, 1, files, _content(files), tuple(spaces), segmenter=spec, option_um=option_um)
     if old is None:
-        files = _hashed(root, image.files)
-        return Work(image, root, name, 1, files, _content(files), tuple(spaces))
-    touched = _touched(root, image.files, old["files"])
-    files = _hashed(root, image.files) if touched else tuple(old["files"])
-    if _content(files) != old["sha256"] or _read_otherwise(image, old):
-        return Work(image, root, name, old["revision"] + 1, files, _content(files), tuple(spaces))
+        return fresh
+    if fresh.sha256 != old["sha256"] or _read_otherwise(image, old):
+        return replace(fresh, revision=old["revision"] + 1)
+    if _other_cells(image, old, spec, option_um):
+        return replace(fresh, revision=old["revision"], recut=True)
     return replace(_stored_work(old, _missing(ingested, old, spaces), root), image=image, files=files)
 
 
 def _read_otherwise(image: SourceImage, old: dict[str, Any]) -> bool:
-    """Tell whether the same pixels are now said to show something else, or to be of another size: new cells then."""
+    """Tell whether the same pixels are now said to show something else, or to be of another size: new cells then.
+
+    What the file or the user said of the size goes before what a layout says.
+    """
     if list(image.roles[: len(old["roles"])]) != old["roles"]:
         return True
-    known = image.pixel_size_um is not None and old["pixel_size_source"] != "metadata"
+    known = image.pixel_size_um is not None and old["pixel_size_source"] not in ("metadata", "option")
     return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
+
+
+def _segmenter(image: SourceImage) -> Mapping[str, Any]:
+    """Return the spec of what makes an image's cells: its masks' contents, the whole image, or the segmenter."""
+    if image.masks is None:
+        return WHOLE_IMAGE if image.one_cell else SEGMENTER
+    nuclei, cells = (path and file_sha256(path) for path in (image.masks.nuclei, image.masks.cells))
+    completed = None if nuclei and cells else SEGMENTER  # what grows cells, or finds nuclei in them
+    return {"name": "masks", "revision": 1, "nuclei": nuclei, "cells": cells, "completed_by": completed}
+
+
+def _other_cells(image: SourceImage, old: dict[str, Any], spec: Mapping[str, Any], option_um: float | None) -> bool:
+    """Tell whether the masks and pixel size of this source make other cells than those in the store.
+
+    What it does not say (no masks, no pixel size) stays as it was.
+    """
+    if image.masks is None:
+        return option_um not in (None, old["pixel_size_um"])
+    known_um = old["pixel_size_um"] if old["pixel_size_source"] != "estimated" else None
+    wanted = segmentation_id(spec, old["sha256"], known_um if option_um is None else option_um)
+    return bool(old["segmentation"] != wanted)
 
 
 def described(image: SourceImage) -> dict[str, Any]:
@@ -230,10 +279,17 @@ def _missing(
     return tuple(space for space in spaces if ingested.get((image["image_id"], space)) != current)
 
 
-def _ingested(store: Store) -> dict[tuple[str, str], tuple[int, str]]:
+def _ingested(store: Store, *, drop_flagged: bool) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return (image, space) -> the revision and segmentation whose cells have their vectors.
+
+    Where flagged cells are asked for, an image of which some were left without a vector is not done.
+    """
+    markers = store.read("ingested", ["image_id", "space", "revision", "segmentation", "n_cells"]).to_pylist()
+    cells = {} if drop_flagged else {(r["image_id"], r["segmentation"]): r["n"] for r in rows(store, CELLS_OF_IMAGES)}
     return {
         (row["image_id"], row["space"]): (row["revision"], row["segmentation"])
-        for row in store.read("ingested", ["image_id", "space", "revision", "segmentation"]).to_pylist()
+        for row in markers
+        if row["n_cells"] >= cells.get((row["image_id"], row["segmentation"]), 0)
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import short
+from embstore.pixels.intensity import intensity_name
 from embstore.query import rows
 from embstore.store import Store
 
@@ -31,7 +32,11 @@ def find_space(store: Store, spec: str | None = None, *, digest: str | None = No
         wanted = digest or spec or "any"
         line = choices(wanted, "space", {label(s) for s in spaces})
         raise EmbstoreError(f"{line}; {todo}" if todo else line)
-    listed = ", ".join(f"{label(s)} (--space {short(s['digest'])})" for s in found)
+    scaled = len({s["intensity"] for s in found}) > 1
+    listed = ", ".join(
+        f"{label(s)}{' on ' + intensity_name(s['intensity']) if scaled else ''} (--space {short(s['digest'])})"
+        for s in found
+    )
     raise EmbstoreError(f"{len(found)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
 
 

@@ -235,8 +235,8 @@ def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
     assert [image.key for image in source.images] == ["1_A1_1"]
     twice, no_blue = source.faults
     assert "both claim" in twice.error
-    assert "has green, red and no blue" in no_blue.error
-    assert no_blue.todo == "add 1_A1_2_blue.png beside it"
+    assert "has microtubules, protein and no nucleus" in no_blue.error
+    assert no_blue.todo == "add its nucleus channel (HPA: blue), or give masks with --masks"
 
 
 def test_hpa_labels_need_their_columns(tmp_path: Path) -> None:

@@ -99,10 +99,20 @@ def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...
         for number in range(fields):
             pixels = draw_field(protein, number, "opencell", side).pixels
             scaled = scale(pixels)
-            cells = cell_rows(segment(pixels[0], um), scaled, ("nucleus", "protein"), "", "")
+            roles = ("nucleus", "protein")
+            seen = {"pixels": pixels, "scaled": scaled, "roles": roles, "known_um": um}
+            cells = cell_rows(
+                segment(pixels[0], um),
+                pixels=pixels,
+                scaled=scaled,
+                roles=("nucleus", "protein"),
+                image="",
+                segmentation="",
+                known_um=um,
+            )
             if not cells or not positive.any():
                 continue
-            crops: Crops = crops_of(cells, scaled, ("nucleus", "protein"), CROP_UM / um, CROP_PX)
+            crops: Crops = crops_of(cells, scaled, roles, CROP_UM / um, CROP_PX)
             shown = np.round(crops.pixels * 255).astype(np.uint8)
             n = len(cells)
             found.append((shown, encoder(crops), np.full(n, protein.index), np.tile(positive, (n, 1))))

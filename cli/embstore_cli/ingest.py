@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from embstore.sources.record import Fault
     from embstore.sources.vectors import Columns
 
+DropFlagged = Annotated[
+    bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
+]
+Intensity = Annotated[
+    str | None,
+    typer.Option("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
+]
 SHOWN_FAULTS = 10
+SHOWN_NOTES = 5
 
 
 def ingest(
@@ -52,6 +60,14 @@ def ingest(
     table: Annotated[
         Path | None, typer.Option("--table", help="What names the rows of a .npy; default: the CSV of its name.")
     ] = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="Label images of nuclei, cells or both, named like the images.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
+    ] = None,
+    drop_flagged: DropFlagged = False,
+    intensity: Intensity = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -78,6 +94,10 @@ def ingest(
         "--labels": labels,
         "--channels": channels,
         "--source-root": source_root,
+        "--masks": masks,
+        "--pixel-size": pixel_size,
+        "--drop-flagged": drop_flagged,
+        "--intensity": intensity,
         "--limit": limit,
         "--retry-failed": retry_failed,
     }
@@ -100,6 +120,10 @@ def ingest(
                 channels=channels or "",
                 source_root=source_root,
                 dataset=dataset,
+                masks=masks,
+                pixel_size_um=pixel_size,
+                drop_flagged=drop_flagged,
+                intensity=intensity or "percentile",
                 limit=limit,
                 retry_failed=retry_failed,
                 dry_run=dry_run,
@@ -112,6 +136,8 @@ def embed(
     backbone: Backbones,
     dataset: Dataset = None,
     source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
+    drop_flagged: DropFlagged = False,
+    intensity: Intensity = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     form: Output = Format.table,
 ) -> None:
@@ -123,7 +149,15 @@ def embed(
 
     store = open_store()
     with progress_bars() as progress:
-        report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
+        report = run(
+            store,
+            backbones=backbone,
+            dataset=dataset,
+            source_root=source_root,
+            drop_flagged=drop_flagged,
+            intensity=intensity or "percentile",
+            progress=progress,
+        )
     _finish(report, form=form, strict=strict, dry_run=False)
 
 
@@ -181,6 +215,10 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         return [f"{report.dataset}: {todo}", *report.notes, *faults]
     lines = [f"{report.dataset}: {_done(report)}"]
     lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
+    if report.flags:
+        lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
+    if report.dropped:
+        lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
     if report.estimated_um:
         low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
         lines.append(
@@ -189,11 +227,19 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         )
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
+    if report.images_recut:
+        lines.append(
+            f"  {report.images_recut} images that were in have new cells (other masks or pixel size); "
+            "embstore embed brings their vectors in further spaces"
+        )
     if report.renewed:
         lines.append(
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
     lines += [f"  {note}" for note in report.notes]
+    lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
+    if len(report.mask_notes) > SHOWN_NOTES:
+        lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
         nameless = f"{report.without_protein} {_unit(report)} name no protein"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, demo, ingest, labels, look, phantom, search, splits
+from embstore_cli import backbones, bench, demo, ingest, labels, look, phantom, proteins, search, splits
 from embstore_cli.context import state
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.command("sql")(look.sql)
 app.command("status")(look.status)
 app.add_typer(splits.app, name="splits")
 app.add_typer(labels.app, name="labels")
+app.add_typer(proteins.app, name="proteins")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(phantom.app, name="phantom")
 app.command("demo")(demo.demo)

@@ -54,21 +54,29 @@ class Encoder(Protocol):
         """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
 
 
-def load(backbone: Backbone, strategy: str, *, roles: tuple[str, ...] = REPLICATED_ROLES, fill: float = 0.0) -> Encoder:
+def load(
+    backbone: Backbone,
+    strategy: str,
+    *,
+    roles: tuple[str, ...] = REPLICATED_ROLES,
+    fill: float = 0.0,
+    intensity: str = "percentile",
+) -> Encoder:
     """Return the encoder of a backbone under a channel strategy.
 
     Mapping shows each role in the slot that the backbone learned it in, and `fill` (after normalisation) in slots whose
     role is absent. Replication shows each of `roles` alone in all slots and concatenates, in the order of `roles`.
-    Raises WeightsError where the weights are not here or not the recorded ones.
+    `intensity` names the scaling of the images that it is shown. Raises WeightsError where the weights are not here or
+    not the recorded ones.
     """
     check_strategy(backbone, strategy)
     if backbone.kind == "hand-made":
         from embstore.backbones.pixel_stats import PixelStats
 
-        return PixelStats(backbone, fill)
+        return PixelStats(backbone, fill, intensity)
     from embstore.backbones.vit import load_vit
 
-    return load_vit(backbone, strategy, roles=roles, fill=fill)
+    return load_vit(backbone, strategy, roles=roles, fill=fill, intensity=intensity)
 
 
 def check_crops(crops: Crops, wanted_px: int, known: tuple[str, ...], name: str) -> None:

@@ -47,7 +47,7 @@ def reference() -> Reference:
 class PixelStats:
     """The encoder of `pixel-stats`: crops in, scaled measurements out."""
 
-    def __init__(self, backbone: Backbone, fill: float = 0.0) -> None:
+    def __init__(self, backbone: Backbone, fill: float = 0.0, intensity: str = "percentile") -> None:
         self.backbone = backbone
         self.reference = reference()
         found = self.reference.sha256
@@ -56,7 +56,7 @@ class PixelStats:
                 f"{backbone.name} revision {backbone.revision} has the reference scaling {found[:12]}, its record pins "
                 f"{str(backbone.weights_sha256)[:12]}; install embstore again"
             )
-        self.space: Space = space_of(backbone, "mapping", found, fill=fill)
+        self.space: Space = space_of(backbone, "mapping", found, fill=fill, intensity=intensity)
 
     @property
     def dim(self) -> int:

@@ -78,13 +78,15 @@ def space_of(
     roles: tuple[str, ...] = REPLICATED_ROLES,
     fill: float = 0.0,
     unit: str = "cell",
+    intensity: str = "percentile",
 ) -> Space:
     """Return the space of crops seen through `backbone`; `roles` are those that replication shows, in order.
 
-    Raises EmbstoreError for a strategy that the backbone does not have.
+    `intensity` names how images are scaled (see `pixels.intensity`). Raises EmbstoreError for a name that does
+    not exist and for a strategy that the backbone does not have.
     """
     from embstore.pixels.crop import CROP_SPEC
-    from embstore.pixels.intensity import INTENSITY_SPEC
+    from embstore.pixels.intensity import intensity_spec
 
     check_strategy(backbone, strategy)
     return Space(
@@ -97,7 +99,7 @@ def space_of(
         crop_um=backbone.crop_um,
         input_px=backbone.input_px,
         masked=False,
-        intensity=INTENSITY_SPEC,
+        intensity=intensity_spec(intensity),
         resampling=CROP_SPEC,
         pooling=backbone.pooling,
         unit=unit,

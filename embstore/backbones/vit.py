@@ -99,7 +99,7 @@ def _normalised(plane: npt.NDArray[np.float32], backbone: Backbone, slot: int) -
     return (plane - np.float32(backbone.mean[slot])) / np.float32(backbone.std[slot])
 
 
-def load_vit(backbone: Backbone, strategy: str, *, roles: tuple[str, ...], fill: float) -> ViT:
+def load_vit(backbone: Backbone, strategy: str, *, roles: tuple[str, ...], fill: float, intensity: str) -> ViT:
     """Return the loaded network on the GPU if torch sees one, else on the CPU.
 
     Raises WeightsError where the weights are not here or not the recorded ones, EmbstoreError for roles that repeat.
@@ -121,7 +121,7 @@ def load_vit(backbone: Backbone, strategy: str, *, roles: tuple[str, ...], fill:
         )
     network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    space = space_of(backbone, strategy, found, roles=roles, fill=fill)
+    space = space_of(backbone, strategy, found, roles=roles, fill=fill, intensity=intensity)
     return ViT(backbone, space, network.eval().to(device), device)
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ MAX_CHANNELS = 64  # the most highly multiplexed panels
 MAX_STACK_PAGES = 2048  # channels × depth of a z-stack; its bytes are limited like any other image's
 MAX_UNNAMED_PLANES = 8  # planes of unnamed meaning: more of them is a z-stack rather than channels
 DTYPES = ("uint8", "uint16", "float32")
+LABEL_DTYPES = (*DTYPES, "bool", "int16", "int32", "uint32", "int64", "uint64")  # what segmentation tools save
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
 TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-PILLOW_MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
+PILLOW_MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
 MICROMETRE = frozenset({"um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"})
 
 # What decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors.
@@ -70,23 +72,24 @@ class Planes:
     depth: int = 1
 
 
-def read_planes(path: Path, channels: int | None = None) -> Planes:
+def read_planes(path: Path, channels: int | None = None, *, labels: bool = False) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
     Returns pixels (c, y, x) of uint8, uint16 or float32. An RGB file gives three planes, RGBA four. The pixel size
     comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that
     is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
-    projection. Raises ImageError for files that are missing, damaged, no image, too large, or other stacks over depth
-    or time.
+    projection. With `labels` the bits and long integers of label images are read too. Raises ImageError for files that
+    are missing, damaged, no image, too large, or other stacks over depth or time.
     """
     try:
         if path.is_dir() and is_zarr(path):
-            return _read_zarr(path, channels)
-        if _head(path).startswith(GZIP_SIGNATURE):
+            planes = _read_zarr(path, channels)
+        elif _head(path).startswith(GZIP_SIGNATURE):
             limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
             with unpacked(path, **limits) as plain:
-                return _read(plain, channels)
-        return _read(path, channels)
+                planes = _read(plain, channels)
+        else:
+            planes = _read(path, channels)
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist, wanted an image; check the path or restore the file") from None
     except IsADirectoryError:
@@ -97,6 +100,9 @@ def read_planes(path: Path, channels: int | None = None) -> Planes:
         raise ImageError(
             f"{path.name} is damaged ({_one_line(error)}), wanted a complete image; copy or export the file again"
         ) from error
+    if not labels:
+        _check_dtype(path, planes.pixels.dtype, DTYPES)
+    return planes
 
 
 def ome_xml(path: Path) -> str:
@@ -213,8 +219,8 @@ def _check_size(path: Path, claimed: int) -> None:
         )
 
 
-def _check_dtype(path: Path, dtype: np.dtype[Any]) -> None:
-    if dtype.name not in DTYPES:
+def _check_dtype(path: Path, dtype: np.dtype[Any], wanted: Sequence[str] = LABEL_DTYPES) -> None:
+    if dtype.name not in wanted:
         raise ImageError(f"{path.name} holds {dtype.name} pixels, wanted {', '.join(DTYPES)}; convert the file")
 
 

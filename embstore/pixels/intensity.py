@@ -1,10 +1,20 @@
-"""Raw counts to [0, 1], so that cameras, exposures and bit depths can be compared."""
+"""Raw counts to [0, 1], so that cameras, exposures and bit depths can be compared.
+
+| name | each pixel x becomes | over |
+|---|---|---|
+| `percentile` (default) | (x - p0.1) / (p99.9 - p0.1), cut off at 0 and 1 | each channel of the image |
+| `minmax` | (x - min) / (max - min) | each channel of the image |
+| `minmax-joint` | (x - min) / (max - min) | all channels of the image together: their ratio stays |
+| `zscore` | (z + 3) / 6 with z = (x - mean) / sd, cut off at 0 and 1 | each channel of the image |
+
+A constant channel becomes zeros. SubCell's networks were trained on `minmax-joint`, those of DINO4Cells on z-scores.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from embstore.errors import ImageError
+from embstore.errors import EmbstoreError, ImageError, choices
 
 LOW_PERCENTILE = 0.1
 HIGH_PERCENTILE = 99.9
@@ -12,22 +22,60 @@ HIGH_PERCENTILE = 99.9
 INTENSITY_SPEC = "percentile-0.1-99.9/image-channel/sparse-max/float32/1"
 
 
-def scale(pixels: np.ndarray) -> np.ndarray:
-    """Stretch each channel of an image so that its 0.1 and 99.9 percentiles become 0 and 1, cut off beyond.
+SDS = 3.0
+INTENSITIES = {
+    "percentile": INTENSITY_SPEC,
+    "minmax": "minmax/image-channel/float32/1",
+    "minmax-joint": "minmax/image/float32/1",
+    "zscore": f"zscore-{SDS:g}/image-channel/float32/1",
+}
+
+
+def intensity_spec(name: str) -> str:
+    """Return the spec that a space records of the named scaling; EmbstoreError, listing them, where there is none."""
+    if name not in INTENSITIES:
+        raise EmbstoreError(choices(name, "intensity scaling", INTENSITIES))
+    return INTENSITIES[name]
+
+
+def intensity_name(spec: str) -> str:
+    """Return the name of a recorded spec; one that has none is its own name."""
+    return next((name for name, known in INTENSITIES.items() if known == spec), spec)
+
+
+def scale(pixels: np.ndarray, spec: str = INTENSITY_SPEC) -> np.ndarray:
+    """Scale an image as a spec says, by default so that each channel's 0.1 and 99.9 percentiles become 0 and 1.
 
     `pixels` (c, y, x) of uint8, uint16 or float32 -> float32 (c, y, x) in [0, 1]. A constant channel becomes zeros. In
     a channel where fewer than 0.1 % of the pixels differ from the rest (a few bright spots on black), the percentiles
     coincide and the minimum and maximum take their place. Raises ImageError for values that are not finite.
     """
-    return np.stack([_scale_channel(channel) for channel in pixels])
+    _check_finite(pixels)
+    if spec == INTENSITIES["minmax-joint"]:
+        return _stretch(pixels.astype(np.float64), float(pixels.min()), float(pixels.max()))
+    by_channel = {
+        INTENSITY_SPEC: _scale_channel,
+        INTENSITIES["minmax"]: lambda c: _stretch(c.astype(np.float64), float(c.min()), float(c.max())),
+        INTENSITIES["zscore"]: _standardised,
+    }
+    return np.stack([by_channel[spec](channel) for channel in pixels])
+
+
+def _check_finite(pixels: np.ndarray) -> None:
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        found = int((~np.isfinite(pixels)).sum())
+        raise ImageError(f"{found} pixels are not finite numbers, wanted intensities; export the image again")
+
+
+def _standardised(channel: np.ndarray) -> np.ndarray:
+    values = channel.astype(np.float64)
+    mean, sd = float(values.mean()), float(values.std())
+    return _stretch(values, mean - SDS * sd, mean + SDS * sd)
 
 
 def _scale_channel(channel: np.ndarray) -> np.ndarray:
     if channel.dtype in (np.uint8, np.uint16):
         return _scale_counts(channel)
-    if not np.isfinite(channel).all():
-        found = int((~np.isfinite(channel)).sum())
-        raise ImageError(f"{found} pixels are not finite numbers, wanted intensities; export the image again")
     low, high = np.percentile(channel, (LOW_PERCENTILE, HIGH_PERCENTILE))
     low, high = _limits(float(low), float(high), float(channel.min()), float(channel.max()))
     return _stretch(channel.astype(np.float64), low, high)

@@ -71,12 +71,12 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
         nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
     diameter_px = _diameter_px(nucleus, pixel_size_um)
     factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
-    labels = _nuclei(_reduced(nucleus, factor), diameter_px / factor)
+    labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)
     if not labels.any():
         return _nothing(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
-    cells = _expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
+    cells = expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
     nuclei, cells = (_enlarged(x, factor, nucleus.shape) for x in (labels, cells))
-    return Segmentation(nuclei, cells, pixel_size_um or _estimated_pixel_size_um(nuclei), "")
+    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), "")
 
 
 def _nothing(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
@@ -92,12 +92,12 @@ def _diameter_px(nucleus: np.ndarray, pixel_size_um: float | None) -> float:
     if pixel_size_um is not None:
         low, high = (min(max(um / pixel_size_um, low), high) for um in SEGMENTER["nucleus_range_um"])
     factor = max(1, round(max(nucleus.shape) / SEGMENTER["coarse_px"]))
-    smooth = ndimage.gaussian_filter(_reduced(nucleus, factor), SEGMENTER["coarse_smooth_px"])
+    smooth = ndimage.gaussian_filter(reduced(nucleus, factor), SEGMENTER["coarse_smooth_px"])
     stretched = np.sqrt(smooth - smooth.min())
     guess = _disc_diameter(ndimage.binary_fill_holes(stretched > _otsu(stretched)))
     guess = min(max(guess, low / factor), high / factor)
     again = max(1, round(guess / SEGMENTER["work_px"]))  # a wide guess needs few pixels
-    smooth, guess, factor = _reduced(smooth, again), guess / again, factor * again
+    smooth, guess, factor = reduced(smooth, again), guess / again, factor * again
     bright = _bright(smooth, guess)
     background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * guess)
     second = _disc_diameter(_foreground(smooth, bright, background, guess))
@@ -237,14 +237,15 @@ def _contrast(labels: np.ndarray, above: np.ndarray, outside: np.ndarray) -> np.
     return contrast
 
 
-def _expanded(labels: np.ndarray, distance: float) -> np.ndarray:
+def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
+    """Grow each nucleus into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
     from skimage.segmentation import expand_labels
 
     expanded: np.ndarray = expand_labels(labels, distance)
     return expanded
 
 
-def _estimated_pixel_size_um(nuclei: np.ndarray) -> float:
+def estimated_pixel_size_um(nuclei: np.ndarray) -> float:
     """Return µm per pixel if the median nucleus of this image, taken as a disc, is 12 µm wide.
 
     The median is over nuclear area, so that debris and fragments weigh little, and leaves out what the border cuts.
@@ -275,7 +276,7 @@ def _disc(radius: int) -> np.ndarray:
     return disc
 
 
-def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
+def reduced(image: np.ndarray, factor: int) -> np.ndarray:
     """Average blocks of factor × factor pixels; an incomplete last block is filled by repeating the edge."""
     image = image.astype(np.float32)
     if factor == 1:

@@ -18,14 +18,14 @@ WHOLE_IMAGE: dict[str, Any] = {
 }
 
 
-def whole_image(pixels: np.ndarray, nucleus: int | None, pixel_size_um: float | None) -> Segmentation:
-    """Take an image (c, y, x) as one cell; its nucleus is the largest bright object of the channel `nucleus`, if any.
+def whole_image(pixels: np.ndarray, nucleus: np.ndarray | None, pixel_size_um: float | None) -> Segmentation:
+    """Take an image (c, y, x) as one cell; its nucleus is the largest bright object of `nucleus` (y, x), if any.
 
     Where the pixel size is not known, the longer side is taken to be 25 µm, so that a backbone sees the whole crop.
     """
     shape = pixels.shape[1:]
     cells = np.ones(shape, np.int32)
-    nuclei = np.zeros(shape, np.int32) if nucleus is None else _nucleus(pixels[nucleus])
+    nuclei = np.zeros(shape, np.int32) if nucleus is None else _nucleus(nucleus)
     return Segmentation(nuclei, cells, pixel_size_um or WHOLE_IMAGE["width_um"] / max(shape), "")
 
 

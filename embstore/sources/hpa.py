@@ -48,12 +48,10 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
 
     table = read_label_table(labels, rather="image") if labels else None
     rows = table.rows if table else {}
-    whole = {key: files for key, files in fields.items() if "blue" in files}
-    faults += [_no_nucleus(root, key, files) for key, files in fields.items() if key not in whole]
-    images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in whole.items())
+    images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in fields.items())
     if table is None:
         return Source(root, images, faults=tuple(faults))
-    said, notes = _said(table, list(whole), set(fields))
+    said, notes = _said(table, list(fields), set(fields))
     faults += table.faults
     sound = (str(table.path),)
     return Source(root, images, labels_of(said, table.path.name), tuple(faults), tuple(notes), tuple(said), sound)
@@ -91,10 +89,3 @@ def _image(key: str, files: dict[str, str], row: Row) -> SourceImage:
     return SourceImage(
         key=key, files=tuple(files[c] for c in colours), roles=tuple(COLOURS[c] for c in colours), **said
     )
-
-
-def _no_nucleus(root: Path, key: str, files: dict[str, str]) -> Fault:
-    found = ", ".join(sorted(files))
-    example = root / next(iter(files.values()))
-    error = f"field {key} has {found} and no blue (nucleus) file: cells cannot be found without it"
-    return Fault(str(example), "plan", error, f"add {key}_blue{example.suffix} beside it")

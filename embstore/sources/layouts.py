@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.hpa import read_hpa
 from embstore.sources.manifest import read_manifest
+from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
-from embstore.sources.record import Source, SourceImage
+from embstore.sources.record import Fault, Source, SourceImage
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
@@ -25,9 +27,19 @@ ASKED: dict[str, Callable[[Path, Reading], Source]] = {"manifest": read_manifest
 
 
 def read_source(
-    source: Path, layout: str, labels: Path | None, channels: str = "", source_root: Path | None = None
+    source: Path,
+    layout: str,
+    labels: Path | None,
+    *,
+    channels: str = "",
+    source_root: Path | None = None,
+    masks: Path | None = None,
 ) -> Source:
-    """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet."""
+    """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
+
+    With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
+    fault, unless it is a crop of one cell.
+    """
     if layout not in NAMED | ASKED:
         raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
     if layout in NAMED:
@@ -39,7 +51,25 @@ def read_source(
         found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
-    return found
+    return _cuttable(found if masks is None else with_masks(found, masks))
+
+
+def _cuttable(source: Source) -> Source:
+    """Return the source with a fault in place of each image in which no cell can be found."""
+    without = [
+        image for image in source.images if image.masks is None and not image.one_cell and "nucleus" not in image.roles
+    ]
+    faults = [
+        Fault(
+            str(source.root / image.files[0]),
+            "plan",
+            f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
+            "add its nucleus channel (HPA: blue), or give masks with --masks",
+        )
+        for image in without
+    ]
+    images = tuple(image for image in source.images if image not in without)
+    return replace(source, images=images, faults=(*source.faults, *faults))
 
 
 def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:

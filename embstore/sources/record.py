@@ -8,6 +8,19 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Masks:
+    """The label images of one field from another tool: of its nuclei, its cells, or both."""
+
+    nuclei: Path | None = None
+    cells: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return those that there are."""
+        return tuple(path for path in (self.nuclei, self.cells) if path is not None)
+
+
+@dataclass(frozen=True)
 class SourceImage:
     """One field of view as a layout describes it; `files` are relative to the source root.
 
@@ -30,6 +43,7 @@ class SourceImage:
     antibody: str | None = None
     licence: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    masks: Masks | None = None  # in place of the built-in segmentation
 
 
 @dataclass(frozen=True)

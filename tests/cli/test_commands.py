@@ -26,7 +26,7 @@ VERBS = (
     "status",
     "splits",
     "labels",
-    "labels",
+    "proteins",
     "backbones",
     "phantom",
     "demo",

@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embstore.errors import ImageError
+from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.decode import read_planes
-from embstore.pixels.intensity import HIGH_PERCENTILE, INTENSITY_SPEC, LOW_PERCENTILE, scale
+from embstore.pixels.intensity import (
+    HIGH_PERCENTILE,
+    INTENSITIES,
+    INTENSITY_SPEC,
+    LOW_PERCENTILE,
+    intensity_name,
+    intensity_spec,
+    scale,
+)
 
 
 def twin(channel: np.ndarray) -> np.ndarray:
@@ -97,3 +105,36 @@ def test_a_real_field_uses_the_whole_range(samples: Path) -> None:
     for channel in scale(read_planes(samples / "opencell/two_channel/MAP4_thumb.tif").pixels):
         assert (channel.min(), channel.max()) == (0, 1)
         assert 0 < (channel == 1).mean() < 0.05
+
+
+TWINS = {
+    "minmax": lambda p: np.stack([(c - c.min()) / (c.max() - c.min()) for c in p]),
+    "minmax-joint": lambda p: (p - p.min()) / (p.max() - p.min()),
+    "zscore": lambda p: np.stack([np.clip(((c - c.mean()) / c.std() + 3) / 6, 0, 1) for c in p]),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_each_named_scaling_is_its_documented_formula(name: str, dtype: str) -> None:
+    """Whatever the dtype, pixels become what the table of the module says, in [0, 1]."""
+    rng = np.random.default_rng(4)
+    pixels = np.stack([rng.gamma(2, 10 * (c + 1), (40, 50)) for c in range(3)]).clip(0, 255).astype(dtype)
+    scaled = scale(pixels, intensity_spec(name))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, TWINS[name](pixels.astype(np.float64)), atol=1e-6)
+    assert not scale(np.full_like(pixels, 7), intensity_spec(name)).any()
+    with pytest.raises(ImageError, match="1 pixels are not finite"):
+        scale(np.array([[[1, np.nan]]], np.float32), intensity_spec(name))
+
+
+def test_specs_are_named_and_unknown_names_are_listed() -> None:
+    """The default's spec is what spaces have recorded from the first version on; no two specs are equal."""
+    assert intensity_spec("percentile") == INTENSITY_SPEC == "percentile-0.1-99.9/image-channel/sparse-max/float32/1"
+    assert len(set(INTENSITIES.values())) == len(INTENSITIES)
+    assert [intensity_name(spec) for spec in INTENSITIES.values()] == list(INTENSITIES)
+    assert intensity_name("as brought") == "as brought"
+    with pytest.raises(
+        EmbstoreError, match="no intensity scaling 'log'; choose from: minmax, minmax-joint, percentile"
+    ):
+        intensity_spec("log")

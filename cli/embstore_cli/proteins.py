@@ -1,0 +1,33 @@
+"""`embstore proteins`: what is known of proteins beside their images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embstore_cli.context import Format, Output, open_store
+from embstore_cli.render import emit, say
+
+app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside their images.")
+
+
+@app.command("seen")
+def seen(
+    table: Annotated[Path, typer.Argument(help="CSV or TSV, one row a protein that the backbone was trained on.")],
+    backbone: Annotated[str, typer.Option("--backbone", "-b", metavar="NAME", help="Which backbone.")],
+    id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
+    form: Output = Format.table,
+) -> None:
+    """Record which proteins a backbone saw in pretraining; run it again after bringing in more.
+
+    Example: `embstore proteins seen subcellular_location.tsv --backbone hpa`
+    """
+    from embstore.pretraining import set_seen
+
+    report = asdict(set_seen(open_store(), table, backbone=backbone, id_column=id_column, gene_column=gene_column))
+    emit([report], tuple(report), form)
+    say(f"to leave them out: SELECT * FROM proteins WHERE NOT list_contains(seen_in_pretraining, '{backbone}')")

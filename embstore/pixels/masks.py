@@ -1,0 +1,127 @@
+"""Nuclei and cells from the label images of another tool, as the built-in segmentation would give them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.errors import ImageError
+from embstore.pixels.decode import read_planes
+from embstore.pixels.segment import SEGMENTER, Segmentation, estimated_pixel_size_um, expanded, segment
+
+PLAIN = "cells and nuclei from masks"  # nothing had to be made up
+MAX_LABEL = 1_000_000  # beyond any field's cells: tables by label would take gigabytes
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One label image: int32 (y, x), 0 outside, and what was done to the file's own values to get there."""
+
+    labels: Labels
+    note: str = ""
+
+
+def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
+    """Read a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
+
+    A foreground mask (one value, bits, or colours on black or on nothing) says where objects are and not which:
+    it is split into connected components, and the note says so. Raises ImageError, also where the image's `shape`
+    (y, x) is another.
+    """
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
+    planes = read_planes(path, labels=True).pixels
+    if planes.shape[1:] != shape:
+        found = f"the mask {path.name} is {planes.shape[1:]} and its image {shape}; wanted one size"
+        raise ImageError(found, todo="make the mask anew from this very image, and run the same command again")
+    if len(planes) > 1:
+        return _components(_coloured(planes), "a colour mask")
+    values = planes[0]
+    if not np.isfinite(values).all() or values.min() < 0 or (values != np.floor(values)).any():
+        raise ImageError(f"{path.name} holds values that are no labels; wanted whole numbers, 0 outside")
+    present = np.unique(values)
+    if len(present[present > 0]) == 1:
+        split = _components(values > 0, "a foreground mask")
+        if split.labels.max() > 1 or present[-1] > MAX_LABEL:
+            return split  # else it is one instance, which keeps its number
+    if present[-1] > MAX_LABEL:
+        numbers = np.searchsorted(present, values) + (present[0] > 0)
+        return Mask(numbers.astype(np.int32), f"labels up to {present[-1]:.0f} numbered anew")
+    return Mask(values.astype(np.int32))
+
+
+def from_masks(
+    nuclei: Mask | None, cells: Mask | None, nucleus_channel: np.ndarray | None, pixel_size_um: float | None
+) -> Segmentation:
+    """Return the cells that masks show, at least one of the two given; labels are the cells' own, else the nuclei's.
+
+    Nuclei alone are grown into cells as the built-in segmentation does. For cells alone, the nuclei are those that the
+    built-in segmentation finds in `nucleus_channel` (none without one). A nucleus belongs to the cell that holds most
+    of it and is cut off at its outline; a cell may have no nucleus. The note says which of these happened.
+    """
+    notes = [f"{of}: {mask.note}" for of, mask in (("nuclei", nuclei), ("cells", cells)) if mask and mask.note]
+    if nuclei is not None and cells is None:
+        whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
+        found = Segmentation(nuclei.labels, whole, None, "")
+        notes.append("cells grown from the nuclei of a mask")
+    elif cells is not None:
+        inner = nuclei.labels if nuclei is not None else _found(nucleus_channel, cells.labels, pixel_size_um)
+        found, said = _joined(inner, cells.labels)
+        plain = f"{PLAIN}{said}"
+        notes.append(plain if nuclei is not None else f"cells from a mask, nuclei from the built-in segmentation{said}")
+    else:
+        raise ImageError("no mask of nuclei or cells was given; wanted at least one")
+    if not found.cells.any():
+        notes.append("the mask holds no object")
+    um = pixel_size_um or (estimated_pixel_size_um(found.nuclei) if found.nuclei.any() else None)
+    if um is None and found.cells.any():
+        todo = "give it with --pixel-size UM"
+        raise ImageError("the pixel size is not known and there is no nucleus to estimate it from", todo=todo)
+    return Segmentation(found.nuclei, found.cells, um, "; ".join(notes))
+
+
+def _coloured(planes: np.ndarray) -> npt.NDArray[np.bool_]:
+    """Return where a grey + alpha, RGB or RGBA picture shows a colour: opaque and not black."""
+    opaque = planes[-1] > 0 if len(planes) in (2, 4) else np.ones(planes.shape[1:], bool)
+    shown = planes[: 1 if len(planes) == 2 else 3]
+    lit: npt.NDArray[np.bool_] = (shown > 0).any(axis=0) & opaque
+    return lit
+
+
+def _components(foreground: npt.NDArray[np.bool_], what: str) -> Mask:
+    from scipy import ndimage
+
+    labels, n = ndimage.label(foreground, np.ones((3, 3)))
+    return Mask(labels.astype(np.int32), f"{what} without instances, split into {n} connected components")
+
+
+def _diameter_px(labels: Labels) -> float:
+    areas = np.bincount(labels.ravel())[1:]
+    return 2 * math.sqrt(float(np.median(areas[areas > 0])) / math.pi) if areas.any() else 0.0
+
+
+def _found(nucleus_channel: np.ndarray | None, cells: Labels, pixel_size_um: float | None) -> Labels:
+    if nucleus_channel is None:
+        return np.zeros_like(cells)
+    return segment(nucleus_channel, pixel_size_um).nuclei
+
+
+def _joined(nuclei: Labels, cells: Labels) -> tuple[Segmentation, str]:
+    """Give each nucleus to the cell that holds most of its pixels; say how many nuclei and cells stay alone."""
+    inside = nuclei > 0
+    n_cells = int(cells.max(initial=0)) + 1
+    pairs, counts = np.unique(nuclei[inside].astype(np.int64) * n_cells + cells[inside], return_counts=True)
+    order = np.argsort(counts, kind="stable")  # the largest overlap of a nucleus is written last
+    owner = np.zeros(int(nuclei.max(initial=0)) + 1, np.int32)
+    owner[pairs[order] // n_cells] = pairs[order] % n_cells
+    owned = owner[nuclei]
+    inner = np.where(owned == cells, owned, 0).astype(np.int32)
+    alone = int((owner[np.unique(nuclei[inside])] == 0).sum())
+    empty = len(np.setdiff1d(cells[cells > 0], inner))
+    said = f", {alone} nuclei outside every cell left out" if alone else ""
+    return Segmentation(inner, cells, None, ""), said + (f", {empty} cells without a nucleus" if empty else "")

@@ -1,0 +1,163 @@
+"""Which label image belongs to which field: told by file names, whatever tool wrote them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from embstore.sources.record import Fault, Masks, Source, SourceImage
+from embstore.sources.tables import image_files
+
+Of = Literal["nuclei", "cells"]
+
+# what tools and people append to the name of the image: Cellpose, StarDist, CellProfiler, ilastik, HPA, by hand
+ENDING = re.compile(
+    r"[ _.\-]*(cp[ _\-]?masks?|masks?|labels?|labelled|segmentations?|seg|instances?|objects?|outlines?|"
+    r"(?P<nuclei>nuclei|nucleus|nuclear|nuc)|(?P<cells>cells?))$",
+    re.IGNORECASE,
+)
+BEGINNING = re.compile(r"^mask(?P<of>nuclei|nucleus|cells?)?[ _.\-]+", re.IGNORECASE)
+IMAGE_ENDING = re.compile(r"[ _.\-]+(images?|img|raw)$", re.IGNORECASE)
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A mask file, the key of its image, of what it is, and whether its name says so."""
+
+    path: Path
+    key: str
+    of: Of
+    said: bool
+
+
+def with_masks(source: Source, folder: Path) -> Source:
+    """Return the source with each image's masks from `folder`, and without the images that are such masks themselves.
+
+    A mask is named like its image (or one of its channels, or its key), with or without an ending such as `_nuclei`,
+    `_cell_mask`, `_cp_masks` or `_labels`, in any subfolder. What it is of is said by the ending, else by its folder's
+    name; else it is taken as nuclei, and a note says so. An image without a mask, or with two of one kind, is a fault.
+    """
+    folder, paths = image_files(folder.resolve())
+    images = _outside(source, folder)
+    files = {(source.root / file).resolve(): image.key for image in images for file in image.files}
+    names = _names(images)
+    matched = [m for path in paths if (m := _match(path, folder, names, is_image=path.resolve() in files))]
+    masked = {mask.key for mask in matched}  # an image called `a_cell` that has a mask of its own is no mask of `a`
+    found = [mask for mask in matched if files.get(mask.path.resolve()) not in masked]
+    taken = {mask.path.resolve() for mask in found}
+    images = [i for i in images if not all((source.root / file).resolve() in taken for file in i.files)]
+    masks: dict[str, list[_Found]] = {}
+    for mask in found:
+        masks.setdefault(mask.key, []).append(mask)
+    given = {image.key: _given(masks.get(image.key, [])) for image in images}
+    faults = [_fault(source.root, folder, i, why) for i in images if isinstance(why := given[i.key], str)]
+    kept = [replace(i, masks=its) for i in images if isinstance(its := given[i.key], Masks)]
+    strangers = [path for path in paths if path.resolve() not in taken and path.resolve() not in files]
+    notes = (*source.notes, *_notes(kept, found, strangers, folder))
+    return replace(source, images=tuple(kept), faults=(*source.faults, *faults), notes=notes)
+
+
+def _outside(source: Source, folder: Path) -> list[SourceImage]:
+    """Return the images that do not lie in a folder of masks within the source."""
+    root = source.root.resolve()
+    if root not in folder.parents:
+        return list(source.images)
+    return [i for i in source.images if not any(folder in (root / file).parents for file in i.files)]
+
+
+def _names(images: Sequence[SourceImage]) -> dict[str, set[str]]:
+    """Return each name that a mask may call an image by -> the keys of the images that have it."""
+    names: dict[str, set[str]] = {}
+    for image in images:
+        paths = [PurePosixPath(image.key), *(PurePosixPath(file).with_suffix("") for file in image.files)]
+        called = {name for path in paths for name in (str(path), path.name)}
+        called |= {IMAGE_ENDING.sub("", name) for name in called}
+        for name in called:
+            names.setdefault(name.lower(), set()).add(image.key)
+    return names
+
+
+def _match(path: Path, folder: Path, names: Mapping[str, set[str]], *, is_image: bool) -> _Found | None:
+    """Return the one image whose name a mask has once endings are taken off, the fewest first."""
+    relative = path.relative_to(folder)
+    for base, of in _bases(relative.stem):
+        if is_image and base == relative.stem:
+            continue  # an image is no mask of itself
+        for name in (f"{relative.parent.as_posix()}/{base}", base):
+            keys = names.get(name.lower(), set())
+            if len(keys) == 1:
+                said = of or _of_folder([folder.name, *relative.parent.parts])
+                return _Found(path, next(iter(keys)), said or "nuclei", said is not None)
+    return None
+
+
+def _bases(stem: str) -> Iterator[tuple[str, Of | None]]:
+    """Yield a mask's name without its beginning and ever more endings, and of what those say that it is."""
+    of: Of | None = None
+    yield stem, of
+    if begun := BEGINNING.match(stem):
+        stem, of = stem[begun.end() :], _of(begun["of"])
+        yield stem, of
+    while ending := ENDING.search(stem):
+        stem, of = stem[: ending.start()], of or _of(ending["nuclei"] or ending["cells"])
+        yield stem, of
+
+
+def _of(word: str | None) -> Of | None:
+    if not word:
+        return None
+    return "cells" if word.lower().startswith("cell") else "nuclei"
+
+
+def _of_folder(parts: Sequence[str]) -> Of | None:
+    """Return what the innermost folder that says anything says of its masks."""
+    for part in reversed(parts):
+        for word in reversed(re.split(r"[ _.\-]+", part)):
+            if (ending := ENDING.match(word)) and (of := _of(ending["nuclei"] or ending["cells"])):
+                return of
+    return None
+
+
+def _given(found: Sequence[_Found]) -> Masks | str:
+    """Return an image's masks, or why it has none."""
+    by_kind: dict[str, list[Path]] = {"nuclei": [], "cells": []}
+    for mask in found:
+        by_kind[mask.of].append(mask.path)
+    for of, paths in by_kind.items():
+        if len(paths) > 1:
+            return f"{' and '.join(map(str, paths[:2]))} both claim to be the {of} of"
+    if not found:
+        return "no mask is named like"
+    return Masks(*(paths[0] if paths else None for paths in by_kind.values()))
+
+
+def _fault(root: Path, folder: Path, image: SourceImage, why: str) -> Fault:
+    path = root / image.files[0]
+    name = path.stem
+    todo = f"keep one mask of each kind, named {name}_nuclei.png or {name}_cells.png, in {folder}"
+    return Fault(str(path), "plan", f"{why} {image.key}", todo)
+
+
+def _notes(
+    images: Sequence[SourceImage], found: Sequence[_Found], strangers: Sequence[Path], folder: Path
+) -> Iterator[str]:
+    kinds = {"nuclei and cells": 0, "nuclei alone": 0, "cells alone": 0}
+    for image in images:
+        if masks := image.masks:
+            both = masks.nuclei is not None and masks.cells is not None
+            kinds["nuclei and cells" if both else "nuclei alone" if masks.nuclei else "cells alone"] += 1
+    listed = ", ".join(f"{n} with {of}" for of, n in kinds.items() if n)
+    yield f"masks: {len(images)} images{f', {listed}' if listed else ''}"
+    if unsaid := [mask.path for mask in found if not mask.said]:
+        yield f"masks whose names do not say of what, taken as nuclei: {_listed(unsaid, folder)}"
+    if strangers:
+        yield f"masks of no image here, left out: {_listed(strangers, folder)}"
+
+
+def _listed(paths: Sequence[Path], folder: Path) -> str:
+    names = ", ".join(str(path.relative_to(folder)) for path in paths[:SHOWN])
+    return f"{len(paths)} ({names}{', ...' if len(paths) > SHOWN else ''})"

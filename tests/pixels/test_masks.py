@@ -1,0 +1,150 @@
+"""Label images of other tools: what counts as an instance, and how nuclei and cells are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from embstore.errors import ImageError
+from embstore.pixels.decode import read_planes
+from embstore.pixels.masks import PLAIN, Mask, from_masks, read_mask
+from embstore.pixels.segment import SEGMENTER, segment
+
+SHAPE = (40, 60)
+
+
+def squares(*labels: int, side: int = 10) -> np.ndarray:
+    """Squares in a row, one for each label, 5 pixels apart."""
+    image = np.zeros(SHAPE, np.int64)
+    for i, label in enumerate(labels):
+        image[10 : 10 + side, 5 + 15 * i : 5 + 15 * i + side] = label
+    return image
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int32", "int64", "float32"])
+def test_labels_of_every_dtype_keep_their_numbers(tmp_path: Path, dtype: str) -> None:
+    """A cell's label in the store is its label in the file, gaps and all."""
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, squares(3, 7, 200).astype(dtype))
+    found = read_mask(path, SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(3, 7, 200))
+    assert (found.labels.dtype, found.note) == (np.int32, "")
+
+
+def test_one_object_is_an_instance_whatever_its_value(tmp_path: Path) -> None:
+    """A single connected piece is one cell with its own label, and nothing has to be said."""
+    Image.fromarray(squares(255).astype(np.uint8)).save(tmp_path / "m.png")
+    found = read_mask(tmp_path / "m.png", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(255))
+    assert found.note == ""
+
+
+def test_labels_too_large_for_a_table_are_numbered_anew(tmp_path: Path) -> None:
+    """Labels of four billion give cells 1 and 2 and a note, and not a table of four billion rows."""
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, squares(5, 4_000_000_000).astype(np.uint32))
+    found = read_mask(path, SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note == "labels up to 4000000000 numbered anew"
+
+
+@pytest.mark.parametrize("kind", ["bits", "grey", "rgb", "rgba"])
+def test_a_foreground_is_split_into_its_components_and_says_so(tmp_path: Path, kind: str) -> None:
+    """One value, bits or colours name no instances: each connected piece is one."""
+    inside = squares(1, 1, 1) > 0
+    colour = np.where(inside[..., None], np.array([255, 188, 3, 255]), 0).astype(np.uint8)  # (y, x, 4)
+    image = {"bits": inside, "grey": inside.astype(np.uint8) * 255, "rgb": colour[..., :3], "rgba": colour}[kind]
+    path = tmp_path / "m.png"
+    Image.fromarray(image).save(path)
+    found = read_mask(path, SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2, 3))
+    assert "split into 3 connected components" in found.note
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.ones((4, 4), np.uint8), r"the mask m\.tif is \(4, 4\) and its image \(40, 60\)"),
+        ((squares(1, 2) + 0.5).astype(np.float32), "values that are no labels"),
+        (-squares(1, 2).astype(np.int32), "values that are no labels"),
+    ],
+)
+def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: np.ndarray, said: str) -> None:
+    """Another size, fractions and negative numbers end as one line."""
+    tifffile.imwrite(tmp_path / "m.tif", pixels)
+    with pytest.raises(ImageError, match=said):
+        read_mask(tmp_path / "m.tif", SHAPE)
+
+
+def test_long_integers_are_labels_and_no_image(tmp_path: Path) -> None:
+    """A dtype that only label images use is still refused where intensities are wanted."""
+    tifffile.imwrite(tmp_path / "m.tif", squares(1, 2).astype(np.int32))
+    with pytest.raises(ImageError, match="holds int32 pixels, wanted uint8, uint16, float32"):
+        read_planes(tmp_path / "m.tif")
+
+
+def as_mask(labels: np.ndarray) -> Mask:
+    return Mask(labels.astype(np.int32))
+
+
+def test_each_nucleus_goes_to_the_cell_that_holds_most_of_it() -> None:
+    """Labels are the cells'; a nucleus is cut at its cell's outline, one outside every cell is left out and counted."""
+    cells = np.zeros(SHAPE, int)
+    cells[5:30, 2:18], cells[5:30, 18:35] = 4, 9
+    nuclei = np.zeros(SHAPE, int)
+    nuclei[10:20, 12:20] = 1  # 6 of 8 columns in cell 4
+    nuclei[10:20, 50:58] = 2
+    found = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
+    assert set(np.unique(found.nuclei)) == {0, 4}
+    assert (found.nuclei == 4).sum() == 60
+    np.testing.assert_array_equal(found.cells, cells)
+    assert found.pixel_size_um == 0.5
+    assert found.note == f"{PLAIN}, 1 nuclei outside every cell left out, 1 cells without a nucleus"
+
+
+def test_nuclei_alone_grow_into_cells_as_the_built_in_ones_do() -> None:
+    """Each keeps its label and grows by the segmenter's share of the median nuclear diameter."""
+    found = from_masks(as_mask(squares(3, 5)), None, None, None)
+    np.testing.assert_array_equal(found.nuclei, squares(3, 5))
+    reach = SEGMENTER["expand"] * 2 * np.sqrt(100 / np.pi)
+    column = found.cells[15]
+    assert np.flatnonzero(column == 3).min() == 5 - int(reach)
+    assert set(np.unique(found.cells)) == {0, 3, 5}
+    assert found.note == "cells grown from the nuclei of a mask"
+    assert found.pixel_size_um == pytest.approx(12 / (2 * np.sqrt(100 / np.pi)))
+
+
+def test_cells_alone_take_the_nuclei_that_are_found_in_them() -> None:
+    """The built-in segmentation's nuclei, labelled as the cells of the mask; without a channel there are none."""
+    y, x = np.mgrid[:200, :200]
+    field = sum(1000.0 * ((y - 100) ** 2 + (x - at) ** 2 < 400) for at in (50, 150))
+    field = field + np.random.default_rng(0).normal(100, 5, field.shape)
+    cells = np.zeros((200, 200), int)
+    cells[50:150, 10:95] = 7
+    found = from_masks(None, as_mask(cells), field, 0.3)
+    inside = segment(field, 0.3).nuclei[100, 50]
+    np.testing.assert_array_equal(found.nuclei == 7, segment(field, 0.3).nuclei == inside)
+    assert found.note.endswith("nuclei from the built-in segmentation, 1 nuclei outside every cell left out")
+    assert from_masks(None, as_mask(cells), None, 0.3).nuclei.max() == 0
+    with pytest.raises(ImageError, match="no nucleus to estimate it from"):
+        from_masks(None, as_mask(cells), None, None)
+
+
+def test_an_empty_mask_is_no_cell_and_a_note() -> None:
+    """Nothing was drawn: the image is done, and says why it has no cell."""
+    empty = as_mask(np.zeros(SHAPE))
+    for nuclei, cells in ((empty, None), (None, empty), (empty, empty)):
+        found = from_masks(nuclei, cells, None, 0.2)
+        assert found.cells.max() == 0
+        assert "the mask holds no object" in found.note
+
+
+def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
+    """Lossy compression makes labels that nobody drew."""
+    Image.fromarray(squares(40, 80).astype(np.uint8)).save(tmp_path / "m.jpg")
+    with pytest.raises(ImageError, match=r"the mask m\.jpg is a JPEG"):
+        read_mask(tmp_path / "m.jpg", SHAPE)

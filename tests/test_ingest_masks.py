@@ -152,7 +152,7 @@ def test_names_say_whose_mask_it_is_and_of_what(tmp_path: Path, name: str, of: s
     path = tmp_path / "m" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    source = read_source(tmp_path / "in", "opencell", None, tmp_path / "m")
+    source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
     assert source.images[0].masks == Masks(**{of or "nuclei": path})
     assert any("taken as nuclei" in note for note in source.notes) is (of is None)
 
@@ -163,7 +163,7 @@ def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
         save_tiff(tmp_path / f"{name}.tif", np.zeros((2, 8, 8), np.uint8))
     for name in ("a_mask", "a_cell_mask", "b_mask", "other_mask"):
         save_tiff(tmp_path / f"{name}.tif", np.zeros((8, 8), np.uint8), metadata=None)
-    source = read_source(tmp_path, "opencell", None, tmp_path)
+    source = read_source(tmp_path, "opencell", None, masks=tmp_path)
     masks = {image.key: image.masks and image.masks.nuclei for image in source.images}
     assert masks == {key: tmp_path / f"{key}_mask.tif" for key in ("a", "a_cell", "b")}
     assert [Path(fault.source).name for fault in source.faults] == ["other_mask.tif"]
@@ -171,7 +171,7 @@ def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
     for name in ("a", "a_cell", "b"):
         (tmp_path / f"{name}_mask.tif").rename(tmp_path / "masks" / f"{name}.tif")
     (tmp_path / "other_mask.tif").rename(tmp_path / "masks" / "other.tif")
-    source = read_source(tmp_path, "opencell", None, tmp_path / "masks")
+    source = read_source(tmp_path, "opencell", None, masks=tmp_path / "masks")
     assert [image.key for image in source.images] == ["a", "a_cell", "b"]
     assert source.faults == ()
     assert source.notes[-1] == "masks of no image here, left out: 1 (other.tif)"
@@ -182,7 +182,7 @@ def test_images_of_one_name_take_the_mask_of_their_own_folder(tmp_path: Path) ->
     for plate in ("p1", "p2"):
         save_tiff(tmp_path / "in" / plate / "A1.tif", np.zeros((2, 8, 8), np.uint8))
         draw_mask(tmp_path / "m" / plate / "A1_cells.png", 1)
-    source = read_source(tmp_path / "in", "opencell", None, tmp_path / "m")
+    source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
     assert {i.key: i.masks and i.masks.cells for i in source.images} == {
         f"{plate}/A1": tmp_path / "m" / plate / "A1_cells.png" for plate in ("p1", "p2")
     }

@@ -100,12 +100,11 @@ def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...
             pixels = draw_field(protein, number, "opencell", side).pixels
             scaled = scale(pixels)
             roles = ("nucleus", "protein")
-            seen = {"pixels": pixels, "scaled": scaled, "roles": roles, "known_um": um}
             cells = cell_rows(
                 segment(pixels[0], um),
                 pixels=pixels,
                 scaled=scaled,
-                roles=("nucleus", "protein"),
+                roles=roles,
                 image="",
                 segmentation="",
                 known_um=um,

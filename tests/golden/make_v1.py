@@ -2,8 +2,8 @@
 
 Three phantom proteins with one field each under pixel-stats, six brought vectors, a file that fails, a corrected label
 and a tag: what a user's store holds, and nothing of anybody's images. Later versions must read it for ever
-(tests/test_golden.py), so a store that was released is never made anew: a changed format gets a make_v2.py beside it. (The simulated cells in
-it are of a phantom before phantom.v1; running this today draws others.)
+(tests/test_golden.py), so a store that was released is never made anew: a changed format gets a make_v2.py beside it.
+(The simulated cells in it are of a phantom before phantom.v1; running this today draws others.)
 
 Writes store-v1.zip (packed, since Lance's manifests are mostly zeros: 1 MB unpacked) and store-v1.json, what it holds.
 """

@@ -1,4 +1,4 @@
-"""The state of a file, or of a folder that is one image (OME-Zarr): how large, how new, and what is in it."""
+"""Files and folders: how large, how new and what is in them, here or in a bucket."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def file_sha256(path: Path) -> str:
         return digest([(below.relative_to(path).as_posix(), file_sha256(below)) for below in files])
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sizes(uri: str) -> dict[str, int]:
+    """Return path below `uri` -> bytes, of every file there; `uri` is an absolute path or a URI such as `s3://...`.
+
+    Storage options come from the environment, by the names that Lance reads too (`AWS_ENDPOINT_URL`, ...).
+    """
+    from pyarrow.fs import FileSelector, FileSystem, FileType
+
+    system, base = FileSystem.from_uri(uri)
+    found = system.get_file_info(FileSelector(base, allow_not_found=True, recursive=True))
+    return {file.path.removeprefix(base).lstrip("/"): file.size for file in found if file.type == FileType.File}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, state
+from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, store_to_write
 from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def ingest(
 
         with progress_bars() as progress:
             report = run(
-                state.store,
+                store_to_write(),
                 source,
                 layout=layout,
                 backbones=backbone,
@@ -147,7 +147,7 @@ def embed(
     """
     from embstore.ingest import embed as run
 
-    store = open_store()
+    store = open_store(write=True)
     with progress_bars() as progress:
         report = run(
             store,
@@ -183,7 +183,13 @@ def _bring(source: Path, dataset: str | None, backbone: list[str], columns: Colu
         raise EmbstoreError("vectors need --dataset NAME and one --backbone NAME that says what made them")
     with progress_bars() as progress:
         return bring_vectors(
-            state.store, source, columns, dataset=dataset, backbone=backbone[0], dry_run=dry_run, progress=progress
+            store_to_write(),
+            source,
+            columns,
+            dataset=dataset,
+            backbone=backbone[0],
+            dry_run=dry_run,
+            progress=progress,
         )
 
 

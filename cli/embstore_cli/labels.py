@@ -29,7 +29,7 @@ def add(
     """
     from embstore.labels import add_labels
 
-    added = add_labels(open_store(), file, dataset=dataset, scheme=scheme, level=level)
+    added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
     typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")

@@ -28,6 +28,8 @@ def seen(
     """
     from embstore.pretraining import set_seen
 
-    report = asdict(set_seen(open_store(), table, backbone=backbone, id_column=id_column, gene_column=gene_column))
+    report = asdict(
+        set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)
+    )
     emit([report], tuple(report), form)
     say(f"to leave them out: SELECT * FROM proteins WHERE NOT list_contains(seen_in_pretraining, '{backbone}')")

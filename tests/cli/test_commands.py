@@ -17,19 +17,8 @@ from PIL import Image
 from .conftest import Run
 
 VERBS = (
-    "ingest",
-    "embed",
-    "bench",
-    "results",
-    "search",
-    "sql",
-    "status",
-    "splits",
-    "labels",
-    "proteins",
-    "backbones",
-    "phantom",
-    "demo",
+    *("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "labels", "proteins", "backbones"),
+    *("phantom", "demo", "verify", "maintain", "tag", "remove", "doctor"),
 )
 
 

@@ -73,5 +73,5 @@ def main() -> None:
     try:
         app()
     except EmbstoreError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")  # a column may be named over two lines
         raise SystemExit(1) from None

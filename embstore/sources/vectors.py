@@ -151,7 +151,7 @@ def _read(path: Path, columns: Columns) -> Any:
     kind = "Parquet" if path.suffix == ".parquet" else "CSV"
     try:
         if kind == "Parquet":
-            return pq.read_table(path)
+            return _utf8(path, pq.read_table(path))
         text = {c if columns.header else f"f{int(c) - 1}" if c.isdigit() else c: pa.string() for c in columns.named}
         table = pacsv.read_csv(
             path,
@@ -161,7 +161,17 @@ def _read(path: Path, columns: Columns) -> Any:
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error
-    return table if columns.header else table.rename_columns([str(i + 1) for i in range(table.num_columns)])
+    return _utf8(
+        path, table if columns.header else table.rename_columns([str(i + 1) for i in range(table.num_columns)])
+    )
+
+
+def _utf8(path: Path, table: Any) -> Any:
+    try:
+        "".join(table.column_names)
+    except UnicodeDecodeError as error:
+        raise EmbstoreError(f"{path} has a column whose name is not UTF-8 ({error}); save it as UTF-8") from error
+    return table
 
 
 def _of_table(path: Path, table: Any, columns: Columns) -> Brought:

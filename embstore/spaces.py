@@ -32,11 +32,9 @@ def find_space(store: Store, spec: str | None = None, *, digest: str | None = No
         wanted = digest or spec or "any"
         line = choices(wanted, "space", {label(s) for s in spaces})
         raise EmbstoreError(f"{line}; {todo}" if todo else line)
-    scaled = len({s["intensity"] for s in found}) > 1
-    listed = ", ".join(
-        f"{label(s)}{' on ' + intensity_name(s['intensity']) if scaled else ''} (--space {short(s['digest'])})"
-        for s in found
-    )
+    scalings = [intensity_name(s["intensity"] or "no recorded scaling") for s in found]
+    said = [f" on {name}" if len(set(scalings)) > 1 else "" for name in scalings]
+    listed = ", ".join(f"{label(s)}{on} (--space {short(s['digest'])})" for s, on in zip(found, said, strict=True))
     raise EmbstoreError(f"{len(found)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
 
 

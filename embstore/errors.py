@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -37,3 +38,9 @@ def choices(wanted: str, kind: str, have: Iterable[str]) -> str:
     """Return the one line for a name that does not exist, listing those that do."""
     listed = ", ".join(sorted(have)) or "none yet"
     return f"there is no {kind} {wanted!r}; choose from: {listed}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an engine's error, without the place in its source that it names at the end."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return re.sub(r", /\S+\.rs:\d+:\d+$", "", line)

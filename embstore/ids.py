@@ -43,6 +43,11 @@ def segmentation_id(spec: Mapping[str, Any], content_sha256: str, pixel_size_um:
     return digest({"segmenter": dict(spec), "content": content_sha256, "pixel_size_um": pixel_size_um})[:8]
 
 
+def split_digest(spec: Mapping[str, Any], folds: Mapping[str, int]) -> str:
+    """Return the digest that freezes a split: its spec and the fold of every group."""
+    return digest({"spec": spec, "folds": folds})
+
+
 def protein_id(identifier: str = "", gene: str = "") -> str | None:
     """Return a namespaced protein id (`ensembl:`, `uniprot:`, else `gene:`), or None when nothing is known.
 

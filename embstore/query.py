@@ -16,8 +16,8 @@ from embstore.store import Store
 MEMORY_LIMIT = "4GB"
 TIMEOUT_S = 300.0
 
-# tables whose SQL name is a view over the stored one
-VIEWS = ("cells",)
+# tables whose SQL name is a view over the stored one, and the tables that it joins
+VIEWS = {"cells": {"cells", "images", "proteins"}}
 
 LOCK = (
     "SET enable_external_access = false",
@@ -64,16 +64,18 @@ def query(
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     timeout_s: float = TIMEOUT_S,
+    tables: Sequence[str] | None = None,
 ) -> pa.Table:
     """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
 
-    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. A
-    statement that is no SELECT, that fails, or that runs longer than `timeout_s` seconds is a QueryError.
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. `tables`
+    are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
+    longer than `timeout_s` seconds is a QueryError.
     """
     import duckdb
 
     with duckdb.connect() as connection:
-        _register(connection, store)
+        _register(connection, store, store.table_names() if tables is None else tables)
         _check(connection, sql)
         timer = threading.Timer(timeout_s, connection.interrupt)
         timer.start()
@@ -102,10 +104,10 @@ def sql_text(name: str) -> str:
     return files("embstore").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _register(connection: Any, store: Store) -> None:
-    for name in store.table_names():
+def _register(connection: Any, store: Store, names: Sequence[str]) -> None:
+    for name in names:
         connection.register(f"{name}_raw" if name in VIEWS else name, LanceTable(store.dataset(name)))
-    for view in VIEWS:
+    for view in (view for view, joined in VIEWS.items() if joined.issubset(names)):
         connection.execute(f'CREATE VIEW "{view}" AS {sql_text(view)}').fetchall()
     for setting in LOCK:
         connection.execute(setting).fetchall()

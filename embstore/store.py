@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore import schema
-from embstore.errors import MissingStoreError, StoreError
+from embstore.errors import MissingStoreError, StoreError, choices, first_line
+from embstore.files import sizes
 from embstore.ids import short
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
@@ -37,11 +39,17 @@ class Store:
 
     def __init__(self, uri: str, connection: Any) -> None:
         self.uri = uri
+        self.at: str | None = None  # the tag that it is read at
         self._db = connection
+        self._pinned: Mapping[str, int] = {}  # the versions of that tag
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str], *, create: bool = False) -> Store:
-        """Open the store at `uri`; `create` makes a missing one (writes), else a missing one is a StoreError."""
+    def open(cls, uri: str | os.PathLike[str], *, create: bool = False, at: str | None = None) -> Store:
+        """Open the store at `uri`; `create` makes a missing one (writes), else a missing one is a StoreError.
+
+        `at` is a tag: the store is then read as it was, holds only the tables that the tag covers, and cannot be
+        written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
+        """
         import lancedb
 
         uri = os.fspath(uri)
@@ -53,14 +61,22 @@ class Store:
             store = cls(uri, lancedb.connect(uri))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
-            raise StoreError(f"cannot open a store at {uri}: {_first_line(error)}") from error
+            raise StoreError(f"cannot open a store at {uri}: {first_line(error)}") from error
         if "store_meta" in names and store._rows("store_meta"):
             store._check_format()
         elif create:
             store._create_tables()
         else:
             raise StoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
+        if at is not None:
+            store._pin(at)
         return store
+
+    def _pin(self, tag: str) -> None:
+        tags = self.tags()
+        if tag not in tags:
+            raise StoreError(choices(tag, "tag", tags))
+        self.at, self._pinned = tag, tags[tag]
 
     def _create_tables(self) -> None:
         # store_meta is filled last: a kill in between leaves a store that the next create completes
@@ -80,7 +96,9 @@ class Store:
     # -- reading: never writes ------------------------------------------------------------------------------------
 
     def table_names(self) -> list[str]:
-        """Return the names of all tables, sorted."""
+        """Return the names of all tables, sorted; at a tag, of those that it covers."""
+        if self.at is not None:
+            return sorted(self._pinned)
         names: list[str] = []
         token = None
         while True:
@@ -104,29 +122,58 @@ class Store:
 
     def _open(self, name: str) -> Any:
         try:
-            return self._db.open_table(name)
+            table = self._db.open_table(name)
         except (ValueError, FileNotFoundError) as error:
             raise StoreError(f"the store at {self.uri} has no table {name!r}") from error
+        except (OSError, RuntimeError) as error:
+            raise StoreError(unreadable(name, error)) from error
+        if self.at is None:
+            return table
+        if name not in self._pinned:
+            raise StoreError(choices(name, f"table at tag {self.at}", self._pinned))
+        table.checkout(self._pinned[name])
+        return table
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the rows of a table, in storage order, all columns unless named."""
-        return self.dataset(name).scanner(columns=None if columns is None else list(columns), filter=where).to_table()
+        with _reading(name):
+            wanted = None if columns is None else list(columns)
+            return self.dataset(name).scanner(columns=wanted, filter=where).to_table()
 
     def _rows(self, name: str) -> int:
-        return int(self._db.open_table(name).count_rows())
+        return int(self._open(name).count_rows())
 
     def versions(self) -> dict[str, int]:
-        """Return table -> newest version."""
-        return {name: int(self._db.open_table(name).version) for name in self.table_names()}
+        """Return table -> newest version; at a tag, the tagged ones."""
+        return {name: int(self._open(name).version) for name in self.table_names()}
+
+    def tags(self) -> dict[str, dict[str, int]]:
+        """Return tag -> table -> version, sorted by tag."""
+        tags: dict[str, dict[str, int]] = {}
+        for name in self.table_names():
+            for tag, found in self._open(name).tags.list().items():
+                tags.setdefault(tag, {})[name] = int(found["version"])
+        return dict(sorted(tags.items()))
 
     def status(self) -> list[dict[str, Any]]:
-        """Return one record a table: name, rows, version, bytes (of live data files)."""
-        records = []
-        for name in self.table_names():
+        """Return one record a table: name, rows, version, bytes (of live data files), how many fragments and versions
+        it has, and disk_bytes (of all that lies there, old versions included).
+        """
+        return [self._state(name) for name in self.table_names()]
+
+    def _state(self, name: str) -> dict[str, Any]:
+        with _reading(name):
             data = self.dataset(name)
-            size = sum(f.file_size_bytes or 0 for part in data.get_fragments() for f in part.data_files())
-            records.append({"name": name, "rows": data.count_rows(), "version": data.version, "bytes": size})
-        return records
+            fragments = data.get_fragments()
+            return {
+                "name": name,
+                "rows": data.count_rows(),
+                "version": data.version,
+                "bytes": sum(f.file_size_bytes or 0 for part in fragments for f in part.data_files()),
+                "fragments": len(fragments),
+                "versions": len(data.versions()),
+                "disk_bytes": sum(sizes(data.uri).values()),
+            }
 
     def matrix(self, space: str, ids: Sequence[str], *, version: int | None = None) -> Vectors:
         """Return the vectors of `ids` in a space, float32 (n, dim): in the order asked for, repeats kept.
@@ -134,8 +181,10 @@ class Store:
         The only door from ids to vectors. An id that the space does not hold is a StoreError; Lance's own take
         returns storage order and drops repeats, which pairs vectors with the wrong labels without a word.
         """
-        data = self.dataset(schema.embeddings_name(space), version)
-        known = data.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
+        name = schema.embeddings_name(space)
+        data = self.dataset(name, version)
+        with _reading(name):
+            known = data.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
         offsets = pc.index_in(pa.array(ids, pa.string()), value_set=known)
         if offsets.null_count:
             absent = ids[pc.index(pc.is_null(offsets), True).as_py()]
@@ -145,18 +194,29 @@ class Store:
         if not len(ids):
             return np.empty((0, data.schema.field("vector").type.list_size), np.float32)
         if len(ids) > known.length() * TAKE_SHARE:
-            everything = data.scanner(columns=["vector"], scan_in_order=True).to_table()["vector"]
+            with _reading(name):
+                everything = data.scanner(columns=["vector"], scan_in_order=True).to_table()["vector"]
             picked: Vectors = _to_numpy(everything)[offsets.to_numpy()]
             return picked
         wanted, inverse = np.unique(offsets.to_numpy(), return_inverse=True)
-        return _to_numpy(data.take(wanted.tolist(), columns=["vector"])["vector"])[inverse]
+        with _reading(name):
+            return _to_numpy(data.take(wanted.tolist(), columns=["vector"])["vector"])[inverse]
 
     def vectors(self, space: str) -> tuple[list[str], Vectors]:
         """Return every id of a space and its vectors, float32 (n, dim), in one order."""
-        data = self.dataset(schema.embeddings_name(space)).to_table()
+        data = self.read(schema.embeddings_name(space))
         return data["id"].to_pylist(), _to_numpy(data["vector"])
 
     # -- writing: every write returns the table's new version ------------------------------------------------------
+
+    def _open_to_write(self, name: str) -> Any:
+        self.refuse_reader()
+        return self._open(name)
+
+    def refuse_reader(self) -> None:
+        """Raise a StoreError where the store is open at a tag."""
+        if self.at is not None:
+            raise StoreError(read_only(self.at))
 
     def upsert(self, name: str, rows: Rows) -> int:
         """Insert rows, replacing those of the same key; return the table's new version.
@@ -165,7 +225,7 @@ class Store:
         keys leave duplicate rows and no error. A key that comes twice in `rows` is a StoreError: Lance would insert
         both.
         """
-        handle = self._open(name)
+        handle = self._open_to_write(name)
         table = schema.TABLES.get(name)
         key = list(table.key) if table else ["id"]
         data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
@@ -176,11 +236,16 @@ class Store:
         try:
             return int(merge.execute(data).version)
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb
-            raise StoreError(f"could not write {data.num_rows} rows to {name}: {_first_line(error)}") from error
+            raise StoreError(f"could not write {data.num_rows} rows to {name}: {first_line(error)}") from error
 
     def delete(self, name: str, where: str) -> int:
         """Delete the rows that a SQL condition picks; return the table's new version (older ones keep them)."""
-        return int(self._db.open_table(name).delete(where).version)
+        handle = self._open_to_write(name)
+        try:
+            # a delete that finds nothing would be a version more
+            return int(handle.delete(where).version if handle.count_rows(where) else handle.version)
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"could not delete from {name}: {first_line(error)}") from error
 
     def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
         """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
@@ -202,6 +267,7 @@ class Store:
 
     def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
         """Record a space and make its empty table; a space that is there is left as it is."""
+        self.refuse_reader()
         table = schema.embeddings(record["digest"], dim, half=half)
         self._db.create_table(table.name, schema=table.schema, exist_ok=True)
         if not self.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows:
@@ -210,11 +276,16 @@ class Store:
     def tag(self, name: str, versions: Mapping[str, int]) -> None:
         """Name these table versions, so that cleaning keeps them; an existing tag of that name moves."""
         for table, version in versions.items():
-            tags = self._db.open_table(table).tags
+            tags = self._open_to_write(table).tags
             if name in tags.list():
                 tags.update(name, version)
             else:
                 tags.create(name, version)
+
+    def untag(self, name: str) -> None:
+        """Take a tag off every table; its versions stay until the next cleaning."""
+        for table in self.tags().get(name, {}):
+            self._open_to_write(table).tags.delete(name)
 
 
 def code_version() -> str:
@@ -222,6 +293,24 @@ def code_version() -> str:
     from importlib.metadata import version
 
     return f"embstore {version('embstore')}"
+
+
+def read_only(tag: str) -> str:
+    """Return the line for a write to a store that is open at a tag."""
+    return f"the store is open at tag {tag}, where it can only be read; leave out --at to write to its newest version"
+
+
+def unreadable(name: str, error: BaseException) -> str:
+    """Return the line for a table whose files are damaged or gone."""
+    return f"cannot read the table {name}: {first_line(error)}; `embstore verify` says what is wrong"
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(unreadable(name, error)) from error
 
 
 def quoted(text: str) -> str:
@@ -241,7 +330,3 @@ def _to_numpy(vectors: pa.ChunkedArray) -> Vectors:
     dim = vectors.type.list_size
     flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -9,7 +9,7 @@ from itertools import count, islice
 from typing import Any
 
 from embstore.errors import EmbstoreError, StoreError, choices
-from embstore.ids import digest
+from embstore.ids import split_digest
 from embstore.query import rows
 from embstore.store import Store, now, quoted
 from embstore_bench.sqltext import sql_text
@@ -104,7 +104,7 @@ def _stored(store: Store, name: str) -> tuple[Split | None, int]:
     spec = json.loads(row["spec"])
     sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
     folds = {r["group_id"]: r["fold"] for r in rows(store, sql, {"name": name})}
-    if digest({"spec": spec, "folds": folds}) != row["digest"]:
+    if split_digest(spec, folds) != row["digest"]:
         raise StoreError(f"split {name} has changed since it was frozen; make one of another seed")
     split = Split(
         name=name,
@@ -173,7 +173,7 @@ def _draw(store: Store, spec: dict[str, Any]) -> Split:
         k=k,
         seed=spec["seed"],
         spec=spec,
-        digest=digest({"spec": spec, "folds": folds}),
+        digest=split_digest(spec, folds),
         folds=folds,
         audit={},
     )

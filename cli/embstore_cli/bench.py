@@ -58,7 +58,7 @@ def bench(
     """
     from embstore_bench.runner import bench as run
 
-    store = open_store()
+    store = open_store(write=True)
     with progress_bars() as update:
         report = run(
             store,

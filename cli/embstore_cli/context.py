@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embstore.errors import EmbstoreError
+
 if TYPE_CHECKING:
     from embstore.store import Store
 
@@ -27,6 +29,7 @@ class State:
     """The global options."""
 
     store: str = "store"
+    at: str | None = None
 
 
 state = State()
@@ -45,8 +48,17 @@ OneBackbone = Annotated[
 Labels = Annotated[Path | None, typer.Option("--labels", help="CSV of the layout's labels.")]
 
 
-def open_store() -> Store:
-    """Open the store that --store or EMBSTORE_STORE names."""
+def open_store(*, write: bool = False) -> Store:
+    """Open the store that --store or EMBSTORE_STORE names, at the tag of --at; one that is to be written takes none."""
     from embstore.store import Store
 
-    return Store.open(state.store)
+    return Store.open(store_to_write()) if write else Store.open(state.store, at=state.at)
+
+
+def store_to_write() -> str:
+    """Return the path or URI of the store, for a command that makes it where there is none; --at is refused."""
+    if state.at is not None:
+        from embstore.store import read_only
+
+        raise EmbstoreError(read_only(state.at))
+    return state.store

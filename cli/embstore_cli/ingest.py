@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, state
+from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, store_to_write
 from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def ingest(
 
         with progress_bars() as progress:
             report = run(
-                state.store,
+                store_to_write(),
                 source,
                 layout=layout,
                 backbones=backbone,
@@ -90,7 +90,7 @@ def embed(
     """
     from embstore.ingest import embed as run
 
-    store = open_store()
+    store = open_store(write=True)
     with progress_bars() as progress:
         report = run(store, backbones=backbone, dataset=dataset, source_root=source_root, progress=progress)
     _finish(report, form=form, strict=strict, dry_run=False)
@@ -122,7 +122,9 @@ def _bring(
         raise EmbstoreError("vectors need --vectors (npz key or column patterns) and --id-column")
     columns = Columns(vectors, id_column, gene_column, label_column, unlabelled)
     with progress_bars() as progress:
-        return bring_vectors(state.store, source, columns, dataset=dataset, backbone=backbone[0], progress=progress)
+        return bring_vectors(
+            store_to_write(), source, columns, dataset=dataset, backbone=backbone[0], progress=progress
+        )
 
 
 def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:

@@ -31,11 +31,10 @@ def sql(
 
 
 def status(form: Output = Format.table) -> None:
-    """What the store holds: one row a table.
+    """What the store holds: one row a table; disk_bytes counts old versions too (`embstore maintain` removes them).
 
     Example: `embstore --store demo/store status`
     """
-    from embstore.query import rows
     from embstore.schema import embeddings_name
     from embstore.spaces import label, list_spaces
 
@@ -45,7 +44,7 @@ def status(form: Output = Format.table) -> None:
     for record in records:
         space = spaces.get(record["name"])
         record["holds"] = f"{label(space)}, {space['dim']} numbers a {space['unit']}" if space else ""
-    emit(records, ("name", "rows", "version", "bytes", "holds"), form)
-    failures = rows(store, "SELECT count(*) AS n FROM failures")[0]["n"]
+    emit(records, ("name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"), form)
+    failures = sum(record["rows"] for record in records if record["name"] == "failures")
     if failures:
         say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")

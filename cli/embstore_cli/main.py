@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, demo, ingest, look, phantom, search, splits
+from embstore_cli import backbones, bench, care, demo, ingest, look, phantom, search, splits
 from embstore_cli.context import state
 
 app = typer.Typer(
@@ -33,6 +33,9 @@ def options(
     store: Annotated[
         str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
     ] = "store",
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TAG", help="Read the store as it was under this tag.")
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -42,7 +45,7 @@ def options(
 
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
-    state.store = store
+    state.store, state.at = store, at
 
 
 app.command("ingest")(ingest.ingest)
@@ -52,6 +55,11 @@ app.command("results")(bench.results)
 app.add_typer(search.app, name="search")
 app.command("sql")(look.sql)
 app.command("status")(look.status)
+app.command("verify")(care.verify)
+app.command("maintain")(care.maintain)
+app.command("tag")(care.tag)
+app.command("remove")(care.remove)
+app.command("doctor")(care.doctor)
 app.add_typer(splits.app, name="splits")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(phantom.app, name="phantom")

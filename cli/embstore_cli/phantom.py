@@ -68,7 +68,7 @@ def truth(
     """
     from embstore.phantom.truth import add_truth
 
-    report = add_truth(open_store(), atlas, dataset=dataset)
+    report = add_truth(open_store(write=True), atlas, dataset=dataset)
     row = asdict(report)
     emit([row], tuple(row), form)
     say(

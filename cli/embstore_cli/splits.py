@@ -28,7 +28,7 @@ def make(
     from embstore_bench.splits import make_split
     from embstore_bench.tasks import find_question
 
-    store = open_store()
+    store = open_store(write=True)
     question = find_question(store, task, dataset)
     split = make_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
     typer.echo(split.name)

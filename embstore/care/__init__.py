@@ -1,0 +1,1 @@
+"""Looking after a store: verify, maintain, tag, remove, doctor."""

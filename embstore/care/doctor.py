@@ -1,0 +1,111 @@
+"""Is this machine fit for the store? File system, disk, processors, torch, weights, engines, format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from embstore.backbones.device import find_device
+from embstore.backbones.registry import BACKBONES, availability
+from embstore.errors import MissingStoreError, StoreError
+from embstore.schema import FORMAT_VERSION
+from embstore.store import Store
+
+ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
+MOUNTS = Path("/proc/self/mounts")
+# Lance commits by an atomic rename or link, which these do not keep
+RISKY = ("nfs", "fuse", "cifs", "smb", "9p", "afs")
+GB = 1_000_000_000
+LOW_GB, FULL_GB = 10, 1
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing about the machine: `result` is ok, warn or fail."""
+
+    check: str
+    result: str
+    found: str
+    todo: str = ""
+
+
+def doctor(uri: str) -> list[Check]:
+    """Return what can be said of this machine and the store at `uri`, which need not be there; never writes."""
+    checks = [*_store(uri)]
+    if "://" not in uri:
+        nearest = _nearest(Path(uri).resolve())
+        checks += [_file_system(nearest), _disk(nearest)]
+    return [*checks, *_machine(), *_weights(), _engines()]
+
+
+def _store(uri: str) -> Iterator[Check]:
+    try:
+        meta = Store.open(uri).read("store_meta").to_pylist()[0]
+    except MissingStoreError:
+        yield Check("store", "ok", f"there is no store at {uri} yet", "`embstore ingest` makes one")
+    except StoreError as error:
+        yield Check("store", "fail", str(error), "name another with --store")
+    else:
+        yield Check("store", "ok", f"format {FORMAT_VERSION}, written by {meta['written_by']}, at {uri}")
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or the folder above it that is there: where a new store would lie."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _file_system(folder: Path) -> Check:
+    if not MOUNTS.is_file():
+        return Check("file system", "ok", "its kind cannot be seen on this system", "keep the store on a local disk")
+    kind = file_system(folder, MOUNTS.read_text(encoding="utf-8"))
+    if kind.startswith(RISKY):
+        todo = "two writers, or a kill, may break a commit there: move the store to a local disk or to s3://"
+        return Check("file system", "warn", kind, todo)
+    return Check("file system", "ok", kind)
+
+
+def file_system(folder: Path, mounts: str) -> str:
+    """Return the kind of file system that holds a folder, by the lines of /proc/self/mounts; the last mount counts."""
+    found = [(len(Path(at).parts), kind) for at, kind in _mounted(mounts) if folder.is_relative_to(at)]
+    deepest = max((depth for depth, _ in found), default=0)
+    return next((kind for depth, kind in reversed(found) if depth == deepest), "unknown")
+
+
+def _mounted(mounts: str) -> Iterator[tuple[str, str]]:
+    for line in mounts.splitlines():
+        _, at, kind, *_ = line.split(" ")
+        yield at.replace("\\040", " "), kind  # as the kernel writes a blank
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free / GB
+    result = "fail" if free < FULL_GB else "warn" if free < LOW_GB else "ok"
+    return Check(
+        "disk", result, f"{free:.1f} GB free", "" if result == "ok" else "free some, or run `embstore maintain`"
+    )
+
+
+def _machine() -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = find_device()
+    threads = f"{cores} cores, {found.threads} torch threads"
+    if found.threads < cores:
+        yield Check("cores", "warn", threads, "unset OMP_NUM_THREADS to use all cores")
+    else:
+        yield Check("cores", "ok", threads)
+    gpu = ", ".join(found.gpus) or "no GPU: networks run on the processor"
+    yield Check("torch", "ok", f"{found.torch}, {gpu}")
+
+
+def _weights() -> Iterator[Check]:
+    for backbone in BACKBONES.values():
+        ready, missing = availability(backbone)
+        yield Check(f"weights of {backbone.name}", "ok" if ready else "warn", "ready" if ready else "not here", missing)
+
+
+def _engines() -> Check:
+    return Check("engines", "ok", ", ".join(f"{name} {version(name)}" for name in ENGINES))

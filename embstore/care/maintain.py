@@ -1,0 +1,62 @@
+"""Fewer files, fewer bytes: small fragments become large ones, and old versions that no tag names go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from embstore.errors import EmbstoreError, StoreError, first_line
+from embstore.store import Store
+
+Progress = Callable[[str, int, int], None]
+KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
+
+COUNTS = {"bytes": "disk_bytes", "fragments": "fragments", "versions": "versions"}
+
+
+def maintain(
+    store: Store, *, older_than_days: float = KEEP_DAYS, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Compact every table and remove its versions older than `older_than_days` that no tag names (writes).
+
+    Tagged versions stay whole, so that what was scored on them can be computed again. Returns one record a table:
+    table, then bytes, fragments and versions, each before and after. May be stopped at any moment and run again.
+    """
+    if older_than_days < 0:
+        raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
+    store.refuse_reader()
+    before = {state["name"]: state for state in store.status()}
+    for done, name in enumerate(before, start=1):
+        compact(store, name)
+        clean(store, name, older_than_days)
+        if progress:
+            progress("tables", done, len(before))
+    after = {state["name"]: state for state in store.status()}
+    return [_record(name, before[name], after[name]) for name in before]
+
+
+def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
+    """Join a table's small fragments; `drop_deleted` also rewrites each that holds any deleted row."""
+    options = {"materialize_deletions_threshold": 0.0} if drop_deleted else {}
+    try:
+        store.dataset(name).optimize.compact_files(**options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"could not compact {name}: {first_line(error)}; run the same command again") from error
+
+
+def clean(store: Store, name: str, older_than_days: float) -> None:
+    """Remove a table's versions of more than so many days that no tag names, and the files that only they need."""
+    try:
+        store.dataset(name).cleanup_old_versions(
+            older_than=timedelta(days=older_than_days), error_if_tagged_old_versions=False
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"could not clean {name}: {first_line(error)}; run the same command again") from error
+
+
+def _record(name: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    record = {"table": name}
+    for column, kept in COUNTS.items():
+        record |= {f"{column}_before": before[kept], f"{column}_after": after[kept]}
+    return record

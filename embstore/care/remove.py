@@ -1,0 +1,193 @@
+"""Taking data out: images with all that hangs on them, and brought profiles with their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow.compute as pc
+
+from embstore.care.maintain import clean, compact
+from embstore.errors import QueryError
+from embstore.query import query
+from embstore.schema import EMBEDDINGS_PREFIX
+from embstore.store import Store, quoted
+
+# the intent: while a removal is under way, it names the versions from before
+PENDING = "removal-under-way"
+ROOTS = {"images": "image_id", "profiles": "profile_id"}
+CHUNK = 5_000  # ids in one condition
+# what SQL conditions are asked of, in this order of preference: the first whose columns they name
+RELATIONS = {
+    "images": ("(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))", "cells"),
+    "profiles": ("profiles",),
+}
+
+
+@dataclass
+class Removed:
+    """What a removal takes out, or took; `tags` are those given up by a purge, `entries` cite them."""
+
+    images: int = 0
+    profiles: int = 0
+    cells: int = 0
+    vectors: int = 0
+    labels: int = 0
+    tags: list[str] = field(default_factory=list)
+    entries: int = 0
+    still_on_disk: list[str] = field(default_factory=list)  # tags that came later, whose files hold the deleted bytes
+
+
+Chosen = dict[str, list[str]]  # images, profiles -> ids
+
+
+def remove(
+    store: Store, where: str, *, dataset: str | None = None, purge: bool = False, dry_run: bool = False
+) -> Removed:
+    """Take out the images, and the profiles, that a SQL condition picks (writes, unless `dry_run`).
+
+    `where` is asked of the columns of images, else of cells (an image goes when any of its cells is picked), and of
+    those of profiles. With an image go its cells, vectors, markers and labels at image or cell level; scores stay.
+    Tagged and older versions keep all of it, until `purge`: then every tag under which the condition picks something is
+    given up, and no version holds it any more. Killed at any moment, the next removal finishes it; ingesting the same
+    source again brings everything back.
+    """
+    store.refuse_reader()
+    chosen = _choose(store, where, dataset)
+    if dry_run:
+        return _counted(store, chosen, _tags_with(store, where, dataset) if purge else [])
+    _sweep(store)
+    removed = _counted(store, chosen, [])
+    if any(chosen.values()):
+        store.tag(PENDING, {table: version for table, version in store.versions().items() if table in ROOTS})
+        for table, ids in chosen.items():
+            _delete(store, table, ROOTS[table], ids)
+        _sweep(store)
+    if purge:
+        removed.tags = _tags_with(store, where, dataset)
+        _purge(store, removed)
+    return removed
+
+
+def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
+    """Return the ids that the condition picks; QueryError where it names columns that none of the tables has."""
+    chosen: Chosen = {}
+    refusals = []
+    for table, relations in RELATIONS.items():
+        for relation in relations:
+            # the dataset is asked outside: no OR in the condition can reach beyond it
+            picked = f"SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)"
+            sql = f"SELECT DISTINCT id FROM ({picked}) WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
+            try:
+                found = query(store, sql, {"dataset": dataset})
+            except QueryError as error:
+                refusals.append(error)
+            else:
+                chosen[table] = found["id"].to_pylist()
+                break
+    if not chosen:
+        raise refusals[min(1, len(refusals) - 1)]
+    return chosen
+
+
+def _sweep(store: Store) -> None:
+    """Finish the removal that is under way, if any: what belonged to images or profiles that are gone goes, roots last.
+
+    What is gone is what was there before and is not now, so that images which an ingest is writing are never touched.
+    """
+    before = store.tags().get(PENDING)
+    if before is None:
+        return
+    for table, version in before.items():
+        column = ROOTS[table]
+        was = store.dataset(table, version).to_table(columns=[column])[column]
+        gone = was.filter(pc.invert(pc.is_in(was, value_set=store.read(table, [column])[column])))
+        _delete_dependants(store, table, sorted(set(gone.to_pylist())))
+    store.untag(PENDING)
+
+
+def _delete_dependants(store: Store, table: str, ids: Sequence[str]) -> None:
+    units = list(ids)
+    if table == "images":
+        units = [cell for some in _chunks(ids) for cell in _cells_of(store, some)]
+        _delete(store, "ingested", "image_id", ids)
+        for level, subjects in (("image", ids), ("cell", units)):
+            _delete(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
+    for name in (name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)):
+        _delete(store, name, "id", [*units, *ids])
+    if table == "images":
+        _delete(store, "cells", "image_id", ids)
+
+
+def _delete(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
+    for some in _chunks(ids):
+        store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, some))})")
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+
+
+def _cells_of(store: Store, images: Sequence[str]) -> list[str]:
+    cells: list[str] = store.read("cells", ["cell_id"], pc.field("image_id").isin(list(images)))["cell_id"].to_pylist()
+    return cells
+
+
+# -- counting and purging --------------------------------------------------------------------------------------------
+
+
+def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
+    images, profiles = chosen.get("images", []), chosen.get("profiles", [])
+    cells = [cell for some in _chunks(images) for cell in _cells_of(store, some)]
+    spaces = [name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)]
+    units = [*images, *profiles, *cells]
+    removed = Removed(len(images), len(profiles), len(cells), tags=tags)
+    removed.vectors = sum(_held(store, name, "id", units) for name in spaces)
+    removed.labels = _held(store, "labels", "subject_id", [*images, *cells], pc.field("level") != "protein")
+    removed.entries = _citing(store, tags)
+    return removed
+
+
+def _held(store: Store, table: str, column: str, ids: Sequence[str], also: pc.Expression | None = None) -> int:
+    total = 0
+    for some in _chunks(ids):
+        picked = pc.field(column).isin(list(some))
+        total += store.read(table, [column], picked if also is None else picked & also).num_rows
+    return total
+
+
+def _citing(store: Store, tags: Sequence[str]) -> int:
+    return sum(tag in tags for tag in store.read("entries", ["tag"])["tag"].to_pylist())
+
+
+def _tags_with(store: Store, where: str, dataset: str | None) -> list[str]:
+    """Return the tags under which the condition picks anything."""
+    return [tag for tag in store.tags() if tag != PENDING and _picks(Store.open(store.uri, at=tag), where, dataset)]
+
+
+def _picks(store: Store, where: str, dataset: str | None) -> bool:
+    try:
+        return any(_choose(store, where, dataset).values())
+    except QueryError:  # the tag covers none of the tables that the condition names
+        return False
+
+
+def _purge(store: Store, removed: Removed) -> None:
+    """Give up the tags, then rewrite and clean what a removal touches; nothing older is left but what tags keep."""
+    removed.entries = _citing(store, removed.tags)
+    for tag in removed.tags:
+        store.untag(tag)
+    tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
+    for name in tables:
+        compact(store, name, drop_deleted=True)
+        clean(store, name, 0)
+    removed.still_on_disk = [
+        tag
+        for tag, versions in store.tags().items()
+        if any(
+            fragment.deletion_file()
+            for name in tables
+            if name in versions
+            for fragment in store.dataset(name, versions[name]).get_fragments()
+        )
+    ]

@@ -1,0 +1,58 @@
+"""A name for the store as it is now: one version of every table, kept by every cleaning."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from embstore.errors import EmbstoreError, choices
+from embstore.store import Store
+
+
+def list_tags(store: Store) -> list[dict[str, Any]]:
+    """Return one record a tag, by name: tag, tables (how many it covers), created, entries (how many cite it)."""
+    cited = _cited(store)
+    created: dict[str, Any] = {}
+    for name in store.table_names():
+        for tag, found in store.dataset(name).tags.list().items():
+            created[tag] = max(filter(None, (created.get(tag), found["created_at"])), default=None)
+    return [
+        {"tag": tag, "tables": len(versions), "created": created[tag], "entries": cited.count(tag)}
+        for tag, versions in store.tags().items()
+    ]
+
+
+def create_tag(store: Store, name: str) -> dict[str, int]:
+    """Tag the newest version of every table (writes); return table -> version.
+
+    A tag of that name with the very same versions is completed; with others it is an EmbstoreError: what was cited
+    under a name must not change.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, flags=re.ASCII):
+        raise EmbstoreError(f"the tag is called {name!r}; wanted letters, digits, '.', '_' and '-'")
+    versions = store.versions()
+    if versions != store.versions():
+        raise EmbstoreError("the store changed while it was being tagged; run the same command again")
+    known = store.tags().get(name, {})
+    if any(versions.get(table) != version for table, version in known.items()):
+        raise EmbstoreError(f"there is a tag {name} already, of other versions; choose another name")
+    store.tag(name, {table: version for table, version in versions.items() if table not in known})
+    return versions
+
+
+def delete_tag(store: Store, name: str) -> None:
+    """Take a tag away (writes), so that the next cleaning may remove its versions; one that an entry cites stays."""
+    store.refuse_reader()
+    tags = store.tags()
+    if name not in tags:
+        raise EmbstoreError(choices(name, "tag", tags))
+    if cited := _cited(store).count(name):
+        raise EmbstoreError(f"{cited} entries cite the tag {name}; it is kept so that they can be computed again")
+    store.untag(name)
+
+
+def _cited(store: Store) -> list[str]:
+    if "entries" not in store.table_names():
+        return []
+    found: list[str] = store.read("entries", ["tag"])["tag"].to_pylist()
+    return found

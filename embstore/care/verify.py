@@ -1,0 +1,66 @@
+"""Is the store whole? Every check over every table, reading only, in memory that does not grow with the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from embstore.care.findings import FROM_COPY, Finding
+from embstore.care.reading import read_through
+from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
+from embstore.care.relations import relate
+from embstore.schema import TABLES
+from embstore.store import Store
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found: what is `wrong`, `notes` worth knowing, and how much was looked at."""
+
+    wrong: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+    tables: int
+    rows: int
+
+
+def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
+    """Read the whole store and say what is wrong with it; never writes.
+
+    Files missing or cut short (of the newest and of tagged versions), rows that cannot be read, keys with several rows,
+    vectors that are not finite or of another length, cells, vectors and markers without what they belong to, counts
+    that disagree, spaces and splits that are no longer what their digest froze. A table that cannot be read is left out
+    of the checks that need it. `progress(stage, done, total)` is called after every table.
+    """
+    names = store.table_names()
+    findings: list[Finding] = [] if store.at else list(_missing(names))
+    damaged = set()
+    for done, name in enumerate(names, start=1):
+        found = list(read_through(store, name))
+        findings += found
+        damaged |= {f.table for f in found if f.check in ("table", "files", "fragments")}
+        if progress:
+            progress("tables", done, len(names))
+    sound = [name for name in names if name not in damaged]
+    findings += _checks(store, sound)
+    rows = sum(store.dataset(name).count_rows() for name in sound)
+    wrong, notes = (tuple(f for f in findings if f.note is note) for note in (False, True))
+    return Verdict(wrong, notes, len(names), rows)
+
+
+def _missing(names: Sequence[str]) -> Iterator[Finding]:
+    for name in sorted(set(TABLES).difference(names)):
+        yield Finding("table", name, "the table is not there", FROM_COPY)
+
+
+def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:
+    yield from check_removal(store)
+    spaces = store.read("spaces").to_pylist() if "spaces" in sound else []
+    if "spaces" in sound:
+        yield from check_spaces(store, sound, spaces)
+    yield from relate(store, sound, spaces)
+    if {"splits", "split_groups"} <= set(sound):
+        yield from check_splits(store)
+    if "entries" in sound:
+        yield from check_entries(store)

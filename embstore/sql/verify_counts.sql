@@ -1,0 +1,34 @@
+-- Which images have another number of cells, or of vectors in one space, than their marker says? One row: how many, and the first.
+-- {table} holds the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>.
+WITH markers AS (
+    SELECT image_id, segmentation, n_cells
+    FROM ingested
+    WHERE space = '{space}' AND hash(image_id) % $parts = $part
+),
+of_cells AS (
+    SELECT image_id, segmentation, count(*) AS n
+    FROM cells_raw
+    WHERE hash(image_id) % $parts = $part
+    GROUP BY ALL
+),
+named AS (
+    SELECT regexp_extract(id, '^(.*):([0-9a-f]{{8}}):[0-9]+$', ['image_id', 'segmentation']) AS part
+    FROM "{table}"
+),
+of_vectors AS (
+    SELECT part.image_id AS image_id, part.segmentation AS segmentation, count(*) AS n
+    FROM named
+    WHERE hash(part.image_id) % $parts = $part
+    GROUP BY ALL
+),
+compared AS (
+    SELECT m.image_id, m.n_cells, coalesce(c.n, 0) AS cells, coalesce(v.n, 0) AS vectors
+    FROM markers AS m
+    LEFT JOIN of_cells AS c ON m.image_id = c.image_id AND m.segmentation = c.segmentation
+    LEFT JOIN of_vectors AS v ON m.image_id = v.image_id AND m.segmentation = v.segmentation
+)
+SELECT
+    count(*) AS n,
+    min(image_id || ' (marker ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')') AS example
+FROM compared
+WHERE n_cells <> cells OR n_cells <> vectors

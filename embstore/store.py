@@ -52,7 +52,7 @@ class Store:
         """
         import lancedb
 
-        uri = os.fspath(uri)
+        uri = os.fspath(uri).removeprefix("file://")  # as a URI it would be made by connecting to it
         if not create and "://" not in uri and not Path(uri).is_dir():
             raise MissingStoreError(
                 f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
@@ -61,7 +61,8 @@ class Store:
             store = cls(uri, lancedb.connect(uri))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
-            raise StoreError(f"cannot open a store at {uri}: {first_line(error)}") from error
+            todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""
+            raise StoreError(f"cannot open a store at {uri}: {first_line(error)}{todo}") from error
         if "store_meta" in names and store._rows("store_meta"):
             store._check_format()
         elif create:
@@ -147,10 +148,10 @@ class Store:
         """Return table -> newest version; at a tag, the tagged ones."""
         return {name: int(self._open(name).version) for name in self.table_names()}
 
-    def tags(self) -> dict[str, dict[str, int]]:
-        """Return tag -> table -> version, sorted by tag."""
+    def tags(self, tables: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
+        """Return tag -> table -> version, sorted by tag; of all tables unless named."""
         tags: dict[str, dict[str, int]] = {}
-        for name in self.table_names():
+        for name in self.table_names() if tables is None else tables:
             for tag, found in self._open(name).tags.list().items():
                 tags.setdefault(tag, {})[name] = int(found["version"])
         return dict(sorted(tags.items()))

@@ -34,7 +34,7 @@ def _files(store: Store, name: str, data: Any) -> Iterator[Finding]:
     lying = sizes(data.uri)
     wanted = {"files": [data.version], "tagged files": []}
     if store.at is None:
-        wanted["tagged files"] = sorted({versions[name] for versions in store.tags().values() if name in versions})
+        wanted["tagged files"] = sorted({versions[name] for versions in store.tags([name]).values()})
     for check, versions in wanted.items():
         named = {path: size for version in versions for path, size in _named(store, name, version)}
         bad = [path for path, size in named.items() if path not in lying or size not in (None, 0, lying[path])]

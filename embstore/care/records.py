@@ -9,7 +9,7 @@ from typing import Any
 
 from embstore.backbones.record import Space
 from embstore.care.findings import FROM_COPY, REINGEST, Finding, counted
-from embstore.care.remove import PENDING
+from embstore.care.remove import PENDING, ROOTS
 from embstore.ids import short, split_digest
 from embstore.query import query
 from embstore.schema import EMBEDDINGS_PREFIX, embeddings_name
@@ -54,15 +54,15 @@ def check_splits(store: Store) -> Iterator[Finding]:
             yield Finding("splits", "splits", found, "do not trust scores made with it; bench with another seed")
 
 
-def check_removal(store: Store) -> Iterator[Finding]:
+def check_removal(store: Store, names: Sequence[str]) -> Iterator[Finding]:
     """Yield a removal that was stopped before its end."""
-    if PENDING in store.tags():
+    if PENDING in store.tags([name for name in names if name in ROOTS]):
         yield Finding("removal", "images", "a removal was stopped before its end", "run `embstore remove` again")
 
 
-def check_entries(store: Store) -> Iterator[Finding]:
+def check_entries(store: Store, names: Sequence[str]) -> Iterator[Finding]:
     """Yield, as a note, entries whose tag is gone: their figures stay, what they were made from may not."""
-    tags = store.tags()
+    tags = store.tags(names)
     lost = [e["entry"] for e in store.read("entries", ["entry", "tag"]).to_pylist() if e["tag"] not in tags]
     if lost:
         found = counted(len(lost), "entries whose tag is gone", min(lost))

@@ -65,11 +65,12 @@ REFERENCES = (
 
 def relate(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield what does not agree among the tables `names`, the readable ones; `spaces` are rows of that table."""
-    parts = 1 + max((store.dataset(name).count_rows() for name in names), default=0) // PART_ROWS
-    for name in names:
+    rows = {name: store.dataset(name).count_rows() for name in names}
+    parts = 1 + max(rows.values(), default=0) // PART_ROWS
+    for name in (name for name in names if rows[name]):
         yield from _twice(store, name, parts)
     for reference in (*REFERENCES, *_vectors(spaces)):
-        if {reference.table, reference.holder} <= set(names):
+        if rows.get(reference.table) and reference.holder in rows:
             yield from _absent(store, reference, parts)
     if {"ingested", "cells"} <= set(names):
         yield from _miscounted(store, names, spaces, parts)

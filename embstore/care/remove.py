@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
-from embstore.errors import QueryError
+from embstore.errors import EmbstoreError
 from embstore.query import query
 from embstore.schema import EMBEDDINGS_PREFIX
 from embstore.store import Store, quoted
@@ -17,10 +17,11 @@ from embstore.store import Store, quoted
 PENDING = "removal-under-way"
 ROOTS = {"images": "image_id", "profiles": "profile_id"}
 CHUNK = 5_000  # ids in one condition
-# what SQL conditions are asked of, in this order of preference: the first whose columns they name
-RELATIONS = {
-    "images": ("(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))", "cells"),
-    "profiles": ("profiles",),
+CURRENT = "(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))"
+# what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
+RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "images": {CURRENT: ("images",), "cells": ("cells", "images", "proteins")},
+    "profiles": {"profiles": ("profiles",)},
 }
 
 
@@ -72,15 +73,15 @@ def remove(
 def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
     """Return the ids that the condition picks; QueryError where it names columns that none of the tables has."""
     chosen: Chosen = {}
-    refusals = []
+    refusals: list[EmbstoreError] = []
     for table, relations in RELATIONS.items():
-        for relation in relations:
+        for relation, tables in relations.items():
             # the dataset is asked outside: no OR in the condition can reach beyond it
             picked = f"SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)"
             sql = f"SELECT DISTINCT id FROM ({picked}) WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             try:
-                found = query(store, sql, {"dataset": dataset})
-            except QueryError as error:
+                found = query(store, sql, {"dataset": dataset}, tables=tables)
+            except EmbstoreError as error:  # StoreError where a tag covers none of the tables
                 refusals.append(error)
             else:
                 chosen[table] = found["id"].to_pylist()
@@ -168,7 +169,7 @@ def _tags_with(store: Store, where: str, dataset: str | None) -> list[str]:
 def _picks(store: Store, where: str, dataset: str | None) -> bool:
     try:
         return any(_choose(store, where, dataset).values())
-    except QueryError:  # the tag covers none of the tables that the condition names
+    except EmbstoreError:  # the tag covers none of the tables that the condition names
         return False
 
 

@@ -55,7 +55,7 @@ def _missing(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:
-    yield from check_removal(store)
+    yield from check_removal(store, sound)
     spaces = store.read("spaces").to_pylist() if "spaces" in sound else []
     if "spaces" in sound:
         yield from check_spaces(store, sound, spaces)
@@ -63,4 +63,4 @@ def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:
     if {"splits", "split_groups"} <= set(sound):
         yield from check_splits(store)
     if "entries" in sound:
-        yield from check_entries(store)
+        yield from check_entries(store, sound)

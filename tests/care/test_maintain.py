@@ -1,0 +1,68 @@
+"""maintain makes files fewer and bytes less, and what a tag names stays as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from embstore.care.maintain import maintain
+from embstore.care.tags import create_tag
+from embstore.care.verify import verify
+from embstore.errors import EmbstoreError, StoreError
+from embstore.store import Store
+
+
+def grow(store: Store, times: int) -> None:
+    for i in range(times):
+        protein = f"gene:P{i}"
+        store.upsert("proteins", [{"protein_id": protein, "gene": f"P{i}", "group_id": protein}])
+
+
+def test_small_files_are_joined_and_old_versions_go(store: Store) -> None:
+    """Thirty small writes become one fragment and one version, with the same rows; a second run changes nothing."""
+    grow(store, 30)
+    rows = store.read("proteins").num_rows
+    record = {r["table"]: r for r in maintain(store, older_than_days=0)}["proteins"]
+    assert record["fragments_before"] >= 30
+    assert record["versions_before"] > 30
+    assert (record["fragments_after"], record["versions_after"]) == (1, 1)
+    assert record["bytes_after"] < record["bytes_before"] / 5
+    assert store.read("proteins").num_rows == rows
+    assert verify(store).wrong == ()
+    versions = store.versions()
+    assert all(r["bytes_after"] == r["bytes_before"] for r in maintain(store, older_than_days=0))
+    assert store.versions() == versions
+
+
+def test_tagged_versions_stay_whole(store: Store, space_table: str) -> None:
+    """After compacting and cleaning, a tag gives the very vectors that it gave before, and other old ones are gone."""
+    digest = store.read("spaces")["digest"][0].as_py()
+    ids, then = store.vectors(digest)
+    create_tag(store, "paper")
+    store.put_vectors(digest, ids, np.zeros_like(then))
+    untagged = store.versions()[space_table]
+    store.put_vectors(digest, ids, np.ones_like(then))
+    maintain(store, older_than_days=0)
+    np.testing.assert_array_equal(Store.open(store.uri, at="paper").matrix(digest, ids), then)
+    assert (store.matrix(digest, ids) == 1).all()
+    with pytest.raises(StoreError, match=f"no version {untagged}"):
+        store.dataset(space_table, untagged)
+    assert verify(store).wrong == ()
+
+
+def test_young_versions_stay(store: Store) -> None:
+    """By default no version of the last week goes."""
+    grow(store, 3)
+    old = store.versions()["proteins"]
+    grow(store, 1)
+    maintain(store)
+    assert store.dataset("proteins", old).count_rows() > 0
+    with pytest.raises(EmbstoreError, match="wanted 0 or more"):
+        maintain(store, older_than_days=-1)
+
+
+def test_a_store_at_a_tag_is_not_maintained(store: Store) -> None:
+    """Opened at a tag, nothing is compacted or cleaned."""
+    create_tag(store, "paper")
+    with pytest.raises(StoreError, match="can only be read"):
+        maintain(Store.open(store.uri, at="paper"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from embstore.errors import QueryError
-from embstore.store import Store
+from embstore.store import Store, unreadable
 
 MEMORY_LIMIT = "4GB"
 TIMEOUT_S = 300.0
@@ -36,6 +36,7 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
     """
 
     def __init__(self, dataset: Any) -> None:
+        self.fault: Exception | None = None  # why its files could not be read, where they could not
         self._dataset = dataset
         self._schema = pa.schema([_readable(field) for field in dataset.schema])
 
@@ -51,11 +52,14 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
         scan = self._dataset.scanner(columns=names, filter=filter, batch_size=8192)
         return pads.Scanner.from_batches(self._cast(scan.to_batches(), wanted), schema=wanted)
 
-    @staticmethod
-    def _cast(batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            columns = [batch.column(field.name).cast(field.type) for field in wanted]
-            yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+    def _cast(self, batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in batches:
+                columns = [batch.column(field.name).cast(field.type) for field in wanted]
+                yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+        except (OSError, RuntimeError, ValueError) as error:  # DuckDB would wrap it in a traceback
+            self.fault = error
+            raise
 
 
 def query(
@@ -75,7 +79,7 @@ def query(
     import duckdb
 
     with duckdb.connect() as connection:
-        _register(connection, store, store.table_names() if tables is None else tables)
+        registered = _register(connection, store, tables)
         _check(connection, sql)
         timer = threading.Timer(timeout_s, connection.interrupt)
         timer.start()
@@ -84,7 +88,8 @@ def query(
         except duckdb.InterruptException as error:
             raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
         except duckdb.Error as error:
-            raise QueryError(_one_line(error)) from error
+            faults = [unreadable(name, table.fault) for name, table in registered.items() if table.fault]
+            raise QueryError(faults[0] if faults else _one_line(error)) from error
         finally:
             timer.cancel()
     twice = {name for name in answer.column_names if answer.column_names.count(name) > 1}
@@ -104,13 +109,15 @@ def sql_text(name: str) -> str:
     return files("embstore").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _register(connection: Any, store: Store, names: Sequence[str]) -> None:
-    for name in names:
-        connection.register(f"{name}_raw" if name in VIEWS else name, LanceTable(store.dataset(name)))
-    for view in (view for view, joined in VIEWS.items() if joined.issubset(names)):
+def _register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
+    tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
+    for name, table in tables.items():
+        connection.register(f"{name}_raw" if name in VIEWS else name, table)
+    for view in (view for view, joined in VIEWS.items() if joined.issubset(tables)):
         connection.execute(f'CREATE VIEW "{view}" AS {sql_text(view)}').fetchall()
     for setting in LOCK:
         connection.execute(setting).fetchall()
+    return tables
 
 
 def _check(connection: Any, sql: str) -> None:

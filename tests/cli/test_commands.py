@@ -16,7 +16,10 @@ from PIL import Image
 
 from .conftest import Run
 
-VERBS = ("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "phantom", "demo")
+VERBS = (
+    *("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "backbones", "phantom", "demo"),
+    *("verify", "maintain", "tag", "remove", "doctor"),
+)
 
 
 def test_help_lists_every_verb(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Is the store whole? Every check over every table, reading only, in memory that does not grow with the store."""
+"""Is the store whole? Every check over every table, reading only, in batches and over parts of the keys."""
 
 from __future__ import annotations
 

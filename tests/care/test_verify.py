@@ -159,6 +159,8 @@ def test_files_that_only_a_tag_needs_are_looked_for(store: Store) -> None:
 def test_parts_give_the_same_answer(store: Store, space_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions asked over many parts of a key, as a large store needs, find what one part finds."""
     write_raw(store, "cells", store.read("cells").slice(0, 3))
+    lost = store.read(space_table, ["id"])["id"][0].as_py()
+    store.delete(space_table, f"id = '{lost}'")
     write_raw(store, space_table, vectors(store, space_table, ["a", "b", "c"], 1.0))
     whole = verify(store).wrong
     assert PART_ROWS >= 100_000

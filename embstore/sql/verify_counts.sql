@@ -31,4 +31,4 @@ SELECT
     count(*) AS n,
     min(image_id || ' (marker ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')') AS example
 FROM compared
-WHERE n_cells NOT BETWEEN cells - flagged AND cells OR n_cells <> vectors
+WHERE n_cells NOT IN (cells, cells - flagged) OR n_cells <> vectors

@@ -27,14 +27,14 @@ def test_a_crop_is_one_cell_that_fills_its_image() -> None:
     pixels[0, 10:20, 10:30] = 1
     pixels[0, 14, 14] = 0  # a hole
     pixels[0, 35, 45] = 1  # a speck
-    found = whole_image(pixels, 0, None)
+    found = whole_image(pixels, pixels[0], None)
     assert (found.cells == 1).all()
     expected = np.zeros((40, 50), bool)
     expected[10:20, 10:30] = True
     np.testing.assert_array_equal(found.nuclei == 1, expected)
     assert found.pixel_size_um == 25 / 50
-    assert whole_image(pixels, 0, 0.1).pixel_size_um == 0.1
-    for without in (whole_image(pixels, None, None), whole_image(pixels, 1, None)):
+    assert whole_image(pixels, pixels[0], 0.1).pixel_size_um == 0.1
+    for without in (whole_image(pixels, None, None), whole_image(pixels, pixels[1], None)):
         assert not without.nuclei.any()
 
 
@@ -66,7 +66,7 @@ def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Pat
     unknown = read_source(folder, "crops", None)
     assert len(unknown.faults) == 40
     assert "'rfp' is no channel that is known" in unknown.faults[0].error
-    source = read_source(folder, "crops", samples / "yeast" / "labels.csv", "gfp=protein,rfp=cytosol")
+    source = read_source(folder, "crops", samples / "yeast" / "labels.csv", channels="gfp=protein,rfp=cytosol")
     assert (len(source.images), source.faults) == (40, ())
     assert {image.roles for image in source.images} == {("protein", "cytosol")}
     assert {image.genes for image in source.images} == {("AAC1",)}

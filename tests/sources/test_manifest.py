@@ -127,7 +127,7 @@ def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
         assert (image.key, image.files, image.roles) == ("x", ("x.tif",), ("protein", "nucleus"))
         assert image.extra == {"treatment": "none"}
     table = write_manifest(tmp_path / "m.csv", [["x.tif"]], ("file",))
-    (image,) = read_source(table, "manifest", None, "nucleus,protein").images
+    (image,) = read_source(table, "manifest", None, channels="nucleus,protein").images
     assert image.roles == ("nucleus", "protein")
     with pytest.raises(EmbstoreError, match="no channels; say what the planes of file show"):
         read_source(table, "manifest", None)
@@ -137,10 +137,10 @@ def test_files_may_lie_elsewhere_and_columns_have_any_name(tmp_path: Path) -> No
     """--source-root says where the files are; --channels COLUMN=ROLE what a column shows."""
     write_channels(tmp_path / "disk", "a")
     table = write_manifest(tmp_path / "m.csv", [["a_n.tif", "a_p.tif"]], ("DAPI", "488"))
-    source = read_source(table, "manifest", None, "488=protein", tmp_path / "disk")
+    source = read_source(table, "manifest", None, channels="488=protein", source_root=tmp_path / "disk")
     assert [image.roles for image in source.images] == [("nucleus", "protein")]
     with pytest.raises(EmbstoreError, match="and no 561 that --channels names"):
-        read_source(table, "manifest", None, "561=protein", tmp_path / "disk")
+        read_source(table, "manifest", None, channels="561=protein", source_root=tmp_path / "disk")
 
 
 def test_a_corrected_pixel_size_or_channel_order_makes_new_cells(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_known_channel_names_give_roles_and_the_metadata_the_pixel_size(tmp_path
     assert (row["image_id"], row["roles"], row["pixel_size_source"]) == ("o/a", ["nucleus", "protein"], "metadata")
     assert row["pixel_size_um"] == pytest.approx(0.2)
     for channels in ("Cy5=protein", "nucleus,protein"):
-        source = read_source(tmp_path / "in", "ome", None, channels)
+        source = read_source(tmp_path / "in", "ome", None, channels=channels)
         assert [image.roles for image in source.images] == [("nucleus", "protein")] * 2
 
 

@@ -13,7 +13,7 @@ from embstore_cli.render import progress_bars
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
 
-FIELD_PX: dict[Layout, int] = {"opencell": 320, "hpa": 720}  # some ten cells each: the demo is to be fast
+FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # some ten cells each: the demo is to be fast
 SHOWN = 7  # of seed 0: a nuclear membrane protein, whose nearest neighbour was published as something else
 STEPS = (
     (

@@ -69,7 +69,8 @@ def main() -> None:
     def watched(net: SmallViT) -> float:
         return float(macro_f1(_counts(validation, scores(net, validation.crops), validation).sum(axis=0)))
 
-    net = trained(options.work, train.crops, train.labels, options.epochs, watched)
+    kept = options.work / f"vit-{atlas_digest('v1')[:12]}-s{TRAIN_SEED}-p{options.train}-e{options.epochs}.pt"
+    net = trained(kept, train.crops, train.labels, options.epochs, watched)
     answers = {
         "pixel-stats linear": (linear.scores(validation.stats), linear.scores(test.stats)),
         "supervised ViT": (scores(net, validation.crops), scores(net, test.crops)),

@@ -55,9 +55,9 @@ class SmallViT(nn.Module):
 
 
 def trained(
-    work: Path, crops: Crops, labels: npt.NDArray[np.bool_], epochs: int, watched: Callable[[SmallViT], float]
+    kept: Path, crops: Crops, labels: npt.NDArray[np.bool_], epochs: int, watched: Callable[[SmallViT], float]
 ) -> SmallViT:
-    """Return the network after `epochs`, from the folder's checkpoint on where there is one.
+    """Return the network after `epochs`, from the checkpoint `kept` on where there is one.
 
     Nothing is chosen by `watched`, which is only logged: the last epoch is used.
     """
@@ -70,7 +70,7 @@ def trained(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * batches, pct_start=0.1)
     share = torch.from_numpy(labels.mean(0)).float()
     loss_of = nn.BCEWithLogitsLoss(pos_weight=((1 - share) / share).sqrt())
-    parts, kept = {"net": net, "optimiser": optimiser, "schedule": schedule}, work / f"vit-{len(crops)}-{epochs}.pt"
+    parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
     first = _resumed(kept, parts)
     for epoch in range(first, epochs):
         started, total, rng = time.time(), 0.0, np.random.default_rng(epoch)

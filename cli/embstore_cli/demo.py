@@ -35,7 +35,7 @@ STEPS = (
         "bench --dataset opencell --backbone pixel-stats --backbone vit-random --folds {folds}",
     ),
     (
-        "a protein finds its neighbours, and a published label that is wrong (one in twenty is, on purpose)",
+        "a protein finds its neighbours (one published label in twenty is wrong, on purpose)",
         "search protein {gene} -k 5 --backbone pixel-stats --dataset opencell --centre --sheet {out}/neighbours.png",
     ),
     (

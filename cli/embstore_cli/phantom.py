@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,10 +51,9 @@ def write(
         )
     row = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(report).items()}
     emit([row], tuple(row), form)
-    say(
-        f"next: embstore ingest {report.images_folder} --layout {layout} --labels {report.labels} "
-        f"--backbone pixel-stats, then embstore phantom truth {out}"
-    )
+    images, labels, atlas = (shlex.quote(str(path)) for path in (report.images_folder, report.labels, out))
+    say(f"next: embstore ingest {images} --layout {layout} --labels {labels} --backbone pixel-stats")
+    say(f"then: embstore phantom truth {atlas}")
 
 
 @app.command("truth")
@@ -87,5 +87,5 @@ def versions(form: Output = Format.table) -> None:
     from embstore.phantom.v1.law import LOCATIONS
     from embstore.phantom.versions import VERSIONS, atlas_digest
 
-    listed = [{"version": f"phantom.{v}", "digest": atlas_digest(v), "locations": len(LOCATIONS)} for v in VERSIONS]
+    listed = [{"version": v, "digest": atlas_digest(v), "locations": len(LOCATIONS)} for v in VERSIONS]
     emit(listed, ("version", "digest", "locations"), form)

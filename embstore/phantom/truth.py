@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
-from embstore.phantom.truth_files import ATLAS, read_cell_truth, read_mask
+from embstore.phantom.truth_files import read_cell_truth, read_fields, read_mask, read_request
 from embstore.pixels.crop import unpack_mask
 from embstore.proteins import set_labels
 from embstore.query import rows
@@ -45,22 +44,27 @@ class TruthReport:
 def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> TruthReport:
     """Give the store's cells of a phantom atlas their own true locations, as `<dataset>/truth` at level cell.
 
-    Each current cell takes the label of the true nucleus that it covers with an IoU of at least 0.5; the grade
+    Each current cell takes the label of the true nucleus that it covers with an IoU above 0.5; the grade
     (3, 2, 1) follows from its own mixture, so that cells of one protein may differ. Cells that match none get no label.
     Writes `labels`; a second call changes nothing. Raises EmbstoreError where folder or store hold no such atlas.
     """
     from embstore.phantom.v1.law import LAYOUTS
 
-    layout = _layout(atlas)
-    dataset, um = dataset or layout, LAYOUTS[layout].pixel_size_um
+    layout = str(read_request(atlas)["layout"])
+    dataset, um = layout if dataset is None else dataset, LAYOUTS[layout].pixel_size_um
     truth = read_cell_truth(atlas / "truth")
     cells = _cells(store, dataset, atlas)
+    shapes = _shapes(store, dataset)
     labels: list[Label] = []
     asked: list[tuple[str, str, str]] = []
     nuclei = found = 0
     overlaps: list[float] = []
     for key, mine in cells.items():
-        matches = _matched(read_mask(atlas / "truth", key, "nuclei"), mine, um)
+        true = read_mask(atlas / "truth", key, "nuclei")
+        if list(true.shape) != shapes[key]:
+            held = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"
+            raise EmbstoreError(f"{held}; give the atlas that was ingested")
+        matches = _matched(true, mine, um)
         nuclei, found = nuclei + matches.nuclei, found + matches.found
         overlaps += matches.overlaps
         asked += [(SCHEME, "cell", _subject(cell, dataset)) for cell in mine]
@@ -87,21 +91,14 @@ class _Matches:
     found: int
 
 
-def _layout(atlas: Path) -> str:
-    note = atlas / ATLAS
-    if not note.exists():
-        raise EmbstoreError(f"{atlas} holds no {ATLAS}; give the folder that `embstore phantom write` made")
-    return str(json.loads(note.read_text("utf-8"))["layout"])
-
-
 def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[dict[str, Any]]]:
     """Return the current cells of each of the atlas' images that the store has, by image key, in order of label."""
-    known = {name.stem: None for name in (atlas / "truth" / "masks").glob("*")}
+    known = set(read_fields(atlas / "truth"))
     there = rows(
         store, "SELECT DISTINCT image_id FROM images WHERE dataset = $dataset ORDER BY 1", {"dataset": dataset}
     )
     keys = [row["image_id"].removeprefix(f"{dataset}/") for row in there]
-    ours = {key: list[dict[str, Any]]() for key in keys if f"{key}_nuclei" in known}
+    ours = {key: list[dict[str, Any]]() for key in keys if key in known}
     if not ours:
         raise EmbstoreError(
             f"the store's dataset {dataset!r} has {len(keys)} images, none of them of {atlas}; "
@@ -118,6 +115,12 @@ def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[dict[str, 
     return ours
 
 
+def _shapes(store: Store, dataset: str) -> dict[str, list[int]]:
+    """Return image key -> [height, width] of a dataset's images."""
+    sql = "SELECT image_id, shape FROM images WHERE dataset = $dataset ORDER BY image_id, revision"
+    return {r["image_id"].removeprefix(f"{dataset}/"): r["shape"][1:] for r in rows(store, sql, {"dataset": dataset})}
+
+
 def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]], um: float) -> _Matches:
     """Pair the nuclei of one image; above an IoU of a half, no two cells can claim one nucleus."""
     sizes = np.bincount(true.ravel())
@@ -131,7 +134,7 @@ def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]], um: f
         under[0] = 0
         best = int(under.argmax())
         iou = float(under[best]) / float(mask.sum() + sizes[best] - under[best])
-        if under[best] and iou >= MATCH_IOU:
+        if under[best] and iou > MATCH_IOU:
             pairs.append((cell, best))
             if not counted[best]:
                 continue

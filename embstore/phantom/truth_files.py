@@ -9,6 +9,8 @@ sum to 1; lengths are in µm, brightness is a factor.
 from __future__ import annotations
 
 import csv
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
 from embstore.phantom import names
+from embstore.phantom.versions import atlas_digest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from embstore.phantom.v1.proteins import Protein
 
 ATLAS = "phantom.json"
+AGAIN = "write the atlas again with the same command"
 Labels = npt.NDArray[np.int32]
 
 
@@ -47,8 +51,12 @@ class TruthFiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for file in self._files.values():
+        for table, file in self._files.items():
             file.close()
+            if kind is None:  # whole, or as it was: a stopped call leaves no half of a table
+                Path(file.name).replace(self._folder / f"{table}.csv")
+            else:
+                Path(file.name).unlink()
 
     def add_protein(self, protein: Protein) -> None:
         """Write one row of `proteins`, and one of `looks` for each of its locations."""
@@ -73,8 +81,7 @@ class TruthFiles:
             self._write("cells", row | _shares(truth.shares))
 
     def _open(self, table: str, columns: Sequence[str]) -> None:
-        # "w": the same call writes the same truth, whatever a stopped one left
-        self._files[table] = (self._folder / f"{table}.csv").open("w", newline="", encoding="utf-8")
+        self._files[table] = (self._folder / f"{table}.csv.{os.getpid()}").open("w", newline="", encoding="utf-8")
         self._tables[table] = csv.DictWriter(self._files[table], columns, lineterminator="\n")
         self._tables[table].writeheader()
 
@@ -91,8 +98,8 @@ def _protein_row(gene: str, protein: Protein) -> dict[str, Any]:
         "gene": gene,
         "ensg_id": names.ensg_id(protein.seed, protein.index),
         "plate": plate_number(protein),
-        "grades": _graded(protein.grades),
-        "published": _graded(protein.published),
+        "grades": _joined(protein.grades),
+        "published": _joined(protein.published),
         "wrong": int(protein.wrong),
         "expression": _rounded(protein.expression),
         "haze": _rounded(protein.haze),
@@ -100,7 +107,7 @@ def _protein_row(gene: str, protein: Protein) -> dict[str, Any]:
     }
 
 
-def _graded(grades: Mapping[str, int]) -> str:
+def _joined(grades: Mapping[str, int]) -> str:
     return ";".join(f"{location}:{grade}" for location, grade in grades.items())
 
 
@@ -120,24 +127,74 @@ def mask_path(truth: Path, key: str, name: str) -> Path:
 
 
 def read_mask(truth: Path, key: str, name: str) -> Labels:
-    """Return a field's instance mask, int32 (y, x)."""
+    """Return a field's instance mask, int32 (y, x); EmbstoreError where it cannot be read."""
     from PIL import Image
 
     path = mask_path(truth, key, name)
     try:
         with Image.open(path) as image:
-            return np.asarray(image, dtype=np.int32)
+            labels = np.asarray(image, dtype=np.int32)
     except OSError as error:
-        raise EmbstoreError(f"{path} cannot be read ({error}); write the atlas again with the same command") from error
+        raise EmbstoreError(f"{path} cannot be read ({error}); {AGAIN}") from error
+    if labels.ndim != 2:
+        raise EmbstoreError(f"{path} has the shape {labels.shape}, wanted one label a pixel; {AGAIN}")
+    return labels
+
+
+def read_fields(truth: Path) -> list[str]:
+    """Return the keys of all images of an atlas, in order."""
+    return [row["image"] for row in _rows(truth / "fields.csv", "image")]
 
 
 def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Return image key -> label -> location -> share, of every cell of an atlas."""
+    """Return image key -> label -> location -> share, of every cell of an atlas; EmbstoreError for a damaged table."""
     from embstore.phantom.v1.law import LOCATIONS
+
+    path = truth / "cells.csv"
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for number, row in enumerate(_rows(path, "image", "label", *LOCATIONS), start=2):
+        try:
+            shares = {location: float(row[location]) for location in LOCATIONS if row[location]}
+            label = int(row["label"])
+        except ValueError as error:
+            raise EmbstoreError(f"{path}, line {number}: {error}; {AGAIN}") from error
+        if abs(sum(shares.values()) - 1) > 1e-3:
+            raise EmbstoreError(f"{path}, line {number}: shares of {sum(shares.values()):g}, wanted 1; {AGAIN}")
+        found.setdefault(row["image"], {})[label] = shares
+    return found
+
+
+def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
     from embstore.sources.tables import read_table
 
-    found: dict[str, dict[int, dict[str, float]]] = {}
-    for row in read_table(truth / "cells.csv"):
-        shares = {location: float(row[location]) for location in LOCATIONS if row[location]}
-        found.setdefault(row["image"], {})[int(row["label"])] = shares
-    return found
+    try:
+        rows = read_table(path)
+    except EmbstoreError as error:
+        raise EmbstoreError(f"{str(error).split('; ')[0]}; {AGAIN}") from error
+    if rows and (absent := [column for column in columns if column not in rows[0]]):
+        raise EmbstoreError(f"{path} has no column {absent[0]}; {AGAIN}")
+    return rows
+
+
+def read_request(atlas: Path) -> dict[str, Any]:
+    """Return what an atlas was asked for; EmbstoreError where the folder is none, or of a law that is not this one."""
+    note = atlas / ATLAS
+    try:
+        request = json.loads(note.read_text("utf-8"))
+    except FileNotFoundError:
+        raise EmbstoreError(f"{atlas} holds no {ATLAS}; give the folder that `embstore phantom write` made") from None
+    except (OSError, ValueError) as error:
+        raise EmbstoreError(f"{note} cannot be read ({error}); delete it, then {AGAIN}") from error
+    from embstore.phantom.v1.law import LAYOUTS
+
+    if (
+        not isinstance(request, dict)
+        or request.get("layout") not in LAYOUTS
+        or not {"version", "digest"} <= set(request)
+    ):
+        raise EmbstoreError(f"{note} is no request of an atlas; delete it, then {AGAIN}")
+    if request["digest"] != atlas_digest(str(request["version"])):
+        raise EmbstoreError(
+            f"{atlas} was drawn by another law ({str(request['digest'])[:12]}); {AGAIN} to a new folder"
+        )
+    return request

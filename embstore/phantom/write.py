@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embstore.errors import EmbstoreError, choices
 from embstore.phantom import names
-from embstore.phantom.truth_files import ATLAS, TruthFiles
+from embstore.phantom.truth_files import ATLAS, TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 Layout = Literal["opencell", "hpa"]
 LAYOUTS = ("opencell", "hpa")
 LICENCE = "phantom"  # simulated: scores on it say so
-FIELD_PX = (128, 4096)  # a field narrower than a cell, or wider than any camera, is a mistake
+# side of a field: narrower than a crop (25 µm), or wider than any camera, is a mistake
+FIELD_PX = {"opencell": (128, 4096), "hpa": (320, 4096)}
 LABEL_FILES = {"opencell": "labels.csv", "hpa": "image_labels.csv"}
 
 
@@ -50,55 +53,54 @@ def write_phantom(
     field_px: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhantomReport:
-    """Write simulated fields of known localization as OpenCell or HPA publish theirs; the same call, the same bytes.
+    """Write simulated fields of known localization as OpenCell or HPA publish theirs; the same call, the same bytes
+    (on one machine, under the same libraries).
 
     Under `out`: `images/`, for opencell `<GENE>_<ENSG>/OC-FOV_<GENE>_<ENSG>_CID<6>_FID<8>_proj.tif`, uint16 (2, y, x),
     for hpa `<plate>_<well>_<n>_{red,green,blue,yellow}.png`, uint8 (y, x); the labels as published, one protein in
     twenty with a wrong one (`labels.csv` with grades, or `image_labels.csv`); `truth/` with what is so; `phantom.json`
     with the request. Fields are squares of `field_px` (default: 600 for opencell as published, 1536 for hpa). A call
-    that was stopped is finished by the same call; a folder of another request is refused. `progress(done, of)` is
-    called after every field. Raises EmbstoreError.
+    that was stopped is made good by the same call, which draws all again; a folder of another request is refused.
+    `progress(done, of)` is called after every field. Raises EmbstoreError.
     """
-    request = {
-        "version": version,
-        "digest": atlas_digest(version),
-        "layout": layout,
-        "proteins": proteins,
-        "fields": fields,
-        "seed": seed,
-        "field_px": field_px,
-    }
     _check(layout, proteins=proteins, fields=fields, seed=seed, field_px=field_px)
     from embstore.phantom.v1.field import draw_field
+    from embstore.phantom.v1.law import LAYOUTS as DRAWN
     from embstore.phantom.v1.proteins import plan_proteins
 
-    _claim(out, request)
+    side = field_px or DRAWN[layout].field_px
+    request = {"version": version, "digest": atlas_digest(version), "layout": layout, "proteins": proteins}
+    request |= {"fields": fields, "seed": seed, "field_px": side}
     plan, cells = plan_proteins(proteins, seed), 0
     save = _save_opencell if layout == "opencell" else _save_hpa
-    with TruthFiles(out / "truth", layout) as truth:
-        for protein in plan:
-            truth.add_protein(protein)
-            for number in range(fields):
-                field = draw_field(protein, number, layout, field_px)
-                save(out / "images", protein, number, field)
-                truth.add_field(protein, number, field)
-                cells += len(field.truths)
-                if progress:
-                    progress(protein.index * fields + number + 1, proteins * fields)
-    labels = _write_labels(out / LABEL_FILES[layout], layout, plan, fields)
-    return PhantomReport(
-        out / "images", labels, out / "truth", proteins * fields, cells, proteins, version, atlas_digest(version)
-    )
+    try:
+        _claim(out, request)
+        with TruthFiles(out / "truth", layout) as truth:
+            for protein in plan:
+                truth.add_protein(protein)
+                for number in range(fields):
+                    field = draw_field(protein, number, layout, side)
+                    save(out / "images", protein, number, field)
+                    truth.add_field(protein, number, field)
+                    cells += len(field.truths)
+                    if progress:
+                        progress(protein.index * fields + number + 1, proteins * fields)
+        labels = _write_labels(out / LABEL_FILES[layout], layout, plan, fields)
+    except OSError as error:
+        raise EmbstoreError(f"cannot write {error.filename or out}: {error.strerror}; choose another folder") from error
+    digest = str(request["digest"])
+    return PhantomReport(out / "images", labels, out / "truth", proteins * fields, cells, proteins, version, digest)
 
 
 def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int | None) -> None:
     if layout not in LAYOUTS:
         raise EmbstoreError(choices(layout, "phantom layout", LAYOUTS))
+    low_px, high_px = FIELD_PX[layout]
     for what, found, low, high in (
         ("proteins", proteins, 1, names.MAX_PROTEINS),
         ("fields per protein", fields, 1, names.MAX_FIELDS),
         ("seed", seed, 0, names.MAX_SEED),
-        ("field pixels", FIELD_PX[0] if field_px is None else field_px, *FIELD_PX),
+        ("field pixels", low_px if field_px is None else field_px, low_px, high_px),
     ):
         if not low <= found <= high:
             raise EmbstoreError(f"{what} asked of the phantom atlas: {found}; ask for {low} to {high}")
@@ -107,15 +109,20 @@ def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int 
 def _claim(out: Path, request: dict[str, object]) -> None:
     """Make the folder and say in it what it is for; refuse one that holds something else."""
     note = out / ATLAS
-    if note.exists():
-        held = json.loads(note.read_text("utf-8"))
-        if held != request:
-            differs = ", ".join(f"{k} {held.get(k)} (asked: {v})" for k, v in request.items() if held.get(k) != v)
-            raise EmbstoreError(f"{out} holds another phantom atlas: {differs}; write to another folder, or delete it")
-    elif out.exists() and any(out.iterdir()):
-        raise EmbstoreError(f"{out} is not empty and holds no phantom atlas; write to a new folder")
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(request, indent=1) + "\n", "utf-8")
+    if not note.exists():
+        if out.exists() and any(not path.name.startswith(ATLAS) for path in out.iterdir()):
+            raise EmbstoreError(f"{out} is not empty and holds no phantom atlas; write to a new folder")
+        out.mkdir(parents=True, exist_ok=True)
+        mine = out / f"{ATLAS}.{os.getpid()}"
+        mine.write_text(json.dumps(request, indent=1) + "\n", "utf-8")
+        with contextlib.suppress(FileExistsError):  # of two at once, one is first
+            os.link(mine, note)
+        mine.unlink()
+    held = read_request(out)
+    if held != request:
+        differs = ", ".join(f"{k} {held.get(k)} (asked: {v})" for k, v in request.items() if held.get(k) != v)
+        raise EmbstoreError(f"{out} holds another phantom atlas: {differs}; write to another folder, or delete it")
+    (out / "images").mkdir(exist_ok=True)
 
 
 def _save_opencell(images: Path, protein: Protein, number: int, field: Field) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
+from embstore.phantom.truth_files import ATLAS
 from embstore.pixels.decode import Planes, read_planes
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
@@ -40,6 +41,10 @@ def read_source(
     With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
     fault, unless it is a crop of one cell.
     """
+    if (source / ATLAS).exists():  # its masks are images too
+        raise EmbstoreError(
+            f"{source} is a phantom atlas, with its truth beside its images; ingest {source / 'images'}"
+        )
     if layout not in NAMED | ASKED:
         raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
     if layout in NAMED:

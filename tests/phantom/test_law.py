@@ -33,7 +33,7 @@ def test_a_released_law_is_not_changed(version: str) -> None:
 
 @pytest.mark.parametrize(("protein", "number"), DRAWN)
 def test_the_law_still_draws_the_same_pictures(protein: int, number: int) -> None:
-    """Two fields have the brightness and contrast they had when the law was frozen, to 1 %."""
+    """Three fields have the brightness and contrast they had when the law was frozen, to 1 %."""
     pixels = draw_field(plan_proteins(1, 0, start=protein)[0], number, "opencell", 200).pixels
     found = [float(f(plane)) for plane in pixels for f in (np.mean, np.std)]
     assert found == pytest.approx(DRAWN[protein, number], rel=0.01)

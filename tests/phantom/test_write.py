@@ -149,6 +149,9 @@ def test_the_same_call_writes_the_same_bytes(layout: Layout, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         write_phantom(tmp_path / "again", **ask, progress=stopped)
     write_phantom(tmp_path / "again", **ask)
+    with pytest.raises(KeyboardInterrupt):  # of a finished one, a stopped rerun leaves the truth whole
+        write_phantom(tmp_path / "again", **ask, progress=stopped)
+    assert digests(tmp_path / "first") == digests(tmp_path / "again")
     write_phantom(tmp_path / "other", **ask, seed=1)
     assert digests(tmp_path / "first") == digests(tmp_path / "again")
     images = [set(digests(tmp_path / name / "images").values()) for name in ("first", "other")]
@@ -159,7 +162,7 @@ def stopped(done: int, of: int) -> None:
     raise KeyboardInterrupt
 
 
-def test_progress_counts_fields_and_memory_is_not_asked_for_them(tmp_path: Path) -> None:
+def test_progress_counts_fields(tmp_path: Path) -> None:
     """Progress ends at all fields, one at a time."""
     seen: list[tuple[int, int]] = []
     write_phantom(
@@ -212,3 +215,17 @@ def test_two_atlases_are_never_mixed_in_one_folder(tmp_path: Path) -> None:
     with pytest.raises(EmbstoreError, match="is not empty and holds no phantom atlas"):
         write_phantom(tmp_path / "b", proteins=1, **ask)
     assert files(tmp_path / "b", ".*") == ["thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """A path that is a file, or below one, is said with what the system says."""
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(EmbstoreError, match=r"cannot write .*file.*; choose another folder"):
+            write_phantom(out, layout="opencell", proteins=1, fields=1, field_px=128)
+
+
+def test_the_default_size_is_the_size_that_is_meant(tmp_path: Path) -> None:
+    """Asking for a layout's own size by number is the same request as not asking."""
+    write_phantom(tmp_path / "a", layout="opencell", proteins=1, fields=1)
+    assert write_phantom(tmp_path / "a", layout="opencell", proteins=1, fields=1, field_px=600).images == 1

@@ -1,6 +1,6 @@
-"""Does memory grow with the number of fields? Peak RSS of ingesting 1,000 and 4,000 fields of some seven cells with pixel-stats.
+"""Does memory grow with the number of fields? Peak RSS of ingesting 1,000 and 4,000 of them with pixel-stats.
 
-Each ingest is a process of its own. Wanted: the larger at most 1.1 times the smaller; and a rerun on the finished store
+Fields of 260 px hold some seven cells; each ingest is a process of its own. Wanted: the larger at most 1.1 times the smaller; and a rerun on the finished store
 at most 5 % of the first run's time.
 """
 

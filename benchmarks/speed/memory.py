@@ -1,7 +1,7 @@
 """Does memory grow with the number of fields? Peak RSS of ingesting 1,000 and 4,000 of them with pixel-stats.
 
-Fields of 260 px hold some seven cells; each ingest is a process of its own. Wanted: the larger at most 1.1 times the smaller; and a rerun on the finished store
-at most 5 % of the first run's time.
+Fields of 260 px hold some seven cells; each ingest is a process of its own. Wanted: the larger at most 1.1 times the
+smaller; and a rerun on the finished store at most 5 % of the first run's time.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def trained(
     optimiser = torch.optim.AdamW(groups, RATE)
     batches = len(crops) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * batches, pct_start=0.1)
-    share = torch.from_numpy(labels.mean(0)).float()
+    share = torch.from_numpy(labels.mean(0)).float().clamp_min(1 / len(labels))  # a small trial may lack a class
     loss_of = nn.BCEWithLogitsLoss(pos_weight=((1 - share) / share).sqrt())
     parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
     first = _resumed(kept, parts)

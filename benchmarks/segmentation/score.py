@@ -90,9 +90,9 @@ def simulated(folder: Path, layout: str) -> Iterator[Field]:
     atlas = write_phantom(folder, layout=layout, proteins=proteins, fields=1, field_px=side)  # type: ignore[arg-type]
     source = read_source(atlas.images_folder, layout, None)
     for image in source.images:
-        pixels, roles, _ = read_channels(source.root, image)
+        planes, roles = read_channels(source.root, image)
         truth = read_mask(atlas.truth, image.key, "nuclei")
-        yield Field(image.key, pixels[roles.index("nucleus")], image.pixel_size_um, truth)
+        yield Field(image.key, planes.pixels[roles.index("nucleus")], image.pixel_size_um, truth)
 
 
 def plain(nucleus: np.ndarray) -> Labels:

@@ -1,4 +1,4 @@
-"""A store in a bucket is a store: against a real S3 server on the loopback address."""
+"""A store in a bucket is a store: against an S3 server (moto) on the loopback address."""
 
 from __future__ import annotations
 

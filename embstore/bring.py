@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embstore.backbones.record import HAND_MADE_PRECISION, Space
-from embstore.backbones.registry import BACKBONES
+from embstore.backbones.registry import records
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_list
@@ -78,10 +78,10 @@ def bring_vectors(
 
 
 def _space(backbone: str, features: str) -> Space:
-    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in BACKBONES:
+    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in records():
         raise EmbstoreError(
             f"brought vectors cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
-            f"that is no backbone of embstore ({', '.join(BACKBONES)})"
+            f"that is no backbone of embstore ({', '.join(records())})"
         )
     return Space(
         backbone=backbone,

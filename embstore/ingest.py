@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from embstore.backbones.encoder import Encoder, load
+from embstore.backbones.record import Choices
 from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
@@ -165,7 +166,8 @@ def check_dataset(name: str) -> str:
 def _encoders(backbones: Sequence[str], intensity: str) -> dict[str, Encoder]:
     if not backbones:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    loaded = (load(*parse(spec), intensity=intensity) for spec in dict.fromkeys(backbones))
+    named = (parse(spec) for spec in dict.fromkeys(backbones))
+    loaded = (load(backbone, Choices(strategy, intensity=intensity)) for backbone, strategy in named)
     return {encoder.space.digest: encoder for encoder in loaded}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embstore.backbones.registry import BACKBONES
+from embstore.backbones.registry import records
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import protein_id, split_list
 from embstore.query import rows
@@ -44,9 +44,9 @@ def set_seen(
     not name lose the mark; those that come into the store later have none until this is run again. Raises EmbstoreError
     for a backbone that neither the registry nor the store knows, and a table without such columns.
     """
-    known = set(BACKBONES) | {space["backbone"] for space in list_spaces(store)}
-    if backbone not in known:
-        raise EmbstoreError(choices(backbone, "backbone", known))
+    names = set(records()) | {space["backbone"] for space in list_spaces(store)}
+    if backbone not in names:
+        raise EmbstoreError(choices(backbone, "backbone", names))
     listed = read_table(table)
     ids, genes = _named(table, listed, id_column, gene_column)
     proteins = rows(store, "SELECT * FROM proteins ORDER BY protein_id")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 # The emb_<digest> tables: one a space, the vector and its id, nothing else.
@@ -142,6 +142,9 @@ TABLES: dict[str, Table] = {
             dim=pa.int32(),
             canary=pa.list_(pa.float32()),  # what the encoder made of the golden crops, flattened
             created=TIME,
+            # since format 2, and null in a migrated store's older rows
+            filling=pa.string(),
+            normalisation=pa.string(),
         ),
         _table(
             "splits",

@@ -42,6 +42,7 @@ class Store:
         self.at: str | None = None  # the tag that it is read at
         self._db = connection
         self._pinned: Mapping[str, int] = {}  # the versions of that tag
+        self._format = schema.FORMAT_VERSION  # what it is in; an older one is migrated by its first write
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str], *, create: bool = False, at: str | None = None) -> Store:
@@ -87,11 +88,11 @@ class Store:
         self.upsert("store_meta", [written | {"written_by": code_version()}])
 
     def _check_format(self) -> None:
-        found = self.read("store_meta")["format_version"][0].as_py()
-        if found != schema.FORMAT_VERSION:
+        self._format = self.read("store_meta")["format_version"][0].as_py()
+        if not 1 <= self._format <= schema.FORMAT_VERSION:
             raise StoreError(
-                f"{self.uri} has store format {found}, this embstore reads format {schema.FORMAT_VERSION}; "
-                "use the embstore version named in its store_meta.written_by"
+                f"{self.uri} has store format {self._format}, this embstore reads formats 1 to "
+                f"{schema.FORMAT_VERSION}; use the embstore version named in its store_meta.written_by"
             )
 
     # -- reading: never writes ------------------------------------------------------------------------------------
@@ -211,8 +212,33 @@ class Store:
     # -- writing: every write returns the table's new version ------------------------------------------------------
 
     def _open_to_write(self, name: str) -> Any:
-        self.refuse_reader()
+        self._ready_to_write()
         return self._open(name)
+
+    def _ready_to_write(self) -> None:
+        """Refuse a reader, and bring a store of an older format to today's."""
+        self.refuse_reader()
+        if self._format == schema.FORMAT_VERSION:
+            return
+        from embstore.migrations import MIGRATIONS
+
+        (meta,) = self.read("store_meta").to_pylist()
+        for number in range(self._format + 1, schema.FORMAT_VERSION + 1):
+            MIGRATIONS[number](self)
+        self._format = schema.FORMAT_VERSION
+        # said last: a kill in between leaves the older format, and the next write finishes
+        self.upsert("store_meta", [meta | {"format_version": self._format, "written_by": code_version()}])
+
+    def add_columns(self, name: str, columns: Sequence[str]) -> None:
+        """Add columns that the schema has and a table of an older format lacks, null in its rows (for migrations)."""
+        table, wanted = self._open(name), schema.TABLES[name].schema
+        try:
+            missing = [wanted.field(column) for column in columns if column not in table.schema.names]
+            if missing:
+                table.add_columns(pa.schema(missing))
+        except (OSError, RuntimeError, ValueError) as error:  # also where another process was there first
+            todo = "run the same command again"
+            raise StoreError(f"could not bring {name} to today's format: {first_line(error)}; {todo}") from error
 
     def refuse_reader(self) -> None:
         """Raise a StoreError where the store is open at a tag."""
@@ -268,7 +294,7 @@ class Store:
 
     def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
         """Record a space and make its empty table; a space that is there is left as it is."""
-        self.refuse_reader()
+        self._ready_to_write()
         table = schema.embeddings(record["digest"], dim, half=half)
         self._db.create_table(table.name, schema=table.schema, exist_ok=True)
         if not self.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from embstore.backbones.encoder import Crops, load
-from embstore.backbones.registry import parse
+from embstore.backbones.record import Choices
+from embstore.backbones.registry import BACKBONES
 from embstore.canary import ROLES, canary_vectors, check_canary, golden_crops
 from embstore.errors import EmbstoreError
 
@@ -31,17 +32,17 @@ def test_golden_crops_are_two_cells_in_every_role() -> None:
 
 def test_the_same_encoder_passes() -> None:
     """An encoder loaded again gives the golden vectors again, also after a rounding to float32 text."""
-    vectors = canary_vectors(load(*parse("pixel-stats")))
+    vectors = canary_vectors(load(BACKBONES["pixel-stats"], Choices()))
     assert vectors.shape == (2, 90)
     assert np.isfinite(vectors).all()
-    check_canary("pixel-stats", vectors.ravel().tolist(), canary_vectors(load(*parse("pixel-stats"))))
+    check_canary("pixel-stats", vectors.ravel().tolist(), canary_vectors(load(BACKBONES["pixel-stats"], Choices())))
     noise = np.random.default_rng(0).normal(0, 1e-4, vectors.shape).astype(np.float32)
     check_canary("pixel-stats", vectors.ravel().tolist(), vectors + noise)
 
 
 def test_an_encoder_that_drifted_is_refused() -> None:
     """Another brightness, swapped cells, noise or not-a-number are refused with the cosine that was found."""
-    encoder = load(*parse("pixel-stats"))
+    encoder = load(BACKBONES["pixel-stats"], Choices())
     vectors = canary_vectors(encoder)
     crops = golden_crops(96)
     dimmer: Crops = replace(crops, pixels=crops.pixels**2)

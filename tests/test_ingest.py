@@ -25,7 +25,7 @@ from drawn_fields import (
 )
 from killing import RUN, everything, kill_after
 
-from embstore.backbones.registry import BACKBONES, PIXEL_STATS
+from embstore.backbones.registry import BACKBONES
 from embstore.commit import Committer
 from embstore.errors import EmbstoreError, StoreError
 from embstore.ingest import Report, embed, ingest
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> str:
     """A second real backbone that needs no torch: pixel-stats over crops of 35 µm."""
-    monkeypatch.setitem(BACKBONES, WIDE, replace(PIXEL_STATS, name=WIDE, crop_um=35.0))
+    monkeypatch.setitem(BACKBONES, WIDE, replace(BACKBONES["pixel-stats"], name=WIDE, crop_um=35.0))
     return WIDE
 
 

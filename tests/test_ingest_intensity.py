@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_opencell
 
-from embstore.backbones.record import space_of
+from embstore.backbones.record import Choices, space_of
 from embstore.backbones.registry import BACKBONES
 from embstore.errors import EmbstoreError
 from embstore.ingest import embed, ingest
@@ -25,7 +25,7 @@ def take(folder: Path, source: Path, **choices: str) -> Store:
 
 def vectors(store: Store, intensity: str = "percentile") -> np.ndarray:
     digest = space_of(
-        BACKBONES["pixel-stats"], "mapping", BACKBONES["pixel-stats"].weights_sha256, intensity=intensity
+        BACKBONES["pixel-stats"], Choices(intensity=intensity), BACKBONES["pixel-stats"].weights_sha256
     ).digest
     ids = [row["cell_id"] for row in rows(store, "SELECT cell_id FROM cells ORDER BY label")]
     return store.matrix(digest, ids)

@@ -236,10 +236,10 @@ def test_a_store_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None
 
 def test_a_store_of_another_format_is_not_touched(store: Store) -> None:
     """A newer store names its format and who wrote it, for reading and for writing alike."""
-    store.upsert("store_meta", [{"name": "embstore", "format_version": 2, "created": now(), "written_by": "later"}])
+    store.upsert("store_meta", [{"name": "embstore", "format_version": 3, "created": now(), "written_by": "later"}])
     for create in (False, True):
         with pytest.raises(
-            StoreError, match="has store format 2, this embstore reads format 1; use the embstore version"
+            StoreError, match="has store format 3, this embstore reads formats 1 to 2; use the embstore version"
         ):
             Store.open(store.uri, create=create)
 
@@ -247,7 +247,7 @@ def test_a_store_of_another_format_is_not_touched(store: Store) -> None:
 def test_a_new_store_says_who_wrote_it(store: Store) -> None:
     """One row of store_meta: the format and the version; opening again with `create` changes nothing."""
     (meta,) = store.read("store_meta").to_pylist()
-    assert (meta["name"], meta["format_version"], meta["written_by"]) == ("embstore", 1, code_version())
+    assert (meta["name"], meta["format_version"], meta["written_by"]) == ("embstore", 2, code_version())
     versions = store.versions()
     assert Store.open(store.uri, create=True).versions() == versions
 

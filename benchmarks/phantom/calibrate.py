@@ -24,7 +24,8 @@ import numpy.typing as npt
 from supervised_vit import SmallViT, scores, trained
 
 from embstore.backbones.encoder import Crops, load
-from embstore.backbones.registry import parse
+from embstore.backbones.record import Choices
+from embstore.backbones.registry import BACKBONES
 from embstore.cells import cell_rows, crops_of
 from embstore.phantom import atlas_digest
 from embstore.phantom.v1.field import draw_field
@@ -93,7 +94,7 @@ def drawn(work: Path, seed: int, proteins: int, fields: int, side: int = 260) ->
 
 def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...]:
     seed, start, count, fields, side = asked
-    encoder = load(*parse("pixel-stats"))
+    encoder = load(BACKBONES["pixel-stats"], Choices())
     um, found = LAYOUTS["opencell"].pixel_size_um, []
     for protein in plan_proteins(count, seed, start):
         positive = np.array([protein.published.get(name) == 3 for name in LOCATIONS])

@@ -13,7 +13,8 @@ from pathlib import Path
 from harness import compare, report
 
 from embstore.backbones.encoder import Crops, Encoder, load
-from embstore.backbones.registry import parse
+from embstore.backbones.record import Choices
+from embstore.backbones.registry import BACKBONES
 from embstore.cells import crops_of
 from embstore.ingest import ingest
 from embstore.phantom import write_phantom
@@ -31,7 +32,7 @@ def main() -> None:
         folder = Path(name)
         masks = _fields(folder)
         for backbone in ("vit-random", "pixel-stats"):
-            encoder = load(*parse(backbone))
+            encoder = load(BACKBONES[backbone], Choices())
             for how, given in (("segmentation", None), ("masks", masks)):
                 crops = _crops(folder, encoder, given)
                 timings = compare(

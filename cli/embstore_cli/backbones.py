@@ -19,14 +19,14 @@ def list_backbones(form: Output = Format.table) -> None:
 
     Example: `embstore backbones list`
     """
-    from embstore.backbones.registry import BACKBONES, availability
+    from embstore.backbones.registry import availability, records
 
-    records = []
-    for backbone in BACKBONES.values():
+    rows = []
+    for backbone in records().values():
         ready, missing = availability(backbone)
         what = {"name": backbone.name, "ready": "yes" if ready else "no", "slots": ",".join(backbone.slots)}
-        records.append(what | {"dim": backbone.dim, "licence": backbone.licence, "note": missing or backbone.note})
-    emit(records, ("name", "ready", "slots", "dim", "licence", "note"), form)
+        rows.append(what | {"dim": backbone.dim, "licence": backbone.licence, "note": missing or backbone.note})
+    emit(rows, ("name", "ready", "slots", "dim", "licence", "note"), form)
 
 
 @app.command("show")

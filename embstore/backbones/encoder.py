@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.record import REPLICATED_ROLES, Backbone, Space, check_strategy
+from embstore.backbones.record import Backbone, Choices, Space, check_choices
 from embstore.errors import EmbstoreError
 
 
@@ -54,29 +54,22 @@ class Encoder(Protocol):
         """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
 
 
-def load(
-    backbone: Backbone,
-    strategy: str,
-    *,
-    roles: tuple[str, ...] = REPLICATED_ROLES,
-    fill: float = 0.0,
-    intensity: str = "percentile",
-) -> Encoder:
-    """Return the encoder of a backbone under a channel strategy.
+def load(backbone: Backbone, choices: Choices) -> Encoder:
+    """Return the encoder of a backbone, shown channels, crops and intensities as `choices` say.
 
-    Mapping shows each role in the slot that the backbone learned it in, and `fill` (after normalisation) in slots whose
-    role is absent. Replication shows each of `roles` alone in all slots and concatenates, in the order of `roles`.
-    `intensity` names the scaling of the images that it is shown. Raises WeightsError where the weights are not here or
-    not the recorded ones.
+    Mapping shows each role in the slot that the backbone learned it in, and the fill (after normalisation) in slots
+    whose role is absent. Replication shows each of `choices.roles` alone in all slots and concatenates, in their order.
+    Raises EmbstoreError for a choice that the backbone does not have, and WeightsError where the weights are not here
+    or not the recorded ones.
     """
-    check_strategy(backbone, strategy)
+    check_choices(backbone, choices)
     if backbone.kind == "hand-made":
         from embstore.backbones.pixel_stats import PixelStats
 
-        return PixelStats(backbone, fill, intensity)
+        return PixelStats(backbone, choices)
     from embstore.backbones.vit import load_vit
 
-    return load_vit(backbone, strategy, roles=roles, fill=fill, intensity=intensity)
+    return load_vit(backbone, choices)
 
 
 def check_crops(crops: Crops, wanted_px: int, known: tuple[str, ...], name: str) -> None:

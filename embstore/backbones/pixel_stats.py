@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embstore.backbones.encoder import Crops, check_crops
 from embstore.backbones.pixel_measures import measure
-from embstore.backbones.record import Backbone, Space, space_of
+from embstore.backbones.record import Backbone, Choices, Space, space_of
 from embstore.errors import WeightsError
 from embstore.ids import digest
 
@@ -47,7 +47,7 @@ def reference() -> Reference:
 class PixelStats:
     """The encoder of `pixel-stats`: crops in, scaled measurements out."""
 
-    def __init__(self, backbone: Backbone, fill: float = 0.0, intensity: str = "percentile") -> None:
+    def __init__(self, backbone: Backbone, choices: Choices) -> None:
         self.backbone = backbone
         self.reference = reference()
         found = self.reference.sha256
@@ -56,7 +56,7 @@ class PixelStats:
                 f"{backbone.name} revision {backbone.revision} has the reference scaling {found[:12]}, its record pins "
                 f"{str(backbone.weights_sha256)[:12]}; install embstore again"
             )
-        self.space: Space = space_of(backbone, "mapping", found, fill=fill, intensity=intensity)
+        self.space: Space = space_of(backbone, choices, found)
 
     @property
     def dim(self) -> int:

@@ -2,42 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
-from embstore.errors import EmbstoreError, choices
+from embstore import errors
+from embstore.errors import EmbstoreError
 from embstore.ids import digest
 
 STRATEGIES = ("mapping", "replication")
+KINDS = ("vit", "hand-made")
+NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
+POOLINGS = ("cls", "mean", "cls+mean", "cls+mean+std+max", "attention", "none")
+WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
+UNITS = ("cell", "image")
+FILLS = ("mean", "copy")  # beside numbers
+NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
 REPLICATED_ROLES = ("nucleus", "protein")  # the roles that nearly every source has
 NETWORK_PRECISION = "float16-stored/float32-computed"
 HAND_MADE_PRECISION = "float32"  # hand-made numbers may overflow float16
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Backbone:
     """What one network, or one set of hand-made measurements, is and what it expects to see.
 
-    `slots` holds the role that each input slot was trained on, in order; `mean` and `std` are per slot, on intensities
-    in [0, 1]; a crop shows `crop_um` micrometres on `input_px` pixels. `weights_sha256` (see `weights.weights_sha256`)
-    is None where the file is not ours to pin.
+    `slots` holds the role that each input slot was trained on, in order; a crop shows `crop_um` micrometres on
+    `input_px` pixels. `architecture` is timm's name, built with `architecture_args` (img_size, patch_size, embed_dim,
+    depth, num_heads) and one input channel per slot. Of `normalisation`, applied to intensities in [0, 1]:
+
+    - `fixed`: (x - mean) / std, by slot, with the record's own `mean` and `std`
+    - `zscore`: (x - mean) / (sd + 1e-7), of each crop and channel
+    - `minmax-joint`, `minmax`: (x - min) / (max - min) of each crop, over all its channels or by channel
+    - `bright-log`: z of each crop and channel with sd + 1e-3; above 2 it becomes 2 + 2 log(z / 2)
+    - `none`: as it is
+
+    `pooling` is the default, `masked` whether pixels outside the cell's mask are 0 before normalisation.
+    `weights_sha256` (see `weights.weights_sha256`) is None where the tensors are not ours to pin; `file_sha256` is of
+    the published file. `url`, `hub` and `file` say where that file is. Each of these four is "" where it is not known.
     """
 
     name: str
     revision: int
-    kind: str  # "hand-made" | "timm"
+    kind: str  # KINDS
     architecture: str
     slots: tuple[str, ...]
     input_px: int
     crop_um: float
-    normalisation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    pooling: str
-    dim: int  # of one pass; replication concatenates one pass per role
+    normalisation: str  # NORMALISATIONS
+    pooling: str  # POOLINGS
+    dim: int  # of one pass at the record's pooling; replication concatenates one pass per role
     licence: str
     source: str
-    weights_sha256: str | None
     note: str
+    weights_format: str  # WEIGHTS_FORMATS
+    architecture_args: dict[str, Any] = field(default_factory=dict, hash=False)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    masked: bool = False
+    url: str = ""
+    hub: str = ""  # a Hugging Face repository
+    file: str = ""  # its name as published
+    file_sha256: str = ""
+    weights_sha256: str | None = None
+    citation: str = ""
+    origin: str = "built-in"  # "built-in" | "user" | "timm"
+
+    def __post_init__(self) -> None:
+        """Refuse, with an EmbstoreError, a record that does not agree with itself."""
+        _one_of(self.kind, "kind of backbone", KINDS)
+        _one_of(self.normalisation, "normalisation", NORMALISATIONS)
+        _one_of(self.pooling, "pooling", POOLINGS)
+        _one_of(self.weights_format, "format of weights", WEIGHTS_FORMATS)
+        if not self.slots or len(set(self.slots)) != len(self.slots):
+            raise EmbstoreError(f"{self.name} has the slots {', '.join(self.slots) or 'none'}; name each role once")
+        wanted = len(self.slots) if self.normalisation == "fixed" else 0
+        if (len(self.mean), len(self.std)) != (wanted, wanted):
+            found = f"{len(self.mean)} means and {len(self.std)} sds"
+            raise EmbstoreError(
+                f"{self.name} has {found}; its normalisation {self.normalisation} wants {wanted} of each"
+            )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a backbone is shown images, beyond what its record fixes; all of it is part of the space.
+
+    `roles` are those that replication shows, in order. `fill` is what slots of absent roles hold after normalisation: a
+    number, `mean` (of the slots that are there) or `copy` (of the protein's, else the first that is there). `None`
+    means the record's own. `image_px` is the side that a crop or a whole field is resized to; 0 shows fields as they
+    are. `intensity` names the scaling of the images (see `pixels.intensity`).
+    """
+
+    strategy: str = "mapping"
+    roles: tuple[str, ...] = REPLICATED_ROLES
+    fill: float | str = 0.0
+    pooling: str | None = None
+    masked: bool | None = None
+    unit: str = "cell"  # UNITS
+    intensity: str = "percentile"
+    crop_um: float | None = None
+    image_px: int | None = None
+
+
+# Fields that came after store format 1. An empty one is no part of the digest, which so stays what it was.
+LATER_FIELDS = ("filling", "normalisation")
 
 
 @dataclass(frozen=True)
@@ -49,7 +120,7 @@ class Space:
     weights_sha256: str | None
     strategy: str  # "mapping" | "replication" | "brought"
     roles: tuple[str, ...]
-    fill: float
+    fill: float  # 0 where `filling` says how
     crop_um: float | None
     input_px: int | None
     masked: bool
@@ -58,11 +129,13 @@ class Space:
     pooling: str
     unit: str  # "cell" | "image" | "protein"
     precision: str
+    filling: str = ""  # FILLS; "" where slots are filled with the number `fill`
+    normalisation: str = ""  # with its numbers; "" for built-in records, whose name and revision freeze it
 
     @property
     def digest(self) -> str:
         """Return the sha256 (64 hex) of the whole record."""
-        return digest(asdict(self))
+        return digest({name: value for name, value in asdict(self).items() if value or name not in LATER_FIELDS})
 
     @property
     def label(self) -> str:
@@ -70,48 +143,92 @@ class Space:
         return f"{self.backbone}:{self.strategy}"
 
 
-def space_of(
-    backbone: Backbone,
-    strategy: str,
-    weights_sha256: str | None,
-    *,
-    roles: tuple[str, ...] = REPLICATED_ROLES,
-    fill: float = 0.0,
-    unit: str = "cell",
-    intensity: str = "percentile",
-) -> Space:
-    """Return the space of crops seen through `backbone`; `roles` are those that replication shows, in order.
+def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -> Space:
+    """Return the space of what is seen through `backbone` with those weights, shown as `choices` say.
 
-    `intensity` names how images are scaled (see `pixels.intensity`). Raises EmbstoreError for a name that does
-    not exist and for a strategy that the backbone does not have.
+    Raises EmbstoreError for a choice that does not exist and for one that the backbone does not have.
     """
     from embstore.pixels.crop import CROP_SPEC
     from embstore.pixels.intensity import intensity_spec
 
-    check_strategy(backbone, strategy)
+    check_choices(backbone, choices)
+    whole = choices.unit == "image"
     return Space(
         backbone=backbone.name,
         revision=backbone.revision,
         weights_sha256=weights_sha256,
-        strategy=strategy,
-        roles=tuple(roles) if strategy == "replication" else backbone.slots,
-        fill=float(fill),
-        crop_um=backbone.crop_um,
-        input_px=backbone.input_px,
-        masked=False,
-        intensity=intensity_spec(intensity),
+        strategy=choices.strategy,
+        roles=tuple(choices.roles) if choices.strategy == "replication" else backbone.slots,
+        fill=0.0 if isinstance(choices.fill, str) else float(choices.fill),
+        crop_um=None if whole else _or(choices.crop_um, backbone.crop_um),
+        input_px=None if choices.image_px == NATIVE_PX else _or(choices.image_px, backbone.input_px),
+        masked=not whole and _or(choices.masked, backbone.masked),
+        intensity=intensity_spec(choices.intensity),
         resampling=CROP_SPEC,
-        pooling=backbone.pooling,
-        unit=unit,
+        pooling=_or(choices.pooling, backbone.pooling),
+        unit=choices.unit,
         precision=HAND_MADE_PRECISION if backbone.kind == "hand-made" else NETWORK_PRECISION,
+        filling=choices.fill if isinstance(choices.fill, str) else "",
+        normalisation="" if backbone.origin == "built-in" else normalisation_spec(backbone),
     )
+
+
+def normalisation_spec(backbone: Backbone) -> str:
+    """Return a record's normalisation with its numbers: what a record that its owner may edit has to freeze."""
+    if not backbone.mean:
+        return backbone.normalisation
+    return f"{backbone.normalisation} {json.dumps([backbone.mean, backbone.std])}"
+
+
+def _or(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def check_choices(backbone: Backbone, choices: Choices) -> None:
+    """Refuse, with an EmbstoreError, choices that do not exist, or that this backbone does not have."""
+    check_strategy(backbone, choices.strategy)
+    _one_of(choices.unit, "unit", UNITS)
+    if not choices.roles or len(set(choices.roles)) != len(choices.roles):
+        listed = ", ".join(choices.roles) or "none"
+        raise EmbstoreError(f"replication was given the roles {listed}; name each role once")
+    if isinstance(choices.fill, str):
+        _one_of(choices.fill, "fill", FILLS)
+    if choices.pooling is not None:
+        _one_of(choices.pooling, "pooling", _poolings(backbone))
+    if choices.crop_um is not None and not 0 < choices.crop_um < 10_000:
+        raise EmbstoreError(f"the crop is {choices.crop_um:g} µm wide; wanted more than 0, such as 25 for a cell")
+    _check_unit(backbone, choices)
+
+
+def _poolings(backbone: Backbone) -> tuple[str, ...]:
+    """Return the poolings that a backbone has: its own, and what any transformer's tokens can be pooled to."""
+    if backbone.kind == "hand-made":
+        return (backbone.pooling,)
+    return tuple(dict.fromkeys((backbone.pooling, *(p for p in POOLINGS if p not in {"attention", "none"}))))
+
+
+def _check_unit(backbone: Backbone, choices: Choices) -> None:
+    if choices.image_px is not None and choices.image_px < 0:
+        raise EmbstoreError(f"the image size is {choices.image_px} px; wanted a side in pixels, or 0 for native size")
+    if choices.unit == "cell" and choices.image_px == NATIVE_PX:
+        raise EmbstoreError("native size (0 px) is for whole fields; add --unit image, or give a size in pixels")
+    if choices.unit == "image" and (choices.crop_um is not None or choices.masked):
+        raise EmbstoreError("whole fields are neither cropped nor masked; leave --crop-um and --masked out")
+    if backbone.kind == "hand-made" and (choices.unit != "cell" or choices.image_px or choices.masked):
+        raise EmbstoreError(
+            f"{backbone.name} measures cells at {backbone.input_px} px by their outlines: use --unit cell and no size"
+        )
 
 
 def check_strategy(backbone: Backbone, strategy: str) -> None:
     """Refuse, with an EmbstoreError, a channel strategy that does not exist or that the backbone does not have."""
-    if strategy not in STRATEGIES:
-        raise EmbstoreError(choices(strategy, "channel strategy", STRATEGIES))
+    _one_of(strategy, "channel strategy", STRATEGIES)
     if backbone.kind == "hand-made" and strategy == "replication":
         raise EmbstoreError(
             f"{backbone.name} measures every role by itself, so it cannot be replicated; use {backbone.name}:mapping"
         )
+
+
+def _one_of(value: str, kind: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise EmbstoreError(errors.choices(value, kind, known))

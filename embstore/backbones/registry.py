@@ -2,84 +2,78 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from embstore.backbones.record import Backbone, check_strategy
-from embstore.backbones.weights import local_file, missing_line
-from embstore.errors import EmbstoreError, choices
+from embstore.backbones.weights import local_file, missing_line, weights_folder
+from embstore.errors import EmbstoreError, choices, first_line
 
-# torchvision's constants for ImageNet-1k, which DINO was trained with
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-RGB_SLOTS = ("microtubules", "protein", "nucleus")  # the order in which the Human Protein Atlas draws red, green, blue
-CROP_UM = 25.0  # a whole HEK293T, A-431 or U-2 OS cell with a little of its neighbours
 
-PIXEL_STATS = Backbone(
-    name="pixel-stats",
-    revision=1,
-    kind="hand-made",
-    architecture="region means, radial profiles, percentiles, texture, spots, correlation",
-    slots=("nucleus", "protein"),
-    input_px=96,
-    crop_um=CROP_UM,
-    normalisation="frozen reference scaling, fitted on simulated cells",
-    mean=(),
-    std=(),
-    pooling="none",
-    dim=90,
-    licence="Apache-2.0",
-    source="embstore.backbones.pixel_stats",
-    weights_sha256="785bdd626532ca4ea2c8d3a12b6ff5255ff90089874810e39dbe61128febf1c3",
-    note="hand-made measurements of a cell: what every network has to beat",
-)
+def _built_in() -> dict[str, Backbone]:
+    """Return the records of records.toml, in its order."""
+    tables = tomllib.loads(files("embstore.backbones").joinpath("records.toml").read_text("utf-8"))
+    for name, table in tables.items():
+        like = table.pop("like", None)
+        tables[name] = (tables[like] if like else {}) | table
+    return {name: _record({"name": name} | table) for name, table in tables.items()}
 
-VIT_RANDOM = Backbone(
-    name="vit-random",
-    revision=1,
-    kind="timm",
-    architecture="vit_small_patch16_224.dino",
-    slots=RGB_SLOTS,
-    input_px=224,
-    crop_um=CROP_UM,
-    normalisation="fixed mean and sd per slot",
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    pooling="cls",
-    dim=384,
-    licence="Apache-2.0",
-    source="drawn here from a fixed seed",
-    weights_sha256="bbf87f6a3441c87e717d5fdf6eaf2a01967b8c970c7a053baa92c2c59f7bac8e",
-    note="an untrained network: what training has to beat",
-)
 
-IMAGENET = replace(
-    VIT_RANDOM,
-    name="imagenet",
-    source="https://huggingface.co/timm/vit_small_patch16_224.dino",
-    weights_sha256=None,
-    note="DINO ViT-S/16 trained on ImageNet-1k without labels (arXiv 2104.14294)",
-)
+def _record(table: Mapping[str, Any]) -> Backbone:
+    """Return a record, or raise pydantic's ValidationError; an empty `weights_sha256` is none."""
+    record: Backbone = _adapter().validate_python(dict(table))
+    return replace(record, weights_sha256=record.weights_sha256 or None)
 
-HPA = Backbone(
-    name="hpa",
-    revision=1,
-    kind="timm",
-    architecture="vit_base_patch8_224.dino",
-    slots=("microtubules", "protein", "nucleus", "er"),
-    input_px=512,
-    crop_um=164.0,  # a whole field: 2048 px at 0.0800885 µm/px, shown to the network as 512 px
-    normalisation="mean and sd of each crop and channel",
-    mean=(),
-    std=(),
-    pooling="cls",
-    dim=768,
-    licence="see Zenodo record 8061392",
-    source="DINO_FOV_checkpoint.pth from https://zenodo.org/records/8061392",
-    weights_sha256=None,
-    note="DINO4Cells ViT-B/8 trained on fields of the Human Protein Atlas; this version cannot load it yet",
-)
 
-BACKBONES: dict[str, Backbone] = {record.name: record for record in (PIXEL_STATS, VIT_RANDOM, IMAGENET, HPA)}
+@cache
+def _adapter() -> Any:
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(Backbone))
+
+
+BACKBONES: dict[str, Backbone] = _built_in()
+
+
+def records() -> dict[str, Backbone]:
+    """Return every record by name: the built-in ones, then the user's own, read from `<weights folder>/<name>.toml`.
+
+    A user's record that cannot be read, or that takes a built-in name, is an EmbstoreError.
+    """
+    mine = (read_record(path) for path in sorted(weights_folder().glob("*.toml")))
+    return BACKBONES | {record.name: record for record in mine}
+
+
+def read_record(path: Path) -> Backbone:
+    """Return a user's record; raises EmbstoreError that names the field which is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+        record = _record(table | {"name": path.stem, "origin": "user"})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        field = ".".join(map(str, wrong["loc"]))
+        raise EmbstoreError(f"{path}: {field}: {wrong['msg']}; correct the record or remove it") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise EmbstoreError(f"{path} is not a record ({first_line(error)}); correct it or remove it") from error
+    if record.name in BACKBONES:
+        raise EmbstoreError(f"{path} takes the name of a built-in backbone; rename it and its weights")
+    return record
+
+
+def find(name: str) -> Backbone:
+    """Return the record of a name; raises EmbstoreError, listing what there is, for one that does not exist."""
+    if name in BACKBONES:  # a broken record of the user's must not stand in the way
+        return BACKBONES[name]
+    if name not in (there := records()):
+        raise EmbstoreError(choices(name, "backbone", there))
+    return there[name]
 
 
 def parse(spec: str) -> tuple[Backbone, str]:
@@ -88,11 +82,10 @@ def parse(spec: str) -> tuple[Backbone, str]:
     Raises EmbstoreError, listing what there is, for a name or strategy that does not exist.
     """
     name, colon, strategy = spec.partition(":")
-    if name not in BACKBONES:
-        raise EmbstoreError(choices(name, "backbone", BACKBONES))
+    backbone = find(name)
     wanted = strategy if colon else "mapping"
-    check_strategy(BACKBONES[name], wanted)
-    return BACKBONES[name], wanted
+    check_strategy(backbone, wanted)
+    return backbone, wanted
 
 
 def availability(backbone: Backbone) -> tuple[bool, str]:
@@ -100,6 +93,6 @@ def availability(backbone: Backbone) -> tuple[bool, str]:
 
     Looks only at the local disk; a file that is there is read, and refused if it is wrong, by `encoder.load`.
     """
-    if backbone.name in ("pixel-stats", "vit-random") or (backbone.name == "imagenet" and local_file(backbone)):
+    if backbone.weights_format in {"drawn", "shipped"} or (backbone.weights_format == "timm" and local_file(backbone)):
         return True, ""
     return False, missing_line(backbone)

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from embstore.backbones.encoder import Crops, check_crops
-from embstore.backbones.record import Backbone, Space, space_of
-from embstore.backbones.weights import (
-    find_or_download,
-    missing_line,
-    random_weights,
-    read_weights,
-    weights_sha256,
-)
-from embstore.errors import EmbstoreError, WeightsError
+from embstore.backbones.record import Backbone, Choices, Space, space_of
 
 if TYPE_CHECKING:
     import torch
@@ -99,48 +91,15 @@ def _normalised(plane: npt.NDArray[np.float32], backbone: Backbone, slot: int) -
     return (plane - np.float32(backbone.mean[slot])) / np.float32(backbone.std[slot])
 
 
-def load_vit(backbone: Backbone, strategy: str, *, roles: tuple[str, ...], fill: float, intensity: str) -> ViT:
+def load_vit(backbone: Backbone, choices: Choices) -> ViT:
     """Return the loaded network on the GPU if torch sees one, else on the CPU.
 
-    Raises WeightsError where the weights are not here or not the recorded ones, EmbstoreError for roles that repeat.
+    Raises WeightsError where the weights are not here or not the recorded ones.
     """
-    if not roles or len(set(roles)) != len(roles):
-        raise EmbstoreError(f"replication was given the roles {', '.join(roles) or 'none'}; name each role once")
-    if backbone.name not in LOADERS:
-        raise WeightsError(missing_line(backbone))
     import torch
 
-    network = build(backbone)
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    tensors = LOADERS[backbone.name](backbone, shapes)
-    found = weights_sha256(tensors)
-    if backbone.weights_sha256 not in (None, found):
-        raise WeightsError(
-            f"{backbone.name} revision {backbone.revision} has weights {found[:12]}, "
-            f"its record pins {str(backbone.weights_sha256)[:12]}; use the embstore version that wrote the record"
-        )
-    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
+    from embstore.backbones.network import load_network
+
+    network, found = load_network(backbone)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    space = space_of(backbone, strategy, found, roles=roles, fill=fill, intensity=intensity)
-    return ViT(backbone, space, network.eval().to(device), device)
-
-
-def build(backbone: Backbone) -> Any:
-    """Return timm's network without a classification head; its weights are still to be set."""
-    import timm
-
-    return timm.create_model(backbone.architecture, pretrained=False, num_classes=0, in_chans=len(backbone.slots))
-
-
-Shapes = dict[str, tuple[int, ...]]
-
-
-def _drawn(_: Backbone, shapes: Shapes) -> dict[str, npt.NDArray[np.float32]]:
-    return random_weights(shapes)
-
-
-def _read(backbone: Backbone, shapes: Shapes) -> dict[str, npt.NDArray[np.float32]]:
-    return read_weights(find_or_download(backbone), shapes)
-
-
-LOADERS = {"vit-random": _drawn, "imagenet": _read}
+    return ViT(backbone, space_of(backbone, choices, found), network.to(device), device)

@@ -15,7 +15,6 @@ from embstore.errors import WeightsError
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
-HUB_FILE = "model.safetensors"
 HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
 RANDOM_SEED = "embstore/vit-random/1"
 RANDOM_SD = 0.02  # timm's and DINO's for every linear layer; both truncate at ±2, which is 100 sd, so nothing is cut
@@ -27,11 +26,6 @@ def weights_folder() -> Path:
     return Path(given).expanduser() if given else Path.home() / ".cache" / "embstore" / "weights"
 
 
-def hub_repository(backbone: Backbone) -> str:
-    """Return the Hugging Face repository, in timm's naming, that publishes a timm backbone."""
-    return f"timm/{backbone.architecture}"
-
-
 def local_file(backbone: Backbone) -> Path | None:
     """Return the backbone's weights file on this disk, the weights folder before the Hugging Face cache, or None."""
     from huggingface_hub import try_to_load_from_cache
@@ -39,20 +33,20 @@ def local_file(backbone: Backbone) -> Path | None:
     ours = weights_folder() / f"{backbone.name}.safetensors"
     if ours.is_file():
         return ours
-    cached = try_to_load_from_cache(hub_repository(backbone), HUB_FILE)
+    cached = try_to_load_from_cache(backbone.hub, backbone.file) if backbone.hub else None
     return Path(cached) if isinstance(cached, str) else None
 
 
 def missing_line(backbone: Backbone) -> str:
     """Return the one line that says which weights are wanted and how to get them."""
-    if backbone.name == "hpa":
+    if backbone.weights_format in {"dino", "subcell"}:
         return (
-            "hpa needs the file DINO_FOV_checkpoint.pth (DINO4Cells, published at https://zenodo.org/records/8061392), "
+            f"{backbone.name} needs the file {backbone.file} (published at {backbone.source}), "
             "and this version of embstore cannot load it yet; use imagenet, vit-random or pixel-stats"
         )
     return (
-        f"no weights for {backbone.name} on this disk; connect to the internet once, or put {HUB_FILE} of "
-        f"https://huggingface.co/{hub_repository(backbone)} at {weights_folder() / backbone.name}.safetensors "
+        f"no weights for {backbone.name} on this disk; connect to the internet once, or put {backbone.file} of "
+        f"https://huggingface.co/{backbone.hub} at {weights_folder() / backbone.name}.safetensors "
         "(EMBSTORE_WEIGHTS sets the folder)"
     )
 
@@ -74,13 +68,13 @@ def _download(backbone: Backbone) -> Path:
         enable_progress_bars,
     )
 
-    repository, quiet = hub_repository(backbone), are_progress_bars_disabled()
+    quiet = are_progress_bars_disabled()
     if not quiet:
         disable_progress_bars()  # a library prints nothing
     try:
         # one question first, without retries: offline it fails at once, where the download call would retry and log
-        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(repository, HUB_FILE, etag_timeout=HUB_TIMEOUT_S))
+        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
     except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error

@@ -10,9 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from embstore.backbones.device import find_device
-from embstore.backbones.registry import BACKBONES, availability
+from embstore.backbones.registry import availability, records
 from embstore.errors import MissingStoreError, StoreError
-from embstore.schema import FORMAT_VERSION
 from embstore.store import Store
 
 ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
@@ -50,7 +49,7 @@ def _store(uri: str) -> Iterator[Check]:
     except StoreError as error:
         yield Check("store", "fail", str(error), "name another with --store")
     else:
-        yield Check("store", "ok", f"format {FORMAT_VERSION}, written by {meta['written_by']}, at {uri}")
+        yield Check("store", "ok", f"format {meta['format_version']}, written by {meta['written_by']}, at {uri}")
 
 
 def _nearest(path: Path) -> Path:
@@ -102,7 +101,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
-    for backbone in BACKBONES.values():
+    for backbone in records().values():
         ready, missing = availability(backbone)
         yield Check(f"weights of {backbone.name}", "ok" if ready else "warn", "ready" if ready else "not here", missing)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from embstore.backbones.record import Space
+from embstore.backbones.record import LATER_FIELDS, Space
 from embstore.care.findings import FROM_COPY, REINGEST, Finding, counted
 from embstore.care.remove import PENDING, ROOTS
 from embstore.ids import short, split_digest
@@ -35,7 +35,9 @@ def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[Mapping[st
 
 
 def _space(row: Mapping[str, Any]) -> Space:
-    return Space(**{field.name: row[field.name] for field in fields(Space)} | {"roles": tuple(row["roles"])})
+    held = {field.name: row[field.name] for field in fields(Space) if field.name not in LATER_FIELDS}
+    later = {name: row.get(name) or "" for name in LATER_FIELDS}  # a store of format 1 has no such columns
+    return Space(**held | later | {"roles": tuple(row["roles"])})
 
 
 def _dim(store: Store, name: str, dim: int) -> Iterator[Finding]:

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from embstore.backbones.pixel_stats import reference
-from embstore.backbones.record import Space, space_of
+from embstore.backbones.record import Choices, Space, space_of
 from embstore.backbones.registry import BACKBONES, availability, parse
 from embstore.backbones.weights import local_file
 from embstore.errors import EmbstoreError
-from embstore.ids import digest
 
 # Changing one of these orphans every vector that users have stored: raise the backbone's revision instead.
 PINNED = {
@@ -29,7 +28,7 @@ PINNED = {
 def test_the_spaces_of_backbones_that_need_no_download_never_change_unawares(spec: str) -> None:
     """A space's digest is the one that stores out there hold."""
     backbone, strategy = parse(spec)
-    space = space_of(backbone, strategy, backbone.weights_sha256)
+    space = space_of(backbone, Choices(strategy), backbone.weights_sha256)
     assert space.label == spec
     assert space.digest == PINNED[spec]
 
@@ -37,7 +36,7 @@ def test_the_spaces_of_backbones_that_need_no_download_never_change_unawares(spe
 def test_every_field_of_a_space_moves_its_digest() -> None:
     """Two spaces that differ anywhere differ in their digests."""
     backbone, strategy = parse("vit-random")
-    space = space_of(backbone, strategy, backbone.weights_sha256)
+    space = space_of(backbone, Choices(strategy), backbone.weights_sha256)
     changed: list[Space] = []
     for field in dataclasses.fields(Space):
         value = getattr(space, field.name)
@@ -48,8 +47,10 @@ def test_every_field_of_a_space_moves_its_digest() -> None:
 
 def test_a_space_read_back_from_json_has_the_same_digest() -> None:
     """Tuples become lists in JSON without changing what the digest sees."""
-    space = space_of(BACKBONES["hpa"], "mapping", None)
-    assert digest(json.loads(json.dumps(dataclasses.asdict(space)))) == space.digest
+    space = space_of(BACKBONES["hpa"], Choices(fill="mean"), None)
+    held = json.loads(json.dumps(dataclasses.asdict(space)))
+    assert held["filling"] == "mean"
+    assert Space(**held).digest == space.digest
 
 
 def test_names_are_parsed_with_mapping_as_the_default() -> None:
@@ -118,7 +119,7 @@ def test_asking_what_there_is_imports_no_engine() -> None:
     program = (
         "import sys; from embstore.backbones import registry, record, encoder; "
         "[registry.availability(b) for b in registry.BACKBONES.values()]; "
-        "record.space_of(*registry.parse('vit-random'), None).digest; "
+        "record.space_of(registry.BACKBONES['vit-random'], record.Choices(), None).digest; "
         "print(sorted({'torch', 'timm', 'safetensors', 'scipy', 'skimage', 'lancedb'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)

@@ -16,8 +16,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from embstore.backbones.encoder import Crops, load
+from embstore.backbones.network import build
+from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
-from embstore.backbones.vit import build
 from embstore.backbones.weights import random_weights, read_weights, weights_sha256
 from embstore.errors import WeightsError
 
@@ -102,7 +103,7 @@ def test_a_local_imagenet_file_gives_exactly_its_own_vectors(tmp_path: Path, mon
     tensors = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
     save_file(tensors, tmp_path / "imagenet.safetensors")
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))
-    encoder = load(BACKBONES["imagenet"], "mapping")
+    encoder = load(BACKBONES["imagenet"], Choices())
     pixels = np.random.default_rng(0).uniform(size=(1, 3, 224, 224)).astype(np.float32)
     none = np.zeros((1, 224, 224), bool)
     mean, std = (np.array(x, np.float32)[None, :, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -151,7 +152,7 @@ def test_hpa_says_which_file_it_needs_and_never_pretends(strategy: str) -> None:
     """The line names the file, where it is published, and that it cannot be loaded yet."""
     started = time.monotonic()
     with pytest.raises(WeightsError) as caught:
-        load(BACKBONES["hpa"], strategy)
+        load(BACKBONES["hpa"], Choices(strategy))
     line = str(caught.value)
     assert "DINO_FOV_checkpoint.pth" in line
     assert "zenodo.org/records/8061392" in line

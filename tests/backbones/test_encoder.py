@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from embstore.backbones.encoder import Crops, Encoder, load
+from embstore.backbones.network import build
+from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
-from embstore.backbones.vit import build
 from embstore.backbones.weights import random_weights
 from embstore.errors import EmbstoreError, WeightsError
 
@@ -44,7 +45,7 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def mapping() -> Encoder:
-    return load(BACKBONES["vit-random"], "mapping")
+    return load(BACKBONES["vit-random"], Choices())
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_microtubules_are_red(mapping: Encoder, pixels: np.ndarray, oracle: Forw
 
 def test_replication_shows_each_role_alone_and_concatenates_in_order(pixels: np.ndarray, oracle: Forward) -> None:
     """The first 384 numbers are the nucleus in all slots, the next the protein; an absent role is the fill."""
-    encoder = load(BACKBONES["vit-random"], "replication")
+    encoder = load(BACKBONES["vit-random"], Choices("replication"))
     shown = [np.stack([normalised(pixels[:, i], c) for c in (RED, GREEN, BLUE)], 1) for i in (0, 1)]
     wanted = np.concatenate([oracle(view) for view in shown], axis=1)
     np.testing.assert_allclose(encoder(crops_of(pixels, ("nucleus", "protein"))), wanted, atol=1e-5)
@@ -109,7 +110,7 @@ def test_replication_shows_each_role_alone_and_concatenates_in_order(pixels: np.
 
 def test_fill_and_listed_roles_are_options_and_part_of_the_space(pixels: np.ndarray, oracle: Forward) -> None:
     """A fill of 0.5 is shown as it is, after normalisation, and makes another space."""
-    encoder = load(BACKBONES["vit-random"], "replication", roles=("er", "protein"), fill=0.5)
+    encoder = load(BACKBONES["vit-random"], Choices("replication", ("er", "protein"), fill=0.5))
     found = encoder(crops_of(pixels[:1, 1:], ("protein",)))
     np.testing.assert_allclose(found[:, :384], oracle(np.full((1, 3, PX, PX), 0.5, np.float32)), atol=1e-5)
     assert encoder.space.roles == ("er", "protein")
@@ -132,14 +133,14 @@ def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: Encoder, pi
     with pytest.raises(EmbstoreError, match="crops hold er and vit-random is shown microtubules, protein, nucleus"):
         mapping(crops_of(pixels[:, :1], ("er",)))
     with pytest.raises(EmbstoreError, match="name each role once"):
-        load(BACKBONES["vit-random"], "replication", roles=("protein", "protein"))
+        load(BACKBONES["vit-random"], Choices("replication", ("protein", "protein")))
 
 
 def test_weights_that_are_not_the_pinned_ones_are_refused() -> None:
     """A record that pins other weights does not load these."""
     other = dataclasses.replace(BACKBONES["vit-random"], weights_sha256="0" * 64)
     with pytest.raises(WeightsError, match="vit-random revision 1 has weights bbf87f6a3441, its record pins 0000"):
-        load(other, "mapping")
+        load(other, Choices())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from embstore.backbones.encoder import Crops, Encoder, load
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.pixel_regions import REGIONS, distance, one_cell
 from embstore.backbones.pixel_stats import reference
+from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
 from embstore.errors import EmbstoreError, WeightsError
 
@@ -43,7 +44,7 @@ def hand_made(seed: int = 0) -> Crops:
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load(BACKBONES["pixel-stats"], "mapping")
+    return load(BACKBONES["pixel-stats"], Choices())
 
 
 def test_regions_are_where_brute_force_finds_them() -> None:
@@ -227,15 +228,16 @@ def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encod
     assert list(measure(hand_made())) == list(reference().names)
     assert (reference().spread > 0).all()
     with pytest.raises(WeightsError, match="its record pins 0000"):
-        load(dataclasses.replace(BACKBONES["pixel-stats"], weights_sha256="0" * 64), "mapping")
+        load(dataclasses.replace(BACKBONES["pixel-stats"], weights_sha256="0" * 64), Choices())
 
 
 def test_hand_made_measurements_need_no_torch() -> None:
     """Loading and calling pixel-stats leaves torch alone."""
     program = (
         "import sys, numpy as np; from embstore.backbones.encoder import Crops, load; "
-        "from embstore.backbones.registry import parse; m = np.zeros((1, 96, 96), bool); "
-        "load(*parse('pixel-stats'))(Crops(np.zeros((1, 1, 96, 96), np.float32), ('protein',), m, m)); "
+        "from embstore.backbones.record import Choices; from embstore.backbones.registry import BACKBONES; "
+        "m = np.zeros((1, 96, 96), bool); "
+        "load(BACKBONES['pixel-stats'], Choices())(Crops(np.zeros((1, 1, 96, 96), np.float32), ('protein',), m, m)); "
         "sys.exit(int('torch' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

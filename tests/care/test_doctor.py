@@ -41,7 +41,7 @@ def test_the_file_system_is_that_of_the_deepest_mount(folder: str, kind: str) ->
 def test_a_store_on_nfs_and_a_full_disk_are_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network file system is a warning with what to do, a full disk a failure; a sound machine has neither."""
     before = {check.check: check for check in doctor(store.uri)}
-    assert before["store"].found.startswith("format 1, written by embstore")
+    assert before["store"].found.startswith("format 2, written by embstore")
     assert before["disk"].result == "ok"
     assert before["weights of pixel-stats"].result == "ok"
     assert "hpa" in before["weights of hpa"].todo

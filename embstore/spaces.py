@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from embstore.backbones.record import split_spec
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import short
 from embstore.pixels.intensity import intensity_name
@@ -48,5 +49,5 @@ def _matches(space: dict[str, Any], spec: str | None, digest: str | None) -> boo
         return False
     if spec is None:
         return True
-    name, _, strategy = spec.partition(":")
+    name, strategy = split_spec(spec)
     return space["backbone"] == name and space["strategy"] in ((strategy,) if strategy else DEFAULT_STRATEGIES)

@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
+from functools import partial
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import timm
 import torch
+from torch import nn
 
+from embstore.backbones.checkpoints import Tensors, read_checkpoint
+from embstore.backbones.fetch import find_or_download
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import find_or_download, missing_line, random_weights, read_weights, weights_sha256
+from embstore.backbones.weights import check_weights, random_weights, weights_sha256
 from embstore.errors import WeightsError
 
-Shapes = Mapping[str, tuple[int, ...]]
-Tensors = dict[str, npt.NDArray[np.float32]]
+POOL_WIDTH, POOL_HEADS = 512, 2  # SubCell's (int_dim and num_heads of its published configurations)
 
 
-def build(backbone: Backbone) -> Any:
+class AttentionPool(nn.Module):
+    """SubCell's pooling: each head weighs all tokens by a gated score, and the heads' means are joined.
+
+    Takes tokens (n, tokens, width), the CLS token among them, and returns (n, heads * width). Source: Ilse et al. 2018
+    (arXiv 1802.04712), with the GELU gate of czi-ai/sub-cell-embed, models/attention_pooling.py.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.v = nn.Linear(width, POOL_WIDTH)
+        self.u = nn.Linear(width, POOL_WIDTH)
+        self.score = nn.Linear(POOL_WIDTH, POOL_HEADS)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the heads' weighted means, joined."""
+        gated = torch.tanh(self.v(tokens)) * nn.functional.gelu(self.u(tokens))
+        weights = self.score(gated).softmax(dim=1)  # (n, tokens, heads)
+        return torch.einsum("nth,ntw->nhw", weights, tokens).flatten(1)
+
+
+def build(backbone: Backbone, *, grid_px: int | None = None) -> Any:
     """Return timm's vision transformer without a classification head, one input channel a slot; weights are not set.
 
-    `forward_features` takes float32 (n, slots, y, x) and returns the tokens after the last norm, (n, tokens, width):
-    CLS and register tokens first (`num_prefix_tokens` of them), then patches row by row.
+    `forward_features` takes float32 (n, slots, y, x), whose sides are multiples of the patch, and returns the tokens
+    after the last norm, (n, tokens, width): CLS and register tokens first (`num_prefix_tokens` of them), then patches
+    row by row. Position embeddings are interpolated (bicubic) where the image is not the size that they were learned
+    at, which is `grid_px`, else the record's. Two of the record's `architecture_args` are not timm's: `norm_eps`, of
+    every norm, and `attention_pool`, which adds SubCell's pooling under that name.
     """
-    channels = len(backbone.slots)
-    return timm.create_model(
-        backbone.architecture, pretrained=False, num_classes=0, in_chans=channels, **backbone.architecture_args
-    )
+    arguments = backbone.architecture_args | ({"img_size": grid_px} if grid_px else {})
+    eps, pools = arguments.pop("norm_eps", None), arguments.pop("attention_pool", False)
+    if eps is not None:
+        arguments["norm_layer"] = partial(nn.LayerNorm, eps=eps)
+    try:
+        network = timm.create_model(
+            backbone.architecture,
+            pretrained=False,
+            num_classes=0,
+            in_chans=len(backbone.slots),
+            dynamic_img_size=True,
+            **arguments,
+        )
+    except (TypeError, RuntimeError, ValueError, AssertionError) as error:
+        raise WeightsError(
+            f"timm cannot build {backbone.architecture} with {backbone.architecture_args} ({error}); correct the record"
+        ) from error
+    if pools:
+        network.attention_pool = AttentionPool(network.embed_dim)
+    return network
 
 
 def load_network(backbone: Backbone) -> tuple[Any, str]:
@@ -37,42 +81,56 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
     Raises WeightsError where the weights are not here, are not exactly the network's tensors, or are not the ones that
     the record pins.
     """
-    network = build(backbone)
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    tensors = READERS[backbone.weights_format](backbone, shapes)
+    if backbone.weights_format == "drawn":
+        network = build(backbone)
+        tensors = random_weights(shapes_of(network))
+        fill(network, tensors)
+    else:
+        tensors, where = _read(backbone)
+        network = fitting(backbone, tensors, where)
     found = weights_sha256(tensors)
     if backbone.weights_sha256 not in (None, found):
+        todo = "add it again" if backbone.origin == "user" else "use the embstore version that wrote the record"
         raise WeightsError(
             f"{backbone.name} revision {backbone.revision} has weights {found[:12]}, "
-            f"its record pins {str(backbone.weights_sha256)[:12]}; use the embstore version that wrote the record"
+            f"its record pins {str(backbone.weights_sha256)[:12]}; {todo}"
         )
-    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
     return network.eval(), found
 
 
-def _drawn(_: Backbone, shapes: Shapes) -> Tensors:
-    return random_weights(shapes)
+def fitting(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], where: str) -> Any:
+    """Return the backbone's network filled with exactly these tensors; `where` they are from is named in errors.
+
+    Position embeddings may be for another square of patches than the record's: the network then is built for that one.
+    Raises WeightsError that names the first tensor which is missing, too many, misshaped or not finite.
+    """
+    network = build(backbone)
+    wanted = shapes_of(network)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if "pos_embed" in found and found["pos_embed"] != wanted.get("pos_embed"):
+        apart = 0 if network.no_embed_class else network.num_prefix_tokens
+        grid = math.isqrt(max(found["pos_embed"][1] - apart, 0)) if len(found["pos_embed"]) == 3 else 0
+        if grid and grid**2 + apart == found["pos_embed"][1]:
+            network = build(backbone, grid_px=grid * network.patch_embed.patch_size[0])
+    check_weights(tensors, shapes_of(network), where)
+    fill(network, tensors)
+    return network
 
 
-def _shipped(backbone: Backbone, shapes: Shapes) -> Tensors:
-    name = f"{backbone.name.replace('-', '_')}.safetensors"
-    with as_file(files("embstore.backbones").joinpath(name)) as path:
-        return read_weights(path, shapes)
+def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a network by its name."""
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def _read(backbone: Backbone, shapes: Shapes) -> Tensors:
-    return read_weights(find_or_download(backbone), shapes)
+def fill(network: Any, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    """Set the network's weights to tensors that are exactly its own."""
+    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
 
 
-def _unreadable(backbone: Backbone, _: Shapes) -> Tensors:
-    raise WeightsError(missing_line(backbone))
-
-
-READERS: dict[str, Callable[[Backbone, Shapes], Tensors]] = {
-    "drawn": _drawn,
-    "shipped": _shipped,
-    "timm": _read,
-    "safetensors": _read,
-    "dino": _unreadable,
-    "subcell": _unreadable,
-}
+def _read(backbone: Backbone) -> tuple[Tensors, str]:
+    if backbone.weights_format == "shipped":
+        name = f"{backbone.name.replace('-', '_')}.safetensors"
+        with as_file(files("embstore.backbones").joinpath(name)) as shipped:
+            return read_checkpoint(shipped, "timm")[0], str(shipped)
+    path: Path = find_or_download(backbone)
+    return read_checkpoint(path, "timm")[0], str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -13,10 +14,12 @@ from embstore.ids import digest
 STRATEGIES = ("mapping", "replication")
 KINDS = ("vit", "hand-made")
 NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
-POOLINGS = ("cls", "mean", "cls+mean", "cls+mean+std+max", "attention", "none")
+# each with how many times the network's width it is
+POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "none": 1}
 WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
 UNITS = ("cell", "image")
 FILLS = ("mean", "copy")  # beside numbers
+TIMM = "timm:"  # before the names of timm's own networks
 NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
 REPLICATED_ROLES = ("nucleus", "protein")  # the roles that nearly every source has
 NETWORK_PRECISION = "float16-stored/float32-computed"
@@ -31,7 +34,8 @@ class Backbone:
 
     `slots` holds the role that each input slot was trained on, in order; a crop shows `crop_um` micrometres on
     `input_px` pixels. `architecture` is timm's name, built with `architecture_args` (img_size, patch_size, embed_dim,
-    depth, num_heads) and one input channel per slot. Of `normalisation`, applied to intensities in [0, 1]:
+    depth, num_heads, ...; see `network.build`) and one input channel per slot. Of `normalisation`, applied to
+    intensities in [0, 1]:
 
     - `fixed`: (x - mean) / std, by slot, with the record's own `mean` and `std`
     - `zscore`: (x - mean) / (sd + 1e-7), of each crop and channel
@@ -204,7 +208,8 @@ def _poolings(backbone: Backbone) -> tuple[str, ...]:
     """Return the poolings that a backbone has: its own, and what any transformer's tokens can be pooled to."""
     if backbone.kind == "hand-made":
         return (backbone.pooling,)
-    return tuple(dict.fromkeys((backbone.pooling, *(p for p in POOLINGS if p not in {"attention", "none"}))))
+    own = ("attention",) if backbone.architecture_args.get("attention_pool") else ()
+    return (*own, *(pooling for pooling in POOLINGS if pooling not in {"attention", "none"}))
 
 
 def _check_unit(backbone: Backbone, choices: Choices) -> None:
@@ -229,6 +234,13 @@ def check_strategy(backbone: Backbone, strategy: str) -> None:
         )
 
 
-def _one_of(value: str, kind: str, known: tuple[str, ...]) -> None:
+def split_spec(spec: str) -> tuple[str, str | None]:
+    """Return the name and the strategy of `NAME[:STRATEGY]`, None where it names none; `timm:` belongs to the name."""
+    prefix = TIMM if spec.startswith(TIMM) else ""
+    name, colon, strategy = spec.removeprefix(prefix).partition(":")
+    return prefix + name, strategy if colon else None
+
+
+def _one_of(value: str, kind: str, known: Collection[str]) -> None:
     if value not in known:
         raise EmbstoreError(errors.choices(value, kind, known))

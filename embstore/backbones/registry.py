@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from embstore.backbones.record import Backbone, check_strategy
-from embstore.backbones.weights import local_file, missing_line, weights_folder
+import numpy as np
+import numpy.typing as npt
+
+from embstore.backbones.record import TIMM, Backbone, check_strategy, split_spec
+from embstore.backbones.weights import (
+    local_file,
+    missing_line,
+    weights_folder,
+    weights_path,
+    weights_sha256,
+    write_weights,
+)
 from embstore.errors import EmbstoreError, choices, first_line
+
+NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
 
 
 def _built_in() -> dict[str, Backbone]:
@@ -62,17 +76,31 @@ def read_record(path: Path) -> Backbone:
         raise EmbstoreError(f"{path}: {field}: {wrong['msg']}; correct the record or remove it") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise EmbstoreError(f"{path} is not a record ({first_line(error)}); correct it or remove it") from error
-    if record.name in BACKBONES:
-        raise EmbstoreError(f"{path} takes the name of a built-in backbone; rename it and its weights")
+    _check_name(record.name)
     return record
 
 
+def _check_name(name: str) -> None:
+    if name in BACKBONES or not re.fullmatch(NAME, name):
+        raise EmbstoreError(
+            f"a backbone of your own cannot be called {name!r}; wanted letters, digits, '.', '_', '+' and '-', and "
+            f"none of the built-in names: {', '.join(BACKBONES)}"
+        )
+
+
 def find(name: str) -> Backbone:
-    """Return the record of a name; raises EmbstoreError, listing what there is, for one that does not exist."""
+    """Return the record of a name; raises EmbstoreError, listing what there is, for one that does not exist.
+
+    `timm:NAME` is any vision transformer of timm's, by timm's own name, without a record (imports timm).
+    """
     if name in BACKBONES:  # a broken record of the user's must not stand in the way
         return BACKBONES[name]
+    if name.startswith(TIMM):
+        from embstore.backbones.timm_names import timm_record
+
+        return timm_record(name.removeprefix(TIMM))
     if name not in (there := records()):
-        raise EmbstoreError(choices(name, "backbone", there))
+        raise EmbstoreError(choices(name, "backbone", [*there, f"{TIMM}NAME"]))
     return there[name]
 
 
@@ -81,11 +109,64 @@ def parse(spec: str) -> tuple[Backbone, str]:
 
     Raises EmbstoreError, listing what there is, for a name or strategy that does not exist.
     """
-    name, colon, strategy = spec.partition(":")
+    name, strategy = split_spec(spec)
     backbone = find(name)
-    wanted = strategy if colon else "mapping"
+    wanted = "mapping" if strategy is None else strategy
     check_strategy(backbone, wanted)
     return backbone, wanted
+
+
+def write_record(backbone: Backbone, *, replaces: bool = False) -> Backbone:
+    """Write a user's record beside its weights, whole or not at all, and return it with its revision.
+
+    The first is revision 1; the same again changes nothing. Another record or other weights under a name that exists
+    are the next revision where `replaces` says so, and else an EmbstoreError; spaces of the old revision stay.
+    """
+    import tomli_w
+
+    _check_name(backbone.name)
+    record = replace(backbone, revision=next_revision(backbone, replaces=replaces), origin="user")
+    table = {name: value for name, value in asdict(record).items() if value not in (None, "", (), {})}
+    path = weights_path(record).with_suffix(".toml")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(tomli_w.dumps({k: v for k, v in table.items() if k not in {"name", "origin"}}), "utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise EmbstoreError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return record
+
+
+def next_revision(backbone: Backbone, *, replaces: bool) -> int:
+    """Return the revision that a user's record would get; raises EmbstoreError where it may not replace another."""
+    path = weights_path(backbone).with_suffix(".toml")
+    if not path.exists():
+        return 1
+    old = read_record(path)
+    if replace(backbone, revision=old.revision, origin="user") == old:
+        return old.revision
+    if not replaces:
+        raise EmbstoreError(
+            f"there is a backbone {old.name} already, with another record or other weights; choose another name, or "
+            f"--replace to make this its revision {old.revision + 1}"
+        )
+    return old.revision + 1
+
+
+def keep(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], *, replaces: bool = False) -> Backbone:
+    """Keep a user's backbone: its tensors, under timm's names, and its record, pinned to them; return the record.
+
+    Writes `<name>.safetensors` and `<name>.toml` in the weights folder, as `write_record` says.
+    """
+    pinned = replace(backbone, weights_sha256=weights_sha256(tensors), weights_format="safetensors")
+    _check_name(pinned.name)
+    next_revision(pinned, replaces=replaces)  # refuses before anything is written
+    origin = {"backbone": pinned.name, "file": pinned.file, "file_sha256": pinned.file_sha256}
+    write_weights(weights_path(pinned), tensors, origin | {"weights_sha256": str(pinned.weights_sha256)})
+    return write_record(pinned, replaces=replaces)
 
 
 def availability(backbone: Backbone) -> tuple[bool, str]:
@@ -93,6 +174,6 @@ def availability(backbone: Backbone) -> tuple[bool, str]:
 
     Looks only at the local disk; a file that is there is read, and refused if it is wrong, by `encoder.load`.
     """
-    if backbone.weights_format in {"drawn", "shipped"} or (backbone.weights_format == "timm" and local_file(backbone)):
+    if backbone.weights_format in {"drawn", "shipped"} or local_file(backbone):
         return True, ""
     return False, missing_line(backbone)

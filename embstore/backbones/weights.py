@@ -1,4 +1,4 @@
-"""Where weights lie, what they are (a digest that no container format changes), and strict reading of them."""
+"""Where weights lie, what they are (a digest that no container format changes), and strict checks of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.backbones.record import Backbone
-from embstore.errors import WeightsError
+from embstore.errors import WeightsError, first_line
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
-HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
 RANDOM_SEED = "embstore/vit-random/1"
 RANDOM_SD = 0.02  # timm's and DINO's for every linear layer; both truncate at ±2, which is 100 sd, so nothing is cut
 
@@ -26,61 +25,42 @@ def weights_folder() -> Path:
     return Path(given).expanduser() if given else Path.home() / ".cache" / "embstore" / "weights"
 
 
+def weights_path(backbone: Backbone) -> Path:
+    """Return where the backbone's converted weights lie, or would."""
+    return weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+
+
 def local_file(backbone: Backbone) -> Path | None:
     """Return the backbone's weights file on this disk, the weights folder before the Hugging Face cache, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    ours = weights_folder() / f"{backbone.name}.safetensors"
+    ours = weights_path(backbone)
     if ours.is_file():
         return ours
-    cached = try_to_load_from_cache(backbone.hub, backbone.file) if backbone.hub else None
+    if not backbone.hub:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(backbone.hub, backbone.file)
     return Path(cached) if isinstance(cached, str) else None
 
 
 def missing_line(backbone: Backbone) -> str:
     """Return the one line that says which weights are wanted and how to get them."""
-    if backbone.weights_format in {"dino", "subcell"}:
+    if backbone.hub:
         return (
-            f"{backbone.name} needs the file {backbone.file} (published at {backbone.source}), "
-            "and this version of embstore cannot load it yet; use imagenet, vit-random or pixel-stats"
+            f"no weights for {backbone.name} on this disk; connect to the internet once, or put {backbone.file} of "
+            f"https://huggingface.co/{backbone.hub} at {weights_path(backbone)} (EMBSTORE_WEIGHTS sets the folder)"
         )
+    if backbone.url:
+        return (
+            f"no weights for {backbone.name} on this disk; `embstore backbones fetch {backbone.name}` downloads "
+            f"{backbone.file} (see {backbone.source}), and `--from FILE` takes a copy of it"
+        )
+    if backbone.origin == "user":
+        return f"no weights for {backbone.name} at {weights_path(backbone)}; add its file again with --replace"
     return (
-        f"no weights for {backbone.name} on this disk; connect to the internet once, or put {backbone.file} of "
-        f"https://huggingface.co/{backbone.hub} at {weights_folder() / backbone.name}.safetensors "
-        "(EMBSTORE_WEIGHTS sets the folder)"
+        f"{backbone.name} has no published file; pretrain one of your own with `embstore backbones pretrain`, or bring "
+        "a file with `embstore backbones add FILE --name NAME --roles nucleus,protein`"
     )
-
-
-def find_or_download(backbone: Backbone) -> Path:
-    """Return the backbone's weights file, downloaded to the Hugging Face cache when it is not here yet.
-
-    Raises WeightsError within seconds when the Hub cannot be reached.
-    """
-    return local_file(backbone) or _download(backbone)
-
-
-def _download(backbone: Backbone) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    quiet = are_progress_bars_disabled()
-    if not quiet:
-        disable_progress_bars()  # a library prints nothing
-    try:
-        # one question first, without retries: offline it fails at once, where the download call would retry and log
-        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
-    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error
-    finally:
-        if not quiet:
-            enable_progress_bars()
 
 
 def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
@@ -95,25 +75,11 @@ def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
     return total.hexdigest()
 
 
-def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the float32 tensors of a safetensors file that holds exactly the names and shapes asked for.
-
-    Raises WeightsError that names the first tensor which is missing, too many, misshaped or not finite: a lenient
-    loader leaves random weights without a word.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file  # the only reader that knows bfloat16
-
-    try:
-        found = {name: tensor.float().numpy() for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}); download it again") from error
-    check_weights(found, shapes, str(path))
-    return found
-
-
 def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Refuse, with a WeightsError that names the first offender, tensors that are not exactly those in `shapes`."""
+    """Refuse, with a WeightsError that names the first offender, tensors that are not exactly those in `shapes`.
+
+    A lenient loader leaves random weights without a word.
+    """
     todo = "use the file that the backbone's record names"
     missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing:
@@ -125,6 +91,32 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
             raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}; {todo}")
         if not np.isfinite(tensors[name]).all():
             raise WeightsError(f"{where}: {name} holds NaN or infinity; {todo}")
+
+
+def write_weights(path: Path, tensors: Tensors, origin: Mapping[str, str]) -> None:
+    """Write tensors as safetensors, whole or not at all; `origin`, what they are from, goes into its header."""
+    from safetensors.numpy import save_file
+
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, unfinished, dict(origin))
+        unfinished.replace(path)
+    except OSError as error:
+        raise WeightsError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def weights_origin(path: Path) -> dict[str, str]:
+    """Return what a weights file says it was made from, nothing where it does not or cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as held:
+            return dict(held.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.float32]]:

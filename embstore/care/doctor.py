@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embstore.backbones.device import find_device
 from embstore.backbones.registry import availability, records
-from embstore.errors import MissingStoreError, StoreError
+from embstore.errors import EmbstoreError, MissingStoreError, StoreError
 from embstore.store import Store
 
 ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
@@ -38,7 +38,7 @@ def doctor(uri: str) -> list[Check]:
     if "://" not in uri:
         nearest = _nearest(Path(uri).resolve())
         checks += [_file_system(nearest), _disk(nearest)]
-    return [*checks, *_machine(), *_weights(), _engines()]
+    return [*checks, *_machine(), _weights(), _engines()]
 
 
 def _store(uri: str) -> Iterator[Check]:
@@ -100,10 +100,12 @@ def _machine() -> Iterator[Check]:
     yield Check("torch", "ok", f"{found.torch}, {gpu}")
 
 
-def _weights() -> Iterator[Check]:
-    for backbone in records().values():
-        ready, missing = availability(backbone)
-        yield Check(f"weights of {backbone.name}", "ok" if ready else "warn", "ready" if ready else "not here", missing)
+def _weights() -> Check:
+    try:
+        ready = [backbone.name for backbone in records().values() if availability(backbone)[0]]
+    except EmbstoreError as error:  # a record of the user's that is wrong
+        return Check("weights", "warn", str(error), "until then, only built-in backbones can be used")
+    return Check("weights", "ok", f"ready: {', '.join(ready)}", "`embstore backbones list` says how to get the others")
 
 
 def _engines() -> Check:

@@ -96,7 +96,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
     done = run("--store", store, "doctor", "--format", "json")
     assert done.returncode == 0
     checks = {row["check"]: row for row in json.loads(done.stdout)}
-    assert {"store", "file system", "disk", "cores", "torch", "weights of imagenet", "engines"} <= set(checks)
+    assert {"store", "file system", "disk", "cores", "torch", "weights", "engines"} <= set(checks)
     (tmp_path / "no-store").mkdir()
     assert run("--store", tmp_path / "no-store", "doctor").returncode == 1
 

@@ -1,0 +1,91 @@
+"""A checkpoint of the user's own becomes a backbone: its architecture is read from its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore.backbones.checkpoints import architecture_of, read_checkpoint
+from embstore.backbones.network import fitting
+from embstore.backbones.record import POOLINGS, Backbone
+from embstore.backbones.registry import keep
+from embstore.backbones.timm_names import CROP_UM
+from embstore.errors import EmbstoreError, choices
+from embstore.files import file_sha256
+
+# torchvision's constants for ImageNet-1k
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file of weights does not say about itself; None takes the default.
+
+    `roles` are what each input channel was trained on, in order. Defaults: `input_px` as the position embeddings are,
+    `pooling` the CLS token (or the mean where there is none, or SubCell's attention where the file has it), `heads`
+    width / 64. `fixed` normalisation is with ImageNet's mean and sd, of three channels.
+    """
+
+    roles: tuple[str, ...]
+    crop_um: float = CROP_UM
+    input_px: int | None = None
+    normalisation: str = "zscore"
+    pooling: str | None = None
+    masked: bool = False
+    heads: int | None = None
+    licence: str = "not stated"
+    citation: str = ""
+
+
+def add(path: Path, name: str, described: Description, *, replaces: bool = False) -> Backbone:
+    """Make a backbone of the user's own from a checkpoint, and return its record.
+
+    Writes `<name>.safetensors` and `<name>.toml` in the weights folder. Raises EmbstoreError in one line, and then
+    writes nothing, for a file that is no vision transformer, for roles that do not count its channels, and for a name
+    that is taken.
+    """
+    tensors, found = read_checkpoint(path)
+    arguments = architecture_of(tensors, path, described.heads)
+    channels = tensors["patch_embed.proj.weight"].shape[1]
+    if len(described.roles) != channels:
+        raise EmbstoreError(
+            f"{path} takes {channels} channels and {len(described.roles)} roles were named "
+            f"({', '.join(described.roles)}); name what each channel shows, in order: --roles nucleus,protein"
+        )
+    tokens = {"cls_token": "cls", "attention_pool.v.weight": "attention"}
+    own = next((pooling for tensor, pooling in reversed(tokens.items()) if tensor in tensors), "mean")
+    fixed = described.normalisation == "fixed"
+    if fixed and channels != len(IMAGENET_MEAN):
+        raise EmbstoreError(
+            f"fixed normalisation is by ImageNet's mean and sd of three channels, {path} takes {channels}; choose "
+            "zscore, minmax or minmax-joint"
+        )
+    pooling = described.pooling or own
+    if pooling not in POOLINGS:
+        raise EmbstoreError(choices(pooling, "pooling", POOLINGS))
+    backbone = Backbone(
+        name=name,
+        revision=1,
+        kind="vit",
+        architecture="vit_base_patch16_224",
+        architecture_args=arguments,
+        slots=described.roles,
+        input_px=described.input_px or arguments["img_size"],
+        crop_um=described.crop_um,
+        normalisation=described.normalisation,
+        mean=IMAGENET_MEAN if fixed else (),
+        std=IMAGENET_STD if fixed else (),
+        pooling=pooling,
+        masked=described.masked,
+        dim=arguments["embed_dim"] * POOLINGS[pooling],
+        licence=described.licence,
+        source=str(path.resolve()),
+        note=f"a file of your own, in the format {found}",
+        weights_format=found,  # `keep` makes it safetensors
+        file=path.name,
+        file_sha256=file_sha256(path),
+        citation=described.citation,
+        origin="user",
+    )
+    fitting(backbone, tensors, str(path))
+    return keep(backbone, tensors, replaces=replaces)

@@ -1,0 +1,191 @@
+"""Getting a backbone's file: from the Hugging Face Hub, over HTTP(S) with resume, or from this disk."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlparse
+
+from embstore.backbones.record import Backbone
+from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
+from embstore.errors import WeightsError, first_line
+from embstore.files import file_sha256
+
+Progress = Callable[[str, int, int], None]
+
+HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
+TIMEOUT_S = 30.0  # without a byte
+TRIES = 5  # connections in a row that bring nothing
+WAIT_S = 0.5  # before the next of those, longer each time
+BLOCK = 1 << 20
+MB = 1_000_000
+
+
+def find_or_download(backbone: Backbone) -> Path:
+    """Return the backbone's weights file; one that lies on the Hugging Face Hub is downloaded to its cache.
+
+    Raises WeightsError, within seconds when the Hub cannot be reached; a file that lies elsewhere is `fetch`'s work.
+    """
+    found = local_file(backbone)
+    if found is None and not backbone.hub:
+        raise WeightsError(missing_line(backbone))
+    return found or _download_from_hub(backbone)
+
+
+def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress | None = None) -> Path:
+    """Get a backbone's published file, check it, and keep it in the weights folder as safetensors; return that path.
+
+    `source` is a URL or a file to take in place of the record's own. The file's sha256 has to be the record's, where it
+    has one, and its tensors exactly the network's; both hashes stand in the header of what is written. A download that
+    was cut off goes on from where it was. `progress(stage, done, total)` counts MB. Raises WeightsError in one line,
+    and then writes nothing but the beginning of a download that may go on.
+    """
+    if backbone.weights_format in {"drawn", "shipped"}:
+        raise WeightsError(f"{backbone.name} needs no file: it is ready")
+    there = local_file(backbone)
+    if there is not None:
+        if source is None:
+            return there
+        raise WeightsError(f"{backbone.name} is here already, at {there}; move that away to take another file")
+    if source is None and backbone.hub:
+        return _download_from_hub(backbone)
+    where = source or backbone.url
+    if not where:
+        raise WeightsError(missing_line(backbone))
+    if not where.startswith(("http://", "https://")):
+        return _install(backbone, Path(where).expanduser())
+    path = download(where, weights_folder() / ".downloads", progress=progress)
+    try:
+        return _install(backbone, path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _install(backbone: Backbone, path: Path) -> Path:
+    """Convert a published file, strictly, to safetensors under timm's names in the weights folder."""
+    from embstore.backbones.checkpoints import read_checkpoint
+    from embstore.backbones.network import fitting
+    from embstore.backbones.weights import weights_sha256, write_weights
+
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}; name the file or URL of {backbone.file or 'its weights'}")
+    sha256 = file_sha256(path)
+    if backbone.file_sha256 not in ("", sha256):
+        raise WeightsError(
+            f"{path} has the sha256 {sha256[:12]}, {backbone.name} wants {backbone.file_sha256[:12]}; get "
+            f"{backbone.file} from {backbone.source}"
+        )
+    published = "timm" if backbone.weights_format == "safetensors" else backbone.weights_format
+    tensors, _ = read_checkpoint(path, published)
+    fitting(backbone, tensors, str(path))
+    found = weights_sha256(tensors)
+    if backbone.weights_sha256 not in (None, found):
+        raise WeightsError(
+            f"{path} holds the weights {found[:12]}, {backbone.name} wants {str(backbone.weights_sha256)[:12]}; get "
+            f"them from {backbone.source}"
+        )
+    origin = {"backbone": backbone.name, "file": path.name, "file_sha256": sha256, "weights_sha256": found}
+    write_weights(weights_path(backbone), tensors, origin)
+    return weights_path(backbone)
+
+
+def download(url: str, folder: Path, *, progress: Progress | None = None) -> Path:
+    """Download a URL into a folder and return the file; what a cut connection left is kept and gone on with.
+
+    Goes on only where the server still has the same file (its ETag or date); else from the start. Raises WeightsError.
+    """
+    name = Path(urlparse(url).path).name
+    name = "weights" if name in {"", ".."} else name
+    whole, part, tag = folder / name, folder / f"{name}.part", folder / f"{name}.tag"
+    fruitless = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            before = _size(part)
+            if _one_connection(url, part, tag, progress):
+                break
+            fruitless = 0 if _size(part) > before else fruitless + 1
+            if fruitless == TRIES:
+                raise WeightsError(
+                    f"the download of {url} keeps stopping after {_size(part)} bytes; run this again to go on"
+                )
+            time.sleep(WAIT_S * fruitless)
+        part.replace(whole)
+        tag.unlink(missing_ok=True)
+    except urllib.error.HTTPError as error:
+        raise WeightsError(f"{url} answers {error.code} {error.reason}; give another --from URL or FILE") from error
+    except OSError as error:  # URLError is one
+        reason = getattr(error, "reason", None) or first_line(error)
+        raise WeightsError(f"cannot download {url} ({reason}); run this again, or give --from FILE") from error
+    return whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _one_connection(url: str, part: Path, tag: Path, progress: Progress | None) -> bool:
+    """Add to the part of a file what one connection gives; return whether that was all."""
+    have = _size(part) if tag.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "embstore"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag.read_text("utf-8"))
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            goes_on = answer.status == http.client.PARTIAL_CONTENT
+            have = have if goes_on else 0
+            if known := answer.headers.get("ETag") or answer.headers.get("Last-Modified"):
+                tag.write_text(known, "utf-8")
+            else:
+                tag.unlink(missing_ok=True)  # what may be another file next time is not gone on with
+            length = answer.headers.get("Content-Length")
+            total = have + int(length) if length else 0
+            with part.open("ab" if goes_on else "wb") as handle:
+                have = _copy(answer, handle, have, total, progress)
+            return have == total or not length
+    except urllib.error.HTTPError as error:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:  # the part is no beginning of the file
+            part.unlink()
+            return False
+        raise
+    except (http.client.HTTPException, ConnectionError, TimeoutError):
+        return False
+
+
+def _copy(answer: IO[bytes], handle: IO[bytes], have: int, total: int, progress: Progress | None) -> int:
+    while block := answer.read(BLOCK):
+        handle.write(block)
+        have += len(block)
+        if progress:
+            progress("MB", have // MB, max(total, have) // MB)
+    return have
+
+
+def _download_from_hub(backbone: Backbone) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    quiet = are_progress_bars_disabled()
+    if not quiet:
+        disable_progress_bars()  # a library prints nothing
+    try:
+        # one question first, without retries: offline it fails at once, where the download call would retry and log
+        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
+    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error
+    finally:
+        if not quiet:
+            enable_progress_bars()

@@ -232,11 +232,14 @@ class Store:
     def add_columns(self, name: str, columns: Sequence[str]) -> None:
         """Add columns that the schema has and a table of an older format lacks, null in its rows (for migrations)."""
         table, wanted = self._open(name), schema.TABLES[name].schema
+        missing = [wanted.field(column) for column in columns if column not in table.schema.names]
+        if not missing:
+            return
         try:
-            missing = [wanted.field(column) for column in columns if column not in table.schema.names]
-            if missing:
-                table.add_columns(pa.schema(missing))
-        except (OSError, RuntimeError, ValueError) as error:  # also where another process was there first
+            table.add_columns(pa.schema(missing))
+        except (OSError, RuntimeError, ValueError) as error:
+            if set(columns) <= set(self._open(name).schema.names):  # another process was there first
+                return
             todo = "run the same command again"
             raise StoreError(f"could not bring {name} to today's format: {first_line(error)}; {todo}") from error
 

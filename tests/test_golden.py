@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,20 @@ def test_a_migration_that_was_killed_is_finished_by_the_next_write(
     Store.open(store.uri).upsert("labels", [store.read("labels").to_pylist()[0]])
     assert store.read("spaces").schema.equals(schema.TABLES["spaces"].schema)
     assert store.read("store_meta")["format_version"].to_pylist() == [schema.FORMAT_VERSION]
+
+
+def test_two_writers_may_bring_a_golden_store_to_todays_format_at_once(
+    golden: tuple[Store, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Whichever is first, both write, and the columns are there once."""
+    old, known = golden
+    uri = shutil.copytree(old.uri, tmp_path / "store")
+    rows_of = old.read("labels").to_pylist()
+    stores = [Store.open(uri) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        versions = list(pool.map(lambda store: store.upsert("labels", [rows_of[stores.index(store)]]), stores))
+    assert len(set(versions)) == len(stores)
+    store = Store.open(uri)
+    assert store.read("spaces").schema.equals(schema.TABLES["spaces"].schema)
+    assert store.read("store_meta")["format_version"].to_pylist() == [schema.FORMAT_VERSION]
+    assert store.read("labels").num_rows == known["rows"]["labels"]

@@ -23,14 +23,15 @@ def list_backbones(form: Output = Format.table) -> None:
     Example: `embstore backbones list`
     """
     from embstore.backbones.registry import availability, records
+    from embstore.backbones.weights import how_to_get
 
     rows = []
     for backbone in records().values():
-        ready, missing = availability(backbone)
+        ready, _ = availability(backbone)
         what = {"name": backbone.name, "ready": "yes" if ready else "no", "origin": backbone.origin}
         shown = {"slots": ",".join(backbone.slots), "dim": backbone.dim, "licence": backbone.licence}
-        rows.append(what | shown | {"note": missing or backbone.note})
-    emit(rows, ("name", "ready", "origin", "slots", "dim", "licence", "note"), form)
+        rows.append(what | shown | {"note": backbone.note, "get": "" if ready else how_to_get(backbone)})
+    emit(rows, ("name", "ready", "origin", "slots", "dim", "licence", "note", "get"), form)
 
 
 @app.command("show")

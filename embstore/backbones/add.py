@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from embstore.backbones.checkpoints import architecture_of, read_checkpoint
 from embstore.backbones.network import fitting
-from embstore.backbones.record import POOLINGS, Backbone
+from embstore.backbones.record import POOLINGS, Backbone, check_crop_um
 from embstore.backbones.registry import keep
 from embstore.backbones.timm_names import CROP_UM
 from embstore.errors import EmbstoreError, choices
@@ -46,23 +50,9 @@ def add(path: Path, name: str, described: Description, *, replaces: bool = False
     """
     tensors, found = read_checkpoint(path)
     arguments = architecture_of(tensors, path, described.heads)
-    channels = tensors["patch_embed.proj.weight"].shape[1]
-    if len(described.roles) != channels:
-        raise EmbstoreError(
-            f"{path} takes {channels} channels and {len(described.roles)} roles were named "
-            f"({', '.join(described.roles)}); name what each channel shows, in order: --roles nucleus,protein"
-        )
-    tokens = {"cls_token": "cls", "attention_pool.v.weight": "attention"}
-    own = next((pooling for tensor, pooling in reversed(tokens.items()) if tensor in tensors), "mean")
+    _check(described, path, tensors["patch_embed.proj.weight"].shape[1], arguments["patch_size"])
+    pooling = _pooling(described.pooling, path, tensors)
     fixed = described.normalisation == "fixed"
-    if fixed and channels != len(IMAGENET_MEAN):
-        raise EmbstoreError(
-            f"fixed normalisation is by ImageNet's mean and sd of three channels, {path} takes {channels}; choose "
-            "zscore, minmax or minmax-joint"
-        )
-    pooling = described.pooling or own
-    if pooling not in POOLINGS:
-        raise EmbstoreError(choices(pooling, "pooling", POOLINGS))
     backbone = Backbone(
         name=name,
         revision=1,
@@ -89,3 +79,32 @@ def add(path: Path, name: str, described: Description, *, replaces: bool = False
     )
     fitting(backbone, tensors, str(path))
     return keep(backbone, tensors, replaces=replaces)
+
+
+def _check(described: Description, path: Path, channels: int, patch_px: int) -> None:
+    """Refuse a description that does not fit what the tensors say."""
+    if len(described.roles) != channels:
+        raise EmbstoreError(
+            f"{path} takes {channels} channels and {len(described.roles)} roles were named "
+            f"({', '.join(described.roles)}); name what each channel shows, in order: --roles nucleus,protein"
+        )
+    if described.normalisation == "fixed" and channels != len(IMAGENET_MEAN):
+        raise EmbstoreError(
+            f"fixed normalisation is by ImageNet's mean and sd of three channels, {path} takes {channels}; choose "
+            "zscore, minmax or minmax-joint"
+        )
+    if described.input_px is not None and (described.input_px < 1 or described.input_px % patch_px):
+        raise EmbstoreError(
+            f"an input of {described.input_px} px is no multiple of the {patch_px} px of its patches; choose --input-px"
+        )
+    check_crop_um(described.crop_um)
+
+
+def _pooling(asked: str | None, path: Path, tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
+    """Return the pooling that was asked for, else the file's own, if its tensors have what that pools."""
+    has = ["attention"] if "attention_pool.v.weight" in tensors else []
+    has += [pooling for pooling in ("cls", "cls+mean", "cls+mean+std+max") if "cls_token" in tensors]
+    has.append("mean")
+    if asked not in (None, *has):
+        raise EmbstoreError(choices(str(asked), f"pooling of {path.name}", has))
+    return asked or has[0]

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlparse
@@ -59,11 +60,14 @@ def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress |
         raise WeightsError(missing_line(backbone))
     if not where.startswith(("http://", "https://")):
         return _install(backbone, Path(where).expanduser())
-    path = download(where, weights_folder() / ".downloads", progress=progress)
+    folder = weights_folder() / ".downloads"
+    path = download(where, folder, progress=progress)
     try:
         return _install(backbone, path)
     finally:
         path.unlink(missing_ok=True)
+        with suppress(OSError):  # another download is under way there
+            folder.rmdir()
 
 
 def _install(backbone: Backbone, path: Path) -> Path:
@@ -150,6 +154,7 @@ def _one_connection(url: str, part: Path, tag: Path, progress: Progress | None) 
                 have = _copy(answer, handle, have, total, progress)
             return have == total or not length
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:  # the part is no beginning of the file
             part.unlink()
             return False

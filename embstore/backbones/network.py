@@ -44,34 +44,30 @@ class AttentionPool(nn.Module):
         return torch.einsum("nth,ntw->nhw", weights, tokens).flatten(1)
 
 
-def build(backbone: Backbone, *, grid_px: int | None = None) -> Any:
+def build(backbone: Backbone, *, grid_px: int | None = None, empty: bool = False) -> Any:
     """Return timm's vision transformer without a classification head, one input channel a slot; weights are not set.
 
     `forward_features` takes float32 (n, slots, y, x), whose sides are multiples of the patch, and returns the tokens
     after the last norm, (n, tokens, width): CLS and register tokens first (`num_prefix_tokens` of them), then patches
     row by row. Position embeddings are interpolated (bicubic) where the image is not the size that they were learned
     at, which is `grid_px`, else the record's. Two of the record's `architecture_args` are not timm's: `norm_eps`, of
-    every norm, and `attention_pool`, which adds SubCell's pooling under that name.
+    every norm, and `attention_pool`, which adds SubCell's pooling under that name. An `empty` network has shapes and
+    no memory until it is filled.
     """
     arguments = backbone.architecture_args | ({"img_size": grid_px} if grid_px else {})
     eps, pools = arguments.pop("norm_eps", None), arguments.pop("attention_pool", False)
     if eps is not None:
         arguments["norm_layer"] = partial(nn.LayerNorm, eps=eps)
+    arguments |= {"in_chans": len(backbone.slots), "dynamic_img_size": True}
     try:
-        network = timm.create_model(
-            backbone.architecture,
-            pretrained=False,
-            num_classes=0,
-            in_chans=len(backbone.slots),
-            dynamic_img_size=True,
-            **arguments,
-        )
+        with torch.device("meta" if empty else "cpu"):
+            network = timm.create_model(backbone.architecture, pretrained=False, num_classes=0, **arguments)
+            if pools:
+                network.attention_pool = AttentionPool(network.embed_dim)
     except (TypeError, RuntimeError, ValueError, AssertionError) as error:
         raise WeightsError(
             f"timm cannot build {backbone.architecture} with {backbone.architecture_args} ({error}); correct the record"
         ) from error
-    if pools:
-        network.attention_pool = AttentionPool(network.embed_dim)
     return network
 
 
@@ -82,7 +78,7 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
     the record pins.
     """
     if backbone.weights_format == "drawn":
-        network = build(backbone)
+        network = build(backbone, empty=True)
         tensors = random_weights(shapes_of(network))
         fill(network, tensors)
     else:
@@ -104,14 +100,14 @@ def fitting(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], 
     Position embeddings may be for another square of patches than the record's: the network then is built for that one.
     Raises WeightsError that names the first tensor which is missing, too many, misshaped or not finite.
     """
-    network = build(backbone)
+    network = build(backbone, empty=True)
     wanted = shapes_of(network)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if "pos_embed" in found and found["pos_embed"] != wanted.get("pos_embed"):
         apart = 0 if network.no_embed_class else network.num_prefix_tokens
         grid = math.isqrt(max(found["pos_embed"][1] - apart, 0)) if len(found["pos_embed"]) == 3 else 0
         if grid and grid**2 + apart == found["pos_embed"][1]:
-            network = build(backbone, grid_px=grid * network.patch_embed.patch_size[0])
+            network = build(backbone, grid_px=grid * network.patch_embed.patch_size[0], empty=True)
     check_weights(tensors, shapes_of(network), where)
     fill(network, tensors)
     return network
@@ -123,8 +119,9 @@ def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
 
 
 def fill(network: Any, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Set the network's weights to tensors that are exactly its own."""
-    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
+    """Set the network's weights to tensors that are exactly its own; they are taken, not copied."""
+    held = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    network.load_state_dict(held, strict=True, assign=True)
 
 
 def _read(backbone: Backbone) -> tuple[Tensors, str]:

@@ -20,6 +20,7 @@ WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
 UNITS = ("cell", "image")
 FILLS = ("mean", "copy")  # beside numbers
 TIMM = "timm:"  # before the names of timm's own networks
+MAX_CROP_UM = 10_000.0
 NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
 REPLICATED_ROLES = ("nucleus", "protein")  # the roles that nearly every source has
 NETWORK_PRECISION = "float16-stored/float32-computed"
@@ -199,8 +200,8 @@ def check_choices(backbone: Backbone, choices: Choices) -> None:
         _one_of(choices.fill, "fill", FILLS)
     if choices.pooling is not None:
         _one_of(choices.pooling, "pooling", _poolings(backbone))
-    if choices.crop_um is not None and not 0 < choices.crop_um < 10_000:
-        raise EmbstoreError(f"the crop is {choices.crop_um:g} µm wide; wanted more than 0, such as 25 for a cell")
+    if choices.crop_um is not None:
+        check_crop_um(choices.crop_um)
     _check_unit(backbone, choices)
 
 
@@ -223,6 +224,12 @@ def _check_unit(backbone: Backbone, choices: Choices) -> None:
         raise EmbstoreError(
             f"{backbone.name} measures cells at {backbone.input_px} px by their outlines: use --unit cell and no size"
         )
+
+
+def check_crop_um(crop_um: float) -> None:
+    """Refuse, with an EmbstoreError, a crop that shows nothing, or more than any field."""
+    if not 0 < crop_um < MAX_CROP_UM:
+        raise EmbstoreError(f"the crop is {crop_um:g} µm wide; wanted more than 0, such as 25 for a cell")
 
 
 def check_strategy(backbone: Backbone, strategy: str) -> None:

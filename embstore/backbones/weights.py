@@ -63,6 +63,15 @@ def missing_line(backbone: Backbone) -> str:
     )
 
 
+def how_to_get(backbone: Backbone) -> str:
+    """Return the command that gets a backbone's weights."""
+    if backbone.hub or backbone.url:
+        return f"embstore backbones fetch {backbone.name}"
+    if backbone.origin == "user":
+        return f"embstore backbones add FILE --name {backbone.name} --replace"
+    return "no published file: embstore backbones pretrain, or add"
+
+
 def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
     """Return the sha256 over tensors by sorted name, dtype, shape and little-endian bytes: the file's format is no
     part of it.
@@ -101,6 +110,7 @@ def write_weights(path: Path, tensors: Tensors, origin: Mapping[str, str]) -> No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, unfinished, dict(origin))
+        unfinished.chmod(0o644)  # it is written for its owner alone, and weights are often shared
         unfinished.replace(path)
     except OSError as error:
         raise WeightsError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error

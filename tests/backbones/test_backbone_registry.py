@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embstore.backbones.pixel_stats import reference
-from embstore.backbones.record import Backbone, Choices, Space, space_of
+from embstore.backbones.record import Backbone, Choices, Space, space_of, split_spec
 from embstore.backbones.registry import BACKBONES, availability, find, parse, records, write_record
 from embstore.backbones.weights import local_file, missing_line, weights_path
 from embstore.errors import EmbstoreError
@@ -119,6 +119,21 @@ def test_a_name_that_does_not_exist_lists_those_that_do(spec: str, line: str) ->
         parse(spec)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("imagenet", ("imagenet", None)),
+        ("imagenet:", ("imagenet", "")),
+        ("imagenet:mapping", ("imagenet", "mapping")),
+        ("timm:vit_x.y", ("timm:vit_x.y", None)),
+        ("timm:vit_x.y:replication", ("timm:vit_x.y", "replication")),
+    ],
+)
+def test_a_spec_comes_apart_into_name_and_strategy(spec: str, parts: tuple[str, str | None]) -> None:
+    """The colon of `timm:` belongs to the name."""
+    assert split_spec(spec) == parts
 
 
 def test_records_agree_with_themselves() -> None:

@@ -7,6 +7,7 @@ Written without timm and without embstore: plain products, sums and softmax (Vas
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,12 @@ def depth_of(weights: Weights) -> int:
     return 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
 
 
-def tokens(weights: Weights, images: torch.Tensor, *, heads: int, eps: float = 1e-6) -> torch.Tensor:
-    """Return the tokens after the last norm, CLS first, in float64."""
+def tokens(
+    weights: Weights, images: torch.Tensor, *, heads: int, eps: float = 1e-6, as_dino: bool = False
+) -> torch.Tensor:
+    """Return the tokens after the last norm, CLS first, in float64; positions are interpolated as by timm or DINO."""
     w = {name: tensor.double() for name, tensor in weights.items()}
-    x = _patches(w, images.double())
+    x = _patches(w, images.double(), as_dino=as_dino)
     for i in range(depth_of(w)):
         x = x + _attention(w, f"blocks.{i}.attn", _norm(w, f"blocks.{i}.norm1", x, eps), heads)
         hidden = _linear(w, f"blocks.{i}.mlp.fc1", _norm(w, f"blocks.{i}.norm2", x, eps))
@@ -135,7 +138,7 @@ def attention_pooled(published: Weights, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([(shares[:, :, [h]] * x).sum(dim=1) for h in range(scores.shape[2])], dim=1)
 
 
-def _patches(w: Weights, images: torch.Tensor) -> torch.Tensor:
+def _patches(w: Weights, images: torch.Tensor, *, as_dino: bool) -> torch.Tensor:
     kernel = w["patch_embed.proj.weight"]
     side = kernel.shape[-1]
     squares = images.unfold(2, side, side).unfold(3, side, side)  # (n, c, rows, columns, side, side)
@@ -144,11 +147,26 @@ def _patches(w: Weights, images: torch.Tensor) -> torch.Tensor:
     own = w["pos_embed"][:, 1:]
     grid = round(own.shape[1] ** 0.5)
     square = own.reshape(1, grid, grid, width).permute(0, 3, 1, 2)
-    if (rows, columns) != (grid, grid):
+    if (rows, columns) != (grid, grid) and as_dino:
+        down, right = (_cubic(grid, count) for count in (rows, columns))
+        square = torch.einsum("ncyx,ry,sx->ncrs", square, down, right)
+    elif (rows, columns) != (grid, grid):
         square = torch.nn.functional.interpolate(square, (rows, columns), mode="bicubic", antialias=True)
     x = x.reshape(len(x), rows * columns, width) + square.flatten(2).transpose(1, 2)
     cls = (w["cls_token"] + w["pos_embed"][:, :1]).expand(len(x), 1, width)
     return torch.cat([cls, x], dim=1)
+
+
+def _cubic(grid: int, count: int) -> torch.Tensor:
+    """Return weights (count, grid) of cubic convolution (Keys 1981, a = -0.75), edges repeated, scaled as by DINO."""
+    weights = torch.zeros(count, grid, dtype=torch.float64)
+    for row in range(count):
+        at = (row + 0.5) * grid / (count + 0.1) - 0.5
+        for tap in range(math.floor(at) - 1, math.floor(at) + 3):
+            d, a = abs(at - tap), -0.75
+            near, far = (a + 2) * d**3 - (a + 3) * d**2 + 1, a * (d**3 - 5 * d**2 + 8 * d - 4)
+            weights[row, min(max(tap, 0), grid - 1)] += near if d <= 1 else far if d < 2 else 0.0
+    return weights
 
 
 def _linear(w: Weights, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,7 @@ def add(path: Path, name: str, described: Description, *, replaces: bool = False
     that is taken.
     """
     tensors, found = read_checkpoint(path)
-    arguments = architecture_of(tensors, path, described.heads)
+    arguments = architecture_of(tensors, path, described.heads) | ({"dino_positions": True} if found == "dino" else {})
     _check(described, path, tensors["patch_embed.proj.weight"].shape[1], arguments["patch_size"])
     pooling = _pooling(described.pooling, path, tensors)
     fixed = described.normalisation == "fixed"

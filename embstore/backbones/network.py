@@ -50,12 +50,13 @@ def build(backbone: Backbone, *, grid_px: int | None = None, empty: bool = False
     `forward_features` takes float32 (n, slots, y, x), whose sides are multiples of the patch, and returns the tokens
     after the last norm, (n, tokens, width): CLS and register tokens first (`num_prefix_tokens` of them), then patches
     row by row. Position embeddings are interpolated (bicubic) where the image is not the size that they were learned
-    at, which is `grid_px`, else the record's. Two of the record's `architecture_args` are not timm's: `norm_eps`, of
-    every norm, and `attention_pool`, which adds SubCell's pooling under that name. An `empty` network has shapes and
-    no memory until it is filled.
+    at, which is `grid_px`, else the record's. Three of the record's `architecture_args` are not timm's: `norm_eps`, of
+    every norm, `attention_pool`, which adds SubCell's pooling under that name, and `dino_positions`, which interpolates
+    as DINO's code does. An `empty` network has shapes and no memory until it is filled.
     """
     arguments = backbone.architecture_args | ({"img_size": grid_px} if grid_px else {})
     eps, pools = arguments.pop("norm_eps", None), arguments.pop("attention_pool", False)
+    as_dino = arguments.pop("dino_positions", False)
     if eps is not None:
         arguments["norm_layer"] = partial(nn.LayerNorm, eps=eps)
     arguments |= {"in_chans": len(backbone.slots), "dynamic_img_size": True}
@@ -64,11 +65,30 @@ def build(backbone: Backbone, *, grid_px: int | None = None, empty: bool = False
             network = timm.create_model(backbone.architecture, pretrained=False, num_classes=0, **arguments)
             if pools:
                 network.attention_pool = AttentionPool(network.embed_dim)
+            if as_dino:
+                network._pos_embed = partial(_dino_positions, network)
     except (TypeError, RuntimeError, ValueError, AssertionError) as error:
         raise WeightsError(
             f"timm cannot build {backbone.architecture} with {backbone.architecture_args} ({error}); correct the record"
         ) from error
     return network
+
+
+def _dino_positions(network: Any, patches: torch.Tensor) -> torch.Tensor:
+    """Return CLS and patches (n, rows, columns, width) as tokens, with positions, as DINO was trained and read.
+
+    Another interpolation than timm's: no antialiasing, and a scale that is a tenth of a patch larger (facebookresearch/
+    dino, vision_transformer.py, `interpolate_pos_encoding`, which the code of DINO4Cells keeps).
+    """
+    count, rows, columns, width = patches.shape
+    cls, own = network.pos_embed[:, :1], network.pos_embed[:, 1:]
+    grid = network.patch_embed.grid_size
+    if (rows, columns) != grid:
+        square = own.reshape(1, *grid, width).permute(0, 3, 1, 2)
+        scale = ((rows + 0.1) / grid[0], (columns + 0.1) / grid[1])
+        own = nn.functional.interpolate(square, scale_factor=scale, mode="bicubic").flatten(2).transpose(1, 2)
+    tokens = torch.cat([network.cls_token.expand(count, -1, -1), patches.reshape(count, -1, width)], dim=1)
+    return tokens + torch.cat([cls, own], dim=1)
 
 
 def load_network(backbone: Backbone) -> tuple[Any, str]:

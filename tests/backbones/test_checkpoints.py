@@ -75,11 +75,24 @@ def test_dino_checkpoints_give_the_tokens_that_the_equations_give(
     shown = images(shape["channels"], px, px)
     with torch.inference_mode():
         found = network.forward_features(shown)
-    wanted = tokens(weights, shown, heads=heads)
+    wanted = tokens(weights, shown, heads=heads, as_dino=True)
     assert found.shape == (3, 1 + (px // shape["patch"]) ** 2, shape["width"])
     assert lowest_cosine(found, wanted) >= 0.99999
     np.testing.assert_allclose(found, wanted, atol=2e-3)
     assert lowest_cosine(wanted[:1], wanted[1:2]) < 0.999  # the weights tell images apart
+
+
+def test_timm_files_interpolate_positions_as_timm_does(tmp_path: Path) -> None:
+    """The same weights in timm's format: the same at their own size, and timm's antialiased positions at another."""
+    weights = dino_weights(**TINY)
+    torch.save(weights, tmp_path / "timm.pth")
+    network, _ = load_network(brought(tmp_path / "timm.pth"))
+    for px in (32, 72, 16):
+        shown = images(2, px, px)
+        with torch.inference_mode():
+            found = network.forward_features(shown)
+        assert lowest_cosine(found, tokens(weights, shown, heads=2)) >= 0.99999
+        assert (lowest_cosine(found, tokens(weights, shown, heads=2, as_dino=True)) >= 0.99999) == (px == 32)
 
 
 def test_an_encoder_of_a_dino_checkpoint_gives_the_cls_token(tmp_path: Path) -> None:

@@ -102,14 +102,16 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _check_zip(path: Path) -> None:
-    """Refuse an archive that would unpack to more than it is: `torch.save` never compresses."""
+    """Refuse an archive that is damaged, or would unpack to more than it is: `torch.save` never compresses."""
+    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         claimed = sum(entry.file_size for entry in archive.infolist())
-    size = path.stat().st_size
-    if claimed > size:
-        raise WeightsError(
-            f"{path} is a zip file of {size} bytes that unpacks to {claimed}, which no checkpoint does; {AGAIN}"
-        )
+        if claimed > size:
+            raise WeightsError(
+                f"{path} is a zip file of {size} bytes that unpacks to {claimed}, which no checkpoint does; {AGAIN}"
+            )
+        if damaged := archive.testzip():  # torch does not look at checksums
+            raise WeightsError(f"{path} is damaged: its entry {damaged} has another checksum; {AGAIN}")
 
 
 def _why(error: BaseException) -> str:

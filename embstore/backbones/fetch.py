@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
@@ -61,12 +63,14 @@ def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress |
     if not where.startswith(("http://", "https://")):
         return _install(backbone, Path(where).expanduser())
     folder = weights_folder() / ".downloads"
-    path = download(where, folder, progress=progress)
     try:
-        return _install(backbone, path)
+        path = download(where, folder, progress=progress)
+        try:
+            return _install(backbone, path)
+        finally:
+            path.unlink(missing_ok=True)
     finally:
-        path.unlink(missing_ok=True)
-        with suppress(OSError):  # another download is under way there
+        with suppress(OSError):  # the beginning of a download is kept there
             folder.rmdir()
 
 
@@ -76,8 +80,8 @@ def _install(backbone: Backbone, path: Path) -> Path:
     from embstore.backbones.network import fitting
     from embstore.backbones.weights import weights_sha256, write_weights
 
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}; name the file or URL of {backbone.file or 'its weights'}")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise WeightsError(f"there is no file {path} to read; name the file or URL of {backbone.file or 'its weights'}")
     sha256 = file_sha256(path)
     if backbone.file_sha256 not in ("", sha256):
         raise WeightsError(
@@ -101,66 +105,88 @@ def _install(backbone: Backbone, path: Path) -> Path:
 def download(url: str, folder: Path, *, progress: Progress | None = None) -> Path:
     """Download a URL into a folder and return the file; what a cut connection left is kept and gone on with.
 
-    Goes on only where the server still has the same file (its ETag or date); else from the start. Raises WeightsError.
+    Goes on only where the server still has the same file (its ETag or date); else from the start. Raises WeightsError,
+    also while another process downloads the same.
     """
-    name = Path(urlparse(url).path).name
-    name = "weights" if name in {"", ".."} else name
-    whole, part, tag = folder / name, folder / f"{name}.part", folder / f"{name}.tag"
-    fruitless = 0
     try:
+        name = Path(urlparse(url).path).name
+        whole = folder / ("weights" if name in {"", ".."} else name)
+        part, tag = whole.with_name(f"{whole.name}.part"), whole.with_name(f"{whole.name}.tag")
         folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            before = _size(part)
-            if _one_connection(url, part, tag, progress):
-                break
-            fruitless = 0 if _size(part) > before else fruitless + 1
-            if fruitless == TRIES:
-                raise WeightsError(
-                    f"the download of {url} keeps stopping after {_size(part)} bytes; run this again to go on"
-                )
-            time.sleep(WAIT_S * fruitless)
-        part.replace(whole)
+        with part.open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two that append would make one wrong file
+            try:
+                _connect(url, handle, tag, progress)
+                part.replace(whole)
+            finally:
+                if part.exists() and not _size(handle):  # nothing came
+                    part.unlink()
         tag.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise WeightsError(f"another process is downloading {url}; wait for it") from error
     except urllib.error.HTTPError as error:
         raise WeightsError(f"{url} answers {error.code} {error.reason}; give another --from URL or FILE") from error
-    except OSError as error:  # URLError is one
+    except (OSError, ValueError, http.client.InvalidURL) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or first_line(error)
         raise WeightsError(f"cannot download {url} ({reason}); run this again, or give --from FILE") from error
     return whole
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _connect(url: str, handle: IO[bytes], tag: Path, progress: Progress | None) -> None:
+    """Connect until the whole file is there; WeightsError where connections bring nothing any more."""
+    fruitless = 0
+    while not _one_connection(url, handle, before := _size(handle), tag, progress):
+        fruitless = 0 if _size(handle) > before else fruitless + 1
+        if fruitless == TRIES:
+            stopped = f"the download of {url} keeps stopping after {_size(handle)} bytes"
+            raise WeightsError(f"{stopped}; run this again to go on")
+        time.sleep(WAIT_S * fruitless)
 
 
-def _one_connection(url: str, part: Path, tag: Path, progress: Progress | None) -> bool:
-    """Add to the part of a file what one connection gives; return whether that was all."""
-    have = _size(part) if tag.exists() else 0
+def _size(handle: IO[bytes]) -> int:
+    return handle.seek(0, os.SEEK_END)
+
+
+def _one_connection(url: str, handle: IO[bytes], there: int, tag: Path, progress: Progress | None) -> bool:
+    """Add to what is there of a file what one connection gives; return whether that was all."""
+    have = there if tag.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "embstore"})
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag.read_text("utf-8"))
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            goes_on = answer.status == http.client.PARTIAL_CONTENT
-            have = have if goes_on else 0
-            if known := answer.headers.get("ETag") or answer.headers.get("Last-Modified"):
-                tag.write_text(known, "utf-8")
-            else:
-                tag.unlink(missing_ok=True)  # what may be another file next time is not gone on with
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length else 0
-            with part.open("ab" if goes_on else "wb") as handle:
-                have = _copy(answer, handle, have, total, progress)
-            return have == total or not length
+            goes_on = (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
+            if not goes_on:
+                have = 0
+                handle.truncate(0)
+            _keep_tag(answer.headers.get("ETag") or answer.headers.get("Last-Modified"), tag)
+            length = answer.headers.get("Content-Length") or ""
+            total = have + int(length) if length.isdigit() else 0
+            have = _copy(answer, handle, have, total, progress)
+            return have == total or not total
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:  # the part is no beginning of the file
-            part.unlink()
-            return False
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{have}":  # it was all there, and the last command was killed
+            return True
+        handle.truncate(0)  # the part is no beginning of that file
+        return False
+    except http.client.InvalidURL:
         raise
     except (http.client.HTTPException, ConnectionError, TimeoutError):
         return False
+    finally:
+        handle.flush()
+
+
+def _keep_tag(known: str | None, tag: Path) -> None:
+    """Note which file a part is of; one without a name for it may be another next time, and is not gone on with."""
+    if known:
+        tag.write_text(known, "utf-8")
+    else:
+        tag.unlink(missing_ok=True)
 
 
 def _copy(answer: IO[bytes], handle: IO[bytes], have: int, total: int, progress: Progress | None) -> int:

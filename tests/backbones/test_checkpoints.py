@@ -239,11 +239,13 @@ BEYOND = b'{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000
 def hostile(kind: str, mark: Path) -> bytes:
     """Return a file that is no checkpoint; one that runs makes the file `mark`."""
     good = saved(dino_weights(**TINY))
+    weights = dino_weights(**TINY)["norm.weight"].numpy().tobytes()
     return {
         "runs": saved({"teacher": dino_weights(**TINY), "args": Runs(mark)}),
         "bare pickle that runs": pickle.dumps(Runs(mark), protocol=2),
         "newer pickle that runs": pickle.dumps(Runs(mark)),
         "truncated": good[: len(good) // 2],
+        "a flipped bit": good.replace(weights, weights[:-1] + bytes([weights[-1] ^ 1])),
         "zip bomb": bomb(good),
         "zip of something": zipped({"notes.txt": b"nothing"}),
         "text": b"<html>404: the file has moved</html>\n" * 9,
@@ -262,6 +264,7 @@ def hostile(kind: str, mark: Path) -> bytes:
         ("bare pickle that runs", "asks to run posix.system when it is read, which is refused"),
         ("newer pickle that runs", "holds no pickle of tensors"),
         ("truncated", "is not a readable checkpoint"),
+        ("a flipped bit", "has another checksum"),
         ("zip bomb", "unpacks to 3"),
         ("zip of something", "is not a readable checkpoint"),
         ("text", "holds no pickle of tensors"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -62,11 +63,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         same = self.headers.get("If-Range") in (None, served.etag)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and served.ranges and same else 0
-        if start > len(served.content):
-            self.send_error(416)
+        if start and start >= len(served.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(served.content)}")
+            self.end_headers()
             return
         body = b"" if start and served.gives_up else served.content[start:]
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(served.content) - 1}/{len(served.content)}")
         self.send_header("Content-Length", str(len(served.content) - start))
         if served.etag:
             self.send_header("ETag", served.etag)
@@ -183,6 +188,33 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(server: Server, tmp_
     assert server.asked == ["bytes=100-", None]
 
 
+def test_a_part_that_is_the_whole_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+    """A kill between the last byte and the file's name costs one question."""
+    server.content = b"whole" * 100
+    (tmp_path / "checkpoint.pth.part").write_bytes(server.content)
+    (tmp_path / "checkpoint.pth.tag").write_text('"one"')
+    assert download(server.url, tmp_path).read_bytes() == server.content
+    assert server.asked == ["bytes=500-"]
+
+
+def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
+    """While one process holds the part of a file, another one's download of it is refused in one line."""
+    server.content = b"x" * 100
+    with (tmp_path / "checkpoint.pth.part").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(WeightsError, match="another process is downloading http"):
+            download(server.url, tmp_path)
+    assert download(server.url, tmp_path).read_bytes() == server.content
+
+
+@pytest.mark.parametrize("url", ["http://[broken/x", "http://", "https://µ.example.org:port/x"])
+def test_what_is_no_url_is_one_line(url: str, tmp_path: Path) -> None:
+    """Brackets, no host, no port."""
+    with pytest.raises(WeightsError, match="cannot download") as caught:
+        download(url, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_of_another_sha256_is_refused_and_not_kept(backbone: Backbone, server: Server, tmp_path: Path) -> None:
     """The line names both, and nothing is left."""
     server.content = b"x" + server.content[1:]
@@ -216,7 +248,7 @@ def test_a_copy_on_this_disk_takes_the_place_of_the_download(
     assert server.asked == []
     with pytest.raises(WeightsError, match=r"hpa-tiny is here already, at .*; move that away"):
         fetch(backbone, str(checkpoint))
-    with pytest.raises(WeightsError, match="there is no file /nowhere; name the file or URL of DINO_FOV"):
+    with pytest.raises(WeightsError, match="there is no file /nowhere to read; name the file or URL of DINO_FOV"):
         fetch(replace(backbone, name="other"), "/nowhere")
 
 
@@ -228,7 +260,7 @@ def test_servers_that_say_no_or_nothing_are_one_line(backbone: Backbone, server:
     assert "\n" not in str(caught.value)
     with pytest.raises(WeightsError, match=r"cannot download http://127\.0\.0\.1:9/x \(.*refused\)"):
         fetch(backbone, "http://127.0.0.1:9/x")
-    assert left(tmp_path) in ([], [".downloads"])
+    assert not (tmp_path / "weights" / ".downloads").exists()
 
 
 @pytest.mark.parametrize(

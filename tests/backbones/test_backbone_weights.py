@@ -21,7 +21,7 @@ from safetensors.torch import save_file as save_torch
 from embstore.backbones.checkpoints import read_checkpoint
 from embstore.backbones.encoder import Crops, load
 from embstore.backbones.network import build
-from embstore.backbones.record import Choices
+from embstore.backbones.record import POOLINGS, Choices
 from embstore.backbones.registry import BACKBONES
 from embstore.backbones.weights import check_weights, random_weights, weights_sha256
 from embstore.errors import WeightsError
@@ -160,3 +160,15 @@ def test_a_backbone_without_its_file_says_how_to_get_it_and_never_pretends(name:
         assert "opencell has no published file; pretrain one of your own with `embstore backbones pretrain`" in line
     else:
         assert f"`embstore backbones fetch {name}` downloads {BACKBONES[name].file} (see https://" in line
+
+
+@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.kind == "vit"])
+def test_every_built_in_network_is_what_its_record_says(name: str) -> None:
+    """timm builds it, with as many numbers a vector, as many slots, and an input of whole patches."""
+    backbone = BACKBONES[name]
+    network = build(backbone, empty=True)
+    assert backbone.dim == network.embed_dim * POOLINGS[backbone.pooling]
+    assert network.patch_embed.proj.weight.shape[1] == len(backbone.slots)
+    assert backbone.input_px % network.patch_embed.patch_size[0] == 0
+    assert hasattr(network, "attention_pool") == (backbone.pooling == "attention")
+    assert f"/{network.patch_embed.patch_size[0]}" in backbone.note or name in {"vit-random", "opencell"}

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embstore.errors import EmbstoreError, choices
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -20,3 +28,27 @@ def find_device() -> Device:
 
     gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     return Device(torch.__version__, torch.get_num_threads(), gpus)
+
+
+def choose_device(wanted: str) -> str:
+    """Return `cpu` or `cuda`: for `auto`, the GPU where torch sees one.
+
+    Raises EmbstoreError for another name, and for `cuda` where there is none.
+    """
+    import torch
+
+    if wanted not in DEVICES:
+        raise EmbstoreError(choices(wanted, "device", DEVICES))
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise EmbstoreError(
+            f"torch {torch.__version__} sees no GPU here, which --device cuda asks for; use --device cpu"
+        )
+    return "cuda" if there and wanted != "cpu" else "cpu"
+
+
+def autocast_dtype() -> torch.dtype:
+    """Return what a GPU multiplies in: bfloat16, which cannot overflow, where it has it, else float16."""
+    import torch
+
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

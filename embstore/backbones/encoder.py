@@ -14,7 +14,7 @@ from embstore.errors import EmbstoreError
 
 @dataclass(frozen=True)
 class Crops:
-    """Square crops around cells, with the masks of the one nucleus and the one cell that each is about.
+    """Crops around cells, with the masks of the one nucleus and the one cell that each is about; or whole fields.
 
     pixels: float32 (n, roles, y, x) in [0, 1]; roles: what was dyed in each channel, in order;
     nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
@@ -27,8 +27,8 @@ class Crops:
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
-        if self.pixels.dtype != np.float32 or len(shape) != 4 or shape[2] != shape[3]:
-            raise EmbstoreError(f"crops are {self.pixels.dtype} of shape {shape}; wanted float32 (n, roles, px, px)")
+        if self.pixels.dtype != np.float32 or len(shape) != 4:
+            raise EmbstoreError(f"crops are {self.pixels.dtype} of shape {shape}; wanted float32 (n, roles, y, x)")
         if len(self.roles) != shape[1] or len(set(self.roles)) != len(self.roles):
             raise EmbstoreError(f"crops have {shape[1]} channels and the roles {self.roles}; wanted one role for each")
         for mask in (self.nucleus, self.cell):
@@ -50,17 +50,22 @@ class Encoder(Protocol):
     def dim(self) -> int:
         """Return the length of a vector."""
 
+    @property
+    def device(self) -> str:
+        """Return what computes the vectors: cpu or cuda."""
+
     def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
         """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
 
 
-def load(backbone: Backbone, choices: Choices) -> Encoder:
+def load(backbone: Backbone, choices: Choices, device: str = "auto") -> Encoder:
     """Return the encoder of a backbone, shown channels, crops and intensities as `choices` say.
 
     Mapping shows each role in the slot that the backbone learned it in, and the fill (after normalisation) in slots
     whose role is absent. Replication shows each of `choices.roles` alone in all slots and concatenates, in their order.
-    Raises EmbstoreError for a choice that the backbone does not have, and WeightsError where the weights are not here
-    or not the recorded ones.
+    `device` is auto, cpu or cuda; networks compute in half precision on a GPU, which is another space. Raises
+    EmbstoreError for a choice that the backbone does not have or a device that is not here, and WeightsError where the
+    weights are not here or not the recorded ones.
     """
     check_choices(backbone, choices)
     if backbone.kind == "hand-made":
@@ -69,14 +74,18 @@ def load(backbone: Backbone, choices: Choices) -> Encoder:
         return PixelStats(backbone, choices)
     from embstore.backbones.vit import load_vit
 
-    return load_vit(backbone, choices)
+    return load_vit(backbone, choices, device)
 
 
-def check_crops(crops: Crops, wanted_px: int, known: tuple[str, ...], name: str) -> None:
-    """Refuse, with an EmbstoreError, crops of another size than the backbone's or without any role that it is shown."""
-    if crops.pixels.shape[-1] != wanted_px:
-        found = crops.pixels.shape[-1]
-        raise EmbstoreError(f"crops are {found} px wide and {name} wants {wanted_px}; resize them when they are cut")
+def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], name: str) -> None:
+    """Refuse, with an EmbstoreError, crops of another size than `wanted_px` (None: any), or without any role that the
+    backbone is shown.
+    """
+    height, width = crops.pixels.shape[-2:]
+    if wanted_px not in (None, height) or wanted_px not in (None, width):
+        raise EmbstoreError(
+            f"crops are {width} x {height} px and {name} wants {wanted_px} x {wanted_px}; resize them when they are cut"
+        )
     if not set(known) & set(crops.roles):
         raise EmbstoreError(
             f"crops hold {', '.join(crops.roles)} and {name} is shown {', '.join(known)}; choose roles that they share"

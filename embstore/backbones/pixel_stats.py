@@ -47,6 +47,8 @@ def reference() -> Reference:
 class PixelStats:
     """The encoder of `pixel-stats`: crops in, scaled measurements out."""
 
+    device = "cpu"
+
     def __init__(self, backbone: Backbone, choices: Choices) -> None:
         self.backbone = backbone
         self.reference = reference()

@@ -153,7 +153,6 @@ def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -
 
     Raises EmbstoreError for a choice that does not exist and for one that the backbone does not have.
     """
-    from embstore.pixels.crop import CROP_SPEC
     from embstore.pixels.intensity import intensity_spec
 
     check_choices(backbone, choices)
@@ -169,13 +168,23 @@ def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -
         input_px=None if choices.image_px == NATIVE_PX else _or(choices.image_px, backbone.input_px),
         masked=not whole and _or(choices.masked, backbone.masked),
         intensity=intensity_spec(choices.intensity),
-        resampling=CROP_SPEC,
+        resampling=_resampling(choices),
         pooling=_or(choices.pooling, backbone.pooling),
         unit=choices.unit,
         precision=HAND_MADE_PRECISION if backbone.kind == "hand-made" else NETWORK_PRECISION,
         filling=choices.fill if isinstance(choices.fill, str) else "",
         normalisation="" if backbone.origin == "built-in" else normalisation_spec(backbone),
     )
+
+
+def _resampling(choices: Choices) -> str:
+    """Return the spec of how pixels come to what the backbone is shown."""
+    from embstore.pixels.crop import CROP_SPEC
+    from embstore.pixels.field import FIELD_SPEC, NATIVE_SPEC
+
+    if choices.unit == "cell":
+        return CROP_SPEC
+    return NATIVE_SPEC if choices.image_px == NATIVE_PX else FIELD_SPEC
 
 
 def normalisation_spec(backbone: Backbone) -> str:
@@ -199,7 +208,7 @@ def check_choices(backbone: Backbone, choices: Choices) -> None:
     if isinstance(choices.fill, str):
         _one_of(choices.fill, "fill", FILLS)
     if choices.pooling is not None:
-        _one_of(choices.pooling, "pooling", _poolings(backbone))
+        _one_of(choices.pooling, f"pooling of {backbone.name}", _poolings(backbone))
     if choices.crop_um is not None:
         check_crop_um(choices.crop_um)
     _check_unit(backbone, choices)

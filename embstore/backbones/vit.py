@@ -1,105 +1,106 @@
-"""Vision transformers by timm, under the two channel strategies."""
+"""Vision transformers by timm: crops or whole fields in, pooled tokens out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from embstore.backbones.channels import Views, views_of
+from embstore.backbones.device import autocast_dtype, choose_device
 from embstore.backbones.encoder import Crops, check_crops
-from embstore.backbones.record import Backbone, Choices, Space, space_of
+from embstore.backbones.network import load_network
+from embstore.backbones.pace import at_pace, batch_size
+from embstore.backbones.pooling import check_pooling, pool
+from embstore.backbones.record import POOLINGS, Backbone, Choices, Space, space_of
+from embstore.errors import EmbstoreError, ImageError
+from embstore.pixels.field import native_field
 
-if TYPE_CHECKING:
-    import torch
+Floats = npt.NDArray[np.float32]
 
-BATCH = 16  # 4 to 16 is fastest on two cores (measured); a GPU is held up by cutting crops, not by this
+MAX_TOKENS = 2**16  # a field of 2048 px at patches of 8: an hour on two cores, and memory that any machine has
 
 
 @dataclass(frozen=True)
 class ViT:
-    """A loaded transformer with the way it is shown channels; calling it embeds crops."""
+    """A loaded transformer with the way it is shown channels; calling it embeds crops, or whole fields as crops."""
 
     backbone: Backbone
     space: Space
-    network: torch.nn.Module
+    network: Any
     device: str
 
     @property
     def dim(self) -> int:
-        """Return the length of a vector: replication concatenates one pass per role."""
-        return self.backbone.dim * (len(self.space.roles) if self.space.strategy == "replication" else 1)
+        """Return the length of a vector: pooled parts follow each other, and so do the roles under replication."""
+        roles = len(self.space.roles) if self.space.strategy == "replication" else 1
+        return int(self.network.embed_dim) * POOLINGS[self.space.pooling] * roles
 
-    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
-        """Return float32 (n, dim), in the order of the crops."""
-        check_crops(crops, self.backbone.input_px, self.space.roles, self.backbone.name)
-        starts = range(0, len(crops), BATCH)
-        vectors = [self._embed(crops.pixels[i : i + BATCH], crops.roles) for i in starts]
+    def __call__(self, crops: Crops) -> Floats:
+        """Return float32 (n, dim), in the order of the crops; as many go through the network at once as pay.
+
+        In a space of native size, fields may be of any size that holds a patch. Raises ImageError for one of more than
+        MAX_TOKENS patches.
+        """
+        check_crops(crops, self.space.input_px, self.space.roles, self.backbone.name)
+        tokens = self._tokens(crops.pixels.shape[-2:])
+        batch = batch_size(self.network, self.device, tokens, len(crops))
+        vectors = [self._embed(_part(crops, slice(i, i + batch))) for i in range(0, len(crops), batch)]
         return np.concatenate(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
-    def _embed(self, pixels: npt.NDArray[np.float32], roles: tuple[str, ...]) -> npt.NDArray[np.float32]:
-        if self.space.strategy == "mapping":
-            return self._forward(map_roles(pixels, roles, self.backbone, self.space.fill))
-        views = [replicate_role(pixels, roles, role, self.backbone, self.space.fill) for role in self.space.roles]
-        return np.concatenate([self._forward(view) for view in views], axis=1)
+    def _tokens(self, shape: tuple[int, ...]) -> int:
+        patch = self.network.patch_embed.patch_size
+        tokens: int = (shape[0] // patch[0]) * (shape[1] // patch[1]) + self.network.num_prefix_tokens
+        if tokens > MAX_TOKENS:
+            found = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
+            raise ImageError(f"{found}, wanted at most {MAX_TOKENS}", todo="show it smaller: --image-px 512")
+        return tokens
 
-    def _forward(self, shown: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the pooled output (n, dim of the backbone) for what the network is shown (n, slots, y, x)."""
-        import torch
+    def _embed(self, crops: Crops) -> Floats:
+        return np.concatenate([self._forward(view) for view in views_of(crops, self.backbone, self.space)], axis=1)
 
-        # cuDNN's convolutions round to 10 bits of mantissa by default; the space promises float32
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            pooled = self.network(torch.from_numpy(shown).to(self.device))
-        vectors: npt.NDArray[np.float32] = pooled.float().cpu().numpy()
+    def _forward(self, view: Views) -> Floats:
+        """Return the pooled tokens of what the network is shown, float32 (n, dim of one pass)."""
+        if self.space.input_px is None:
+            view = np.ascontiguousarray(native_field(view, max(self.network.patch_embed.patch_size)))
+        with torch.inference_mode(), _precision(self.device):
+            tokens = self.network.forward_features(torch.from_numpy(view).to(self.device))
+            if self.space.pooling == "attention":
+                pooled = self.network.attention_pool(tokens)
+            else:
+                pooled = pool(tokens, self.network.num_prefix_tokens, self.space.pooling)
+        vectors: Floats = pooled.float().cpu().numpy()
         return vectors
 
 
-def map_roles(
-    pixels: npt.NDArray[np.float32], roles: tuple[str, ...], backbone: Backbone, fill: float
-) -> npt.NDArray[np.float32]:
-    """Return what the network is shown, float32 (n, slots, y, x): each role in its slot, normalised by that slot.
+def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
+    """Return the loaded network on a device (see `device.choose_device`).
 
-    A slot whose role is absent holds `fill` everywhere, after normalisation.
+    The CPU computes in float32, a GPU in half precision where that is safe (autocast): another space. Raises
+    WeightsError where the weights are not here or not the recorded ones, EmbstoreError where the device is not here or
+    the network has no such tokens to pool.
     """
-    shown = _filled(pixels, len(backbone.slots), fill)
-    for slot, role in enumerate(backbone.slots):
-        if role in roles:
-            shown[:, slot] = _normalised(pixels[:, roles.index(role)], backbone, slot)
-    return shown
-
-
-def replicate_role(
-    pixels: npt.NDArray[np.float32], roles: tuple[str, ...], role: str, backbone: Backbone, fill: float
-) -> npt.NDArray[np.float32]:
-    """Return one role alone in all slots, float32 (n, slots, y, x), each slot normalised its own way.
-
-    An absent role is `fill` in every slot, after normalisation.
-    """
-    shown = _filled(pixels, len(backbone.slots), fill)
-    if role in roles:
-        for slot in range(len(backbone.slots)):
-            shown[:, slot] = _normalised(pixels[:, roles.index(role)], backbone, slot)
-    return shown
-
-
-def _filled(pixels: npt.NDArray[np.float32], slots: int, fill: float) -> npt.NDArray[np.float32]:
-    return np.full((len(pixels), slots, *pixels.shape[2:]), fill, np.float32)
-
-
-def _normalised(plane: npt.NDArray[np.float32], backbone: Backbone, slot: int) -> npt.NDArray[np.float32]:
-    return (plane - np.float32(backbone.mean[slot])) / np.float32(backbone.std[slot])
-
-
-def load_vit(backbone: Backbone, choices: Choices) -> ViT:
-    """Return the loaded network on the GPU if torch sees one, else on the CPU.
-
-    Raises WeightsError where the weights are not here or not the recorded ones.
-    """
-    import torch
-
-    from embstore.backbones.network import load_network
-
+    where = choose_device(device)
     network, found = load_network(backbone)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ViT(backbone, space_of(backbone, choices, found), network.to(device), device)
+    space = space_of(backbone, choices, found)
+    patch = max(network.patch_embed.patch_size)
+    if space.input_px and space.input_px % patch:
+        raise EmbstoreError(
+            f"{space.input_px} px is no multiple of the {patch} px of {backbone.name}'s patches; choose one"
+        )
+    check_pooling(space.pooling, int(network.num_prefix_tokens), backbone.name)
+    if where != "cpu":
+        space = replace(space, precision=f"float16-stored/{str(autocast_dtype()).removeprefix('torch.')}-autocast")
+    return ViT(backbone, space, network.to(where), where)
+
+
+def _precision(device: str) -> AbstractContextManager[Any]:
+    return at_pace() if device == "cpu" else torch.autocast(device, autocast_dtype())
+
+
+def _part(crops: Crops, some: slice) -> Crops:
+    return replace(crops, pixels=crops.pixels[some], nucleus=crops.nucleus[some], cell=crops.cell[some])

@@ -128,7 +128,7 @@ def test_a_vector_does_not_depend_on_the_batch_it_came_in(mapping: Encoder) -> N
 
 def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: Encoder, pixels: np.ndarray) -> None:
     """Another size, and crops without a role that the network knows."""
-    with pytest.raises(EmbstoreError, match="crops are 96 px wide and vit-random wants 224; resize them"):
+    with pytest.raises(EmbstoreError, match="crops are 96 x 96 px and vit-random wants 224 x 224; resize them"):
         mapping(crops_of(pixels[:, :, :96, :96], ("nucleus", "protein")))
     with pytest.raises(EmbstoreError, match="crops hold er and vit-random is shown microtubules, protein, nucleus"):
         mapping(crops_of(pixels[:, :1], ("er",)))
@@ -147,7 +147,8 @@ def test_weights_that_are_not_the_pinned_ones_are_refused() -> None:
     ("change", "line"),
     [
         ({"pixels": np.zeros((1, 2, 8, 8))}, "wanted float32"),
-        ({"pixels": np.zeros((1, 2, 8, 9), np.float32)}, "wanted float32"),
+        ({"pixels": np.zeros((2, 8, 8), np.float32)}, "wanted float32"),
+        ({"pixels": np.zeros((1, 2, 8, 9), np.float32)}, "a mask is bool .* wanted bool"),
         ({"roles": ("nucleus",)}, "one role for each"),
         ({"roles": ("nucleus", "nucleus")}, "one role for each"),
         ({"cell": np.zeros((1, 8, 8), np.uint8)}, "a mask is uint8"),

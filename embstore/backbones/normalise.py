@@ -1,0 +1,64 @@
+"""Intensities in [0, 1] to what a network was trained on: pure functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Planes = npt.NDArray[np.float32]  # (n, channels, y, x)
+
+ZSCORE_EPS = np.float32(1e-7)  # DINO4Cells' own
+MINMAX_EPS = np.float32(1e-6)  # SubCell's own
+# sparse fluorescence: a constant channel stays near 0, and a bright spot is seen without drowning the rest
+BRIGHT_EPS = np.float32(1e-3)
+BRIGHT_KNEE = np.float32(2.0)
+
+
+def normalise(planes: Planes, how: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Planes:
+    """Return float32 (n, channels, y, x), normalised the way that `how` names; the input is left as it is.
+
+    `fixed` takes `mean` and `std`, one a channel; every other way takes its numbers from each crop itself, so that a
+    crop's result never depends on the others. A constant channel becomes zeros, except under `fixed`, `minmax-joint`
+    and `none`.
+    """
+    if how == "fixed":
+        return (planes - _by_channel(mean)) / _by_channel(std)
+    return planes if how == "none" else BY_CROP[how](planes)
+
+
+def _by_channel(numbers: Sequence[float]) -> Planes:
+    return np.asarray(numbers, np.float32)[:, None, None]
+
+
+def _zscore(planes: Planes, eps: np.float32 = ZSCORE_EPS) -> Planes:
+    # summed in float64: the rounded mean of a constant channel would be off by as much as ZSCORE_EPS
+    mean = planes.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
+    sd = planes.std(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
+    scaled: Planes = (planes - mean) / (sd + eps)
+    return scaled
+
+
+def _minmax(planes: Planes, over: tuple[int, ...] = (2, 3)) -> Planes:
+    low, high = planes.min(axis=over, keepdims=True), planes.max(axis=over, keepdims=True)
+    scaled: Planes = (planes - low) / (high - low + MINMAX_EPS)
+    return scaled
+
+
+def _minmax_joint(planes: Planes) -> Planes:
+    return _minmax(planes, (1, 2, 3))
+
+
+def _bright_log(planes: Planes) -> Planes:
+    z = _zscore(planes, BRIGHT_EPS)
+    bent = BRIGHT_KNEE + BRIGHT_KNEE * np.log(np.maximum(z, BRIGHT_KNEE) / BRIGHT_KNEE)
+    return np.where(z > BRIGHT_KNEE, bent, z)
+
+
+BY_CROP: dict[str, Callable[[Planes], Planes]] = {
+    "zscore": _zscore,
+    "minmax": _minmax,
+    "minmax-joint": _minmax_joint,
+    "bright-log": _bright_log,
+}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.encode import Embedded
 from embstore.pipeline import Prepared
 from embstore.plan import files_state
 from embstore.sources.record import Fault
@@ -19,7 +19,7 @@ from embstore.store import Store, now, quoted
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
 COMMIT_S = 60.0  # and a kill should lose no more than this
 
-Vectors = Mapping[str, npt.NDArray[np.float32]]
+Vectors = Mapping[str, Embedded]
 
 
 class Committer:
@@ -33,7 +33,7 @@ class Committer:
     def add(self, image: Prepared, vectors: Vectors) -> None:
         """Take one image with its vectors by space digest; writes when enough has come together."""
         # without its pixels: a minute's images would take gigabytes
-        self._images.append((replace(image, scaled=np.empty((0, 0, 0), np.float32)), vectors))
+        self._images.append((replace(image, scaled=np.empty((0, 0, 0), np.float32), crops={}), vectors))
         rows = sum(len(held.cells) for held, _ in self._images)
         if rows >= COMMIT_ROWS or time.monotonic() - self._last >= COMMIT_S:
             self.flush()
@@ -44,10 +44,9 @@ class Committer:
         self._store.upsert("cells", [cell for image in fresh for cell in image.cells])
         self._store.upsert("images", [image.image_row for image in fresh])
         for space in dict.fromkeys(space for _, vectors in self._images for space in vectors):
-            held = [(image, vectors[space]) for image, vectors in self._images if space in vectors]
-            ids = [cell["cell_id"] for image, _ in held for cell in image.shown]
-            if ids:
-                self._store.put_vectors(space, ids, np.concatenate([v for _, v in held]))
+            held = [vectors[space] for _, vectors in self._images if space in vectors]
+            if ids := [name for embedded in held for name in embedded.ids]:
+                self._store.put_vectors(space, ids, np.concatenate([embedded.vectors for embedded in held]))
         self._store.upsert("ingested", [row for image, vectors in self._images for row in _markers(image, vectors)])
         self._images.clear()
         self._last = time.monotonic()
@@ -80,6 +79,5 @@ def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:
         "image_id": image.work.image_id,
         "revision": image.work.revision,
         "segmentation": image.segmentation,
-        "n_cells": len(image.shown),
     }
-    return [common | {"space": space} for space in vectors]
+    return [common | {"space": space, "n_cells": len(embedded.ids)} for space, embedded in vectors.items()]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from embstore.backbones.encoder import Encoder, load
-from embstore.backbones.record import Choices
+from embstore.backbones.record import Choices, Space
 from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
+from embstore.encode import Embedded, cut_ahead, encode, gathered
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
-from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
+from embstore.pipeline import Prepared, ahead, image_fault, prepare
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, Work, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
@@ -28,6 +29,9 @@ from embstore.spaces import list_spaces
 from embstore.store import Store
 
 Progress = Callable[[str, int, int], None]
+DEFAULT = Choices()
+TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
+TOGETHER_GPU = 256
 CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 
@@ -37,7 +41,7 @@ class Report:
 
     dataset: str
     images: int = 0  # in the source; rows, where vectors were brought
-    unit: str = "cell"  # what the vectors are of: cell or profile
+    unit: str = "cell"  # what the vectors are of: cell, image or profile
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
     images_changed: int = 0  # of those, in the store before with other content: now a new revision
@@ -70,7 +74,8 @@ def ingest(
     masks: Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
-    intensity: str = "percentile",
+    choices: Choices = DEFAULT,
+    device: str = "auto",
     limit: int | None = None,
     retry_failed: bool = False,
     dry_run: bool = False,
@@ -82,8 +87,9 @@ def ingest(
     `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
     the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
     images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
-    cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `intensity` names how the
-    images that backbones see are scaled (see `pixels.intensity`): another one makes spaces of its own.
+    cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `choices` are how
+    backbones are shown images (the strategy is each backbone's own): other ones make spaces of their own. In the unit
+    `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
@@ -94,13 +100,14 @@ def ingest(
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
-    found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks)
-    encoders = _encoders(backbones, intensity)
+    whole = choices.unit == "image"
+    found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks, whole=whole)
+    encoders = _encoders(backbones, choices, device)
     try:
         store = opened(store, create=not dry_run)
     except MissingStoreError:
         new, faults, notes = len(found.images), list(found.faults), list(found.notes)
-        return Report(dataset, new, images_in=new, failures=faults, notes=notes)
+        return Report(dataset, new, choices.unit, images_in=new, failures=faults, notes=notes)
     plan = make_plan(
         store,
         found,
@@ -110,8 +117,9 @@ def ingest(
         limit=limit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
+        unit=choices.unit,
     )
-    report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
+    report = Report(dataset, len(found.images), choices.unit, done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
     report.without_protein = sum(not image.protein_ids for image in found.images)
     if dry_run:
@@ -133,18 +141,19 @@ def embed(
     dataset: str | None = None,
     source_root: Path | None = None,
     drop_flagged: bool = False,
-    intensity: str = "percentile",
+    choices: Choices = DEFAULT,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
-    """Give cells that are in the store their vectors from further backbones; the images are read again.
+    """Give cells, or whole images, that are in the store their vectors from further backbones; images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
     `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
     vectors too, unless `drop_flagged` leaves them out again.
     """
-    encoders = _encoders(backbones, intensity)
+    encoders = _encoders(backbones, choices, device)
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
-    report = Report(dataset or "all datasets", len(plan.work) + plan.done, done_before=plan.done)
+    report = Report(dataset or "all datasets", len(plan.work) + plan.done, choices.unit, done_before=plan.done)
     _run(store, plan, encoders, report, progress)
     return report
 
@@ -163,11 +172,11 @@ def check_dataset(name: str) -> str:
     return name
 
 
-def _encoders(backbones: Sequence[str], intensity: str) -> dict[str, Encoder]:
+def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> dict[str, Encoder]:
     if not backbones:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
     named = (parse(spec) for spec in dict.fromkeys(backbones))
-    loaded = (load(backbone, Choices(strategy, intensity=intensity)) for backbone, strategy in named)
+    loaded = (load(backbone, replace(choices, strategy=strategy), device) for backbone, strategy in named)
     return {encoder.space.digest: encoder for encoder in loaded}
 
 
@@ -190,24 +199,56 @@ def _work_off(
     store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, committer: Committer
 ) -> Iterator[int]:
     """Do the work, image by image; yields how many are done."""
-    intensity = next(iter(encoders.values())).space.intensity  # one for all
-    images = ahead(lambda item: (item[0], prepare(*item, intensity)), _with_cells(store, plan.work))
-    for done, (work, image) in enumerate(images, start=1):
-        if isinstance(image, Fault):
-            report.failures.append(image)
-        elif isinstance(vectors := _encoded(image, encoders), Fault):
-            report.failures.append(vectors)
-        else:
-            committer.add(image, vectors)
-            _count(report, image, [encoders[space].space.label for space in work.spaces])
-        yield done
+    on_gpu = any(encoder.device != "cpu" for encoder in encoders.values())
+    spaces = [encoder.space for encoder in encoders.values()]
+    # one core reads and cuts while the others compute, and all of them where a GPU computes
+    images = ahead(partial(_readied, spaces), _with_cells(store, plan.work), (os.cpu_count() or 1) if on_gpu else 1)
+    done = 0
+    for some in gathered(images, partial(_size, spaces[0].unit), TOGETHER_GPU if on_gpu else TOGETHER):
+        good = [image for image in some if isinstance(image, Prepared)]
+        vectors = {
+            space: encode([image for image in good if space in image.work.spaces], encoder)
+            for space, encoder in encoders.items()
+        }
+        for image in some:
+            _take(image, vectors, encoders, report, committer)
+            done += 1
+            yield done
 
 
-def _encoded(image: Prepared, encoders: dict[str, Encoder]) -> dict[str, npt.NDArray[np.float32]] | Fault:
+def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -> Prepared | Fault:
+    work, stored_cells = item
+    image = prepare(work, stored_cells, spaces[0].intensity)  # one for all
+    if isinstance(image, Fault):
+        return image
     try:
-        return {space: encode_cells(image, encoders[space]) for space in image.work.spaces}
-    except ImageError as error:  # a crop wider than any field: the image's pixel size is wrong
-        return image_fault(image.work, str(error), error.todo)
+        return cut_ahead(image, spaces)
+    except ImageError as error:
+        return image_fault(work, str(error), error.todo)
+
+
+def _size(unit: str, image: Prepared | Fault) -> int:
+    return 0 if isinstance(image, Fault) else max(1, len(image.ids(unit)))  # one without cells waits for none
+
+
+def _take(
+    image: Prepared | Fault,
+    vectors: dict[str, dict[str, Embedded | Fault]],
+    encoders: dict[str, Encoder],
+    report: Report,
+    committer: Committer,
+) -> None:
+    """Commit one image with its vectors in every space, or record why it cannot be."""
+    if isinstance(image, Fault):
+        report.failures.append(image)
+        return
+    found = {space: vectors[space][image.work.image_id] for space in image.work.spaces}
+    embedded = {space: some for space, some in found.items() if isinstance(some, Embedded)}
+    if faults := [some for some in found.values() if isinstance(some, Fault)]:
+        report.failures.append(faults[0])
+        return
+    committer.add(image, embedded)
+    _count(report, image, {encoders[space].space.label: len(some.ids) for space, some in embedded.items()})
 
 
 def _with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:
@@ -236,16 +277,16 @@ def open_space(store: Store, encoder: Encoder) -> None:
     store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
 
 
-def _count(report: Report, image: Prepared, spaces: Sequence[str]) -> None:
+def _count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
     report.images_in += 1
     report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
     report.images_recut += image.work.recut
     report.cells_in += len(image.cells) if image.new else 0
-    report.dropped += len(image.cells) - len(image.shown)
+    report.dropped += len(image.cells) - len(image.shown) if report.unit == "cell" else 0
     for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):
         report.flags[flag] = report.flags.get(flag, 0) + 1
-    for space in spaces:
-        report.vectors_in[space] = report.vectors_in.get(space, 0) + len(image.shown)
+    for space, n in vectors.items():
+        report.vectors_in[space] = report.vectors_in.get(space, 0) + n
     if image.new and not image.cells:
         report.empty[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "crop":

@@ -1,31 +1,30 @@
-"""The stages of ingest as functions from one image to the next thing: read, find cells, crop, encode."""
+"""The stages of ingest as functions from one image to the next thing: read, find cells, cut, encode."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.encoder import Encoder
-from embstore.cells import cell_rows, crops_of
+from embstore.backbones.encoder import Crops
+from embstore.cells import cell_rows
 from embstore.errors import ImageError
 from embstore.ids import segmentation_id
 from embstore.pixels.intensity import INTENSITY_SPEC, scale
 from embstore.pixels.masks import from_masks, read_mask
-from embstore.pixels.segment import Segmentation, segment
+from embstore.pixels.segment import Segmentation, no_cells, segment
 from embstore.pixels.whole import whole_image
-from embstore.plan import Work, described
+from embstore.plan import NO_NUCLEUS, Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
 from embstore.store import now
 
 PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
-CROPS_HELD = 256
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,11 +42,16 @@ class Prepared:
     pixel_size_um: float | None
     image_row: dict[str, Any]
     new: bool  # the image and its cells are not in the store yet
+    crops: Mapping[str, Crops] = field(default_factory=dict)  # by space: what was cut ahead
 
     @property
     def shown(self) -> list[dict[str, Any]]:
         """Return the cells that get a vector: all, or those without a quality flag."""
         return [cell for cell in self.cells if not (self.work.drop_flagged and cell["flags"])]
+
+    def ids(self, unit: str) -> list[str]:
+        """Return what the vectors of this image are of, in order: the cells that get one, or the image itself."""
+        return [self.work.image_id] if unit == "image" else [cell["cell_id"] for cell in self.shown]
 
 
 def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INTENSITY_SPEC) -> Prepared | Fault:
@@ -104,9 +108,11 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
         return from_masks(nuclei, cells, nucleus, um)
     if work.image.one_cell:
         return whole_image(pixels, nucleus, um)
+    if nucleus is None and work.unit == "image":
+        return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, by which cells are found")
     if nucleus is None:
-        todo = "add the nucleus channel, or give masks with --masks"
-        raise ImageError(f"there is no nucleus channel among {', '.join(roles)}: cells are found by it", todo=todo)
+        todo = "add the nucleus channel, give masks with --masks, or take whole images with --unit image"
+        raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
     return segment(nucleus, um)
 
 
@@ -117,26 +123,13 @@ def image_fault(work: Work, error: str, todo: str) -> Fault:
     return Fault(files[0], "read", error, todo, files)
 
 
-def encode_cells(image: Prepared, encoder: Encoder) -> npt.NDArray[np.float32]:
-    """Return the vectors of an image's cells that get one, float32 (n, dim), in the order of `image.shown`."""
-    space, cells = encoder.space, image.shown
-    if not cells or space.crop_um is None or space.input_px is None or image.pixel_size_um is None:
-        return np.empty((0, encoder.dim), np.float32)
-    side_px = space.crop_um / image.pixel_size_um
-    vectors = np.empty((len(cells), encoder.dim), np.float32)
-    for start in range(0, len(cells), CROPS_HELD):  # a crowded field's crops together would be gigabytes
-        some = slice(start, start + CROPS_HELD)
-        vectors[some] = encoder(crops_of(cells[some], image.scaled, image.roles, side_px, space.input_px))
-    return vectors
-
-
-def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield `function(item)` in order, working up to PREFETCH items ahead in a thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="embstore-read") as pool:
+def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
+    """Yield `function(item)` in order, working up to PREFETCH items (a worker more, one more) ahead in threads."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="embstore-read") as pool:
         waiting: deque[Future[R]] = deque()
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > PREFETCH:
+            if len(waiting) >= PREFETCH + workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -17,7 +17,10 @@ from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.store import Store
 
+NO_NUCLEUS = "there is no nucleus channel"
 CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
+WHOLE = ""  # in place of a segmentation: the vector is of the image, whatever its cells are
+Done = dict[tuple[str, str], tuple[int, str]]  # (image, space) -> revision, segmentation
 CURRENT_IMAGES = "SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id)"
 
 
@@ -41,6 +44,7 @@ class Work:
     option_um: float | None = None  # the pixel size that the user gives
     recut: bool = False
     drop_flagged: bool = False  # cells with a quality flag get no vector
+    unit: str = "cell"  # of the spaces: where it is image, an image that cannot be segmented will do
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,13 @@ def make_plan(
     limit: int | None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
+    unit: str = "cell",
 ) -> Plan:
     """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only."""
     stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
     ingested = _ingested(store, drop_flagged=drop_flagged)
     # a pixel size is what some of them lacked
-    failed = {} if retry_failed or pixel_size_um is not None else _failed(store)
+    failed = {} if retry_failed or pixel_size_um is not None else _failed(store, unit)
     sound = list(source.sound)
     work: list[Work] = []
     renewed: list[dict[str, Any]] = []
@@ -109,7 +114,7 @@ def make_plan(
         if old and (row := _renewed(item, old)):
             renewed.append(row)
         if item.spaces:
-            work.append(replace(item, drop_flagged=drop_flagged))
+            work.append(replace(item, drop_flagged=drop_flagged, unit=unit))
         else:
             done += 1
     return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(renewed))
@@ -184,7 +189,7 @@ def _work(
     old: dict[str, Any] | None,
     *,
     spaces: Sequence[str],
-    ingested: dict[tuple[str, str], tuple[int, str]],
+    ingested: Done,
     option_um: float | None,
 ) -> Work:
     """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks."""
@@ -272,24 +277,23 @@ def _rival(root: Path, old: dict[str, Any]) -> Path | None:
     return None if touched else Path(old["source_root"]) / files[0]
 
 
-def _missing(
-    ingested: dict[tuple[str, str], tuple[int, str]], image: dict[str, Any], spaces: Sequence[str]
-) -> tuple[str, ...]:
-    current = (image["revision"], image["segmentation"])
-    return tuple(space for space in spaces if ingested.get((image["image_id"], space)) != current)
+def _missing(ingested: Done, image: dict[str, Any], spaces: Sequence[str]) -> tuple[str, ...]:
+    done = ((image["revision"], image["segmentation"]), (image["revision"], WHOLE))
+    return tuple(space for space in spaces if ingested.get((image["image_id"], space)) not in done)
 
 
-def _ingested(store: Store, *, drop_flagged: bool) -> dict[tuple[str, str], tuple[int, str]]:
-    """Return (image, space) -> the revision and segmentation whose cells have their vectors.
+def _ingested(store: Store, *, drop_flagged: bool) -> Done:
+    """Return (image, space) -> the revision and segmentation whose cells have their vectors, or the revision and WHOLE.
 
     Where flagged cells are asked for, an image of which some were left without a vector is not done.
     """
     markers = store.read("ingested", ["image_id", "space", "revision", "segmentation", "n_cells"]).to_pylist()
+    whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image'")}
     cells = {} if drop_flagged else {(r["image_id"], r["segmentation"]): r["n"] for r in rows(store, CELLS_OF_IMAGES)}
     return {
-        (row["image_id"], row["space"]): (row["revision"], row["segmentation"])
+        (row["image_id"], row["space"]): (row["revision"], WHOLE if row["space"] in whole else row["segmentation"])
         for row in markers
-        if row["n_cells"] >= cells.get((row["image_id"], row["segmentation"]), 0)
+        if row["space"] in whole or row["n_cells"] >= cells.get((row["image_id"], row["segmentation"]), 0)
     }
 
 
@@ -313,9 +317,11 @@ def _content(files: Sequence[dict[str, Any]]) -> str:
     return digest([file["sha256"] for file in files])
 
 
-def _failed(store: Store) -> dict[str, dict[str, Any]]:
+def _failed(store: Store, unit: str) -> dict[str, dict[str, Any]]:
     # only reading is worth saving: what planning found is seen again for nothing, and may be mended by another file
-    return {row["source"]: row for row in store.read("failures").to_pylist() if row["stage"] == "read"}
+    read = [row for row in store.read("failures").to_pylist() if row["stage"] == "read"]
+    # a whole image can do without cells
+    return {row["source"]: row for row in read if unit != "image" or not row["error"].startswith(NO_NUCLEUS)}
 
 
 def _not_utf8(paths: Sequence[Path]) -> Fault | None:

@@ -88,7 +88,7 @@ TABLES: dict[str, Table] = {
             space=pa.string(),  # full digest
             revision=pa.int32(),
             segmentation=pa.string(),
-            n_cells=pa.int32(),
+            n_cells=pa.int32(),  # vectors that it has there: of cells, or the one of the whole image
         ),
         # One brought vector of a protein: what `cells` is to an image's cells.
         _table(

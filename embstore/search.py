@@ -40,18 +40,20 @@ def similar_proteins(
     *,
     backbone: str | None = None,
     space: str | None = None,
+    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
 ) -> Neighbours:
     """Return the proteins whose mean vector is nearest to that of the protein `name` (gene symbol or protein id).
 
-    A protein is one row a dataset: the mean of its cells (or brought profiles) there. Columns: rank, gene, protein_id,
-    dataset, similarity (cosine, -1..1), n_cells, locations. Proteins of the query's own group are left out. `centre`
-    subtracts the mean of the searched vectors first. With `dataset`, neighbours are of that dataset, and so are the
-    cells that stand for the query, unless it has none there. Reads only; EmbstoreError where the space lacks `name`.
+    A protein is one row a dataset: the mean of its cells (or, by `unit`, whole images or brought profiles) there, and
+    `n_cells` is how many. Columns: rank, gene, protein_id, dataset, similarity (cosine, -1..1), n_cells, locations.
+    Proteins of the query's own group are left out. `centre` subtracts the mean of the searched vectors first. With
+    `dataset`, neighbours are of that dataset, and so are the cells that stand for the query, unless it has none there.
+    Reads only; EmbstoreError where the space lacks `name`.
     """
-    chosen = find_space(store, backbone, digest=space)
+    chosen = find_space(store, backbone, digest=space, unit=unit)
     units = [u for u in _units(store, chosen) if u["group_id"] is not None]
     wanted = set(find_proteins(store, name))
     is_asked = np.array([bool(wanted.intersection(u["protein_ids"])) for u in units], bool)
@@ -98,21 +100,23 @@ def similar_cells(
     *,
     backbone: str | None = None,
     space: str | None = None,
+    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
 ) -> Neighbours:
-    """Return the cells nearest to one cell, itself left out.
+    """Return the cells nearest to one cell, itself left out; in a space of whole images, those nearest to an image.
 
     Columns: rank, cell_id, gene, similarity (cosine, -1..1), dataset, locations. Reads only; EmbstoreError where the
     space does not hold the cell.
     """
-    chosen = find_space(store, backbone, digest=space)
+    chosen = find_space(store, backbone, digest=space, unit=unit)
     units = _units(store, chosen)
     asked = next((u for u in units if u["id"] == cell_id), None)
     if asked is None:
         example = units[0]["id"] if units else "none yet"
-        raise EmbstoreError(f"{label(chosen)} holds no vector of {cell_id!r}; wanted a cell_id such as {example}")
+        kind = "an image_id" if chosen["unit"] == "image" else "a cell_id"
+        raise EmbstoreError(f"{label(chosen)} holds no vector of {cell_id!r}; wanted {kind} such as {example}")
     _check_dataset(units, dataset)
     units = [u for u in units if dataset in (None, u["dataset"]) or u is asked]
     vectors = _vectors(store, chosen, units, centre=centre)
@@ -144,7 +148,8 @@ def cosine(vectors: Vectors, query: Vectors) -> Vectors:
 
 
 def _units(store: Store, space: Unit) -> list[Unit]:
-    return rows(store, sql_text("units").replace("{embeddings}", embeddings_name(space["digest"])))
+    sql = sql_text("units").replace("{embeddings}", embeddings_name(space["digest"]))
+    return rows(store, sql, {"space": space["digest"]})
 
 
 def _within(

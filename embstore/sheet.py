@@ -29,13 +29,13 @@ def draw_sheet(store: Store, found: Neighbours, out: Path) -> Path:
     """Draw the query and its neighbours, a row each, nearest first, and write the picture (PNG by its suffix).
 
     Every tile shows the same 25 µm, cut around one cell; the scale bar is 5 µm. Raises EmbstoreError where the space
-    has no pictures (brought vectors).
+    has no pictures (vectors of whole images, brought vectors).
     """
     wanted = [cell for _, cells in found.pictured for cell in cells]
     table = store.read("cells", ["cell_id", "thumbnail"], pc.field("cell_id").isin(wanted))
     pictures = dict(zip(table["cell_id"].to_pylist(), table["thumbnail"].to_pylist(), strict=True))
     if not pictures:
-        raise EmbstoreError(f"{found.space} holds brought vectors, which have no pictures; leave out --sheet")
+        raise EmbstoreError(f"{found.space} holds no vectors of cells, and only cells have pictures; leave out --sheet")
     columns = max(len(cells) for _, cells in found.pictured)
     step = THUMBNAIL_PX + GAP_PX
     width = max(CAPTION_PX + columns * step + GAP_PX, 640)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embstore.backbones.record import split_spec
@@ -13,6 +14,23 @@ from embstore.store import Store
 
 # what a bare NAME means, in this order
 DEFAULT_STRATEGIES = ("mapping", "brought")
+UNITS = ("cell", "image", "protein")
+# what two spaces of one label may differ in, and how it is said
+DIFFERENCES: dict[str, Callable[[Any], str]] = {
+    "unit": lambda unit: f"of a whole {unit}" if unit == "image" else f"of a {unit}",
+    "revision": lambda revision: f"revision {revision}",
+    "weights_sha256": lambda sha256: f"weights {short(sha256 or 'none')}",
+    "pooling": lambda pooling: f"pooling {pooling}",
+    "masked": lambda masked: "masked" if masked else "not masked",
+    "crop_um": lambda crop_um: f"crop {crop_um:g} µm" if crop_um else "whole field",
+    "input_px": lambda px: f"{px} px" if px else "native size",
+    "roles": lambda roles: f"roles {','.join(roles or ())}",
+    "fill": lambda fill: f"fill {fill or 0:g}",
+    "filling": lambda how: f"filled by {how or 'a number'}",
+    "normalisation": lambda spec: f"normalised by {spec or 'the record'}",
+    "intensity": lambda spec: f"on {intensity_name(spec or 'no recorded scaling')}",
+    "precision": str,
+}
 
 
 def list_spaces(store: Store) -> list[dict[str, Any]]:
@@ -20,31 +38,58 @@ def list_spaces(store: Store) -> list[dict[str, Any]]:
     return rows(store, "SELECT * EXCLUDE (canary) FROM spaces ORDER BY backbone, strategy, digest")
 
 
-def find_space(store: Store, spec: str | None = None, *, digest: str | None = None, todo: str = "") -> dict[str, Any]:
+def find_space(
+    store: Store,
+    spec: str | None = None,
+    *,
+    digest: str | None = None,
+    unit: str | None = None,
+    todo: str = "",
+) -> dict[str, Any]:
     """Return the one space that `NAME[:strategy]` or the start of a digest names; with neither, the only one.
 
+    `unit` is what its vectors are of; unless it is named, spaces of whole images are meant only where no other fits.
     None or several matches are an EmbstoreError that lists the choices; `todo` is appended when there is none.
     """
-    spaces = list_spaces(store)
-    found = [s for s in spaces if _matches(s, spec, digest)]
+    if unit not in (None, *UNITS):
+        raise EmbstoreError(choices(str(unit), "unit", UNITS))
+    spaces = [s for s in list_spaces(store) if unit in (None, s["unit"])]
+    found = [s for s in spaces if matches(s, spec, digest)]
+    if unit is None and digest is None:
+        found = [s for s in found if s["unit"] != "image"] or found
     if len(found) == 1:
         return found[0]
     if not found:
-        wanted = digest or spec or "any"
-        line = choices(wanted, "space", {label(s) for s in spaces})
+        wanted, kind = digest or spec or "any", f"space of unit {unit}" if unit else "space"
+        line = choices(wanted, kind, {label(s) for s in spaces})
         raise EmbstoreError(f"{line}; {todo}" if todo else line)
-    scalings = [intensity_name(s["intensity"] or "no recorded scaling") for s in found]
-    said = [f" on {name}" if len(set(scalings)) > 1 else "" for name in scalings]
-    listed = ", ".join(f"{label(s)}{on} (--space {short(s['digest'])})" for s, on in zip(found, said, strict=True))
+    listed = ", ".join(
+        f"{name} (--space {short(s['digest'])})" for name, s in zip(told_apart(found), found, strict=True)
+    )
     raise EmbstoreError(f"{len(found)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
 
 
-def label(space: dict[str, Any]) -> str:
+def label(space: Mapping[str, Any]) -> str:
     """Return `NAME:strategy`, or NAME alone where the vectors were brought."""
-    return space["backbone"] if space["strategy"] == "brought" else f"{space['backbone']}:{space['strategy']}"
+    return str(space["backbone"] if space["strategy"] == "brought" else f"{space['backbone']}:{space['strategy']}")
 
 
-def _matches(space: dict[str, Any], spec: str | None, digest: str | None) -> bool:
+def told_apart(spaces: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return each space's label and, where several share it, what tells them apart: `name:mapping, pooling mean`."""
+    alike = [[other for other in spaces if label(other) == label(space)] for space in spaces]
+    return [", ".join([label(space), *_differing(space, others)]) for space, others in zip(spaces, alike, strict=True)]
+
+
+def _differing(space: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        say(space.get(column))
+        for column, say in DIFFERENCES.items()
+        if any(other.get(column) != space.get(column) for other in others)
+    ]
+
+
+def matches(space: Mapping[str, Any], spec: str | None, digest: str | None) -> bool:
+    """Tell whether `NAME[:strategy]` and the start of a digest, where they are given, name this space."""
     if digest is not None and not space["digest"].startswith(digest):
         return False
     if spec is None:

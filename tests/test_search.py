@@ -279,7 +279,9 @@ def test_brought_vectors_have_no_pictures(tmp_path: Path) -> None:
     """A sheet of brought vectors is refused in one line."""
     store = Store.open(tmp_path / "store", create=True)
     bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
-    with pytest.raises(EmbstoreError, match="theirs holds brought vectors, which have no pictures; leave out --sheet"):
+    with pytest.raises(
+        EmbstoreError, match="theirs holds no vectors of cells, and only cells have pictures; leave out --sheet"
+    ):
         draw_sheet(store, similar_proteins(store, "A"), tmp_path / "sheet.png")
 
 

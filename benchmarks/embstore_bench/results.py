@@ -28,7 +28,7 @@ def leaderboard(
     superseded: bool = False,
 ) -> pa.Table:
     """Return one row an entry, the best first: entry, task, dataset, split, backbone, strategy, unit, head, metric,
-    mean, sd, low, high, n_folds, n_seeds, n_test, then level, floor, n_groups, space, note, created.
+    mean, sd, low, high, n_folds, n_seeds, n_test, pooling, then level, floor, n_groups, space, note, created.
 
     None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
     differ only in what they were computed from (after new labels, vectors or images) the newest is shown;
@@ -54,7 +54,7 @@ def per_class(
     superseded: bool = False,
 ) -> pa.Table:
     """Return one row an entry (as `leaderboard` shows them) and class: entry, dataset, task, split, backbone, strategy,
-    head, floor, level, location, support, mean (F1), sd, low, high.
+    space, head, floor, level, location, support, mean (F1), sd, low, high.
     """
     parameters = {"level": level} | _shown(dataset, task, entries, superseded)
     return query(store, sql_text("per_class"), parameters)

@@ -12,7 +12,7 @@ from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
 from embstore.query import rows
 from embstore.schema import embeddings_name
-from embstore.spaces import find_space
+from embstore.spaces import find_space, label, matches, told_apart
 from embstore.store import Store
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
@@ -27,7 +27,8 @@ PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry
 MIN_SCORED_GROUPS = 50
 MAX_SEEDS = 100  # more is a seed that was meant by name
 SPLIT_TABLES = ("splits", "split_groups")
-TABLES_READ = ("images", "cells", "profiles", "proteins", "labels", "spaces", *SPLIT_TABLES)
+TABLES_READ = ("images", "cells", "ingested", "profiles", "proteins", "labels", "spaces", *SPLIT_TABLES)
+UNPOOLED = {None, "", "none", "as brought"}  # of hand-made measurements and brought vectors
 
 Progress = Callable[[int, int, str], None]
 
@@ -37,12 +38,14 @@ class BenchReport:
     """What one `bench` shows: the headline rows, the best first, and all that is needed to judge them.
 
     `entries` are macro F1 over units, with columns as `leaderboard` gives them; `metrics` every other figure over all
-    classes (protein level, weighted, at 0.5, micro); `per_class` the F1 of each class; `audit` per split and entity.
+    classes (protein level, weighted, at 0.5, micro); `per_class` the F1 of each class; `names` tells the spaces apart,
+    by digest; `audit` per split and entity.
     """
 
     entries: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
     per_class: list[dict[str, Any]]
+    names: dict[str, str]
     left_out: dict[str, Any]
     notes: list[str]
     audit: dict[str, dict[str, dict[str, Any]]]
@@ -55,6 +58,7 @@ class Setting:
     """What every entry of one `bench` has in common."""
 
     question: Question
+    spaces: tuple[dict[str, Any], ...]
     task: Task
     splits: tuple[Split, ...]
     versions: Mapping[str, int]
@@ -72,18 +76,20 @@ def bench(
     folds: int = 5,
     seeds: int | Sequence[int] = 3,
     by: str = "protein",
-    space: str | None = None,
+    space: str | Sequence[str] = (),
+    unit: str | None = None,
     progress: Progress | None = None,
 ) -> BenchReport:
     """Score how well each backbone's vectors tell locations, on the same units, splits and floors; record what is new.
 
-    `seeds` is how many split seeds, from 0, or which. An entry that is there is shown as it was recorded, not fitted
-    again. `progress(done, of, what)` is called after every fit. Never embeds: a missing space is an EmbstoreError with
-    the line that makes it. Writes splits, runs, results, predictions, entries and one tag over the tables read; nothing
-    when there is nothing to score.
+    `seeds` is how many split seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`,
+    which then stands for these alone; `unit` is what the vectors are of (cell, image or protein). An entry that is
+    there is shown as it was recorded, not fitted again. `progress(done, of, what)` is called after every fit. Never
+    embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs, results, predictions,
+    entries and one tag over the tables read; nothing when there is nothing to score.
     """
     chosen_heads = _heads(heads)
-    spaces = _spaces(store, backbones, space)
+    spaces = _spaces(store, backbones, [space] if isinstance(space, str) else space, unit)
     question = find_question(store, task, dataset)
     before = store.versions()
     drawn = [
@@ -119,12 +125,19 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
 
 
-def _spaces(store: Store, backbones: Sequence[str], space: str | None) -> list[dict[str, Any]]:
+def _spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[dict[str, Any]]:
     """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
-    specs: list[str | None] = list(backbones) or [None]
-    todo = "make it with `embstore embed --backbone {}`"
-    found = [find_space(store, spec, digest=space, todo=todo.format(spec) if spec else "") for spec in specs]
-    return list({s["digest"]: s for s in found}.values())
+    named = [find_space(store, digest=d, unit=unit) for d in digests]
+    for space in named:
+        if backbones and not any(matches(space, spec, None) for spec in backbones):
+            listed = ", ".join(backbones)
+            raise EmbstoreError(f"space {short(space['digest'])} is of {label(space)}, which is none of {listed}")
+    rest = [spec for spec in backbones if not any(matches(space, spec, None) for space in named)]
+    specs: list[str | None] = [*rest] if backbones or named else [None]
+    how = f" --unit {unit}" if unit == "image" else ""
+    todo = "make it with `embstore embed --backbone {}{}`"
+    found = [find_space(store, spec, unit=unit, todo=todo.format(spec, how) if spec else "") for spec in specs]
+    return list({s["digest"]: s for s in [*named, *found]}.values())
 
 
 def _setting(
@@ -140,7 +153,7 @@ def _setting(
     versions = {name: version for name, version in store.versions().items() if name in names}
     if any(before[name] != version for name, version in versions.items() if name not in SPLIT_TABLES):
         raise EmbstoreError("the store changed while it was being read; run the same command again")
-    return Setting(question, task, splits, versions, tuple(_notes(store, question, task, splits[0].by)))
+    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(store, question, task, splits[0].by)))
 
 
 def _notes(store: Store, question: Question, task: Task, by: str) -> list[str]:
@@ -233,6 +246,7 @@ def _report(store: Store, setting: Setting, entries: list[str], *, made: int) ->
         entries=headline,
         metrics=[r for r in figures if (r["metric"], r["level"]) != ("macro_f1", "unit")],
         per_class=per_class(store, entries=entries).to_pylist(),
+        names={s["digest"]: name for s, name in zip(setting.spaces, told_apart(setting.spaces), strict=True)},
         left_out=setting.task.left_out,
         notes=_report_notes(store, setting),
         audit={s.name: s.audit for s in setting.splits},
@@ -243,5 +257,12 @@ def _report(store: Store, setting: Setting, entries: list[str], *, made: int) ->
 
 def _report_notes(store: Store, setting: Setting) -> list[str]:
     """Return the entries' notes and a hint for every kind of unit that the user can get back."""
-    late = setting.task.left_out["group_not_in_split"]
-    return [*setting.notes, *([late_units_hint(store, setting.splits, late)] if late else [])]
+    notes = [*setting.notes]
+    pooled = sorted({s["pooling"] for s in setting.spaces} - UNPOOLED)
+    if len(pooled) > 1:
+        notes.append(
+            f"the vectors are pooled in {len(pooled)} ways ({', '.join(pooled)}): compare networks at one pooling"
+        )
+    if late := setting.task.left_out["group_not_in_split"]:
+        notes.append(late_units_hint(store, setting.splits, late))
+    return notes

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError, choices
 from embstore.query import rows
 from embstore.schema import embeddings_name
-from embstore.spaces import label
+from embstore.spaces import label, told_apart
 from embstore.store import Store
 from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
 from embstore_bench.sqltext import sql_text
@@ -20,7 +20,7 @@ from embstore_bench.sqltext import sql_text
 LOCALIZATION = "localization"
 TASK_VERSION = 1  # raised, with the old one kept, when the same name would ask something else
 PREFERRED = ("grade3", "main")  # the scheme meant where a dataset has several and none is named
-UNITS = ("cell", "protein")
+UNITS = ("cell", "image", "protein")
 
 Units = list[dict[str, Any]]
 
@@ -149,7 +149,7 @@ def load_task(
 def _common_unit(spaces: Sequence[Mapping[str, Any]]) -> str:
     units = sorted({s["unit"] for s in spaces})
     if len(units) > 1:
-        listed = ", ".join(f"{label(dict(s))} ({s['unit']})" for s in spaces)
+        listed = ", ".join(f"{label(s)} ({s['unit']})" for s in spaces)
         raise EmbstoreError(f"vectors of different units cannot be compared: {listed}; bench them one unit at a time")
     if units[0] not in UNITS:
         raise EmbstoreError(choices(units[0], "unit that can be scored", UNITS))
@@ -160,9 +160,12 @@ def _shared_units(
     store: Store, question: Question, unit: str, spaces: Sequence[Mapping[str, Any]]
 ) -> tuple[Units, dict[str, Any]]:
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit}
-    per_space = [rows(store, sql_text("task_units", vectors=embeddings_name(s["digest"])), parameters) for s in spaces]
+    per_space = [
+        rows(store, sql_text("task_units", vectors=embeddings_name(s["digest"])), parameters | {"space": s["digest"]})
+        for s in spaces
+    ]
     common = set.intersection(*({u["id"] for u in units} for units in per_space))
-    dropped = {label(dict(s)): len(units) - len(common) for s, units in zip(spaces, per_space, strict=True)}
+    dropped = {name: len(units) - len(common) for name, units in zip(told_apart(spaces), per_space, strict=True)}
     shared = [u for u in per_space[0] if u["id"] in common]
     return shared, {"not_in_every_space": {name: n for name, n in dropped.items() if n}}
 
@@ -216,7 +219,7 @@ def _fold_of_units(split: Split, units: Units) -> list[int]:
 def _nothing_left(
     question: Question, spaces: Sequence[Mapping[str, Any]], left_out: Mapping[str, Any], hint: str
 ) -> str:
-    names = ", ".join(label(dict(s)) for s in spaces)
+    names = ", ".join(told_apart(spaces))
     why = ", ".join(f"{reason} {n}" for reason, n in left_out.items() if n) or "no vector of this dataset"
     todo = hint or "ingest or label more"
     return f"no unit of {question.dataset} can be scored on {question.name} with {names} ({why}); {todo}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Dataset, Format, Output, SpaceDigest, open_store
+from embstore_cli.context import Dataset, Format, OneUnit, Output, open_store
 from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ RESULT_COLUMNS = (
     "n_folds",
     "n_seeds",
     "n_test",
+    "pooling",
 )
 Task = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
 
@@ -47,7 +48,10 @@ def bench(
         str, typer.Option("--seeds", metavar="N|A,B,..", help="How many splits, or their seeds; the ± is over these.")
     ] = "3",
     by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
-    space: SpaceDigest = None,
+    space: Annotated[
+        list[str] | None, typer.Option("--space", metavar="DIGEST", help="The space of a backbone; may be repeated.")
+    ] = None,
+    unit: OneUnit = None,
     form: Output = Format.table,
 ) -> None:
     """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
@@ -69,7 +73,8 @@ def bench(
             folds=folds,
             seeds=_seeds(seeds),
             by=by,
-            space=space,
+            space=space or (),
+            unit=unit,
             progress=lambda done, of, _what: update("fits", done, of),
         )
     if form is not Format.table:
@@ -130,7 +135,10 @@ def _show(report: BenchReport) -> None:
     for row in report.metrics:
         other.setdefault(row["entry"], {})[f"{row['metric']}/{row['level']}"] = row["mean"]
     emit(
-        [_line(row, other.get(row["entry"], {})) for row in report.entries],
+        [
+            _line(row, report.names.get(row["space"], row["backbone"]), other.get(row["entry"], {}))
+            for row in report.entries
+        ],
         HEADLINE,
         Format.table,
         title=title,
@@ -139,7 +147,7 @@ def _show(report: BenchReport) -> None:
     _caveats(report.entries)
     typer.echo("")
     shown = [row["entry"] for row in report.entries if not row["floor"]]
-    _show_classes([row for row in report.per_class if row["entry"] in shown])
+    _show_classes([row for row in report.per_class if row["entry"] in shown], report.names)
 
 
 def _caveats(rows: list[dict[str, Any]]) -> None:
@@ -176,9 +184,8 @@ WHY = {
 HEADLINE = ("backbone", "head", "macro F1", "95 %", "by protein", "cells weighted", "at 0.5", "micro F1")
 
 
-def _line(row: dict[str, Any], other: dict[str, float]) -> dict[str, Any]:
+def _line(row: dict[str, Any], name: str, other: dict[str, float]) -> dict[str, Any]:
     spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
-    name = f"{row['backbone']}:{row['strategy']}" if row["strategy"] not in ("", "brought") else row["backbone"]
     return {
         "backbone": f"{name} (floor)" if row["floor"] else name,
         "head": row["head"],
@@ -192,11 +199,11 @@ def _line(row: dict[str, Any], other: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _show_classes(rows: list[dict[str, Any]]) -> None:
+def _show_classes(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
     columns: dict[str, None] = {}
     lines: dict[str, dict[str, Any]] = {}
     for row in rows:
-        column = f"{row['backbone']} {row['head']}"
+        column = f"{names[row['space']]} {row['head']}"
         columns[column] = None
         line = lines.setdefault(row["location"], {"location": row["location"], "positives": row["support"]})
         line[column] = row["mean"]

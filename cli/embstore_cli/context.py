@@ -45,6 +45,9 @@ OneBackbone = Annotated[
     str | None,
     typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="Needed where there are several spaces."),
 ]
+OneUnit = Annotated[
+    str | None, typer.Option("--unit", metavar="cell|image|protein", help="What the space's vectors are of.")
+]
 Labels = Annotated[Path | None, typer.Option("--labels", help="CSV of the layout's labels.")]
 
 

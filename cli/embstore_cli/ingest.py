@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli.choices import (
+    CropUm,
+    Device,
+    Fill,
+    ImagePx,
+    Intensity,
+    Masked,
+    Pooling,
+    Roles,
+    Unit,
+    choices_of,
+)
 from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, store_to_write
 from embstore_cli.render import emit, progress_bars, say
 
@@ -20,10 +32,6 @@ if TYPE_CHECKING:
 
 DropFlagged = Annotated[
     bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
-]
-Intensity = Annotated[
-    str | None,
-    typer.Option("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
 ]
 SHOWN_FAULTS = 10
 SHOWN_NOTES = 5
@@ -67,7 +75,15 @@ def ingest(
         float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
+    unit: Unit = None,
+    pooling: Pooling = None,
+    masked: Masked = None,
+    image_px: ImagePx = None,
+    crop_um: CropUm = None,
+    fill: Fill = None,
+    roles: Roles = None,
     intensity: Intensity = None,
+    device: Device = "auto",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
@@ -97,6 +113,13 @@ def ingest(
         "--masks": masks,
         "--pixel-size": pixel_size,
         "--drop-flagged": drop_flagged,
+        "--unit": unit,
+        "--pooling": pooling,
+        "--masked": masked is not None,
+        "--image-px": image_px,
+        "--crop-um": crop_um,
+        "--fill": fill,
+        "--roles": roles,
         "--intensity": intensity,
         "--limit": limit,
         "--retry-failed": retry_failed,
@@ -110,6 +133,17 @@ def ingest(
     else:
         from embstore.ingest import ingest as run
 
+        choices = choices_of(
+            backbone,
+            unit=unit,
+            pooling=pooling,
+            masked=masked,
+            image_px=image_px,
+            crop_um=crop_um,
+            fill=fill,
+            roles=roles,
+            intensity=intensity,
+        )
         with progress_bars() as progress:
             report = run(
                 store_to_write(),
@@ -123,7 +157,8 @@ def ingest(
                 masks=masks,
                 pixel_size_um=pixel_size,
                 drop_flagged=drop_flagged,
-                intensity=intensity or "percentile",
+                choices=choices,
+                device=device,
                 limit=limit,
                 retry_failed=retry_failed,
                 dry_run=dry_run,
@@ -137,16 +172,35 @@ def embed(
     dataset: Dataset = None,
     source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
+    unit: Unit = None,
+    pooling: Pooling = None,
+    masked: Masked = None,
+    image_px: ImagePx = None,
+    crop_um: CropUm = None,
+    fill: Fill = None,
+    roles: Roles = None,
     intensity: Intensity = None,
+    device: Device = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """Give cells that are in the store vectors from another backbone.
+    """Give cells (or, with --unit image, whole images) that are in the store vectors from another backbone.
 
     Example: `embstore embed --backbone vit-random:replication --dataset opencell`
     """
     from embstore.ingest import embed as run
 
+    choices = choices_of(
+        backbone,
+        unit=unit,
+        pooling=pooling,
+        masked=masked,
+        image_px=image_px,
+        crop_um=crop_um,
+        fill=fill,
+        roles=roles,
+        intensity=intensity,
+    )
     store = open_store(write=True)
     with progress_bars() as progress:
         report = run(
@@ -155,7 +209,8 @@ def embed(
             dataset=dataset,
             source_root=source_root,
             drop_flagged=drop_flagged,
-            intensity=intensity or "percentile",
+            choices=choices,
+            device=device,
             progress=progress,
         )
     _finish(report, form=form, strict=strict, dry_run=False)
@@ -171,7 +226,7 @@ def _detected(source: Path) -> str:
 
 def _refuse(options: Mapping[str, object], layout: str) -> None:
     """An option that would be passed over in silence is a mistake (a dry run that writes is the worst of them)."""
-    given = [name for name, value in options.items() if value]
+    given = [name for name, value in options.items() if value not in (None, "") and value is not False]
     if given:
         raise EmbstoreError(f"{', '.join(given)} does not go with --layout {layout}; leave it out")
 

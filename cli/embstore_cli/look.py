@@ -36,14 +36,16 @@ def status(form: Output = Format.table) -> None:
     Example: `embstore --store demo/store status`
     """
     from embstore.schema import embeddings_name
-    from embstore.spaces import label, list_spaces
+    from embstore.spaces import list_spaces, told_apart
 
     store = open_store()
-    spaces = {embeddings_name(space["digest"]): space for space in list_spaces(store)}
-    records = store.status()
-    for record in records:
-        space = spaces.get(record["name"])
-        record["holds"] = f"{label(space)}, {space['dim']} numbers a {space['unit']}" if space else ""
+    spaces = list_spaces(store)
+    each = {"cell": "a cell", "image": "an image", "protein": "a protein"}
+    held = {
+        embeddings_name(space["digest"]): f"{name}, {space['dim']} numbers {each[space['unit']]}"
+        for name, space in zip(told_apart(spaces), spaces, strict=True)
+    }
+    records = [record | {"holds": held.get(record["name"], "")} for record in store.status()]
     emit(records, ("name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"), form)
     failures = sum(record["rows"] for record in records if record["name"] == "failures")
     if failures:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embstore_cli.context import Dataset, Format, OneBackbone, Output, SpaceDigest, open_store
+from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store
 from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")],
     backbone: OneBackbone = None,
     space: SpaceDigest = None,
+    unit: OneUnit = None,
     dataset: Dataset = None,
     k: K = 10,
     centre: Centre = False,
@@ -42,7 +43,9 @@ def protein(
 
     _check(sheet)
     store = open_store()
-    found = similar_proteins(store, name, backbone=backbone, space=space, dataset=dataset, k=k, centre=centre)
+    found = similar_proteins(
+        store, name, backbone=backbone, space=space, unit=unit, dataset=dataset, k=k, centre=centre
+    )
     _show(store, found, PROTEIN_COLUMNS, sheet, form)
 
 
@@ -51,6 +54,7 @@ def cell(
     cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")],
     backbone: OneBackbone = None,
     space: SpaceDigest = None,
+    unit: OneUnit = None,
     dataset: Dataset = None,
     k: K = 10,
     centre: Centre = False,
@@ -65,7 +69,9 @@ def cell(
 
     _check(sheet)
     store = open_store()
-    found = similar_cells(store, cell_id, backbone=backbone, space=space, dataset=dataset, k=k, centre=centre)
+    found = similar_cells(
+        store, cell_id, backbone=backbone, space=space, unit=unit, dataset=dataset, k=k, centre=centre
+    )
     _show(store, found, CELL_COLUMNS, sheet, form)
 
 

@@ -88,6 +88,9 @@ def _vectors(spaces: Sequence[Mapping[str, Any]]) -> Iterator[Reference]:
         holder, key = UNITS[space["unit"]]
         found = f"vectors of no {space['unit']} in {holder}"
         yield Reference(embeddings_name(space["digest"]), "id", holder, key, found, REINGEST)
+    for space in (space for space in spaces if space["unit"] == "image"):
+        found, where = "images marked as done that have no vector", f"space = '{space['digest']}'"
+        yield Reference("ingested", "image_id", embeddings_name(space["digest"]), "id", found, REINGEST, where=where)
 
 
 def _absent(store: Store, want: Reference, parts: int) -> Iterator[Finding]:

@@ -66,20 +66,21 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
     """
     spread = float(nucleus.max()) - float(nucleus.min()) if nucleus.size else 0.0
     if not math.isfinite(spread) or spread <= 0 or min(nucleus.shape) < 16:
-        return _nothing(nucleus.shape, pixel_size_um, "the nucleus channel is constant, not finite or under 16 pixels")
+        return no_cells(nucleus.shape, pixel_size_um, "the nucleus channel is constant, not finite or under 16 pixels")
     if np.abs(nucleus).max() > LARGEST:
         nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
     diameter_px = _diameter_px(nucleus, pixel_size_um)
     factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
     labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)
     if not labels.any():
-        return _nothing(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
+        return no_cells(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
     cells = expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
     nuclei, cells = (_enlarged(x, factor, nucleus.shape) for x in (labels, cells))
     return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), "")
 
 
-def _nothing(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
+def no_cells(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
+    """Return the segmentation of an image (y, x) without a cell; `note` says why."""
     empty = np.zeros(shape, np.int32)
     return Segmentation(empty, empty.copy(), pixel_size_um, note)
 

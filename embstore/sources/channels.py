@@ -38,11 +38,15 @@ class Channels:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie."""
+    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie.
+
+    `whole` says that no cells are asked for, so that images without a nucleus channel will do.
+    """
 
     labels: Path | None = None
     channels: Channels = Channels()
     root: Path | None = None
+    whole: bool = False
 
 
 def parse_channels(text: str) -> Channels:

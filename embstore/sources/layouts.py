@@ -35,11 +35,12 @@ def read_source(
     channels: str = "",
     source_root: Path | None = None,
     masks: Path | None = None,
+    whole: bool = False,
 ) -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
 
     With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
-    fault, unless it is a crop of one cell.
+    fault, unless it is a crop of one cell, or `whole` images are all that is asked for.
     """
     if (source / ATLAS).exists():  # its masks are images too
         raise EmbstoreError(
@@ -53,10 +54,11 @@ def read_source(
             raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
         found = NAMED[layout](source, labels)
     else:
-        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
+        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root, whole))
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
-    return _cuttable(found if masks is None else with_masks(found, masks))
+    masked = found if masks is None else with_masks(found, masks)
+    return masked if whole else _cuttable(masked)
 
 
 def _cuttable(source: Source) -> Source:
@@ -69,7 +71,7 @@ def _cuttable(source: Source) -> Source:
             str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            "add its nucleus channel (HPA: blue), or give masks with --masks",
+            "add its nucleus channel (HPA: blue), give masks with --masks, or take whole images with --unit image",
         )
         for image in without
     ]

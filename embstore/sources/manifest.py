@@ -56,7 +56,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     keyed: list[tuple[str, Row]] = []
     faults = []
     for line, row in rows:
-        image, errors = _image(root, row, columns, one_cell=one_cell)
+        image, errors = _image(root, row, columns, one_cell=one_cell, whole=reading.whole)
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
@@ -121,11 +121,11 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
     )
 
 
-def _image(root: Path, row: Row, columns: Columns, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
+def _image(root: Path, row: Row, columns: Columns, *, one_cell: bool, whole: bool) -> tuple[SourceImage, list[str]]:
     """Return what a row describes, and everything that is wrong with it."""
     errors: list[str] = []
     files, roles = _files(row, columns)
-    errors += _unusable_roles(roles, one_cell=one_cell) if files else ["it names no file"]
+    errors += _unusable_roles(roles, blind=one_cell or whole) if files else ["it names no file"]
     errors += [error for file in files if (error := _unusable_file(root, file))]
     try:
         said = description(row, columns.known, columns.used)
@@ -148,11 +148,11 @@ def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]
     return tuple(pairs.values()), tuple(pairs)
 
 
-def _unusable_roles(roles: Sequence[str], *, one_cell: bool) -> list[str]:
+def _unusable_roles(roles: Sequence[str], *, blind: bool) -> list[str]:
     errors = []
     if len(set(roles)) != len(roles):
         errors.append(f"its channels are {', '.join(roles)}, wanted each role once")
-    if not one_cell and "nucleus" not in roles:
+    if not blind and "nucleus" not in roles:
         errors.append(f"it has {', '.join(roles) or 'no channel'} and no nucleus: cells cannot be found without it")
     return errors
 

@@ -33,7 +33,7 @@ def read_ome(source: Path, reading: Reading) -> Source:
     images = []
     for file, place in files:
         try:
-            roles = _roles(root / file, reading.channels)
+            roles = _roles(root / file, reading.channels, whole=reading.whole)
         except EmbstoreError as error:
             faults.append(_fault(root / file, error))
             continue
@@ -67,13 +67,13 @@ def _fault(path: Path, error: EmbstoreError) -> Fault:
     return Fault(str(path), "plan", str(error), error.todo if isinstance(error, ImageError) else TODO)
 
 
-def _roles(path: Path, channels: Channels) -> tuple[str, ...]:
+def _roles(path: Path, channels: Channels, *, whole: bool) -> tuple[str, ...]:
     if channels.in_order:
         roles = channels.in_order
     else:
         names = describe(path).channel_names if path.is_dir() else _tiff_channels(path)
         roles = named_roles(names, channels, path.name)
-    if "nucleus" not in roles:
+    if not whole and "nucleus" not in roles:
         raise EmbstoreError(
             f"{path.name} shows {', '.join(roles) or 'no named channel'} and no nucleus: cells cannot be "
             "found without it; name it with --channels"

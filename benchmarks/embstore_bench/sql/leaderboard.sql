@@ -19,6 +19,7 @@ SELECT
     e.n_folds,
     e.n_seeds,
     e.n_units AS n_test,
+    coalesce(s.pooling, '') AS pooling,
     r.level,
     e.floor,
     e.n_groups,
@@ -27,6 +28,7 @@ SELECT
     e.created
 FROM shown AS e
 INNER JOIN results AS r ON r.entry = e.entry
+LEFT JOIN spaces AS s ON s.digest = e.space
 WHERE
     r.location = ''
     AND (CAST($metric AS VARCHAR) IS NULL OR r.metric = $metric)

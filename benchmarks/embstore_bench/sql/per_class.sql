@@ -9,6 +9,7 @@ SELECT
     e.split,
     e.backbone,
     e.strategy,
+    e.space,
     e.head,
     e.floor,
     r.level,

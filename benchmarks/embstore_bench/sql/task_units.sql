@@ -1,4 +1,5 @@
 -- Which units of a dataset have a vector in a space, and what are their group and locations? One row a unit.
+-- {vectors} is the table of the space $space. The vector of an image counts where it is of the current revision.
 WITH units AS (
     {units}
 ),
@@ -14,5 +15,10 @@ SELECT u.id, u.group_id, u.image_id, u.content, l.locations
 FROM units AS u
 SEMI JOIN {vectors} AS v ON v.id = u.id
 LEFT JOIN located AS l ON l.id = u.id
-WHERE u.unit = $unit
+WHERE
+    u.unit = $unit
+    AND (
+        u.revision IS NULL
+        OR (u.id, u.revision) IN (SELECT (m.image_id, m.revision) FROM ingested AS m WHERE m.space = $space)
+    )
 ORDER BY u.id

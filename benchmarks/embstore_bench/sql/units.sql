@@ -1,4 +1,5 @@
--- Which units could be scored in a dataset? One row a unit: a cell, or a brought vector of a protein.
+-- Which units could be scored in a dataset? One row a unit: a cell, an image that has a vector of its own in some space, or a brought vector of a protein.
+-- `revision` is that of an image, whose id outlives its content; null for other units.
 SELECT
     cell_id AS id,
     'cell' AS unit,
@@ -8,9 +9,36 @@ SELECT
     image_sha256 AS content,
     nullif(antibody, '') AS antibody,
     nullif(plate, '') AS plate,
-    nullif(plate, '') || '/' || nullif(well, '') AS well
+    nullif(plate, '') || '/' || nullif(well, '') AS well,
+    NULL AS revision
 FROM cells
 WHERE dataset = $dataset
+UNION ALL
+SELECT
+    i.image_id AS id,
+    'image' AS unit,
+    p.group_id,
+    i.protein_ids,
+    i.image_id,
+    i.sha256 AS content,
+    nullif(i.antibody, '') AS antibody,
+    nullif(i.plate, '') AS plate,
+    nullif(i.plate, '') || '/' || nullif(i.well, '') AS well,
+    i.revision
+FROM (
+    SELECT *
+    FROM images
+    QUALIFY revision = max(revision) OVER (PARTITION BY image_id)
+) AS i
+SEMI JOIN (
+    SELECT m.image_id, m.revision
+    FROM ingested AS m
+    INNER JOIN spaces AS s ON s.digest = m.space
+    WHERE s.unit = 'image'
+) AS embedded ON embedded.image_id = i.image_id AND embedded.revision = i.revision
+-- all protein ids of one image are of one group, so the first names it
+LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]
+WHERE i.dataset = $dataset
 UNION ALL
 SELECT
     f.profile_id AS id,
@@ -21,7 +49,8 @@ SELECT
     NULL AS content,
     NULL AS antibody,
     NULL AS plate,
-    NULL AS well
+    NULL AS well,
+    NULL AS revision
 FROM profiles AS f
 -- all protein ids of one profile are of one group, so the first names it
 LEFT JOIN proteins AS p ON p.protein_id = f.protein_ids[1]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,6 @@ from embstore.sources.record import Fault
 
 CROPS_HELD = 256
 AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, an image; what takes more is cut bit by bit
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,27 +80,35 @@ def _shape(image: Prepared, space: Space) -> object:
 
 def _vectors(alike: Sequence[Prepared], encoder: Encoder) -> npt.NDArray[np.float32]:
     first, space = alike[0], encoder.space
+    if not any(image.ids(space.unit) for image in alike):
+        return np.empty((0, encoder.dim), np.float32)
     if space.digest in first.crops:
         return encoder(_joined([image.crops[space.digest] for image in alike]))
     count = len(first.ids(space.unit))  # a crowded field's crops together would be gigabytes
     held = [encoder(_cut(first, space, slice(i, i + CROPS_HELD))) for i in range(0, count, CROPS_HELD)]
-    return np.concatenate(held) if held else np.empty((0, encoder.dim), np.float32)
+    return np.concatenate(held)
 
 
 def _joined(crops: Sequence[Crops]) -> Crops:
+    if len(crops) == 1:
+        return crops[0]
     pixels, nucleus, cell = (
         np.concatenate([getattr(c, name) for c in crops]) for name in ("pixels", "nucleus", "cell")
     )
     return Crops(pixels, crops[0].roles, nucleus=nucleus, cell=cell)
 
 
-def gathered(images: Iterable[T], size: Callable[[T], int], enough: int) -> Iterator[list[T]]:
-    """Yield images in order, as many together as hold `enough` of what is to be encoded, by `size`."""
-    held: list[T] = []
+def gathered(images: Iterable[Prepared | Fault], enough: int) -> Iterator[list[Prepared | Fault]]:
+    """Yield images in order, together as many as hold `enough` crops (each at least one) or AHEAD_BYTES of pixels."""
+    held: list[Prepared | Fault] = []
+    crops = size = 0
     for image in images:
         held.append(image)
-        if sum(map(size, held)) >= enough:
+        cut = [] if isinstance(image, Fault) else list(image.crops.values())
+        crops += max([1, *map(len, cut)])
+        size += sum(some.pixels.nbytes for some in cut)
+        if crops >= enough or size >= AHEAD_BYTES:
             yield held
-            held = []
+            held, crops, size = [], 0, 0
     if held:
         yield held

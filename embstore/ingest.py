@@ -204,7 +204,7 @@ def _work_off(
     # one core reads and cuts while the others compute, and all of them where a GPU computes
     images = ahead(partial(_readied, spaces), _with_cells(store, plan.work), (os.cpu_count() or 1) if on_gpu else 1)
     done = 0
-    for some in gathered(images, partial(_size, spaces[0].unit), TOGETHER_GPU if on_gpu else TOGETHER):
+    for some in gathered(images, TOGETHER_GPU if on_gpu else TOGETHER):
         good = [image for image in some if isinstance(image, Prepared)]
         vectors = {
             space: encode([image for image in good if space in image.work.spaces], encoder)
@@ -225,10 +225,6 @@ def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -
         return cut_ahead(image, spaces)
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
-
-
-def _size(unit: str, image: Prepared | Fault) -> int:
-    return 0 if isinstance(image, Fault) else max(1, len(image.ids(unit)))  # one without cells waits for none
 
 
 def _take(

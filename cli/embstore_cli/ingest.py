@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,18 +22,16 @@ from embstore_cli.choices import (
     choices_of,
 )
 from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, store_to_write
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.render import progress_bars, say
+from embstore_cli.summary import finish
 
 if TYPE_CHECKING:
     from embstore.ingest import Report
-    from embstore.sources.record import Fault
     from embstore.sources.vectors import Columns
 
 DropFlagged = Annotated[
     bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
 ]
-SHOWN_FAULTS = 10
-SHOWN_NOTES = 5
 
 
 def ingest(
@@ -164,7 +161,7 @@ def ingest(
                 dry_run=dry_run,
                 progress=progress,
             )
-    _finish(report, form=form, strict=strict, dry_run=dry_run)
+    finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
 def embed(
@@ -213,7 +210,7 @@ def embed(
             device=device,
             progress=progress,
         )
-    _finish(report, form=form, strict=strict, dry_run=False)
+    finish(report, form=form, strict=strict, dry_run=False)
 
 
 def _detected(source: Path) -> str:
@@ -246,87 +243,3 @@ def _bring(source: Path, dataset: str | None, backbone: list[str], columns: Colu
             dry_run=dry_run,
             progress=progress,
         )
-
-
-def _finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
-    from dataclasses import asdict
-
-    if form is Format.table:
-        for line in summary(report, dry_run=dry_run):
-            typer.echo(line)
-    else:
-        record = asdict(report)
-        emit([record], list(record), form)
-    shown = len(report.failures) if dry_run else SHOWN_FAULTS
-    for fault in report.failures[:shown]:
-        say(_fault(fault))
-    if len(report.failures) > shown:
-        say(f"... and {len(report.failures) - SHOWN_FAULTS} more: embstore sql 'SELECT * FROM failures'")
-    failed = report.failures or report.known_failures
-    nothing = not (report.images_in or report.done_before or report.vectors_in)
-    if failed and (strict or nothing):
-        raise typer.Exit(1)
-
-
-def summary(report: Report, *, dry_run: bool = False) -> list[str]:
-    """Return what an ingest did, line by line."""
-    if dry_run:
-        todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
-        faults = [f"{len(report.failures)} faults"] if report.failures else []
-        return [f"{report.dataset}: {todo}", *report.notes, *faults]
-    lines = [f"{report.dataset}: {_done(report)}"]
-    lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
-    if report.flags:
-        lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
-    if report.dropped:
-        lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
-    if report.estimated_um:
-        low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
-        lines.append(
-            f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
-            f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
-        )
-    if report.crops_assumed:
-        lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
-    if report.images_recut:
-        lines.append(
-            f"  {report.images_recut} images that were in have new cells (other masks or pixel size); "
-            "embstore embed brings their vectors in further spaces"
-        )
-    if report.renewed:
-        lines.append(
-            f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
-        )
-    lines += [f"  {note}" for note in report.notes]
-    lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
-    if len(report.mask_notes) > SHOWN_NOTES:
-        lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
-    lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
-    if report.without_protein:
-        nameless = f"{report.without_protein} {_unit(report)} name no protein"
-        lines.append(f"  {nameless}: in the store, left out of protein tasks and search")
-    if report.known_failures:
-        lines.append(
-            f"  {len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
-        )
-    if report.failures:
-        lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
-    return lines
-
-
-def _unit(report: Report) -> str:
-    return "rows" if report.unit == "profile" else "images"
-
-
-def _done(report: Report) -> str:
-    if not report.images_in and not report.vectors_in and report.done_before:
-        return f"nothing to do, {report.done_before} of {report.images} were done before"
-    before = f", {report.done_before} were done before" if report.done_before else ""
-    if report.unit == "profile":
-        return f"{sum(report.vectors_in.values())} of {report.images} vectors went in{before}"
-    changed = f", {report.images_changed} of them changed since" if report.images_changed else ""
-    return f"{report.images_in} of {report.images} images went in{changed}, {report.cells_in} new cells{before}"
-
-
-def _fault(fault: Fault) -> str:
-    return f"failed: {fault.source}: {fault.error}; {fault.todo}"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.backbones.record import Backbone, Choices, Space, check_choices
-from embstore.errors import EmbstoreError
+from embstore.errors import EmbstoreError, ImageError
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def load(backbone: Backbone, choices: Choices, device: str = "auto") -> Encoder:
 
 
 def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], name: str) -> None:
-    """Refuse, with an EmbstoreError, crops of another size than `wanted_px` (None: any), or without any role that the
-    backbone is shown.
+    """Refuse, with an EmbstoreError, crops of another size than `wanted_px` (None: any); with an ImageError, which ends
+    no ingest, those without any role that the backbone is shown.
     """
     height, width = crops.pixels.shape[-2:]
     if wanted_px not in (None, height) or wanted_px not in (None, width):
@@ -87,6 +87,5 @@ def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], nam
             f"crops are {width} x {height} px and {name} wants {wanted_px} x {wanted_px}; resize them when they are cut"
         )
     if not set(known) & set(crops.roles):
-        raise EmbstoreError(
-            f"crops hold {', '.join(crops.roles)} and {name} is shown {', '.join(known)}; choose roles that they share"
-        )
+        shown = f"it holds {', '.join(crops.roles)} and {name} is shown {', '.join(known)}"
+        raise ImageError(shown, todo="choose a backbone, or --roles, with a role that it has")

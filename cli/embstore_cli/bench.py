@@ -32,6 +32,7 @@ RESULT_COLUMNS = (
     "n_seeds",
     "n_test",
     "pooling",
+    "space",
 )
 Task = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
 
@@ -114,8 +115,15 @@ def results(
     if form is not Format.table:
         emit(shown, (*columns, "note"), form)
     else:
-        emit([row | {"created": f"{row['created']:%Y-%m-%d %H:%M:%S}"} for row in shown], columns, form, faint="floor")
+        emit([row | _short(row) for row in shown], columns, form, faint="floor")
         _caveats(shown)
+
+
+def _short(row: dict[str, Any]) -> dict[str, str]:
+    """Return what people read more easily short: the space as --space takes it, the time without its fractions."""
+    from embstore.ids import short
+
+    return {"space": short(row["space"]), "created": f"{row['created']:%Y-%m-%d %H:%M:%S}"}
 
 
 def _seeds(text: str) -> int | list[int]:

@@ -68,6 +68,21 @@ def test_pooling_takes_cls_and_patches_apart_and_makes_spaces_of_its_own() -> No
     assert loaded(Choices("replication", pooling="cls+mean")).dim == 2 * 2 * WIDTH
 
 
+def test_a_network_with_its_own_attention_pools_by_it_unless_asked_otherwise() -> None:
+    """SubCell's way: over all tokens, CLS among them, twice the width; without it there is no such pooling."""
+    args = tiny().architecture_args | {"attention_pool": True}
+    own = {"architecture_args": args, "pooling": "attention", "dim": 2 * WIDTH, **MULTI}
+    encoder, crops = loaded(**own), drawn_crops(2, roles=MULTI["slots"])
+    shown = np.stack([zscored(crops.pixels[:, slot]) for slot in range(4)], axis=1)
+    with torch.inference_mode():
+        wanted = encoder.network.attention_pool(torch.from_numpy(tokens_of(encoder, shown))).numpy()
+    assert encoder.dim == 2 * WIDTH
+    np.testing.assert_allclose(encoder(crops), wanted, atol=1e-5)
+    assert loaded(Choices(pooling="cls"), **own).dim == WIDTH
+    with pytest.raises(EmbstoreError, match="there is no pooling of tiny 'attention'"):
+        loaded(Choices(pooling="attention"))
+
+
 # -- channels --------------------------------------------------------------------------------------------------------
 
 

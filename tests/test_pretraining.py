@@ -61,7 +61,7 @@ def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: 
 @pytest.mark.parametrize(
     ("text", "choices", "said"),
     [
-        ("gene\nAAA\n", {"backbone": "resnet"}, "there is no backbone 'resnet'; choose from: hpa"),
+        ("gene\nAAA\n", {"backbone": "resnet"}, "there is no backbone 'resnet'; choose from: dinov2-b14"),
         ("name\nAAA\n", {}, "has the columns name; wanted protein ids or gene symbols"),
         ("gene\n", {}, r"has the columns \(no rows\)"),
         ("gene\nAAA\n", {"id_column": "ensg"}, "has no column 'ensg'; it has: gene"),

@@ -89,11 +89,12 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        if zipfile.is_zipfile(path):
+        if packed := zipfile.is_zipfile(path):
             _check_zip(path)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of newer pickles, which it then cannot read
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            # mapped, so that DINO's optimizer, student and head, three quarters of its file, are never read
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
     except BROKEN as error:
         raise WeightsError(f"{path} {_why(error)}; {AGAIN}") from error
     if not isinstance(held, Mapping):

@@ -30,6 +30,7 @@ bench-speed: $(READY)
 	$(BIN)/python benchmarks/speed/embed.py
 	$(BIN)/python benchmarks/speed/phantom.py
 	$(BIN)/python benchmarks/speed/memory.py
+	$(BIN)/python benchmarks/speed/append.py
 
 # one plain install; again only when pyproject.toml changes
 $(READY): pyproject.toml

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from embstore.pipeline import Prepared
 from embstore.plan import files_state
+from embstore.schema import TABLES
 from embstore.sources.record import Fault
 from embstore.store import Store, now, quoted
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
+COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
 COMMIT_S = 60.0  # and a kill should lose no more than this
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What one image brings into the store, in Arrow's columns: as Python's rows a minute of it would be gigabytes."""
+
+    image_row: dict[str, Any] | None  # None, and no cells: they are in the store already
+    cells: pa.Table
+    ids: tuple[str, ...]  # of the cells that have a vector, in the order of `vectors`
+    vectors: Vectors
+    markers: list[dict[str, Any]]
 
 
 class Committer:
@@ -27,29 +41,33 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._images: list[tuple[Prepared, Vectors]] = []
+        self._images: list[Finished] = []
+        self._rows = self._bytes = 0
         self._last = time.monotonic()
 
     def add(self, image: Prepared, vectors: Vectors) -> None:
         """Take one image with its vectors by space digest; writes when enough has come together."""
-        # without its pixels: a minute's images would take gigabytes
-        self._images.append((replace(image, scaled=np.empty((0, 0, 0), np.float32)), vectors))
-        rows = sum(len(held.cells) for held, _ in self._images)
-        if rows >= COMMIT_ROWS or time.monotonic() - self._last >= COMMIT_S:
+        held = _finished(image, vectors)
+        self._images.append(held)
+        self._rows += len(image.cells)
+        self._bytes += held.cells.nbytes
+        long = time.monotonic() - self._last >= COMMIT_S
+        if self._rows >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES or long:
             self.flush()
 
     def flush(self) -> None:
         """Write what is held; after a kill in between, images without a marker are done again under the same ids."""
-        fresh = [image for image, _ in self._images if image.new]
-        self._store.upsert("cells", [cell for image in fresh for cell in image.cells])
-        self._store.upsert("images", [image.image_row for image in fresh])
-        for space in dict.fromkeys(space for _, vectors in self._images for space in vectors):
-            held = [(image, vectors[space]) for image, vectors in self._images if space in vectors]
-            ids = [cell["cell_id"] for image, _ in held for cell in image.shown]
+        if self._images:
+            self._store.upsert("cells", pa.concat_tables(held.cells for held in self._images))
+        self._store.upsert("images", [held.image_row for held in self._images if held.image_row])
+        for space in dict.fromkeys(space for held in self._images for space in held.vectors):
+            some = [held for held in self._images if space in held.vectors]
+            ids = [cell_id for held in some for cell_id in held.ids]
             if ids:
-                self._store.put_vectors(space, ids, np.concatenate([v for _, v in held]))
-        self._store.upsert("ingested", [row for image, vectors in self._images for row in _markers(image, vectors)])
+                self._store.put_vectors(space, ids, np.concatenate([held.vectors[space] for held in some]))
+        self._store.upsert("ingested", [row for held in self._images for row in held.markers])
         self._images.clear()
+        self._rows = self._bytes = 0
         self._last = time.monotonic()
 
 
@@ -73,6 +91,12 @@ def _failure(fault: Fault) -> dict[str, Any]:
     size, mtime_ns = files_state([Path(file) for file in fault.files or (fault.source,)])
     row = {"source": fault.source, "stage": fault.stage, "error": fault.error, "todo": fault.todo}
     return row | {"size": size, "mtime_ns": mtime_ns}
+
+
+def _finished(image: Prepared, vectors: Vectors) -> Finished:
+    cells = pa.Table.from_pylist(image.cells if image.new else [], schema=TABLES["cells"].schema)
+    ids = tuple(cell["cell_id"] for cell in image.shown)
+    return Finished(image.image_row if image.new else None, cells, ids, vectors, _markers(image, vectors))
 
 
 def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:

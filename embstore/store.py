@@ -22,6 +22,8 @@ from embstore.ids import short
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 Vectors = npt.NDArray[np.float32]
 
+# lancedb keeps the metadata of every version that it wrote, by default up to a gigabyte
+METADATA_CACHE_BYTES = 16 << 20
 TAKE_SHARE = 0.3  # of the rows: beyond, one scan is quicker than picking
 
 
@@ -58,7 +60,8 @@ class Store:
                 f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
             )
         try:
-            store = cls(uri, lancedb.connect(uri))
+            session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
+            store = cls(uri, lancedb.connect(uri, session=session))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
             todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from embstore.files import files_state
 from embstore.pipeline import Prepared
-from embstore.plan import files_state
 from embstore.schema import TABLES
 from embstore.sources.record import Fault
 from embstore.store import Store, now, quoted

@@ -19,12 +19,13 @@ from embstore.commit import Committer, record_failures
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
 from embstore.pipeline import Prepared, ahead, encode_cells, image_fault, prepare
 from embstore.pixels.masks import PLAIN
-from embstore.plan import Plan, Work, make_plan, stored_plan
+from embstore.plan import Plan, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Fault
 from embstore.spaces import list_spaces
 from embstore.store import Store
+from embstore.work import Work
 
 Progress = Callable[[str, int, int], None]
 CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
@@ -72,6 +73,7 @@ def ingest(
     intensity: str = "percentile",
     limit: int | None = None,
     retry_failed: bool = False,
+    rehash: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -82,7 +84,8 @@ def ingest(
     the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
     images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
     cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `intensity` names how the
-    images that backbones see are scaled (see `pixels.intensity`): another one makes spaces of its own.
+    images that backbones see are scaled (see `pixels.intensity`): another one makes spaces of its own. With `rehash`,
+    files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
@@ -109,6 +112,7 @@ def ingest(
         limit=limit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
+        rehash=rehash,
     )
     report = Report(dataset, len(found.images), done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)

@@ -14,7 +14,7 @@ test: $(READY)
 
 # kills and full disks by the dozen; minutes
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults -m faults
+	$(BIN)/python -m pytest -m faults
 
 # style, types and the walls between the rooms
 check: $(READY)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from embstore.care.remove import take_back
 from embstore.files import files_state
 from embstore.pipeline import Prepared
 from embstore.schema import TABLES
@@ -29,6 +31,7 @@ Vectors = Mapping[str, npt.NDArray[np.float32]]
 class Finished:
     """What one image brings into the store, in Arrow's columns: as Python's rows a minute of it would be gigabytes."""
 
+    image_id: str
     image_row: dict[str, Any] | None  # None, and no cells: they are in the store already
     cells: pa.Table
     ids: tuple[str, ...]  # of the cells that have a vector, in the order of `vectors`
@@ -41,6 +44,8 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._seen = store.dataset("images").version
+        self.taken_back: list[str] = []  # images that a removal met while they were written
         self._images: list[Finished] = []
         self._rows = self._bytes = 0
         self._last = time.monotonic()
@@ -57,8 +62,9 @@ class Committer:
 
     def flush(self) -> None:
         """Write what is held; after a kill in between, images without a marker are done again under the same ids."""
-        if self._images:
-            self._store.upsert("cells", pa.concat_tables(held.cells for held in self._images))
+        if not self._images:
+            return
+        self._store.upsert("cells", pa.concat_tables(held.cells for held in self._images))
         self._store.upsert("images", [held.image_row for held in self._images if held.image_row])
         for space in dict.fromkeys(space for held in self._images for space in held.vectors):
             some = [held for held in self._images if space in held.vectors]
@@ -66,9 +72,31 @@ class Committer:
             if ids:
                 self._store.put_vectors(space, ids, np.concatenate([held.vectors[space] for held in some]))
         self._store.upsert("ingested", [row for held in self._images for row in held.markers])
+        self._take_back()
         self._images.clear()
         self._rows = self._bytes = 0
         self._last = time.monotonic()
+
+    def _take_back(self) -> None:
+        """Take out again what a removal met half written: it takes images first, so they, or their cells, are gone."""
+        ids = [held.image_id for held in self._images]
+        there = set(self._store.read("images", ["image_id"], pc.field("image_id").isin(ids))["image_id"].to_pylist())
+        version = self._store.dataset("images").version
+        if version != self._seen + any(held.image_row for held in self._images):  # another process wrote or removed
+            there -= self._without_cells()
+        self._seen = version
+        if gone := [held for held in self._images if held.image_id not in there]:
+            images = [held.image_id for held in gone]
+            take_back(
+                self._store, images, [c for held in gone for c in (*held.ids, *held.cells["cell_id"].to_pylist())]
+            )
+            self.taken_back += images
+
+    def _without_cells(self) -> set[str]:
+        fresh = [held for held in self._images if held.image_row]
+        picked = pc.field("image_id").isin(pa.array([held.image_id for held in fresh], pa.string()))
+        stored = set(self._store.read("cells", ["cell_id"], picked)["cell_id"].to_pylist())
+        return {held.image_id for held in fresh if not stored.issuperset(held.cells["cell_id"].to_pylist())}
 
 
 def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[str]) -> None:
@@ -96,7 +124,8 @@ def _failure(fault: Fault) -> dict[str, Any]:
 def _finished(image: Prepared, vectors: Vectors) -> Finished:
     cells = pa.Table.from_pylist(image.cells if image.new else [], schema=TABLES["cells"].schema)
     ids = tuple(cell["cell_id"] for cell in image.shown)
-    return Finished(image.image_row if image.new else None, cells, ids, vectors, _markers(image, vectors))
+    row = image.image_row if image.new else None
+    return Finished(image.work.image_id, row, cells, ids, vectors, _markers(image, vectors))
 
 
 def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def ingest(
     if dry_run:
         report.images_in, report.failures = len(plan.work), list(plan.faults)
         return report
-    store.upsert("images", plan.renewed)
+    store.upsert("images", plan.renewed, insert=False)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
     if changed := set_labels(store, dataset, found.labels, found.asked):
@@ -185,6 +185,10 @@ def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report,
                 progress("images", done, len(plan.work))
     finally:  # what was finished goes in, whatever stopped the rest
         committer.flush()
+        if committer.taken_back:
+            report.notes.append(
+                f"{len(committer.taken_back)} images were removed while they went in, and are out again"
+            )
         record_failures(store, report.failures, mended=plan.sound)
 
 

@@ -222,8 +222,10 @@ class Store:
         if self.at is not None:
             raise StoreError(read_only(self.at))
 
-    def upsert(self, name: str, rows: Rows) -> int:
+    def upsert(self, name: str, rows: Rows, *, insert: bool = True) -> int:
         """Insert rows, replacing those of the same key; return the table's new version.
+
+        Without `insert` rows are replaced alone: those that another process took out stay out.
 
         `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same
         keys leave duplicate rows and no error. A key that comes twice in `rows` is a StoreError: Lance would insert
@@ -236,7 +238,9 @@ class Store:
         if data.num_rows == 0:
             return int(handle.version)
         _refuse_repeats(name, data.select(key))
-        merge = handle.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False)
+        merge = handle.merge_insert(key).when_matched_update_all().use_index(False)
+        if insert:
+            merge = merge.when_not_matched_insert_all()
         try:
             return int(merge.execute(data).version)
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb

@@ -24,13 +24,14 @@ from embstore.sources.tables import read_table
 from embstore.store import Store
 
 PROTEINS, CELLS = 40, range(14, 27)
+BACKBONES = ("vit-random", "pixel-stats")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         masks = _fields(folder)
-        for backbone in ("vit-random", "pixel-stats"):
+        for backbone in BACKBONES:
             encoder = load(*parse(backbone))
             for how, given in (("segmentation", None), ("masks", masks)):
                 crops = _crops(folder, encoder, given)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.phantom.truth_files import ATLAS
-from embstore.pixels.decode import Planes, read_planes
+from embstore.pixels.decode import read_planes
+from embstore.pixels.planes import Planes
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_fields

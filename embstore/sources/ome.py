@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.decode import ome_xml
 from embstore.pixels.ome_zarr import describe, fields_of, is_zarr, label_images
+from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import described
 from embstore.sources.masks import own_masks

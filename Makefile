@@ -14,7 +14,7 @@ test: $(READY)
 
 # kills and full disks by the dozen; minutes
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults -m faults
+	$(BIN)/python -m pytest -m faults
 
 # style, types and the walls between the rooms
 check: $(READY)
@@ -30,6 +30,7 @@ bench-speed: $(READY)
 	$(BIN)/python benchmarks/speed/embed.py
 	$(BIN)/python benchmarks/speed/phantom.py
 	$(BIN)/python benchmarks/speed/memory.py
+	$(BIN)/python benchmarks/speed/append.py
 
 # one plain install; again only when pyproject.toml changes
 $(READY): pyproject.toml

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from embstore.care.remove import take_back
 from embstore.encode import Embedded
+from embstore.files import files_state
 from embstore.pipeline import Prepared
-from embstore.plan import files_state
+from embstore.schema import TABLES
 from embstore.sources.record import Fault
 from embstore.store import Store, now, quoted
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
+COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
 COMMIT_S = 60.0  # and a kill should lose no more than this
 
 Vectors = Mapping[str, Embedded]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What one image brings into the store, in Arrow's columns: as Python's rows a minute of it would be gigabytes."""
+
+    image_id: str
+    image_row: dict[str, Any] | None  # None, and no cells: they are in the store already
+    cells: pa.Table
+    vectors: Vectors
+    markers: list[dict[str, Any]]
 
 
 class Committer:
@@ -27,29 +43,57 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._images: list[tuple[Prepared, Vectors]] = []
+        self._seen = store.dataset("images").version
+        self.taken_back: list[str] = []  # images that a removal met while they were written
+        self._images: list[Finished] = []
+        self._rows = self._bytes = 0
         self._last = time.monotonic()
 
     def add(self, image: Prepared, vectors: Vectors) -> None:
         """Take one image with its vectors by space digest; writes when enough has come together."""
-        # without its pixels: a minute's images would take gigabytes
-        self._images.append((replace(image, scaled=np.empty((0, 0, 0), np.float32), crops={}), vectors))
-        rows = sum(len(held.cells) for held, _ in self._images)
-        if rows >= COMMIT_ROWS or time.monotonic() - self._last >= COMMIT_S:
+        held = _finished(image, vectors)
+        self._images.append(held)
+        self._rows += len(image.cells)
+        self._bytes += held.cells.nbytes
+        long = time.monotonic() - self._last >= COMMIT_S
+        if self._rows >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES or long:
             self.flush()
 
     def flush(self) -> None:
         """Write what is held; after a kill in between, images without a marker are done again under the same ids."""
-        fresh = [image for image, _ in self._images if image.new]
-        self._store.upsert("cells", [cell for image in fresh for cell in image.cells])
-        self._store.upsert("images", [image.image_row for image in fresh])
-        for space in dict.fromkeys(space for _, vectors in self._images for space in vectors):
-            held = [vectors[space] for _, vectors in self._images if space in vectors]
-            if ids := [name for embedded in held for name in embedded.ids]:
-                self._store.put_vectors(space, ids, np.concatenate([embedded.vectors for embedded in held]))
-        self._store.upsert("ingested", [row for image, vectors in self._images for row in _markers(image, vectors)])
+        if not self._images:
+            return
+        self._store.upsert("cells", pa.concat_tables(held.cells for held in self._images))
+        self._store.upsert("images", [held.image_row for held in self._images if held.image_row])
+        for space in dict.fromkeys(space for held in self._images for space in held.vectors):
+            some = [held.vectors[space] for held in self._images if space in held.vectors]
+            if ids := [name for embedded in some for name in embedded.ids]:
+                self._store.put_vectors(space, ids, np.concatenate([embedded.vectors for embedded in some]))
+        self._store.upsert("ingested", [row for held in self._images for row in held.markers])
+        self._take_back()
         self._images.clear()
+        self._rows = self._bytes = 0
         self._last = time.monotonic()
+
+    def _take_back(self) -> None:
+        """Take out again what a removal met half written: it takes images first, so they, or their cells, are gone."""
+        ids = [held.image_id for held in self._images]
+        there = set(self._store.read("images", ["image_id"], pc.field("image_id").isin(ids))["image_id"].to_pylist())
+        version = self._store.dataset("images").version
+        if version != self._seen + any(held.image_row for held in self._images):  # another process wrote or removed
+            there -= self._without_cells()
+        self._seen = version
+        if gone := [held for held in self._images if held.image_id not in there]:
+            images = [held.image_id for held in gone]
+            vectors = [name for held in gone for embedded in held.vectors.values() for name in embedded.ids]
+            take_back(self._store, images, vectors + [c for held in gone for c in held.cells["cell_id"].to_pylist()])
+            self.taken_back += images
+
+    def _without_cells(self) -> set[str]:
+        fresh = [held for held in self._images if held.image_row]
+        picked = pc.field("image_id").isin(pa.array([held.image_id for held in fresh], pa.string()))
+        stored = set(self._store.read("cells", ["cell_id"], picked)["cell_id"].to_pylist())
+        return {held.image_id for held in fresh if not stored.issuperset(held.cells["cell_id"].to_pylist())}
 
 
 def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[str]) -> None:
@@ -72,6 +116,12 @@ def _failure(fault: Fault) -> dict[str, Any]:
     size, mtime_ns = files_state([Path(file) for file in fault.files or (fault.source,)])
     row = {"source": fault.source, "stage": fault.stage, "error": fault.error, "todo": fault.todo}
     return row | {"size": size, "mtime_ns": mtime_ns}
+
+
+def _finished(image: Prepared, vectors: Vectors) -> Finished:
+    cells = pa.Table.from_pylist(image.cells if image.new else [], schema=TABLES["cells"].schema)
+    row = image.image_row if image.new else None
+    return Finished(image.work.image_id, row, cells, vectors, _markers(image, vectors))
 
 
 def _markers(image: Prepared, vectors: Vectors) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from embstore.ids import digest
 
@@ -21,6 +23,38 @@ def file_sha256(path: Path) -> str:
         return digest([(below.relative_to(path).as_posix(), file_sha256(below)) for below in files])
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
+    """Return the size of an image's files together and their latest mtime in ns; two Nones where one is missing."""
+    try:
+        states = [file_state(path) for path in paths]
+    except OSError:
+        return None, None
+    return sum(size for size, _ in states), max(mtime_ns for _, mtime_ns in states)
+
+
+def touched(root: Path, files: Sequence[str], known: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether files below `root` are others than the known ones, or differ from them in size or time."""
+    if [file["path"] for file in known] != list(files):
+        return True
+    states = [file_state(root / file) for file in files]
+    return any(state != (k["size"], k["mtime_ns"]) for state, k in zip(states, known, strict=True))
+
+
+def hashed(root: Path, files: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Return path, size, mtime_ns and sha256 of files below `root`; OSError where one cannot be read."""
+    return tuple(_hashed(root, file) for file in files)
+
+
+def _hashed(root: Path, file: str) -> dict[str, Any]:
+    size, mtime_ns = file_state(root / file)  # before its content: what is written meanwhile is found by the next run
+    return {"path": file, "size": size, "mtime_ns": mtime_ns, "sha256": file_sha256(root / file)}
+
+
+def content(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return one digest over the contents of an image's files, in order."""
+    return digest([file["sha256"] for file in files])
 
 
 def sizes(uri: str) -> dict[str, int]:

@@ -21,12 +21,13 @@ from embstore.encode import Embedded, cut_ahead, encode, gathered
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
 from embstore.pipeline import Prepared, ahead, image_fault, prepare
 from embstore.pixels.masks import PLAIN
-from embstore.plan import Plan, Work, make_plan, stored_plan
+from embstore.plan import Plan, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Fault
 from embstore.spaces import list_spaces
 from embstore.store import Store
+from embstore.work import Work
 
 Progress = Callable[[str, int, int], None]
 DEFAULT = Choices()
@@ -78,6 +79,7 @@ def ingest(
     device: str = "auto",
     limit: int | None = None,
     retry_failed: bool = False,
+    rehash: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -89,7 +91,8 @@ def ingest(
     images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
     cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `choices` are how
     backbones are shown images (the strategy is each backbone's own): other ones make spaces of their own. In the unit
-    `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda.
+    `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda. With
+    `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
@@ -118,6 +121,7 @@ def ingest(
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
         unit=choices.unit,
+        rehash=rehash,
     )
     report = Report(dataset, len(found.images), choices.unit, done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
@@ -125,7 +129,7 @@ def ingest(
     if dry_run:
         report.images_in, report.failures = len(plan.work), list(plan.faults)
         return report
-    store.upsert("images", plan.renewed)
+    store.upsert("images", plan.renewed, insert=False)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
     if changed := set_labels(store, dataset, found.labels, found.asked):
@@ -192,6 +196,10 @@ def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report,
                 progress("images", done, len(plan.work))
     finally:  # what was finished goes in, whatever stopped the rest
         committer.flush()
+        if committer.taken_back:
+            report.notes.append(
+                f"{len(committer.taken_back)} images were removed while they went in, and are out again"
+            )
         record_failures(store, report.failures, mended=plan.sound)
 
 

@@ -19,10 +19,10 @@ from embstore.pixels.intensity import INTENSITY_SPEC, scale
 from embstore.pixels.masks import from_masks, read_mask
 from embstore.pixels.segment import Segmentation, no_cells, segment
 from embstore.pixels.whole import whole_image
-from embstore.plan import NO_NUCLEUS, Work, described
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
 from embstore.store import now
+from embstore.work import NO_NUCLEUS, Work, described
 
 PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
 

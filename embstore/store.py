@@ -22,6 +22,8 @@ from embstore.ids import short
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 Vectors = npt.NDArray[np.float32]
 
+# lancedb keeps the metadata of every version that it wrote, by default up to a gigabyte
+METADATA_CACHE_BYTES = 16 << 20
 TAKE_SHARE = 0.3  # of the rows: beyond, one scan is quicker than picking
 
 
@@ -59,7 +61,8 @@ class Store:
                 f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
             )
         try:
-            store = cls(uri, lancedb.connect(uri))
+            session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
+            store = cls(uri, lancedb.connect(uri, session=session))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
             todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""
@@ -248,8 +251,10 @@ class Store:
         if self.at is not None:
             raise StoreError(read_only(self.at))
 
-    def upsert(self, name: str, rows: Rows) -> int:
+    def upsert(self, name: str, rows: Rows, *, insert: bool = True) -> int:
         """Insert rows, replacing those of the same key; return the table's new version.
+
+        Without `insert` rows are replaced alone: those that another process took out stay out.
 
         `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same
         keys leave duplicate rows and no error. A key that comes twice in `rows` is a StoreError: Lance would insert
@@ -262,7 +267,9 @@ class Store:
         if data.num_rows == 0:
             return int(handle.version)
         _refuse_repeats(name, data.select(key))
-        merge = handle.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False)
+        merge = handle.merge_insert(key).when_matched_update_all().use_index(False)
+        if insert:
+            merge = merge.when_not_matched_insert_all()
         try:
             return int(merge.execute(data).version)
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb

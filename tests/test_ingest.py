@@ -125,7 +125,10 @@ def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, 
     [
         ({"dataset": "a/b"}, "the dataset name .*'a/b'"),
         ({"dataset": "a:b"}, "the dataset name .*'a:b'"),
-        ({"layout": "yeast"}, "there is no image layout 'yeast'; choose from: crops, hpa, manifest, ome, opencell"),
+        (
+            {"layout": "yeast"},
+            "there is no image layout 'yeast'; choose from: crops, fields, hpa, manifest, ome, opencell",
+        ),
         (
             {"backbones": ["resnet"]},
             "there is no backbone 'resnet'; choose from: .*pixel-stats.*vit-random",
@@ -183,11 +186,11 @@ class Dying(Store):
 
     writes_left = 0
 
-    def upsert(self, name: str, rows: Any) -> int:
+    def upsert(self, name: str, rows: Any, *, insert: bool = True) -> int:
         if self.writes_left == 0:
             raise KeyboardInterrupt
         self.writes_left -= 1
-        return super().upsert(name, rows)
+        return super().upsert(name, rows, insert=insert)
 
 
 def test_an_ingest_that_stops_between_any_two_writes_continues(

@@ -166,3 +166,16 @@ def test_a_dataset_that_is_not_there_is_said(store: Store, tmp_path: Path) -> No
     gene = rows(store, "SELECT min(gene) AS gene FROM cells")[0]["gene"]
     with pytest.raises(EmbstoreError, match="no dataset in this space 'nope'; choose from: opencell"):
         similar_proteins(store, gene, dataset="nope")
+
+
+def test_rehash_finds_what_size_and_time_hide(store: Store, tmp_path: Path) -> None:
+    """A file of the same size and time with other pixels passes unseen; with `rehash` it is a new revision."""
+    path = flat(tmp_path / "in", "a.tif", 1)
+    take(store, tmp_path / "in")
+    stat = path.stat()
+    flat(tmp_path / "in", "a.tif", 2)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    assert take(store, tmp_path / "in").done_before == 1
+    assert take(store, tmp_path / "in", rehash=True).images_changed == 1
+    assert take(store, tmp_path / "in", rehash=True).done_before == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_fields import PX, save_tiff, write_hpa, write_opencell
+from drawn_fields import PX, draw_field, save_tiff, write_hpa, write_opencell
 from PIL import Image
 
 from embstore.ingest import Report, embed, ingest
@@ -155,6 +155,30 @@ def test_names_say_whose_mask_it_is_and_of_what(tmp_path: Path, name: str, of: s
     source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
     assert source.images[0].masks == Masks(**{of or "nuclei": path})
     assert any("taken as nuclei" in note for note in source.notes) is (of is None)
+
+
+def test_images_and_masks_may_say_so_at_the_beginning_of_their_names(tmp_path: Path) -> None:
+    """`img_001.tif` has `mask_001.tif`, `img2d.tif` has `mask2d.tif`."""
+    for name in ("img_001", "img2d"):
+        save_tiff(tmp_path / f"{name}.tif", np.zeros((2, 8, 8), np.uint8))
+        save_tiff(tmp_path / f"{name.replace('img', 'mask')}.tif", np.zeros((8, 8), np.uint8), metadata=None)
+    source = read_source(tmp_path, "opencell", None, masks=tmp_path)
+    masks = {image.key: image.masks and image.masks.nuclei for image in source.images}
+    assert masks == {"img_001": tmp_path / "mask_001.tif", "img2d": tmp_path / "mask2d.tif"}
+
+
+def test_a_manifest_without_nuclei_goes_in_with_masks(store: Store, tmp_path: Path) -> None:
+    """Rows that name no nucleus are faults of their lines, and none with masks of their cells."""
+    pixels = draw_field(1)[1:]
+    save_tiff(tmp_path / "a.tif", pixels)
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("image_id,protein,pixel_size_um\na,a.tif,0.2\n")
+    (fault,) = take(store, manifest, layout="manifest").failures
+    assert (fault.source, "no nucleus" in fault.error) == (f"{manifest}:2", True)
+    draw_mask(tmp_path / "masks" / "a_cells.png", 1, 2)
+    report = take(store, manifest, tmp_path / "masks", layout="manifest")
+    assert (report.images_in, report.cells_in, report.failures) == (1, 2, [])
+    assert len(store.read("failures")) == 0
 
 
 def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:

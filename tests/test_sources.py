@@ -303,7 +303,11 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     for path, layout, said in (
         (tmp_path / "absent", "opencell", "there is no file or folder"),
         (tmp_path, "opencell", "holds no image that the layout 'opencell' knows"),
-        (tmp_path, "yeast", "there is no image layout 'yeast'; choose from: crops, hpa, manifest, ome, opencell"),
+        (
+            tmp_path,
+            "yeast",
+            "there is no image layout 'yeast'; choose from: crops, fields, hpa, manifest, ome, opencell",
+        ),
     ):
         with pytest.raises(EmbstoreError, match=said):
             read_source(path, layout, None)

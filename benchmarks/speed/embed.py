@@ -14,7 +14,7 @@ from harness import compare, report
 
 from embstore.backbones.encoder import Crops, Encoder, load
 from embstore.backbones.record import Choices
-from embstore.backbones.registry import BACKBONES
+from embstore.backbones.registry import find
 from embstore.cells import crops_of
 from embstore.ingest import ingest
 from embstore.phantom import write_phantom
@@ -25,14 +25,15 @@ from embstore.sources.tables import read_table
 from embstore.store import Store
 
 PROTEINS, CELLS = 40, range(14, 27)
+BACKBONES = ("vit-random", "pixel-stats")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         masks = _fields(folder)
-        for backbone in ("vit-random", "pixel-stats"):
-            encoder = load(BACKBONES[backbone], Choices())
+        for backbone in BACKBONES:
+            encoder = load(find(backbone), Choices())
             for how, given in (("segmentation", None), ("masks", masks)):
                 crops = _crops(folder, encoder, given)
                 timings = compare(

@@ -20,13 +20,14 @@ from embstore.phantom.v1.proteins import plan_proteins
 
 CROWDED = range(39, 89)
 PROTEINS = 24
+DRAWN, OF_HPA = 60, 6
 
 
 def main() -> None:
-    drawn = [(p, draw_field(p, 0, "opencell")) for p in plan_proteins(60, 0)]
+    drawn = [(p, draw_field(p, 0, "opencell")) for p in plan_proteins(DRAWN, 0)]
     crowded = [p for p, field in drawn if len(field.truths) in CROWDED]
     for name, spec in LAYOUTS.items():
-        asked = crowded if name == "opencell" else plan_proteins(6, 0)
+        asked = crowded if name == "opencell" else plan_proteins(OF_HPA, 0)
         started = time.process_time()
         cells = sum(len(draw_field(p, 0, name).truths) for p in asked)
         seconds = time.process_time() - started

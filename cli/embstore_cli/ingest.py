@@ -39,7 +39,9 @@ def ingest(
     backbone: Backbones,
     layout: Annotated[
         str | None,
-        typer.Option("--layout", help="opencell, hpa, manifest, crops, ome or vectors; default: what its names prove."),
+        typer.Option(
+            "--layout", help="opencell, hpa, manifest, fields, crops, ome, vectors; default: what names prove."
+        ),
     ] = None,
     labels: Labels = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Its name; default: the layout's.")] = None,
@@ -85,6 +87,9 @@ def ingest(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged failed files again.")] = False,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
+    ] = False,
     form: Output = Format.table,
 ) -> None:
     """Bring images (or vectors) into the store; run it again to continue.
@@ -120,6 +125,7 @@ def ingest(
         "--intensity": intensity,
         "--limit": limit,
         "--retry-failed": retry_failed,
+        "--rehash": rehash,
     }
     _refuse(of_images if layout == "vectors" else of_vectors, layout)
     if layout == "vectors":
@@ -158,6 +164,7 @@ def ingest(
                 device=device,
                 limit=limit,
                 retry_failed=retry_failed,
+                rehash=rehash,
                 dry_run=dry_run,
                 progress=progress,
             )

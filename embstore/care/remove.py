@@ -107,10 +107,19 @@ def _sweep(store: Store) -> None:
     store.untag(PENDING)
 
 
-def _delete_dependants(store: Store, table: str, ids: Sequence[str]) -> None:
+def take_back(store: Store, images: Sequence[str], cells: Sequence[str]) -> None:
+    """Take out images that a removal met while they were written, with the `cells` that were written of them (writes).
+
+    What is left of it after a kill goes when they are ingested again.
+    """
+    _delete_dependants(store, "images", images, cells)
+    _delete(store, "images", "image_id", images)
+
+
+def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequence[str] = ()) -> None:
     units = list(ids)
     if table == "images":
-        units = [cell for some in _chunks(ids) for cell in _cells_of(store, some)]
+        units = [*cells, *(cell for some in _chunks(ids) for cell in _cells_of(store, some))]
         _delete(store, "ingested", "image_id", ids)
         for level, subjects in (("image", ids), ("cell", units)):
             _delete(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")

@@ -20,10 +20,14 @@ Labels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Mask:
-    """One label image: int32 (y, x), 0 outside, and what was done to the file's own values to get there."""
+    """One label image: int32 (y, x), 0 outside, and what was done to the file's own values to get there.
+
+    Without `instances` its labels are connected components of a foreground, which may hold several objects each.
+    """
 
     labels: Labels
     note: str = ""
+    instances: bool = True
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
@@ -48,7 +52,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
     if len(present[present > 0]) == 1:
         split = _components(values > 0, "a foreground mask")
         if split.labels.max() > 1 or present[-1] > MAX_LABEL:
-            return split  # else it is one instance, which keeps its number
+            return split
+        return Mask(values.astype(np.int32), instances=False)  # likely one object, which keeps its number
     if present[-1] > MAX_LABEL:
         numbers = np.searchsorted(present, values) + (present[0] > 0)
         return Mask(numbers.astype(np.int32), f"labels up to {present[-1]:.0f} numbered anew")
@@ -62,8 +67,11 @@ def from_masks(
 
     Nuclei alone are grown into cells as the built-in segmentation does. For cells alone, the nuclei are those that the
     built-in segmentation finds in `nucleus_channel` (none without one). A nucleus belongs to the cell that holds most
-    of it and is cut off at its outline; a cell may have no nucleus. The note says which of these happened.
+    of it and is cut off at its outline; a cell may have no nucleus. Cells that come as a foreground without instances
+    are divided among the nuclei of the other mask, where those are more. The note says which of these happened.
     """
+    if nuclei is not None and cells is not None and not cells.instances:
+        cells = _divided(cells, nuclei.labels)
     notes = [f"{of}: {mask.note}" for of, mask in (("nuclei", nuclei), ("cells", cells)) if mask and mask.note]
     if nuclei is not None and cells is None:
         whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
@@ -97,7 +105,25 @@ def _components(foreground: npt.NDArray[np.bool_], what: str) -> Mask:
     from scipy import ndimage
 
     labels, n = ndimage.label(foreground, np.ones((3, 3)))
-    return Mask(labels.astype(np.int32), f"{what} without instances, split into {n} connected components")
+    note = f"{what} without instances, split into {n} connected components"
+    return Mask(labels.astype(np.int32), note, instances=False)
+
+
+def _divided(cells: Mask, nuclei: Labels) -> Mask:
+    """Divide a foreground of more nuclei than components among them, each pixel to the nearest within its component.
+
+    The labels are then those of the nuclei; a component without one is left out, as it may be any number of cells.
+    """
+    from skimage.segmentation import watershed
+
+    inside = cells.labels > 0
+    seeds = np.where(inside, nuclei, 0)
+    if len(np.unique(seeds[seeds > 0])) <= len(np.unique(cells.labels[inside])):
+        return cells
+    labels = watershed(np.zeros(inside.shape, np.uint8), seeds, mask=inside)
+    empty = len(np.setdiff1d(cells.labels[inside], cells.labels[labels > 0]))
+    said = f", {empty} components without a nucleus left out" if empty else ""
+    return Mask(labels.astype(np.int32), f"a foreground mask, divided among its nuclei{said}")
 
 
 def _diameter_px(labels: Labels) -> float:

@@ -119,6 +119,16 @@ def _fields_of_well(path: Path, plate: str, part: str) -> list[tuple[str, dict[s
     return [(f"{place}/{site}", {"plate": plate, "well": place.replace("/", ""), "site": site}) for site in sites]
 
 
+def label_images(path: Path) -> dict[str, Path]:
+    """Return name -> group of the label images that an image brings, none where it has no group `labels`."""
+    if not is_zarr(path / "labels"):
+        return {}
+    names = attributes(path / "labels").get("labels", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ImageError(f"{path.name} lists its labels as {names!r}, wanted names", todo=TODO)
+    return {name: path / "labels" / _below(path, name) for name in names}
+
+
 def _zarr() -> Any:
     try:
         import zarr

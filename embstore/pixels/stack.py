@@ -1,8 +1,13 @@
-"""A z-stack as its maximum projection, told from channels by the names of its axes or by their number."""
+"""Named axes to (channel, y, x): a z-stack as its maximum projection, told from channels by names or their number."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from embstore.errors import ImageError
+from embstore.pixels.limits import MAX_CHANNELS, MAX_UNNAMED_PLANES
 
 
 def project(pixels: np.ndarray, axes: str, channels: int) -> tuple[np.ndarray, str, int]:
@@ -30,3 +35,28 @@ def _named(shape: tuple[int, ...], axes: str, channels: int) -> str:
     if len(of_channels) != 1:
         return axes
     return "CZYX" if of_channels[0] == 0 else "ZCYX"
+
+
+def channels_first(path: Path, pixels: np.ndarray, axes: str) -> np.ndarray:
+    """Return (c, y, x), native byte order, from an array whose axes tifffile has named."""
+    keep = [i for i, (axis, n) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "YX" or n > 1]
+    axes = "".join(axes[i] for i in keep)
+    pixels = pixels.reshape([pixels.shape[i] for i in keep])
+    if "Z" in axes or "T" in axes:
+        what = "a z-stack" if "Z" in axes else "a time series"
+        raise ImageError(
+            f"{path.name} is {what} {pixels.shape} with axes {axes}, wanted (channel, y, x); export a projection"
+        )
+    if axes == "YX":
+        pixels = pixels[np.newaxis]
+    elif axes in ("YXS", "YXC"):
+        pixels = np.moveaxis(pixels, -1, 0)
+    elif axes not in ("CYX", "SYX", "IYX", "QYX"):
+        raise ImageError(f"{path.name} has axes {axes}, wanted YX, CYX or YXS; export it as (channel, y, x)")
+    most = MAX_UNNAMED_PLANES if axes[0] in "IQ" else MAX_CHANNELS
+    if len(pixels) > most:
+        raise ImageError(
+            f"{path.name} holds {len(pixels)} planes with axes {axes}, wanted at most {most} channels; "
+            "export a projection, or name the channel axis C"
+        )
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))

@@ -38,15 +38,11 @@ class Channels:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie.
-
-    `whole` says that no cells are asked for, so that images without a nucleus channel will do.
-    """
+    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie."""
 
     labels: Path | None = None
     channels: Channels = Channels()
     root: Path | None = None
-    whole: bool = False
 
 
 def parse_channels(text: str) -> Channels:

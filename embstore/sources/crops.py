@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.described import described
+from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files
@@ -39,22 +40,16 @@ def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tup
 
 
 def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Fault]]:
-    cells: dict[str, dict[str, str]] = {}
+    named = []
     faults = []
     for path in paths:
         file = path.relative_to(root).as_posix()
         key, _, name = bare_name(file).rpartition("_")
         role = channels.role(name)
-        if not key or role is None:
+        if key and role:
+            named.append((file, key, role))
+        else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
             faults.append(Fault(str(path), "plan", error, TODO))
-        elif rival := cells.setdefault(key, {}).get(role):
-            faults.append(Fault(str(path), "plan", f"{rival} is the {role} of {key} too", "keep one of them"))
-        else:
-            cells[key][role] = file
-    return [_image(key, files) for key, files in cells.items() if files], faults
-
-
-def _image(key: str, files: Mapping[str, str]) -> SourceImage:
-    order = sorted(files, key=lambda role: (role != "nucleus", role != "protein", role))
-    return SourceImage(key, tuple(files[role] for role in order), tuple(order), one_cell=True)
+    images, doubled = grouped(root, named, one_cell=True)
+    return images, faults + doubled

@@ -30,7 +30,9 @@ def detect(source: Path) -> tuple[str, str]:
     if len(found) == 1:
         return next(iter(found.items()))
     seen = " and ".join(found.values()) or f"{len(paths)} images whose names say nothing of a layout"
-    raise EmbstoreError(f"{source} holds {seen}; say how to read it: --layout opencell, hpa, crops, ome or manifest")
+    raise EmbstoreError(
+        f"{source} holds {seen}; say how to read it: --layout opencell, hpa, fields, crops, ome or manifest"
+    )
 
 
 def _of_table(table: Path) -> tuple[str, str]:

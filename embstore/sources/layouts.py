@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.phantom.truth_files import ATLAS
-from embstore.pixels.decode import Planes, read_planes
+from embstore.pixels.decode import read_planes
+from embstore.pixels.planes import Planes
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
+from embstore.sources.fields import read_fields
 from embstore.sources.hpa import read_hpa
 from embstore.sources.manifest import read_manifest
 from embstore.sources.masks import with_masks
@@ -24,7 +26,12 @@ from embstore.sources.record import Fault, Source, SourceImage
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
 # layouts that may need to be told
-ASKED: dict[str, Callable[[Path, Reading], Source]] = {"manifest": read_manifest, "crops": read_crops, "ome": read_ome}
+ASKED: dict[str, Callable[[Path, Reading], Source]] = {
+    "manifest": read_manifest,
+    "fields": read_fields,
+    "crops": read_crops,
+    "ome": read_ome,
+}
 
 
 def read_source(
@@ -54,7 +61,7 @@ def read_source(
             raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
         found = NAMED[layout](source, labels)
     else:
-        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root, whole))
+        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     masked = found if masks is None else with_masks(found, masks)
@@ -68,7 +75,7 @@ def _cuttable(source: Source) -> Source:
     ]
     faults = [
         Fault(
-            str(source.root / image.files[0]),
+            image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
             "add its nucleus channel (HPA: blue), give masks with --masks, or take whole images with --unit image",

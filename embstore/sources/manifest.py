@@ -56,7 +56,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     keyed: list[tuple[str, Row]] = []
     faults = []
     for line, row in rows:
-        image, errors = _image(root, row, columns, one_cell=one_cell, whole=reading.whole)
+        image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
@@ -121,11 +121,11 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
     )
 
 
-def _image(root: Path, row: Row, columns: Columns, *, one_cell: bool, whole: bool) -> tuple[SourceImage, list[str]]:
+def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
     """Return what a row describes, and everything that is wrong with it."""
     errors: list[str] = []
     files, roles = _files(row, columns)
-    errors += _unusable_roles(roles, blind=one_cell or whole) if files else ["it names no file"]
+    errors += _unusable_roles(roles) if files else ["it names no file"]
     errors += [error for file in files if (error := _unusable_file(root, file))]
     try:
         said = description(row, columns.known, columns.used)
@@ -136,7 +136,7 @@ def _image(root: Path, row: Row, columns: Columns, *, one_cell: bool, whole: boo
     key = row.get(columns.known.get("key", ""), "").strip() or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
-    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, **said), errors
+    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **said), errors
 
 
 def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -148,13 +148,10 @@ def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]
     return tuple(pairs.values()), tuple(pairs)
 
 
-def _unusable_roles(roles: Sequence[str], *, blind: bool) -> list[str]:
-    errors = []
-    if len(set(roles)) != len(roles):
-        errors.append(f"its channels are {', '.join(roles)}, wanted each role once")
-    if not blind and "nucleus" not in roles:
-        errors.append(f"it has {', '.join(roles) or 'no channel'} and no nucleus: cells cannot be found without it")
-    return errors
+def _unusable_roles(roles: Sequence[str]) -> list[str]:
+    if not roles:
+        return ["it has no channel"]
+    return [f"its channels are {', '.join(roles)}, wanted each role once"] if len(set(roles)) != len(roles) else []
 
 
 def _unusable_file(root: Path, file: str) -> str | None:

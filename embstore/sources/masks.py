@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from embstore.errors import EmbstoreError
 from embstore.sources.record import Fault, Masks, Source, SourceImage
 from embstore.sources.tables import image_files
 
@@ -19,7 +20,8 @@ ENDING = re.compile(
     r"(?P<nuclei>nuclei|nucleus|nuclear|nuc)|(?P<cells>cells?))$",
     re.IGNORECASE,
 )
-BEGINNING = re.compile(r"^mask(?P<of>nuclei|nucleus|cells?)?[ _.\-]+", re.IGNORECASE)
+BEGINNING = re.compile(r"^masks?(?P<of>nuclei|nucleus|cells?)?([ _.\-]+|(?=\d))", re.IGNORECASE)
+IMAGE_BEGINNING = re.compile(r"^(images?|img|raw)([ _.\-]+|(?=\d))", re.IGNORECASE)
 IMAGE_ENDING = re.compile(r"[ _.\-]+(images?|img|raw)$", re.IGNORECASE)
 SHOWN = 3
 
@@ -74,11 +76,16 @@ def _names(images: Sequence[SourceImage]) -> dict[str, set[str]]:
     names: dict[str, set[str]] = {}
     for image in images:
         paths = [PurePosixPath(image.key), *(PurePosixPath(file).with_suffix("") for file in image.files)]
-        called = {name for path in paths for name in (str(path), path.name)}
-        called |= {IMAGE_ENDING.sub("", name) for name in called}
-        for name in called:
+        for name in {name for path in paths for name in _called(path)}:
             names.setdefault(name.lower(), set()).add(image.key)
     return names
+
+
+def _called(path: PurePosixPath) -> Iterator[str]:
+    """Yield a name, and its last part alone, with and without what says that it is an image."""
+    ended = IMAGE_ENDING.sub("", path.name)
+    for name in {path.name, ended, IMAGE_BEGINNING.sub("", path.name), IMAGE_BEGINNING.sub("", ended)} - {""}:
+        yield from (name, str(path.with_name(name)))
 
 
 def _match(path: Path, folder: Path, names: Mapping[str, set[str]], *, is_image: bool) -> _Found | None:
@@ -120,6 +127,20 @@ def _of_folder(parts: Sequence[str]) -> Of | None:
             if (ending := ENDING.match(word)) and (of := _of(ending["nuclei"] or ending["cells"])):
                 return of
     return None
+
+
+def own_masks(labels: Mapping[str, Path]) -> tuple[Masks | None, list[str]]:
+    """Return the masks among the label images that an image brings, by name, and the names of the others.
+
+    A name has to say nuclei or cells and nothing more (`nuclei`, `cell_labels`, not `nuclear_envelope`): an image may
+    bring labels of anything. EmbstoreError where two say the same.
+    """
+    said = {name: next((of for base, of in _bases(name) if of and not base), None) for name in labels}
+    found = [_Found(labels[name], name, of, said=True) for name, of in said.items() if of]
+    masks = _given(found) if found else None
+    if isinstance(masks, str):
+        raise EmbstoreError(f"{masks} one image; keep one label image of each kind, or give masks with --masks")
+    return masks, [name for name, of in said.items() if of is None]
 
 
 def _given(found: Sequence[_Found]) -> Masks | str:

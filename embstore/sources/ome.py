@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.decode import ome_xml
-from embstore.pixels.ome_zarr import describe, fields_of, is_zarr
+from embstore.pixels.ome_zarr import describe, fields_of, is_zarr, label_images
+from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import described
+from embstore.sources.masks import own_masks
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
@@ -24,22 +25,25 @@ def read_ome(source: Path, reading: Reading) -> Source:
     """Return the OME-TIFFs and OME-Zarr images of a folder; plates give plate, well and site.
 
     Roles come from `channels`, by position or name, else from well-known channel names in the metadata; a file whose
-    channels stay unknown is a fault that lists them. Pixel sizes are read from the metadata, with the pixels. `labels`
-    has a row an image or a well.
+    channels stay unknown is a fault that lists them. Pixel sizes are read from the metadata, with the pixels. Label
+    images of an OME-Zarr that are called nuclei or cells are its masks. `labels` has a row an image or a well.
     """
     if reading.root:
         raise EmbstoreError("--source-root does not go with --layout ome; give the folder itself")
     root, files, faults = _files(source)
     images = []
+    left_out: set[str] = set()
     for file, place in files:
         try:
-            roles = _roles(root / file, reading.channels, whole=reading.whole)
+            roles = _roles(root / file, reading.channels)
+            masks, others = own_masks(label_images(root / file))
         except EmbstoreError as error:
             faults.append(_fault(root / file, error))
             continue
         key = bare_name(file).replace(".zarr", "")
-        images.append(replace(SourceImage(key, (file,), roles), **place))
-    notes = tuple(f"channels: {roles}" for roles in sorted({", ".join(image.roles) for image in images}))
+        images.append(replace(SourceImage(key, (file,), roles, masks=masks), **place))
+        left_out.update(others)
+    notes = (*_channels(images), *_labels(images, sorted(left_out)))
     found = Source(root, tuple(images), faults=tuple(faults), notes=notes)
     return described(found, reading.labels) if reading.labels else found
 
@@ -67,18 +71,26 @@ def _fault(path: Path, error: EmbstoreError) -> Fault:
     return Fault(str(path), "plan", str(error), error.todo if isinstance(error, ImageError) else TODO)
 
 
-def _roles(path: Path, channels: Channels, *, whole: bool) -> tuple[str, ...]:
+def _roles(path: Path, channels: Channels) -> tuple[str, ...]:
     if channels.in_order:
         roles = channels.in_order
     else:
         names = describe(path).channel_names if path.is_dir() else _tiff_channels(path)
         roles = named_roles(names, channels, path.name)
-    if not whole and "nucleus" not in roles:
-        raise EmbstoreError(
-            f"{path.name} shows {', '.join(roles) or 'no named channel'} and no nucleus: cells cannot be "
-            "found without it; name it with --channels"
-        )
+    if not roles:
+        raise EmbstoreError(f"{path.name} names no channel; say what its planes show: --channels nucleus,protein")
     return roles
+
+
+def _channels(images: Sequence[SourceImage]) -> Iterator[str]:
+    yield from (f"channels: {roles}" for roles in sorted({", ".join(image.roles) for image in images}))
+
+
+def _labels(images: Sequence[SourceImage], left_out: Sequence[str]) -> Iterator[str]:
+    if masked := sum(image.masks is not None for image in images):
+        yield f"masks: {masked} images bring label images of their nuclei or cells"
+    if left_out:
+        yield f"label images whose names are not nuclei or cells, left out: {', '.join(left_out)}"
 
 
 def _tiff_channels(path: Path) -> Sequence[str]:

@@ -44,6 +44,7 @@ class SourceImage:
     licence: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     masks: Masks | None = None  # in place of the built-in segmentation
+    listed: str = ""  # `<table>:<line>` that names it, where one does
 
 
 @dataclass(frozen=True)

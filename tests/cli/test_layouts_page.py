@@ -6,9 +6,14 @@ import re
 import shlex
 from pathlib import Path
 
+from embstore.sources.detect import VECTOR_SUFFIXES
+from embstore.sources.tables import IMAGE_SUFFIXES
+
 from .conftest import run_embstore
 
 PAGE = (Path(__file__).parents[2] / "docs" / "layouts.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SUFFIXES = (*IMAGE_SUFFIXES, *VECTOR_SUFFIXES)
 COMMANDS = [
     line
     for block in re.findall(r"^```bash\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -31,3 +36,13 @@ def test_every_command_of_the_page_works(tmp_path: Path, samples: Path) -> None:
     assert "200 crops of unknown pixel size: each taken to be 25 µm across" in said
     assert "hpa-cells/hpa-main, hpa-cells/hpa-any: 3 by id" in said
     assert "289 rows name no protein" in said
+    assert "nf1: 2 of 2 images went in, 35 new cells" in said
+    assert "mnfinder: 2 of 2 images went in, 220 new cells" in said
+
+
+def test_every_folder_of_the_samples_is_ingested_or_said_to_have_no_reading(samples: Path) -> None:
+    """Whatever folder holds images or vectors stands on this page or in the README."""
+    text = PAGE + README
+    folders = {path.parent.relative_to(samples) for path in samples.rglob("*") if path.name.endswith(SUFFIXES)}
+    unsaid = [f for f in folders if not any(part.as_posix() in text for part in (f, *f.parents[:-2]))]
+    assert unsaid == []

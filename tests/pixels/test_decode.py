@@ -15,7 +15,8 @@ import tifffile
 from PIL import Image
 
 from embstore.errors import ImageError
-from embstore.pixels.decode import MAX_BYTES, read_planes
+from embstore.pixels.decode import read_planes
+from embstore.pixels.limits import MAX_BYTES
 
 RNG = np.random.default_rng(0)
 TWO_CHANNEL = RNG.integers(0, 60000, (2, 30, 40)).astype(np.uint16)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes
@@ -104,6 +105,25 @@ def test_each_nucleus_goes_to_the_cell_that_holds_most_of_it() -> None:
     np.testing.assert_array_equal(found.cells, cells)
     assert found.pixel_size_um == 0.5
     assert found.note == f"{PLAIN}, 1 nuclei outside every cell left out, 1 cells without a nucleus"
+
+
+def test_a_foreground_of_cells_is_divided_among_its_nuclei() -> None:
+    """Two nuclei in one component halve it, under their labels; a component without one is left out; one each stays."""
+    foreground = np.zeros(SHAPE, bool)
+    foreground[10:20, 0:40], foreground[25:35, 0:10] = True, True
+    nuclei = np.zeros(SHAPE, int)
+    nuclei[13:17, 8:12], nuclei[13:17, 28:32], nuclei[13:17, 36:39] = 5, 8, 9
+    found = from_masks(as_mask(nuclei), Mask(_labelled(foreground), instances=False), None, 0.5)
+    assert set(np.unique(found.cells)) == {0, 5, 8, 9}
+    assert set(np.unique(found.cells[10:20, :19])) == {5}
+    assert set(np.unique(found.cells[10:20, 21:33])) == {8}
+    assert "a foreground mask, divided among its nuclei, 1 components without a nucleus left out" in found.note
+    one_each = from_masks(as_mask(np.where(nuclei == 5, 5, 0)), Mask(_labelled(foreground), instances=False), None, 0.5)
+    assert set(np.unique(one_each.cells)) == {0, 1, 2}
+
+
+def _labelled(foreground: np.ndarray) -> np.ndarray:
+    return ndimage.label(foreground)[0].astype(np.int32)
 
 
 def test_nuclei_alone_grow_into_cells_as_the_built_in_ones_do() -> None:

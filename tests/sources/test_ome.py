@@ -126,3 +126,49 @@ def test_broken_groups_are_faults_and_the_rest_goes_in(tmp_path: Path) -> None:
     assert errors.keys() == {"bare.zarr", "outside.zarr", "huge.zarr", "cut.zarr", "time.zarr"}
     for name, said in (("bare", "no OME image"), ("outside", "leaves it"), ("huge", "claims"), ("time", "time series")):
         assert said in errors[f"{name}.zarr"]
+
+
+def write_labels(group: Any, **labels: np.ndarray) -> None:
+    """Write label images (y, x) into the group `labels` of an OME-Zarr image."""
+    listed = group.create_group("labels")
+    listed.attrs.update({"ome": {"labels": list(labels)}})
+    for name, image in labels.items():
+        write_image(listed.create_group(name), image, "yx", version="0.5")
+
+
+def two_squares() -> np.ndarray:
+    labels = np.zeros(draw_field(1).shape[1:], np.uint32)
+    labels[20:60, 20:60], labels[90:130, 30:70] = 4, 9
+    return labels
+
+
+def test_label_images_called_nuclei_or_cells_are_the_masks(tmp_path: Path) -> None:
+    """Cells come from the image's own labels, under their numbers; other labels are left out and said."""
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
+    write_image(group, draw_field(2), "cyx", version="0.5")
+    write_labels(group, cell_labels=two_squares(), nuclear_envelope=two_squares())
+    report = take(tmp_path / "store", tmp_path / "x.zarr")
+    assert (report.images_in, report.cells_in, report.failures) == (1, 2, [])
+    assert "masks: 1 images bring label images of their nuclei or cells" in report.notes
+    assert "label images whose names are not nuclei or cells, left out: nuclear_envelope" in report.notes
+    assert rows(Store.open(tmp_path / "store"), "SELECT label FROM cells ORDER BY label") == [
+        {"label": 4},
+        {"label": 9},
+    ]
+    assert take(tmp_path / "store", tmp_path / "x.zarr").done_before == 1
+
+
+def test_labels_of_a_plate_stand_in_for_a_nucleus_channel(tmp_path: Path) -> None:
+    """A field of protein alone goes in where it brings cells; where it brings none, or two kinds of cells, it fails."""
+    write_plate(tmp_path / "p.zarr")
+    field = zarr.open_group(tmp_path / "p.zarr" / "A" / "1" / "0", mode="a")
+    write_labels(field, cells=two_squares())
+    report = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er")
+    assert (report.images_in, report.cells_in) == (1, 2)
+    (fault,) = report.failures
+    assert "field p/B/2/0 has er, protein and no nucleus" in fault.error
+    write_labels(
+        zarr.open_group(tmp_path / "p.zarr" / "B" / "2" / "0", mode="a"), cells=two_squares(), cell=two_squares()
+    )
+    (fault,) = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er").failures
+    assert "both claim to be the cells of one image" in fault.error

@@ -13,7 +13,8 @@ from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_hpa
 
 from embstore.errors import ImageError
 from embstore.ingest import ingest
-from embstore.pixels.decode import MAX_RATIO, RATIO_FREE_BYTES, read_planes
+from embstore.pixels.decode import read_planes
+from embstore.pixels.limits import MAX_RATIO, RATIO_FREE_BYTES
 from embstore.query import rows
 from embstore.sources.layouts import read_channels, read_source
 from embstore.sources.record import SourceImage

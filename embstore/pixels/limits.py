@@ -1,0 +1,46 @@
+"""What an image file may claim: checked before any memory is spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embstore.errors import ImageError
+
+# The largest field met in practice is 3072 × 3072 × 4 channels of uint16 (75 MB); the rest is room for stitched ones.
+MAX_BYTES = 1 << 30
+# Real fields compress 2-4 times and label masks up to about 150 times; deflate can reach 1032 times.
+# An empty field is legitimate, so the ratio counts only where being wrong would cost memory.
+MAX_RATIO = 200
+RATIO_FREE_BYTES = 64 << 20
+MAX_CHANNELS = 64  # the most highly multiplexed panels
+MAX_STACK_PAGES = 2048  # channels × depth of a z-stack; its bytes are limited like any other image's
+MAX_UNNAMED_PLANES = 8  # planes of unnamed meaning: more of them is a z-stack rather than channels
+DTYPES = ("uint8", "uint16", "float32")
+LABEL_DTYPES = (*DTYPES, "bool", "int16", "int32", "uint32", "int64", "uint64")  # what segmentation tools save
+
+
+def check_size(path: Path, claimed: int) -> None:
+    """Refuse a file that would decode to more memory than a field of view needs."""
+    if claimed <= 0:
+        raise ImageError(f"{path.name} has no pixels, wanted at least one; export the file again")
+    if claimed > MAX_BYTES:
+        raise ImageError(
+            f"{path.name} claims {claimed / 1e9:,.1f} GB of pixels, wanted at most {MAX_BYTES / 1e9:.1f} GB; "
+            "cut it into fields of view"
+        )
+    ratio = claimed / max(path.stat().st_size, 1)
+    if claimed > RATIO_FREE_BYTES and ratio > MAX_RATIO:
+        raise ImageError(
+            f"{path.name} would grow {ratio:,.0f} times to {claimed / 1e6:,.0f} MB, wanted at most {MAX_RATIO} times; "
+            "if it is a real image, save it uncompressed"
+        )
+
+
+def check_dtype(path: Path, dtype: np.dtype[Any], wanted: Sequence[str] = LABEL_DTYPES) -> None:
+    """Refuse pixels of a kind that no microscope or segmentation writes."""
+    if dtype.name not in wanted:
+        raise ImageError(f"{path.name} holds {dtype.name} pixels, wanted {', '.join(DTYPES)}; convert the file")

@@ -1,0 +1,144 @@
+"""TIFF files to arrays and the names of their axes: every claim checked first, parts and pages all there."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import ImageError
+from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_dtype, check_size
+from embstore.pixels.planes import DAMAGE, Planes, one_line
+from embstore.pixels.stack import channels_first, project
+
+# Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
+TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MICROMETRE = frozenset({"um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"})
+
+# What tifffile logs about a damaged file is raised here as an ImageError; without a handler it would reach stderr too.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def read_tiff(path: Path, channels: int | None) -> Planes:
+    """Read a TIFF of one image; with `channels`, how many are expected, a z-stack as its maximum projection."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
+        pixels, axes, depth = series.asarray(maxworkers=1), series.axes, 1
+        if channels is not None:
+            pixels, axes, depth = project(pixels, axes, channels)
+        return Planes(channels_first(path, pixels, axes), _tiff_pixel_size_um(tiff), depth)
+
+
+def ome_xml(path: Path) -> str:
+    """Return the OME metadata of a TIFF as it stands there, empty where it has none; ImageError for other files."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return tiff.ome_metadata or ""
+    except DAMAGE as error:
+        raise ImageError(f"{path.name} is no complete TIFF ({one_line(error)}), wanted OME-TIFF") from error
+
+
+def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
+    """Return the one series of a TIFF after checking its page count, claimed size, codec and stored parts."""
+    n_pages = len(tiff.pages)
+    if n_pages == 0 or _next_page_offset(tiff, tiff.pages[n_pages - 1].offset) != 0:
+        # tifffile stops where the chain of pages breaks, and a two-channel file would pass for one channel
+        raise ImageError(f"{path.name} is cut off after {n_pages} pages, wanted all of them; copy the file again")
+    if n_pages > most_pages:
+        raise ImageError(
+            f"{path.name} holds {n_pages} pages, wanted 1 to {most_pages} channels; export a projection or one plane"
+        )
+    pages = [tiff.pages[i] for i in range(n_pages)]
+    for page in pages:
+        _check_page(path, page)
+    if len(tiff.series) != 1:
+        shapes = " and ".join(str(series.shape) for series in tiff.series[:3])
+        raise ImageError(
+            f"{path.name} holds {len(tiff.series)} images ({shapes}), wanted one; export each to its own file"
+        )
+    series = tiff.series[0]
+    claimed = math.prod(series.shape) * series.dtype.itemsize
+    check_size(path, claimed)
+    check_dtype(path, series.dtype)
+    if claimed > sum(page.nbytes for page in pages):
+        raise ImageError(
+            f"{path.name} names shape {series.shape} but its pages hold less, wanted every plane; export the file again"
+        )
+    return series
+
+
+def _next_page_offset(tiff: Any, offset: int) -> int:
+    """Return where the page after the one at `offset` begins in the file, 0 after the last."""
+    form, file = tiff.tiff, tiff.filehandle
+    file.seek(offset)
+    (n_tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(offset + form.tagnosize + n_tags * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    return int(following)
+
+
+def _check_page(path: Path, page: Any) -> None:
+    """Refuse a page that claims too much, uses another codec, or whose parts lie outside the file."""
+    check_size(path, page.nbytes)
+    check_size(path, math.prod(page.chunks) * page.dtype.itemsize)  # a tile may be larger than its image
+    if page.compression.name not in TIFF_CODECS:
+        raise ImageError(
+            f"{path.name} is compressed with {page.compression.name}, wanted none, deflate, LZW, PackBits or zstd; "
+            "export it losslessly"
+        )
+    size = path.stat().st_size
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if len(parts) < math.prod(page.chunked) or any(n <= 0 or start + n > size for start, n in parts):
+        # the decoder would fill what is missing with zeros without a word
+        raise ImageError(f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again")
+
+
+def _tiff_pixel_size_um(tiff: Any) -> float | None:
+    """Return µm per pixel from OME or ImageJ metadata, None where they are silent or x and y differ."""
+    if tiff.is_ome:
+        return _ome_pixel_size_um(tiff.ome_metadata or "")
+    if tiff.is_imagej and str((tiff.imagej_metadata or {}).get("unit", "")).strip().lower() in MICROMETRE:
+        tags = tiff.pages[0].tags
+        sizes = [_per_pixel(tags[name].value) for name in ("XResolution", "YResolution") if name in tags]
+        return _agreed(sizes)
+    return None
+
+
+def _ome_pixel_size_um(xml: str) -> float | None:
+    """Return PhysicalSizeX of the first OME Pixels element; its unit is µm unless it says otherwise (OME 2016-06)."""
+    element = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
+    if element is None:
+        return None
+    attributes = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', element.group()))
+    units = [attributes.get(f"PhysicalSize{axis}Unit", "µm").strip().lower() for axis in "XY"]
+    if not set(units) <= MICROMETRE | {"&#181;m", "&#xb5;m"}:
+        return None
+    return _agreed([_number(attributes.get(f"PhysicalSize{axis}", "")) for axis in "XY"])
+
+
+def _agreed(sizes: list[float | None]) -> float | None:
+    """Return the pixel size when x and y both give it, within 1 %, and it is one a microscope can have."""
+    known = [size for size in sizes if size is not None and 0.001 < size < 100]
+    if len(known) != 2 or abs(known[0] - known[1]) > 0.01 * known[0]:
+        return None
+    return known[0]
+
+
+def _per_pixel(resolution: tuple[int, int]) -> float | None:
+    pixels, units = resolution
+    return units / pixels if pixels and units else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,61 @@
+"""The fields layout: a file for each channel of a field, told by how the files' names end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from embstore.errors import EmbstoreError
+from embstore.sources.channels import Reading
+from embstore.sources.described import described
+from embstore.sources.grouped import grouped
+from embstore.sources.record import Source
+from embstore.sources.tables import bare_name, image_files
+
+SEPARATORS = " _.-"
+SHOWN = 3
+
+
+def read_fields(source: Path, reading: Reading) -> Source:
+    """Return the fields of a folder whose files are named `<field><ending>.tif`; `--channels ENDING=ROLE,...` says all.
+
+    In an ending `*` stands for anything (a site, a time), which stays part of the field's key. Files that are named by
+    an ending alone show the field that their folder is named after. Files with none of the endings are left out, and a
+    note says so. `labels` has a row a field.
+    """
+    endings = reading.channels.by_name
+    if not endings:
+        raise EmbstoreError(
+            "the layout fields tells channels by how files' names end; say what they show: --channels _dapi=nucleus,..."
+        )
+    if reading.root:
+        raise EmbstoreError("--source-root does not go with --layout fields; give the folder itself")
+    root, paths = image_files(source)
+    files = [path.relative_to(root).as_posix() for path in paths]
+    named = list(_named(root, files, endings))
+    images, faults = grouped(root, named)
+    left_out = sorted({*files}.difference(file for file, _, _ in named))
+    notes = [f"channels: {', '.join(image.roles)}" for image in images]
+    if left_out:
+        listed = f"{', '.join(left_out[:SHOWN])}{', ...' if len(left_out) > SHOWN else ''}"
+        notes.append(f"no images, for they end in none of {', '.join(endings)}: {len(left_out)} ({listed})")
+    found = Source(root, tuple(images), faults=tuple(faults), notes=tuple(dict.fromkeys(notes)))
+    return described(found, reading.labels) if reading.labels else found
+
+
+def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, key, role) of the files that have one of the endings, the longest that fits."""
+    patterns = [(_pattern(ending), endings[ending]) for ending in sorted(endings, key=len, reverse=True)]
+    for file in files:
+        path = PurePosixPath(bare_name(file))
+        found = ((pattern.match(path.name), role) for pattern, role in patterns)
+        match, role = next(((match, role) for match, role in found if match), (None, ""))
+        if match:
+            field = "_".join(part.strip(SEPARATORS) for part in match.groups() if part.strip(SEPARATORS))
+            key = (path.parent / field).as_posix() if field else path.parent.as_posix()
+            yield file, root.name if key == "." else key, role
+
+
+def _pattern(ending: str) -> re.Pattern[str]:
+    return re.compile("(.*?)" + "(.+?)".join(map(re.escape, ending.split("*"))) + "$")

@@ -1,0 +1,27 @@
+"""Files that show one channel each, brought together by the key of what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from embstore.sources.record import Fault, SourceImage
+
+
+def grouped(
+    root: Path, named: Iterable[tuple[str, str, str]], *, one_cell: bool = False
+) -> tuple[list[SourceImage], list[Fault]]:
+    """Return an image for each key among (file, key, role), its nucleus first; a second file of a role is a fault."""
+    images: dict[str, dict[str, str]] = {}
+    faults = []
+    for file, key, role in named:
+        if rival := images.setdefault(key, {}).get(role):
+            faults.append(Fault(str(root / file), "plan", f"{rival} is the {role} of {key} too", "keep one of them"))
+        else:
+            images[key][role] = file
+    return [_image(key, files, one_cell=one_cell) for key, files in images.items()], faults
+
+
+def _image(key: str, files: dict[str, str], *, one_cell: bool) -> SourceImage:
+    order = sorted(files, key=lambda role: (role != "nucleus", role != "protein", role))
+    return SourceImage(key, tuple(files[role] for role in order), tuple(order), one_cell=one_cell)

@@ -19,7 +19,7 @@ from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.encode import Embedded, cut_ahead, encode, gathered
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
-from embstore.pipeline import Prepared, ahead, image_fault, prepare
+from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, make_plan, stored_plan
 from embstore.proteins import add_proteins, set_labels
@@ -33,7 +33,6 @@ Progress = Callable[[str, int, int], None]
 DEFAULT = Choices()
 TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
 TOGETHER_GPU = 256
-CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 
 @dataclass
@@ -210,7 +209,7 @@ def _work_off(
     on_gpu = any(encoder.device != "cpu" for encoder in encoders.values())
     spaces = [encoder.space for encoder in encoders.values()]
     # one core reads and cuts while the others compute, and all of them where a GPU computes
-    images = ahead(partial(_readied, spaces), _with_cells(store, plan.work), (os.cpu_count() or 1) if on_gpu else 1)
+    images = ahead(partial(_readied, spaces), with_cells(store, plan.work), (os.cpu_count() or 1) if on_gpu else 1)
     done = 0
     for some in gathered(images, TOGETHER_GPU if on_gpu else TOGETHER):
         good = [image for image in some if isinstance(image, Prepared)]
@@ -253,20 +252,6 @@ def _take(
         return
     committer.add(image, embedded)
     _count(report, image, {encoders[space].space.label: len(some.ids) for space, some in embedded.items()})
-
-
-def _with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:
-    """Yield each piece of work with the cells that the store has of it, read for many images at once."""
-    for start in range(0, len(work), 64):
-        some = work[start : start + 64]
-        wanted = [w.image_id for w in some if w.segmentation is not None]
-        stored: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        if wanted:
-            cells = store.read("cells", CELL_COLUMNS, pc.field("image_id").isin(wanted))
-            for cell in cells.to_pylist():
-                stored.setdefault((cell["image_id"], cell["segmentation"]), []).append(cell)
-        for w in some:
-            yield w, sorted(stored.get((w.image_id, w.segmentation or ""), []), key=lambda cell: cell["label"])
 
 
 def open_space(store: Store, encoder: Encoder) -> None:

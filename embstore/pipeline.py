@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from embstore.backbones.encoder import Crops
 from embstore.cells import cell_rows
@@ -21,10 +22,11 @@ from embstore.pixels.segment import Segmentation, no_cells, segment
 from embstore.pixels.whole import whole_image
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Fault
-from embstore.store import now
+from embstore.store import Store, now
 from embstore.work import NO_NUCLEUS, Work, described
 
 PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
+CELL_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -121,6 +123,20 @@ def image_fault(work: Work, error: str, todo: str) -> Fault:
     masks = work.image.masks.files if work.image.masks else ()
     files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
     return Fault(files[0], "read", error, todo, files)
+
+
+def with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:
+    """Yield each piece of work with the cells that the store has of it, read for many images at once."""
+    for start in range(0, len(work), 64):
+        some = work[start : start + 64]
+        wanted = [w.image_id for w in some if w.segmentation is not None]
+        stored: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        if wanted:
+            cells = store.read("cells", CELL_COLUMNS, pc.field("image_id").isin(wanted))
+            for cell in cells.to_pylist():
+                stored.setdefault((cell["image_id"], cell["segmentation"]), []).append(cell)
+        for w in some:
+            yield w, sorted(stored.get((w.image_id, w.segmentation or ""), []), key=lambda cell: cell["label"])
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:

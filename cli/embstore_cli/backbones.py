@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import pretrain
 from embstore_cli.context import Format, Output
 from embstore_cli.render import emit, progress_bars
 
@@ -121,3 +122,6 @@ def add(
         f"{backbone.name} revision {backbone.revision} is ready: {made['depth']} blocks of width {made['embed_dim']}, "
         f"patches of {made['patch_size']} px, {made['num_heads']} heads, {backbone.dim} numbers a cell"
     )
+
+
+app.command("pretrain")(pretrain.pretrain)

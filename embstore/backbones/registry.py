@@ -76,11 +76,12 @@ def read_record(path: Path) -> Backbone:
         raise EmbstoreError(f"{path}: {field}: {wrong['msg']}; correct the record or remove it") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise EmbstoreError(f"{path} is not a record ({first_line(error)}); correct it or remove it") from error
-    _check_name(record.name)
+    check_name(record.name)
     return record
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse, with an EmbstoreError, a name that a user's backbone cannot have."""
     if name in BACKBONES or not re.fullmatch(NAME, name):
         raise EmbstoreError(
             f"a backbone of your own cannot be called {name!r}; wanted letters, digits, '.', '_', '+' and '-', and "
@@ -124,7 +125,7 @@ def write_record(backbone: Backbone, *, replaces: bool = False) -> Backbone:
     """
     import tomli_w
 
-    _check_name(backbone.name)
+    check_name(backbone.name)
     record = replace(backbone, revision=next_revision(backbone, replaces=replaces), origin="user")
     table = {name: value for name, value in asdict(record).items() if value not in (None, "", (), {})}
     path = weights_path(record).with_suffix(".toml")
@@ -162,7 +163,7 @@ def keep(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], *, 
     Writes `<name>.safetensors` and `<name>.toml` in the weights folder, as `write_record` says.
     """
     pinned = replace(backbone, weights_sha256=weights_sha256(tensors), weights_format="safetensors")
-    _check_name(pinned.name)
+    check_name(pinned.name)
     next_revision(pinned, replaces=replaces)  # refuses before anything is written
     origin = {"backbone": pinned.name, "file": pinned.file, "file_sha256": pinned.file_sha256}
     write_weights(weights_path(pinned), tensors, origin | {"weights_sha256": str(pinned.weights_sha256)})

@@ -1,0 +1,83 @@
+"""`embstore backbones pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embstore_cli.context import Dataset, Format, Output, open_store
+from embstore_cli.render import emit, progress_bars, say
+
+
+def pretrain(
+    name: Annotated[str, typer.Option("--name", help="What the backbone will be called.")],
+    arch: Annotated[str, typer.Option("--arch", help="vit_{micro,tiny,small,base}_patchN.")] = "vit_small_patch16",
+    roles: Annotated[str, typer.Option("--roles", help="One input channel each, in this order.")] = "nucleus,protein",
+    dataset: Dataset = None,
+    input_px: Annotated[int, typer.Option("--input-px", help="Side of a crop as it is embedded.")] = 224,
+    crop_um: Annotated[float, typer.Option("--crop-um", help="What a crop shows, in µm.")] = 25.0,
+    views: Annotated[
+        str, typer.Option("--views", help="field: of two cells of one field, which show one protein; cell: of one.")
+    ] = "field",
+    epochs: Annotated[int, typer.Option("--epochs")] = 100,
+    batch: Annotated[int, typer.Option("--batch")] = 32,
+    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    watch: Annotated[str | None, typer.Option("--watch", help="Label set of the k-NN score in the log.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Keeps crops, checkpoint and log; default: beside the weights.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Make this the name's next revision.")] = False,
+    form: Output = Format.table,
+) -> None:
+    """Train a backbone on the store's own cells, without labels (DINO); stopped, the same call goes on.
+
+    Example: `embstore backbones pretrain --name mine --arch vit_small_patch16 --dataset opencell`
+    """
+    from embstore.backbones.device import choose_device
+    from embstore.backbones.registry import check_name
+    from embstore.backbones.weights import weights_folder
+    from embstore.pretrain.recipe import Recipe, parse_arch, view_sizes
+    from embstore.pretrain.record import keep_pretrained
+    from embstore.pretrain.run import pretrain
+
+    check_name(name)
+    size, patch_px = parse_arch(arch)
+    global_px, local_px = view_sizes(input_px, patch_px)
+    recipe = Recipe(
+        size=size,
+        patch_px=patch_px,
+        roles=tuple(role.strip() for role in roles.split(",")),
+        input_px=input_px,
+        crop_um=crop_um,
+        global_px=global_px,
+        local_px=local_px,
+        views=views,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    folder = work or weights_folder() / f"{name}.pretraining"
+    with progress_bars() as progress:
+        trained = pretrain(
+            open_store(),
+            recipe,
+            work=folder,
+            dataset=dataset,
+            watch=watch,
+            device=choose_device(device),
+            progress=progress,
+        )
+    for fault in trained.faults:
+        say(f"left out: {fault}")
+    if trained.resumed_at:
+        say(f"went on from step {trained.resumed_at:,}")
+    record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)
+    emit(trained.log, ("epoch", "step", "loss", "entropy", "knn_macro_f1", "seconds"), form)
+    say(f"{name} revision {record.revision} is in the registry; how it was made: {made_of}")
+    say(f"next: embstore embed --backbone {name}")

@@ -1,0 +1,146 @@
+"""The cells to learn from, cut out once and kept on disk: shards of uint8 crops, read without loading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.cells import crops_of
+from embstore.errors import EmbstoreError, ImageError
+from embstore.ids import digest
+from embstore.pipeline import Prepared, ahead, prepare, with_cells
+from embstore.pixels.intensity import intensity_spec
+from embstore.plan import stored_plan
+from embstore.pretrain.recipe import CUT_WIDER, Recipe
+from embstore.sources.record import Fault
+from embstore.store import Store
+from embstore.work import Work
+
+SHARD_IMAGES = 64
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CropSet:
+    """Crops of cells, uint8 (n, roles, y, x) spread over shards; `image` says which field each cell is of."""
+
+    shards: tuple[npt.NDArray[np.uint8], ...]
+    cell_ids: npt.NDArray[np.str_]  # (n,)
+    image: npt.NDArray[np.int64]  # (n,) ascending
+    digest: str
+    faults: tuple[Fault, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cell_ids)
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the crops at these positions, in this order, uint8 (n, roles, y, x)."""
+        ends = np.cumsum([len(shard) for shard in self.shards])
+        shard = np.searchsorted(ends, chosen, side="right")
+        starts = np.concatenate([[0], ends])[shard]
+        return np.stack([self.shards[s][i] for s, i in zip(shard, chosen - starts, strict=True)])
+
+    def neighbour(self, position: int, random: np.random.Generator) -> int:
+        """Return the position of another cell of the same field, or of the cell itself where it is alone."""
+        first, end = np.searchsorted(self.image, [self.image[position], self.image[position] + 1])
+        if end - first < 2:
+            return position
+        other = int(random.integers(first, end - 1))
+        return other + (other >= position)
+
+
+def cut_crops(
+    store: Store, dataset: str | None, recipe: Recipe, folder: Path, progress: Progress | None = None
+) -> CropSet:
+    """Return the crops of a dataset's current cells, cut from the images again where `folder` does not hold them.
+
+    They are CUT_WIDER times `crop_um` wide, at the recipe's pixels per µm; a channel that an image lacks is black.
+    Writes shards of 64 images each into the folder, so that a stopped run goes on. Images that cannot be read are
+    `faults`. EmbstoreError where nothing is left.
+    """
+    plan = stored_plan(store, dataset, ["pretraining"], None)
+    if not plan.work:
+        first = plan.faults[0]
+        raise EmbstoreError(f"no image can be read ({first.source}: {first.error}); {first.todo}")
+    folder.mkdir(parents=True, exist_ok=True)
+    works, faults, shards = plan.work, list(plan.faults), []
+    for start in range(0, len(works), SHARD_IMAGES):
+        some = works[start : start + SHARD_IMAGES]
+        shards.append(_shard(store, some, recipe, folder, faults))
+        if progress:
+            progress("crops", min(start + SHARD_IMAGES, len(works)), len(works))
+    ids = [np.load(path.with_suffix(".ids.npy")) for path in shards]
+    cells = np.concatenate(ids)
+    if len(cells) < 2 * recipe.batch:
+        raise EmbstoreError(
+            f"{len(cells)} cells to learn from, wanted at least two batches of {recipe.batch}; "
+            "ingest more images, or make the batch smaller with --batch"
+        )
+    names, image = np.unique([c.rsplit(":", 2)[0] for c in cells.tolist()], return_inverse=True)
+    pixels = tuple(np.load(path, mmap_mode="r") for path, found in zip(shards, ids, strict=True) if len(found))
+    order = np.argsort(image, kind="stable")
+    if (np.diff(order) != 1).any():
+        raise EmbstoreError(f"{folder} holds crops of other images; name another folder with --work")
+    what = [(work.image_id, work.sha256) for work in works]
+    del names
+    return CropSet(pixels, cells, image[order], digest([_spec(recipe), what, cells.tolist()]), tuple(faults))
+
+
+def _spec(recipe: Recipe) -> list[object]:
+    shown = [recipe.crop_um * CUT_WIDER, cut_px(recipe), intensity_spec(recipe.intensity)]
+    return [list(recipe.roles), *shown]
+
+
+def cut_px(recipe: Recipe) -> int:
+    """Return the side of a kept crop in pixels."""
+    return round(recipe.input_px * CUT_WIDER)
+
+
+def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, faults: list[Fault]) -> Path:
+    """Return the file with the crops of some images, made where it is not there; its name tells what is in it."""
+    name = digest([_spec(recipe), [(w.image_id, w.revision, w.segmentation, w.sha256) for w in works]])[:16]
+    path = folder / f"{name}.npy"
+    if path.exists():
+        return path
+    ids: list[str] = []
+    found: list[npt.NDArray[np.uint8]] = []
+    spec = intensity_spec(recipe.intensity)
+    for image in ahead(lambda item: prepare(*item, spec), with_cells(store, works)):
+        cut = _cut(image, recipe) if isinstance(image, Prepared) else image
+        if isinstance(cut, Fault):
+            faults.append(cut)
+        elif len(cut):
+            ids += [cell["cell_id"] for cell in image.cells]  # type: ignore[union-attr]
+            found.append(cut)
+    side = cut_px(recipe)
+    pixels = np.concatenate(found) if found else np.zeros((0, len(recipe.roles), side, side), np.uint8)
+    _write(path.with_suffix(".ids.npy"), np.array(ids, np.str_))
+    _write(path, pixels)
+    return path
+
+
+def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Fault:
+    side = cut_px(recipe)
+    shown = np.zeros((len(image.cells), len(recipe.roles), side, side), np.uint8)
+    if not image.cells or image.pixel_size_um is None:
+        return shown[:0]
+    try:
+        crops = crops_of(image.cells, image.scaled, image.roles, recipe.crop_um * CUT_WIDER / image.pixel_size_um, side)
+    except ImageError as error:  # wider than any field: the image's pixel size is wrong
+        return Fault(image.work.image_id, "pretrain", str(error), error.todo)
+    for channel, role in enumerate(recipe.roles):
+        if role in image.roles:
+            shown[:, channel] = np.round(crops.pixels[:, image.roles.index(role)] * 255)
+    return shown
+
+
+def _write(path: Path, values: np.ndarray) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with beside.open("wb") as handle:
+        np.save(handle, values)
+    beside.replace(path)

@@ -1,0 +1,153 @@
+"""From a store's cells to a trained network: cut, train, watch, and keep what a stopped training goes on from."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.pretrain import dino
+from embstore.pretrain.crops import CropSet, cut_crops
+from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
+from embstore.pretrain.recipe import Recipe, check_recipe
+from embstore.store import Store
+
+CHECKPOINT_S = 60.0  # a kill should lose no more than this
+LOG = ("epoch", "step", "loss", "entropy", "knn_macro_f1", "seconds")
+Progress = Callable[[str, int, int], None]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished training: the teacher's tensors by timm's names, what it learnt from, and a row of the log an epoch.
+
+    The row of epoch 0 is the untrained network; `knn_macro_f1` is None without a label set to watch.
+    """
+
+    recipe: Recipe
+    tensors: dict[str, npt.NDArray[np.float32]]
+    cells: int
+    images: int
+    data_digest: str
+    watched: str | None
+    resumed_at: int  # the step that it went on from, 0 where it began
+    faults: tuple[str, ...]
+    log: list[Row] = field(default_factory=list)
+
+
+def pretrain(
+    store: Store,
+    recipe: Recipe,
+    *,
+    work: Path,
+    dataset: str | None = None,
+    watch: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Pretrained:
+    """Train a vision transformer on the cells of a dataset (default: all) without labels, or go on where it stopped.
+
+    `work` keeps crops, the checkpoint (of each epoch, and of the last minute) and `log.csv`; the same recipe on the
+    same cells goes on there, another one is refused. `watch` names the label set of the log's k-NN score. Reads the
+    store only. Raises EmbstoreError for settings that cannot be trained with. `progress(stage, done, total)`.
+    """
+    check_recipe(recipe)
+    crops = cut_crops(store, dataset, recipe, work / "crops", progress)
+    watched = watched_cells(store, crops.cell_ids, dataset, watch)
+    run = _Run(dino.begin(recipe, device), crops, watched, work)
+    resumed_at = run.resume()
+    run.finish(progress)
+    return Pretrained(
+        recipe,
+        {name: tensor.float().cpu().numpy() for name, tensor in run.training.teacher.state_dict().items()},
+        len(crops),
+        len(np.unique(crops.image)),
+        crops.digest,
+        watched.label_set if watched else None,
+        resumed_at,
+        tuple(f"{fault.source}: {fault.error}" for fault in crops.faults),
+        run.log,
+    )
+
+
+class _Run:
+    """A training on its way: what it has logged, and the folder that it can go on from."""
+
+    def __init__(self, training: dino.Training, crops: CropSet, watched: Watched | None, work: Path) -> None:
+        self.training, self.crops, self.watched, self.work = training, crops, watched, work
+        self.log: list[Row] = []
+        self.measures: list[dict[str, float]] = []  # of the epoch's steps so far
+        self.seconds = 0.0
+        self._saved = time.monotonic()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.work / "checkpoint.pt"
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {"recipe": self.training.recipe.digest, "data": self.crops.digest}
+
+    def resume(self) -> int:
+        """Take up the folder's checkpoint, where there is one; returns its step."""
+        if not self.checkpoint.exists():
+            return 0
+        kept = dino.resume(self.training, self.checkpoint, self._identity)
+        self.log, self.measures, self.seconds = kept["log"], kept["measures"], kept["seconds"]
+        return self.training.step
+
+    def finish(self, progress: Progress | None) -> None:
+        """Train to the end; whatever stops it, what was learnt up to the last whole step is kept."""
+        total = dino.steps_in_all(self.training.recipe, len(self.crops))
+        if not self.log:
+            self._end_epoch()
+        try:
+            started = time.monotonic()
+            for measures in dino.train(self.training, self.crops):
+                self.measures.append(measures)
+                self.seconds += time.monotonic() - started
+                if self.training.step % (total // self.training.recipe.epochs) == 0:
+                    self._end_epoch()
+                elif time.monotonic() - self._saved > CHECKPOINT_S:
+                    self.save()
+                if progress:
+                    progress("steps", self.training.step, total)
+                started = time.monotonic()
+        finally:
+            self.save()
+
+    def _end_epoch(self) -> None:
+        mean = {name: float(np.mean([m[name] for m in self.measures])) for name in ("loss", "entropy") if self.measures}
+        score = None
+        if self.watched is not None:
+            score = round(
+                knn_macro_f1(dino.cls_tokens(self.training, self.crops, self.watched.positions), self.watched), 4
+            )
+        self.log.append(
+            {
+                "epoch": len(self.log),
+                "step": self.training.step,
+                "loss": mean.get("loss"),
+                "entropy": mean.get("entropy"),
+            }
+            | {"knn_macro_f1": score, "seconds": round(self.seconds, 1)}
+        )
+        self.measures.clear()
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint, and the log beside it for people to read."""
+        kept = {"log": self.log, "measures": self.measures, "seconds": self.seconds}
+        dino.save_checkpoint(self.training, self.checkpoint, kept, self._identity)
+        with (self.work / "log.csv").open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, LOG)
+            writer.writeheader()
+            writer.writerows(self.log)
+        self._saved = time.monotonic()

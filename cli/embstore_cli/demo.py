@@ -19,12 +19,12 @@ STEPS = (
     (
         "images become cells, cells become vectors",
         "ingest {out}/opencell/images --layout opencell --labels {out}/opencell/labels.csv "
-        "--backbone pixel-stats --backbone vit-random",
+        "--backbone phantom-dino --backbone vit-random --backbone pixel-stats",
     ),
     (
         "the same proteins in the layout of the Human Protein Atlas, four channels",
         "ingest {out}/hpa/images --layout hpa --labels {out}/hpa/image_labels.csv "
-        "--backbone pixel-stats --backbone vit-random",
+        "--backbone phantom-dino --backbone vit-random --backbone pixel-stats",
     ),
     (
         "the atlas knows the truth: how well cells were found, and where each one's protein really is",
@@ -32,7 +32,7 @@ STEPS = (
     ),
     (
         "splits become scores, with the floors that they must beat",
-        "bench --dataset opencell --backbone pixel-stats --backbone vit-random --folds {folds}",
+        "bench --dataset opencell --backbone phantom-dino --backbone vit-random --backbone pixel-stats --folds {folds}",
     ),
     (
         "a protein finds its neighbours (one published label in twenty is wrong, on purpose)",
@@ -46,7 +46,7 @@ STEPS = (
 )
 NEXT = (
     "results",
-    "search protein {gene} --backbone vit-random --centre --sheet {out}/others.png",
+    "search protein {gene} --backbone phantom-dino --centre --sheet {out}/others.png",
     "search protein {gene} --backbone pixel-stats --dataset hpa --format json",
     "bench --dataset opencell --backbone pixel-stats --head knn --folds {folds}",
     "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # what a leaking split would claim",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from embstore.backbones.normalise import normalise
 from embstore.pretrain.recipe import Recipe
 from embstore.pretrain.views import bright_log, random_views
 
@@ -66,3 +67,10 @@ def test_each_channel_is_standardised_and_a_blank_one_stays_blank() -> None:
     spot[0, 0, 8, 8] = 1.0
     plain = (spot - spot.mean()) / (spot.std(unbiased=False) + 1e-3)
     assert float(bright_log(spot).max()) == pytest.approx(2 + 2 * np.log(float(plain.max()) / 2), rel=1e-4)
+
+
+def test_training_and_embedding_normalise_alike() -> None:
+    """What the network sees while it learns is what the encoder of its record shows it."""
+    shown = torch.rand((4, 2, 24, 24), generator=generator(3)) ** 4  # sparse, with bright spots
+    shown[0, 1] = 0.25
+    np.testing.assert_allclose(bright_log(shown).numpy(), normalise(shown.numpy(), "bright-log"), atol=2e-5)

@@ -36,8 +36,8 @@ class Recipe:
     batch: int = 32
     seed: int = 0
     learning_rate: float = 1e-3
-    warm_up: float = 0.03  # shares of all steps
-    frozen_last_layer: float = 0.02
+    warm_up: float = 0.15  # shares of all steps
+    frozen_last_layer: float = 0.1
     weight_decay: tuple[float, float] = (0.04, 0.04)  # at the start and at the end, by a cosine
     momentum: tuple[float, float] = (0.99, 1.0)
     student_temperature: float = 0.1

@@ -21,6 +21,7 @@ from embstore.ids import digest
 # Changing one of these orphans every vector that users have stored: raise the backbone's revision instead.
 PINNED = {
     "pixel-stats:mapping": "4866411f2ba10309e161c3310604ce8024912a755d19a136211da9aedea31860",
+    "phantom-dino:mapping": "80d80b566a830f3047465c915ea220bd09d7a352e8b10ae9dd445314b734d779",
     "vit-random:mapping": "3cd81693aa7cf74b09397954903c8d10ed914e2fb2159239ccd8bd8688e766f3",
     "vit-random:replication": "843f20246093b59c41393164b0d666228cce5ccdc20a1a1c858a18f89f2f9a6a",
 }
@@ -30,6 +31,7 @@ PINNED = {
 RECORDS = {
     "pixel-stats@1": "e7e6fdc4297058f8",
     "vit-random@1": "8c7004d83cce5e15",
+    "phantom-dino@1": "f75036d5bc608206",
     "imagenet@1": "c18dd4a7a3cc1eae",
     "imagenet-s8@1": "00f935b79c836455",
     "imagenet-b16@1": "c820207166a7db26",

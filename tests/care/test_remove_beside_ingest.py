@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from drawn_fields import CELLS, draw_field, opencell_path, run_together, save_tiff, write_opencell
 
+from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.care.verify import verify
 from embstore.ingest import Report, ingest
@@ -19,6 +20,7 @@ FIELDS = (1,)
 AT_ONCE = """
 from pathlib import Path
 import embstore.commit
+from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.ingest import ingest
 from embstore.store import Store
@@ -75,7 +77,7 @@ def test_a_removal_before_any_write_of_an_ingest_leaves_no_half(
     if case == "changed":
         save_tiff(opencell_path(source, 1), draw_field(9))
     if case == "another space":
-        choices = {"intensity": "minmax"}
+        choices = {"choices": Choices(intensity="minmax")}
     if case == "described anew":
         choices = {"labels": tmp_path / "labels.csv"}
         choices["labels"].write_text(

@@ -113,3 +113,21 @@ def test_the_reference_of_pixel_stats_is_fitted_on_simulated_cells(monkeypatch: 
     fitted = np.array(list(reference.fit(reference.simulated(3)).values()))
     assert np.isfinite(fitted).all()
     assert (fitted[:, 1] >= reference.SPREAD_FLOOR).all()
+
+
+def test_pretraining_is_scored_beside_the_network_as_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every contestant has its figure, and each difference its interval."""
+    monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))  # put back afterwards: the script sets its own
+    asked = ("--proteins", "36", "--fields", "1", "--field-px", "200", "--folds", "3", "--seeds", "1", "--head", "knn")
+    monkeypatch.setattr(sys, "argv", ["pretrained.py", "--work", str(tmp_path / "work"), *asked])
+    script("phantom/pretrained.py", monkeypatch).main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["macro_f1"].keys() == {
+        "pixel-stats",
+        "phantom-dino",
+        "untrained",
+        *(f"untrained-{i}" for i in range(3)),
+    }
+    assert found["minus_untrained"]["low"] <= found["minus_untrained"]["mean"] <= found["minus_untrained"]["high"]

@@ -24,9 +24,9 @@ ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbone
 """
 
 
-def kill_after(lines: int, delay_s: float, store: Path, source: Path) -> None:
-    """Start an ingest and kill -9 it a moment after it has reported so many images."""
-    process = start(RUN, store, source)
+def kill_after(lines: int, delay_s: float, store: Path, source: Path, code: str = RUN) -> None:
+    """Start an ingest (or what `code` does) and kill -9 it a moment after it has reported so many steps."""
+    process = start(code, store, source)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

@@ -122,6 +122,8 @@ def _why(error: BaseException) -> str:
         return f"asks to run {refused[1]} when it is read, which is refused: wanted nothing but tensors"
     if isinstance(error, pickle.UnpicklingError):
         return "holds no pickle of tensors (it is of another kind, or damaged)"
+    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number says nothing
+        return "is not a readable checkpoint (its bytes are of another kind)"
     return f"is not a readable checkpoint ({first_line(error)[:120]})"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
-from embstore.pretrain.recipe import ARCHITECTURE, SIZES, Recipe
+from embstore.pretrain.recipe import SIZES, Recipe, backbone_of
 from embstore.pretrain.views import bright_log, random_views
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def begin(recipe: Recipe, device: str = "cpu") -> Training:
     """
     import torch
 
+    from embstore.backbones.network import build
+
     try:
         from lightly.loss import DINOLoss, KoLeoLoss
         from lightly.models.modules import DINOProjectionHead
@@ -65,7 +67,8 @@ def begin(recipe: Recipe, device: str = "cpu") -> Training:
             f"pretraining needs the package lightly ({error}); install it: pip install 'embstore[pretrain]'"
         ) from error
     torch.manual_seed(recipe.seed)
-    student, teacher = network(recipe), network(recipe)
+    backbone = backbone_of(recipe, "being trained")
+    student, teacher = build(backbone), build(backbone)  # called, they return the CLS token after the last norm
     hidden, bottleneck, prototypes = recipe.head
     width = SIZES[recipe.size][0]
     with warnings.catch_warnings():  # lightly still makes its last layer by torch's older weight norm
@@ -80,21 +83,6 @@ def begin(recipe: Recipe, device: str = "cpu") -> Training:
         module.to(device)
     optimiser = _optimiser(recipe, student, heads[0])
     return Training(recipe, student, teacher, heads[0], heads[1], loss, KoLeoLoss(), optimiser, device)
-
-
-def network(recipe: Recipe) -> torch.nn.Module:
-    """Return the transformer with fresh weights; its output is the CLS token after the last norm."""
-    import timm
-
-    net: torch.nn.Module = timm.create_model(
-        ARCHITECTURE,
-        pretrained=False,
-        num_classes=0,
-        in_chans=len(recipe.roles),
-        dynamic_img_size=True,
-        **recipe.architecture_args,
-    )
-    return net
 
 
 def _optimiser(recipe: Recipe, student: torch.nn.Module, head: torch.nn.Module) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from embstore.backbones.record import POOLINGS, Backbone
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest
 
@@ -13,6 +14,7 @@ VIEWS = ("field", "cell")
 # width, depth, heads: the published sizes of vision transformers (arXiv 2010.11929, 2104.14294), and one for 2 cores
 SIZES = {"micro": (128, 6, 2), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 ARCHITECTURE = "vit_small_patch16_224"  # timm's name of the code that networks are built by; sizes are the recipe's
+POOLING = "cls+mean"
 CUT_WIDER = 1.25  # crops are cut wider than they are shown, so that turned and shifted views find pixels
 
 
@@ -104,3 +106,25 @@ def view_sizes(input_px: int, patch_px: int) -> tuple[int, int]:
     """
     large, small = (max(1, round(share * input_px / patch_px)) * patch_px for share in (0.75, 0.375))
     return large, small
+
+
+def backbone_of(recipe: Recipe, name: str) -> Backbone:
+    """Return the record of a network that the recipe trains, before anything is known of its weights."""
+    return Backbone(
+        name=name,
+        revision=1,
+        kind="vit",
+        architecture=ARCHITECTURE,
+        architecture_args=recipe.architecture_args,
+        slots=recipe.roles,
+        input_px=recipe.input_px,
+        crop_um=recipe.crop_um,
+        normalisation="bright-log",
+        pooling=POOLING,
+        dim=SIZES[recipe.size][0] * POOLINGS[POOLING],
+        licence="",
+        source="",
+        note="",
+        weights_format="safetensors",
+        citation="DINO: arXiv 2104.14294",
+    )

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,13 @@ from embstore.errors import WeightsError
 SHAPES = {"patch.weight": (3, 4), "patch.bias": (3,), "norm.weight": (3,)}
 Tensors = dict[str, np.ndarray]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(autouse=True)
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights of the machine's own."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two torch threads on two busy cores wait for each other ten times longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_digest_is_over_names_types_shapes_and_bytes_in_sorted_order() -> None:

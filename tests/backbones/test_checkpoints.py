@@ -7,7 +7,6 @@ import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,7 @@ from embstore.errors import WeightsError
 TINY: dict[str, int] = {"width": 128, "depth": 2, "patch": 8, "channels": 2, "grid": 4}
 ROLES = ("nucleus", "protein", "microtubules", "er")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two torch threads on two busy cores wait for each other ten times longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,16 +19,7 @@ PX = 224
 Forward = Callable[[np.ndarray], np.ndarray]
 RED, GREEN, BLUE = (0.485, 0.229), (0.456, 0.224), (0.406, 0.225)  # ImageNet's mean and sd, torchvision
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two torch threads on two busy cores wait for each other ten times longer than they compute."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def crops_of(pixels: np.ndarray, roles: tuple[str, ...]) -> Crops:

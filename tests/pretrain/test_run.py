@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_fields import start
+from killing import kill_after
 
 from embstore.errors import EmbstoreError
 from embstore.pretrain.crops import cut_crops
-from embstore.pretrain.recipe import Recipe, check_recipe, parse_arch
+from embstore.pretrain.recipe import Recipe, backbone_of, check_recipe, parse_arch
 from embstore.pretrain.run import Pretrained, pretrain
 from embstore.store import Store
 
@@ -57,10 +55,10 @@ def test_training_changes_the_teacher(undisturbed: tuple[Pretrained, Path]) -> N
     """What is kept is not the network as it was drawn."""
     import torch
 
-    from embstore.pretrain.dino import network
+    from embstore.backbones.network import build
 
     torch.manual_seed(TINY.seed)
-    drawn = network(TINY).state_dict()
+    drawn = build(backbone_of(TINY, "tiny")).state_dict()
     trained = undisturbed[0].tensors
     assert set(drawn) == set(trained)
     assert np.abs(drawn["blocks.0.attn.qkv.weight"].numpy() - trained["blocks.0.attn.qkv.weight"]).max() > 1e-5
@@ -70,18 +68,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     undisturbed: tuple[Pretrained, Path], phantom_store: Path, tmp_path: Path
 ) -> None:
     """kill -9 in the middle, and the same call gives the weights that an undisturbed training gives."""
-    process = start(TRAIN, phantom_store, tmp_path)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("\n")
-    process.stdin.flush()
-    for _ in range(12):
-        process.stdout.readline()
-    time.sleep(0.05)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    kill_after(12, 0.05, phantom_store, tmp_path, TRAIN)
     again = pretrain(Store.open(phantom_store), TINY, work=tmp_path)
     assert again.resumed_at > 0
     assert again.data_digest == undisturbed[0].data_digest

@@ -39,15 +39,23 @@ class Finished:
 
 
 class Committer:
-    """Holds finished images and writes them together: images, cells, vectors, and last the `ingested` markers."""
+    """Holds finished images and writes them together: images, cells, vectors, and last the `ingested` markers.
+
+    Make it before the plan is made: what another process removes from then on is seen, and taken out again.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen = store.dataset("images").version
+        self._alone = True  # nobody else has written to `images` since
         self.taken_back: list[str] = []  # images that a removal met while they were written
         self._images: list[Finished] = []
         self._rows = self._bytes = 0
         self._last = time.monotonic()
+
+    def describe(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace rows of `images` whose content is the same; those that a removal took out stay out."""
+        self._saw(self._store.upsert("images", rows, insert=False), written=len(rows) > 0)
 
     def add(self, image: Prepared, vectors: Vectors) -> None:
         """Take one image with its vectors by space digest; writes when enough has come together."""
@@ -64,7 +72,8 @@ class Committer:
         if not self._images:
             return
         self._store.upsert("cells", pa.concat_tables(held.cells for held in self._images))
-        self._store.upsert("images", [held.image_row for held in self._images if held.image_row])
+        fresh = [held.image_row for held in self._images if held.image_row]
+        self._saw(self._store.upsert("images", fresh), written=len(fresh) > 0)
         for space in dict.fromkeys(space for held in self._images for space in held.vectors):
             some = [held.vectors[space] for held in self._images if space in held.vectors]
             if ids := [name for embedded in some for name in embedded.ids]:
@@ -75,14 +84,18 @@ class Committer:
         self._rows = self._bytes = 0
         self._last = time.monotonic()
 
+    def _saw(self, version: int, *, written: bool = False) -> None:
+        self._alone &= version <= self._seen + written  # a write of ours is one version
+        self._seen = version
+
     def _take_back(self) -> None:
         """Take out again what a removal met half written: it takes images first, so they, or their cells, are gone."""
+        self._saw(self._store.dataset("images").version)
+        if self._alone:
+            return
         ids = [held.image_id for held in self._images]
         there = set(self._store.read("images", ["image_id"], pc.field("image_id").isin(ids))["image_id"].to_pylist())
-        version = self._store.dataset("images").version
-        if version != self._seen + any(held.image_row for held in self._images):  # another process wrote or removed
-            there -= self._without_cells()
-        self._seen = version
+        there -= self._without_cells()
         if gone := [held for held in self._images if held.image_id not in there]:
             images = [held.image_id for held in gone]
             vectors = [name for held in gone for embedded in held.vectors.values() for name in embedded.ids]

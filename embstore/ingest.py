@@ -110,6 +110,7 @@ def ingest(
     except MissingStoreError:
         new, faults, notes = len(found.images), list(found.faults), list(found.notes)
         return Report(dataset, new, choices.unit, images_in=new, failures=faults, notes=notes)
+    committer = Committer(store)
     plan = make_plan(
         store,
         found,
@@ -128,12 +129,12 @@ def ingest(
     if dry_run:
         report.images_in, report.failures = len(plan.work), list(plan.faults)
         return report
-    store.upsert("images", plan.renewed, insert=False)
+    committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
     if changed := set_labels(store, dataset, found.labels, found.asked):
         report.notes.append(f"labels: {changed} subjects are new or changed")
-    _run(store, plan, encoders, report, progress)
+    _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
 
@@ -155,9 +156,10 @@ def embed(
     vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones, choices, device)
+    committer = Committer(store)
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
     report = Report(dataset or "all datasets", len(plan.work) + plan.done, choices.unit, done_before=plan.done)
-    _run(store, plan, encoders, report, progress)
+    _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
 
@@ -183,12 +185,19 @@ def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> dict[s
     return {encoder.space.digest: encoder for encoder in loaded}
 
 
-def _run(store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, progress: Progress | None) -> None:
+def _run(
+    store: Store,
+    plan: Plan,
+    encoders: dict[str, Encoder],
+    report: Report,
+    *,
+    committer: Committer,
+    progress: Progress | None,
+) -> None:
     report.failures = list(plan.faults)
     if plan.work:
         for encoder in encoders.values():
             open_space(store, encoder)
-    committer = Committer(store)
     try:
         for done in _work_off(store, plan, encoders, report, committer):
             if progress:

@@ -18,6 +18,7 @@ from embstore import schema
 from embstore.errors import MissingStoreError, StoreError, choices, first_line
 from embstore.files import sizes
 from embstore.ids import short
+from embstore.keyed import Keys, append, check_keys, merge
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 Vectors = npt.NDArray[np.float32]
@@ -43,6 +44,7 @@ class Store:
         self.uri = uri
         self.at: str | None = None  # the tag that it is read at
         self._db = connection
+        self._keys: dict[str, Keys] = {}  # of each table that was written to
         self._pinned: Mapping[str, int] = {}  # the versions of that tag
         self._format = schema.FORMAT_VERSION  # what it is in; an older one is migrated by its first write
 
@@ -254,24 +256,20 @@ class Store:
     def upsert(self, name: str, rows: Rows, *, insert: bool = True) -> int:
         """Insert rows, replacing those of the same key; return the table's new version.
 
-        Without `insert` rows are replaced alone: those that another process took out stay out.
-
-        `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same
-        keys leave duplicate rows and no error. A key that comes twice in `rows` is a StoreError: Lance would insert
-        both.
+        Without `insert` rows are replaced alone: those that another process took out stay out. A key that comes twice
+        in `rows` is a StoreError.
         """
         handle = self._open_to_write(name)
         table = schema.TABLES.get(name)
-        key = list(table.key) if table else ["id"]
+        key = table.key if table else ("id",)
         data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
         if data.num_rows == 0:
             return int(handle.version)
-        _refuse_repeats(name, data.select(key))
-        merge = handle.merge_insert(key).when_matched_update_all().use_index(False)
-        if insert:
-            merge = merge.when_not_matched_insert_all()
+        check_keys(name, data.select(key))
         try:
-            return int(merge.execute(data).version)
+            known = self._keys.setdefault(name, Keys(key))
+            version = append(lambda: self.dataset(name), known, data) if insert else None
+            return merge(handle, key, data, insert=insert) if version is None else version
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb
             raise StoreError(f"could not write {data.num_rows} rows to {name}: {first_line(error)}") from error
 
@@ -353,14 +351,6 @@ def _reading(name: str) -> Iterator[None]:
 def quoted(text: str) -> str:
     """Return text as a SQL literal, for the conditions of `delete`, which take no parameters."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _refuse_repeats(name: str, keys: pa.Table) -> None:
-    counted = keys.group_by(keys.column_names).aggregate([([], "count_all")])
-    if counted.num_rows < keys.num_rows:
-        first = counted.filter(pc.field("count_all") > 1).slice(0, 1).drop_columns("count_all").to_pylist()[0]
-        listed = ", ".join(f"{column} {value!r}" for column, value in first.items())
-        raise StoreError(f"{name} was given two rows of {listed}; wanted each key once")
 
 
 def _to_numpy(vectors: pa.ChunkedArray) -> Vectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -70,6 +71,7 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 1."""
+    os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
     try:
         app()
     except EmbstoreError as error:

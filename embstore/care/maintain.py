@@ -12,6 +12,8 @@ from embstore.store import Store
 Progress = Callable[[str, int, int], None]
 KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
 
+ATTEMPTS = 5  # at compacting a table that others write to
+
 COUNTS = {"bytes": "disk_bytes", "fragments": "fragments", "versions": "versions"}
 
 
@@ -37,12 +39,19 @@ def maintain(
 
 
 def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
-    """Join a table's small fragments; `drop_deleted` also rewrites each that holds any deleted row."""
+    """Join a table's small fragments; `drop_deleted` also rewrites each that holds any deleted row.
+
+    Where another process writes to the table meanwhile, it is done again, a few times.
+    """
     options = {"materialize_deletions_threshold": 0.0} if drop_deleted else {}
-    try:
-        store.dataset(name).optimize.compact_files(**options)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(f"could not compact {name}: {first_line(error)}; run the same command again") from error
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            store.dataset(name).optimize.compact_files(**options)
+        except (OSError, RuntimeError, ValueError) as error:
+            if "commit conflict" in str(error) and attempt < ATTEMPTS:
+                continue
+            raise StoreError(f"could not compact {name}: {first_line(error)}; run the same command again") from error
+        return
 
 
 def clean(store: Store, name: str, older_than_days: float) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,6 +20,9 @@ FEW_TOKENS = CPU_TOKENS // 4
 GPU_TOKENS = 64 * 1025
 MUCH_TOKENS = 4 * CPU_TOKENS  # less work than this is done before a probe would have paid
 PROBE_S = 0.8
+MOST_WORKERS = 8  # each holds a batch's activations, some 100 MB in a ViT-B
+
+R = TypeVar("R")
 
 
 @dataclass
@@ -35,19 +41,45 @@ class Pace:
 HERE = Pace()
 
 
-def batch_size(network: Any, device: str, tokens: int, n: int, pace: Pace = HERE) -> int:
-    """Return how many of `n` views of `tokens` tokens each go through the network at once, at least 1.
+def batches(network: Any, device: str, tokens: int, n: int, pace: Pace = HERE) -> list[slice]:
+    """Return what of `n` views of `tokens` tokens each goes through the network at once: slices in order, none empty.
 
-    On the CPU, the first call with much work to do times one block of the network, for less than a second. What a view
-    becomes does not depend on what is found.
+    On the CPU, the first call with much work to do times one block of the network, for less than a second; those that
+    work side by side (see `embedded`) get as many batches each. What a view becomes depends on none of this.
     """
     if device != "cpu":
-        return max(1, GPU_TOKENS // tokens)
+        return _split(n, max(1, GPU_TOKENS // tokens), 1)
     pace.seen += n * tokens
     if not pace.probed and pace.seen >= MUCH_TOKENS:
         pace.probed = True
         _probe(network, min(tokens, FEW_TOKENS), pace)
-    return max(1, pace.tokens // tokens)
+    return _split(n, max(1, pace.tokens // tokens), _workers(device, tokens))
+
+
+def _split(n: int, most: int, workers: int) -> list[slice]:
+    count = min(n, math.ceil(n / (most * workers)) * workers)
+    bounds = [n * i // count for i in range(count + 1)] if n else []
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
+def _workers(device: str, tokens: int) -> int:
+    """Return how many batches are worked on at once: on a CPU, one a thread, unless one view is as much as a batch."""
+    return min(torch.get_num_threads(), MOST_WORKERS) if device == "cpu" and tokens <= CPU_TOKENS else 1
+
+
+def embedded(function: Callable[[slice], R], parts: Sequence[slice], device: str, tokens: int) -> list[R]:
+    """Return `function(part)` of each part, in order: on a CPU side by side, each by its share of the threads.
+
+    Threads that share every product wait for each other at every one of them, and for whoever else needs a core (the
+    thread that cuts the next crops does): a thread a batch waits once, at the end.
+    """
+    threads, workers = torch.get_num_threads(), min(_workers(device, tokens), len(parts))
+    if workers < 2:
+        with at_pace():
+            return [function(part) for part in parts]
+    share = max(1, threads // workers)
+    with ThreadPoolExecutor(workers, "embstore-encode", torch.set_num_threads, (share,)) as pool:
+        return list(pool.map(function, parts))
 
 
 @contextmanager

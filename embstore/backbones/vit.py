@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from embstore.backbones.channels import Views, views_of
 from embstore.backbones.device import autocast_dtype, choose_device
 from embstore.backbones.encoder import Crops, check_crops
 from embstore.backbones.network import load_network
-from embstore.backbones.pace import at_pace, batch_size
+from embstore.backbones.pace import batches, embedded
 from embstore.backbones.pooling import check_pooling, pool
 from embstore.backbones.record import POOLINGS, Backbone, Choices, Space, space_of
 from embstore.errors import EmbstoreError, ImageError
@@ -48,8 +48,8 @@ class ViT:
         """
         check_crops(crops, self.space.input_px, self.space.roles, self.backbone.name)
         tokens = self._tokens(crops.pixels.shape[-2:])
-        batch = batch_size(self.network, self.device, tokens, len(crops))
-        vectors = [self._embed(_part(crops, slice(i, i + batch))) for i in range(0, len(crops), batch)]
+        parts = batches(self.network, self.device, tokens, len(crops))
+        vectors = embedded(lambda some: self._embed(_part(crops, some)), parts, self.device, tokens)
         return np.concatenate(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
     def _tokens(self, shape: tuple[int, ...]) -> int:
@@ -99,7 +99,7 @@ def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
 
 
 def _precision(device: str) -> AbstractContextManager[Any]:
-    return at_pace() if device == "cpu" else torch.autocast(device, autocast_dtype())
+    return nullcontext() if device == "cpu" else torch.autocast(device, autocast_dtype())
 
 
 def _part(crops: Crops, some: slice) -> Crops:

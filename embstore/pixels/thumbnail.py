@@ -11,6 +11,7 @@ from PIL import Image
 THUMBNAIL_UM = 25.0  # two nuclei wide
 THUMBNAIL_PX = 128
 WEBP_QUALITY = 85
+WEBP_METHOD = 2  # half the time of the default, 4, for 2 % more bytes
 # Colours (R, G, B) as the Human Protein Atlas draws its channels; ER at low weight, since it fills the cell.
 COLOURS = {
     "nucleus": (0.0, 0.0, 1.0),
@@ -35,7 +36,7 @@ def composite(crop: np.ndarray, roles: Sequence[str]) -> np.ndarray:
 def encode(rgb: np.ndarray) -> bytes:
     """Return a picture uint8 (y, x, 3) as WebP of quality 85."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "WEBP", quality=WEBP_QUALITY)
+    Image.fromarray(rgb).save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
     return buffer.getvalue()
 
 

@@ -207,30 +207,65 @@ def test_a_vector_does_not_depend_on_how_many_go_through_at_once(tokens: int, mo
 def test_the_probe_runs_once_where_there_is_much_to_do(tokens: int) -> None:
     """It takes no more threads than there were, leaves torch's own number as it was, and finds what was tried."""
     network, before, own = loaded().network, torch.get_num_threads(), pace.Pace()
-    pace.batch_size(network, "cpu", tokens, 1, own)
+    pace.batches(network, "cpu", tokens, 1, own)
     assert not own.probed
     started = time.perf_counter()
-    size = pace.batch_size(network, "cpu", tokens, pace.MUCH_TOKENS // tokens + 1, own)
+    pace.batches(network, "cpu", tokens, pace.MUCH_TOKENS // tokens + 1, own)
     assert time.perf_counter() - started < 5  # seconds: 1 on a quiet machine
     assert own.probed
-    assert size in {max(1, most // tokens) for most in (pace.FEW_TOKENS, pace.CPU_TOKENS)}
+    assert own.tokens // tokens in {most // tokens for most in (pace.FEW_TOKENS, pace.CPU_TOKENS)} | {1}
     assert 1 <= (own.threads or 0) <= before
     with pace.at_pace(own):
         assert torch.get_num_threads() == own.threads
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_vector_does_not_depend_on_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another order of summing is all that they change."""
-    encoder, crops = loaded(), drawn_crops(3)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_a_vector_does_not_depend_on_threads(threads: int, n: int) -> None:
+    """Batches side by side, or one over all threads: another order of summing is all that they change."""
+    encoder, crops, before = loaded(), drawn_crops(n), torch.get_num_threads()
     found = encoder(crops)
-    monkeypatch.setattr(pace.HERE, "threads", threads)
-    assert min(map(cosine, encoder(crops), found)) >= 0.99999
+    torch.set_num_threads(threads)
+    try:
+        again = encoder(crops)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert min(map(cosine, again, found)) >= 0.99999
+
+
+def test_threads_that_work_side_by_side_share_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of seven threads, three batches get two each; a batch alone gets what the probe found; order is kept."""
+    monkeypatch.setattr(pace.HERE, "threads", 1)
+    before = torch.get_num_threads()
+    parts = [slice(i, i + 1) for i in range(3)]
+    torch.set_num_threads(7)
+    try:
+        found = pace.embedded(lambda part: (part.start, torch.get_num_threads()), parts, "cpu", 17)
+        alone = pace.embedded(lambda _: torch.get_num_threads(), parts[:1], "cpu", 17)
+        large = pace.embedded(lambda _: torch.get_num_threads(), parts, "cpu", pace.CPU_TOKENS + 1)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [(0, 2), (1, 2), (2, 2)]
+    assert (alone, large, after) == ([1], [1, 1, 1], 7)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(0, []), (1, [1]), (20, [10, 10]), (33, [8, 8, 8, 9]), (64, [16] * 4)])
+def test_batches_are_alike_and_as_many_for_each_thread(
+    n: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads, at most sixteen crops of 197 tokens at once."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    parts = pace.batches(loaded().network, "cpu", 197, n, pace.Pace(probed=True))
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [i for part in parts for i in range(part.start, part.stop)] == list(range(n))
 
 
 def test_memory_is_bounded_by_tokens_not_by_views() -> None:
     """A ViT-B/8 at 512 px is 4,097 tokens a field: one at a time on the CPU, sixteen on a GPU."""
     network = loaded().network
-    assert pace.batch_size(network, "cpu", 4097, 1000, pace.Pace(probed=True)) == 1
-    assert pace.batch_size(network, "cuda", 4097, 1000, pace.Pace(probed=True)) == 16
+    for device, size in (("cpu", 1), ("cuda", 16)):
+        parts = pace.batches(network, device, 4097, 1000, pace.Pace(probed=True))
+        assert max(part.stop - part.start for part in parts) == size

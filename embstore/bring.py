@@ -22,7 +22,8 @@ from embstore.schema import embeddings_name
 from embstore.sources.record import Fault, Label
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.spaces import list_spaces
-from embstore.store import Store, Vectors, quoted
+from embstore.store import Store, quoted
+from embstore.vectors import Vectors
 
 
 def bring_vectors(

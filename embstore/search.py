@@ -14,7 +14,8 @@ from embstore.proteins import find_proteins
 from embstore.query import rows, sql_text
 from embstore.schema import embeddings_name
 from embstore.spaces import find_space, label
-from embstore.store import Store, Vectors
+from embstore.store import Store
+from embstore.vectors import Vectors
 
 PICTURED = 6  # cells a neighbour shows in a sheet
 STRICTEST_FIRST = ("grade3", "grade2plus")

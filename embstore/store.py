@@ -17,15 +17,13 @@ import pyarrow.compute as pc
 from embstore import schema
 from embstore.errors import MissingStoreError, StoreError, choices, first_line
 from embstore.files import sizes
-from embstore.ids import short
 from embstore.keyed import Keys, append, check_keys, merge
+from embstore.vectors import Vectors, picked, to_numpy, vector_rows
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
-Vectors = npt.NDArray[np.float32]
 
 # lancedb keeps the metadata of every version that it wrote, by default up to a gigabyte
 METADATA_CACHE_BYTES = 16 << 20
-TAKE_SHARE = 0.3  # of the rows: beyond, one scan is quicker than picking
 
 
 def now() -> datetime:
@@ -191,28 +189,12 @@ class Store:
         name = schema.embeddings_name(space)
         data = self.dataset(name, version)
         with _reading(name):
-            known = data.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
-        offsets = pc.index_in(pa.array(ids, pa.string()), value_set=known)
-        if offsets.null_count:
-            absent = ids[pc.index(pc.is_null(offsets), True).as_py()]
-            raise StoreError(
-                f"space {short(space)} holds no vector of {absent!r} ({offsets.null_count} of {len(ids)} absent)"
-            )
-        if not len(ids):
-            return np.empty((0, data.schema.field("vector").type.list_size), np.float32)
-        if len(ids) > known.length() * TAKE_SHARE:
-            with _reading(name):
-                everything = data.scanner(columns=["vector"], scan_in_order=True).to_table()["vector"]
-            picked: Vectors = _to_numpy(everything)[offsets.to_numpy()]
-            return picked
-        wanted, inverse = np.unique(offsets.to_numpy(), return_inverse=True)
-        with _reading(name):
-            return _to_numpy(data.take(wanted.tolist(), columns=["vector"])["vector"])[inverse]
+            return picked(data, ids, space)
 
     def vectors(self, space: str) -> tuple[list[str], Vectors]:
         """Return every id of a space and its vectors, float32 (n, dim), in one order."""
         data = self.read(schema.embeddings_name(space))
-        return data["id"].to_pylist(), _to_numpy(data["vector"])
+        return data["id"].to_pylist(), to_numpy(data["vector"])
 
     # -- writing: every write returns the table's new version ------------------------------------------------------
 
@@ -284,21 +266,8 @@ class Store:
 
     def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
         """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
-        field = self._open(schema.embeddings_name(space)).schema.field("vector")
-        dtype = np.float16 if field.type.value_type == pa.float16() else np.float32
-        with np.errstate(over="ignore"):  # said in our own words, below
-            cast = np.ascontiguousarray(vectors, dtype=dtype)
-        if cast.shape != (len(ids), field.type.list_size):
-            raise StoreError(f"space {short(space)} takes ({len(ids)}, {field.type.list_size}), got {cast.shape}")
-        finite = np.isfinite(cast).all(axis=1)
-        if not finite.all():
-            bad = ids[int(np.argmin(finite))]
-            raise StoreError(f"the vector of {bad!r} is not finite as {cast.dtype} ({(~finite).sum()} such vectors)")
-        column = pa.FixedSizeListArray.from_arrays(pa.array(cast.ravel()), field.type.list_size)
-        table = schema.embeddings(space, field.type.list_size, half=dtype is np.float16)
-        return self.upsert(
-            schema.embeddings_name(space), pa.Table.from_arrays([pa.array(ids), column], schema=table.schema)
-        )
+        name = schema.embeddings_name(space)
+        return self.upsert(name, vector_rows(ids, vectors, space, self._open(name).schema))
 
     def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
         """Record a space and make its empty table; a space that is there is left as it is."""
@@ -351,9 +320,3 @@ def _reading(name: str) -> Iterator[None]:
 def quoted(text: str) -> str:
     """Return text as a SQL literal, for the conditions of `delete`, which take no parameters."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _to_numpy(vectors: pa.ChunkedArray) -> Vectors:
-    dim = vectors.type.list_size
-    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(-1, dim)

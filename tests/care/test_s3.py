@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_fields import run_together
 
 from embstore.care.maintain import maintain
 from embstore.care.remove import remove
@@ -25,6 +26,13 @@ from embstore.store import Store
 from .conftest import contents
 
 START_S = 60.0
+UPSERTS = """
+from embstore.store import Store
+store, me = Store.open(sys.argv[1]), sys.argv[2]
+go()
+for turn in range(4):
+    store.upsert("proteins", [{"protein_id": f"p{turn}.{i}", "gene": me} for i in range(20)])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +90,14 @@ def test_a_bucket_holds_what_a_folder_holds(bucket: str, phantom: Path, phantom_
     digest = then.read("spaces")["digest"][0].as_py()
     ids, vectors = local.vectors(digest)
     np.testing.assert_array_equal(then.matrix(digest, ids), vectors)
+
+
+def test_processes_that_write_the_same_keys_to_a_bucket_leave_each_once(bucket: str) -> None:
+    """Two at once, new keys in every turn: who comes second looks again."""
+    store = Store.open(f"{bucket}/beside", create=True)
+    run_together(UPSERTS, [(store.uri, "a"), (store.uri, "b")])
+    held = store.read("proteins", ["protein_id"])["protein_id"].to_pylist()
+    assert sorted(held) == sorted(f"p{turn}.{i}" for turn in range(4) for i in range(20))
 
 
 def test_what_is_missing_in_a_bucket_is_one_line(bucket: str) -> None:

@@ -24,8 +24,11 @@ ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbone
 """
 
 
-def kill_after(lines: int, delay_s: float, store: Path, source: Path, code: str = RUN) -> None:
-    """Start an ingest (or what `code` does) and kill -9 it a moment after it has reported so many steps."""
+def kill_after(lines: int, delay_s: float, store: Path, source: Path, code: str = RUN) -> bool:
+    """Start an ingest (or what `code` does) and kill -9 it a moment after it has reported so many steps.
+
+    Returns False where it had done all of its work before.
+    """
     process = start(code, store, source)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -36,8 +39,9 @@ def kill_after(lines: int, delay_s: float, store: Path, source: Path, code: str 
         process.stdout.readline()
     time.sleep(delay_s)
     process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    _, stderr = process.communicate()
+    assert process.returncode in {0, -signal.SIGKILL}, stderr
+    return process.returncode != 0
 
 
 def everything(store: Store) -> dict[tuple[str, str], list[float]]:

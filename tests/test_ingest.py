@@ -170,7 +170,7 @@ def test_a_killed_ingest_continues_to_the_same_store(
     source, undisturbed = ten
     delays = np.random.default_rng().uniform(0, 0.1, 3)
     for lines, delay_s in zip((0, 2, 2), delays, strict=True):
-        kill_after(lines, delay_s, tmp_path / "store", source)
+        assert kill_after(lines, delay_s, tmp_path / "store", source)
     store = Store.open(tmp_path / "store", create=True)
     report = take(store, source, labels=source / "labels.csv")
     assert report.images_in + report.done_before == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,24 +62,34 @@ def check(store: Store, undisturbed: dict[tuple[str, str], list[float]]) -> None
 def test_twenty_kills_lose_and_double_nothing(
     tmp_path: Path, source: Path, undisturbed: dict[tuple[str, str], list[float]]
 ) -> None:
-    """kill -9 at twenty random moments of one ingest, then a rerun: the store of an undisturbed run."""
+    """kill -9 at twenty random moments of an ingest, then a rerun: the store of an undisturbed run.
+
+    One that comes to its end before is checked, and the kills go on with the next.
+    """
     seed = int(os.environ.get("EMBSTORE_FAULT_SEED", np.random.default_rng().integers(1 << 32)))
     print(f"EMBSTORE_FAULT_SEED={seed}")  # shown when it fails
     rng = np.random.default_rng(seed)
-    for _ in range(KILLS):
-        kill_after(int(rng.integers(3)), float(rng.uniform(0, 0.4)), tmp_path / "store", source)
-    store = Store.open(tmp_path / "store", create=True)
+    kills = stores = 0
+    while kills < KILLS:
+        folder = tmp_path / f"store{stores}"
+        if kill_after(int(rng.integers(3)), float(rng.uniform(0, 0.4)), folder, source):
+            kills += 1
+        else:
+            check(Store.open(folder), undisturbed)
+            stores += 1
+        assert stores < KILLS
+    store = Store.open(tmp_path / f"store{stores}", create=True)
     finish(store, source)
     check(store, undisturbed)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
+    """A file system of 4 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=False, capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False, capture_output=True, text=True
     )
     if made.returncode:
         pytest.skip(f"a small file system cannot be mounted here ({made.stderr.strip()}); run as root")
@@ -87,11 +98,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_is_one_line_and_the_rerun_completes(
-    small_disk: Path, source: Path, undisturbed: dict[tuple[str, str], list[float]]
+    small_disk: Path, source: Path, undisturbed: dict[tuple[str, str], list[float]], tmp_path: Path
 ) -> None:
     """The command ends with one line and exit 1, the store opens, and with room again the same command completes."""
+    finish(Store.open(tmp_path / "whole", create=True), source)
+    needed = sum(file.stat().st_size for file in (tmp_path / "whole").rglob("*"))
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(2_400_000))
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - needed // 2))
     words = ["--store", str(small_disk / "store"), "ingest", str(source), "--layout", "opencell"]
     words += ["--labels", str(source / "labels.csv"), "--backbone", "pixel-stats"]
     program = [sys.executable, "-c", "from embstore_cli.main import main; main()", *words]

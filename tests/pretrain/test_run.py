@@ -68,7 +68,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     undisturbed: tuple[Pretrained, Path], phantom_store: Path, tmp_path: Path
 ) -> None:
     """kill -9 in the middle, and the same call gives the weights that an undisturbed training gives."""
-    kill_after(12, 0.05, phantom_store, tmp_path, TRAIN)
+    assert kill_after(12, 0.05, phantom_store, tmp_path, TRAIN)
     again = pretrain(Store.open(phantom_store), TINY, work=tmp_path)
     assert again.resumed_at > 0
     assert again.data_digest == undisturbed[0].data_digest

@@ -15,7 +15,7 @@ NUCLEUS_UM = 12.0  # the median nucleus that a pixel size is estimated from
 # ids: to change a constant is to make new cells.
 SEGMENTER: dict[str, Any] = {
     "name": "otsu-distance-watershed",
-    "revision": 1,
+    "revision": 2,
     "nucleus_um": NUCLEUS_UM,
     "nucleus_range_um": [6.0, 30.0],  # believable nuclear diameters, applied where the pixel size is known
     "coarse_smooth_px": 1.0,
@@ -33,7 +33,9 @@ SEGMENTER: dict[str, Any] = {
     "seed_smooth": 0.06,
     "gap_smooth": 0.14,
     "gap_weight": 0.3,
-    "seed_depth": 0.03,
+    "seed_depth": 0.02,
+    "clump_area": 3.0,  # nuclear areas, of which so many at least enclose a gap
+    "gap_area": 0.05,  # nuclear areas: three discs that touch enclose (sqrt(3) - pi / 2) / pi = 0.051 of one
     "area_range": [0.15, 6.0],
     "edge_area": 0.08,
     "max_bright_share": 0.7,
@@ -101,7 +103,8 @@ def _diameter_px(nucleus: np.ndarray, pixel_size_um: float | None) -> float:
     smooth, guess, factor = reduced(smooth, again), guess / again, factor * again
     bright = _bright(smooth, guess)
     background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * guess)
-    second = _disc_diameter(_foreground(smooth, bright, background, guess))
+    drawn = _drawn(smooth, bright, background, guess)
+    second = _disc_diameter(_opened(ndimage.binary_fill_holes(drawn), guess))
     return float(min(max(second * factor, low), high))
 
 
@@ -129,8 +132,9 @@ def _nuclei(image: np.ndarray, diameter: float) -> np.ndarray:
     if not _has_nuclei(smooth, bright):
         return np.zeros(image.shape, np.int32)
     background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * diameter)
-    foreground = _foreground(smooth, bright, background, diameter)
-    labels = _split(foreground, smooth - background, diameter)
+    drawn = _drawn(smooth, bright, background, diameter)
+    filled = ndimage.binary_fill_holes(drawn)  # nucleoli are dark
+    labels = _split(_opened(filled, diameter), _gaps(drawn, filled, diameter), smooth - background, diameter)
     return _kept(labels, smooth - background, ~bright, diameter)
 
 
@@ -157,15 +161,39 @@ def _bright(smooth: np.ndarray, diameter: float) -> np.ndarray:
     return bright
 
 
-def _foreground(smooth: np.ndarray, bright: np.ndarray, background: np.ndarray, diameter: float) -> np.ndarray:
+def _drawn(smooth: np.ndarray, bright: np.ndarray, background: np.ndarray, diameter: float) -> np.ndarray:
     """Draw each nucleus at a fixed fraction of the way from its own background to its own brightness."""
-    from scipy import ndimage
-
     inside = _local_mean(smooth, bright, SEGMENTER["own_brightness"] * diameter)
     own = background + SEGMENTER["own_weight"] * (inside - background)
-    foreground = ndimage.binary_fill_holes(bright & (smooth > own))
-    opened: np.ndarray = ndimage.binary_opening(foreground, _disc(max(1, round(SEGMENTER["open"] * diameter))))
+    drawn: np.ndarray = bright & (smooth > own)
+    return drawn
+
+
+def _opened(filled: np.ndarray, diameter: float) -> np.ndarray:
+    """Drop what is thinner than any nucleus."""
+    from scipy import ndimage
+
+    opened: np.ndarray = ndimage.binary_opening(filled, _disc(max(1, round(SEGMENTER["open"] * diameter))))
     return opened
+
+
+def _gaps(drawn: np.ndarray, filled: np.ndarray, diameter: float) -> np.ndarray:
+    """Return the holes that lie between nuclei, not in one: as wide as three touching discs leave, within a clump."""
+    typical = math.pi / 4 * diameter**2
+    clumps = _of_area(filled, SEGMENTER["clump_area"] * typical)
+    gaps: np.ndarray = _of_area(clumps & ~drawn, SEGMENTER["gap_area"] * typical)
+    return gaps
+
+
+def _of_area(mask: np.ndarray, area: float) -> np.ndarray:
+    """Return the connected parts of a mask that have at least so many pixels."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    large = np.bincount(labels.ravel()) >= area
+    large[0] = False
+    kept: np.ndarray = large[labels]
+    return kept
 
 
 def _local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
@@ -189,13 +217,13 @@ def _wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return means.clip(0)  # running sums may end a rounding below zero
 
 
-def _split(foreground: np.ndarray, above: np.ndarray, diameter: float) -> np.ndarray:
+def _split(foreground: np.ndarray, gaps: np.ndarray, above: np.ndarray, diameter: float) -> np.ndarray:
     """Divide touching nuclei along the waists and the dark gaps between them, by a watershed."""
     from scipy import ndimage
     from skimage.morphology import h_maxima
     from skimage.segmentation import watershed
 
-    distance = _distance(foreground)
+    distance = _distance(foreground & ~gaps)
     smooth = ndimage.gaussian_filter(distance, SEGMENTER["seed_smooth"] * diameter) / diameter
     inside = _local_mean(above, foreground, SEGMENTER["own_brightness"] * diameter)
     relative = ndimage.gaussian_filter(above / np.maximum(inside, 1e-6), SEGMENTER["gap_smooth"] * diameter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,45 @@ def test_touching_nuclei_are_divided(apart: float) -> None:
     assert segment(discs((330, 200), centres, 25.0), None).nuclei.max() == 6
 
 
+@pytest.mark.parametrize("apart", [2.1, 2.2])
+def test_nuclei_packed_around_each_other_are_divided(apart: float) -> None:
+    """Seven discs, six around one, with nothing but the small gaps between them: the gaps are no nucleoli."""
+    around = [(170 + 25 * apart * math.sin(a), 170 + 25 * apart * math.cos(a)) for a in np.arange(6) * np.pi / 3]
+    single = [(60.0 + 90 * i, 320.0) for i in range(4)]
+    assert segment(discs((400, 400), [(170.0, 170.0), *around, *single], 25.0), None).nuclei.max() == 11
+
+
+def test_a_dark_nucleolus_divides_no_nucleus() -> None:
+    """Discs with a hole a third as wide, touching in pairs, are one nucleus each: two make no clump."""
+    centres = [(60.0 + 100 * i, 60.0 + 48 * j) for i in range(3) for j in range(2)]
+    field = discs((330, 200), centres, 25.0)
+    y, x = np.mgrid[:330, :200]
+    hole = np.min([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0) < 8
+    assert segment(np.where(hole, 400, field), None).nuclei.max() == 6
+
+
+@pytest.mark.parametrize("counts", [6000, 60000])
+@pytest.mark.parametrize("pixel_size_um", [None, 0.24])
+def test_bright_specks_are_no_cells_and_hide_none(counts: int, pixel_size_um: float | None) -> None:
+    """Debris of 2 to 6 pixels, up to twenty times as bright as a nucleus: all 16 nuclei are found, and no speck."""
+    field = discs((400, 420), GRID, 25.0).astype(np.float64)
+    specks = [(15.0 + 90 * i, 22.0 + 95 * j) for i in range(5) for j in range(5)]
+    y, x = np.mgrid[:400, :420]
+    for n, (cy, cx) in enumerate(specks):
+        field[(y - cy) ** 2 + (x - cx) ** 2 <= (1 + n % 3) ** 2] = counts
+    found = segment(ndimage.gaussian_filter(field, 0.7), pixel_size_um).nuclei
+    assert found.max() == len(GRID)
+    assert not any(found[int(cy), int(cx)] for cy, cx in specks)
+
+
+@pytest.mark.parametrize("radius", [10.0, 25.0])
+@pytest.mark.parametrize("nuclei", [1, 2])
+def test_the_only_nuclei_of_a_wide_field_are_found(radius: float, nuclei: int) -> None:
+    """One or two, on 0.03 to 0.4 % of the picture, at the right size."""
+    found = segment(discs((1000, 1000), [(300.0, 310.0), (301.0, 500.0)][:nuclei], radius), None)
+    np.testing.assert_allclose(np.bincount(found.nuclei.ravel())[1:], [np.pi * radius**2] * nuclei, rtol=0.15)
+
+
 def test_cells_are_nuclei_grown_to_the_middle_between_neighbours() -> None:
     """No cell reaches further than the limit, and of two near nuclei each keeps its own half."""
     radius = 20.0
@@ -149,6 +190,14 @@ def test_the_few_nuclei_of_a_sparse_field_are_kept(samples: Path) -> None:
     assert not found.nuclei[600:, 300:].any()
 
 
+def test_a_real_clump_is_divided(samples: Path) -> None:
+    """Three nuclei around a gap, in a clump of four, have a label each (centres picked by eye)."""
+    field = read_planes(samples / "masks/mnfinder/training-data_2022-10-14_U2OS__1__images.tif").pixels[0]
+    found = segment(field, None).nuclei
+    labels = {int(found[y, x]) for y, x in ((425, 674), (423, 694), (446, 685))}
+    assert len(labels - {0}) == 3
+
+
 def test_the_published_fields_hold_about_300_nuclei(samples: Path) -> None:
     """Every one of the 20 OpenCell fields has nuclei, 250 to 380 in all, at a believable pixel size."""
     counts = {}
@@ -173,20 +222,20 @@ def test_an_atlas_field_is_segmented_at_its_pixel_size(samples: Path) -> None:
 
 
 ANNOTATED = {
-    "coelho2009/gnf_dna-0": 0.9,
-    "coelho2009/gnf_dna-1": 0.9,
-    "coelho2009/ic100_dna-0": 0.9,
-    "coelho2009/ic100_dna-1": 0.9,
-    "koyuncu/27": 0.7,
-    "koyuncu/3": 0.7,
-    "koyuncu/35": 0.7,
-    "stardist_dsb2018": 0.62,
+    "coelho2009/gnf_dna-0": 0.95,
+    "coelho2009/gnf_dna-1": 0.95,
+    "coelho2009/ic100_dna-0": 0.95,
+    "coelho2009/ic100_dna-1": 0.95,
+    "koyuncu/27": 0.8,
+    "koyuncu/3": 0.8,
+    "koyuncu/35": 0.75,
+    "stardist_dsb2018": 0.7,
 }
 
 
-@pytest.mark.parametrize(("name", "floor"), ANNOTATED.items())
-def test_nuclei_agree_with_those_drawn_by_hand(samples: Path, name: str, floor: float) -> None:
-    """F1 at IoU 0.5 against hand-drawn nuclei stays above a floor for each image (0.88 is the mean)."""
+@cache
+def f1_by_hand(samples: Path, name: str) -> float:
+    """F1 of the nuclei found in one hand-annotated field."""
     folder = samples / "masks"
     if name == "stardist_dsb2018":
         field, truth = (tifffile.imread(folder / name / f"{kind}2d.tif") for kind in ("img", "mask"))
@@ -194,4 +243,15 @@ def test_nuclei_agree_with_those_drawn_by_hand(samples: Path, name: str, floor: 
         suffix = ".jpg" if name.startswith("koyuncu") else ".png"
         field = read_planes(folder / f"{name}{suffix}").pixels[2]
         truth = np.asarray(Image.open(folder / f"{name}_labels.png"))
-    assert f1_at_half(truth.astype(int), segment(field, None).nuclei) >= floor
+    return f1_at_half(truth.astype(int), segment(field, None).nuclei)
+
+
+@pytest.mark.parametrize(("name", "floor"), ANNOTATED.items())
+def test_nuclei_agree_with_those_drawn_by_hand(samples: Path, name: str, floor: float) -> None:
+    """F1 at IoU 0.5 against hand-drawn nuclei stays above a floor for each image, none of them below 0.70."""
+    assert f1_by_hand(samples, name) >= floor
+
+
+def test_nuclei_agree_with_those_drawn_by_hand_in_the_mean(samples: Path) -> None:
+    """Mean F1 over the eight images is at least 0.85 (0.887 when this was written)."""
+    assert np.mean([f1_by_hand(samples, name) for name in ANNOTATED]) >= 0.85

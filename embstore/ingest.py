@@ -19,6 +19,7 @@ from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.encode import Embedded, cut_ahead, encode, gathered
 from embstore.errors import EmbstoreError, ImageError, MissingStoreError
+from embstore.foresee import foreseen
 from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, make_plan, stored_plan
@@ -105,17 +106,11 @@ def ingest(
     whole = choices.unit == "image"
     found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks, whole=whole)
     encoders = _encoders(backbones, choices, device)
-    try:
-        store = opened(store, create=not dry_run)
-    except MissingStoreError:
-        new, faults, notes = len(found.images), list(found.faults), list(found.notes)
-        return Report(dataset, new, choices.unit, images_in=new, failures=faults, notes=notes)
-    committer = Committer(store)
-    plan = make_plan(
-        store,
-        found,
-        dataset,
-        list(encoders),
+    planned = partial(
+        make_plan,
+        source=found,
+        dataset=dataset,
+        spaces=list(encoders),
         retry_failed=retry_failed,
         limit=limit,
         pixel_size_um=pixel_size_um,
@@ -123,12 +118,14 @@ def ingest(
         unit=choices.unit,
         rehash=rehash,
     )
-    report = Report(dataset, len(found.images), choices.unit, done_before=plan.done, notes=list(found.notes))
-    report.known_failures = list(plan.known_failures)
-    report.without_protein = sum(not image.protein_ids for image in found.images)
+    report = Report(dataset, len(found.images), choices.unit, notes=list(found.notes))
     if dry_run:
-        report.images_in, report.failures = len(plan.work), list(plan.faults)
-        return report
+        return _dry(planned(_if_any(store), hashing=False), encoders, report, progress)
+    store = opened(store)
+    committer = Committer(store)
+    plan = planned(store)
+    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
+    report.without_protein = sum(not image.protein_ids for image in found.images)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
@@ -163,9 +160,31 @@ def embed(
     return report
 
 
-def opened(store: Store | str, *, create: bool = True) -> Store:
-    """Return the store itself, or the one at a path or URI, made where there is none and `create` says so."""
-    return store if isinstance(store, Store) else Store.open(store, create=create)
+def _if_any(store: Store | str) -> Store | None:
+    try:
+        return store if isinstance(store, Store) else Store.open(store)
+    except MissingStoreError:
+        return None
+
+
+def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: Progress | None) -> Report:
+    """Return what a dry run reports: the plan, and every fault that can be told without decoding pixels."""
+    report.done_before, report.known_failures, report.failures = plan.done, list(plan.known_failures), list(plan.faults)
+    spaces = [encoder.space for encoder in encoders.values()]
+    for done, (work, fault) in enumerate(zip(plan.work, foreseen(plan.work, spaces), strict=True), 1):
+        if fault:
+            report.failures.append(fault)
+        else:
+            report.images_in += 1
+            report.without_protein += not work.image.protein_ids
+        if progress:
+            progress("headers", done, len(plan.work))
+    return report
+
+
+def opened(store: Store | str) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none."""
+    return store if isinstance(store, Store) else Store.open(store, create=True)
 
 
 def check_dataset(name: str) -> str:

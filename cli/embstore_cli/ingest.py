@@ -84,7 +84,12 @@ def ingest(
     intensity: Intensity = None,
     device: Device = "auto",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would go in and every fault that names, tables and headers show; write nothing."
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged failed files again.")] = False,
     rehash: Annotated[

@@ -43,8 +43,10 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     """Return what an ingest did, line by line."""
     if dry_run:
         todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
-        faults = [f"{len(report.failures)} faults"] if report.failures else []
-        return [f"{report.dataset}: {todo}", *report.notes, *faults]
+        lines = [f"{report.dataset}: {todo}", *report.notes]
+        if report.without_protein:
+            lines.append(f"{report.without_protein} of them name no protein")
+        return [*lines, f"{len(report.failures)} faults"] if report.failures else lines
     lines = [f"{report.dataset}: {_done(report)}"]
     lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
     if report.flags:

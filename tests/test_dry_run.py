@@ -13,7 +13,6 @@ import tifffile
 from drawn_fields import draw_field, save_tiff, write_hpa, write_opencell
 from PIL import Image
 
-from embstore.backbones.record import Choices
 from embstore.ingest import Report, ingest
 from embstore.store import Store
 
@@ -113,8 +112,7 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
     assert told(alone) == {"a.tif": "there is no nucleus channel among er: cells are found by it"}
-    whole = {"channels": "cytosol", "choices": Choices(unit="image"), "dry_run": True}
-    unseen = take(tmp_path / "store", tmp_path / "one", "ome", **whole)
+    unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
     assert told(unseen) == {"a.tif": "it holds cytosol and pixel-stats is shown nucleus, protein"}
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embstore.errors import ImageError
-from embstore.pixels.limits import DTYPES, LABEL_DTYPES, MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
+from embstore.pixels.depths import counts
+from embstore.pixels.limits import MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
 from embstore.pixels.ome_zarr import is_zarr, open_zarr
 from embstore.pixels.pillow import open_pillow
 from embstore.pixels.planes import DAMAGE, Claim, Planes, one_line
@@ -19,31 +20,33 @@ from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 def read_planes(path: Path, channels: int | None = None, *, labels: bool = False) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
-    Returns pixels (c, y, x) of uint8, uint16 or float32. An RGB file gives three planes, RGBA four. The pixel size
-    comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that
-    is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
-    projection. With `labels` the bits and long integers of label images are read too. Raises ImageError for files that
-    are missing, damaged, no image, too large, or other stacks over depth or time.
+    Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`);
+    with `labels` they keep the file's own dtype. An RGB file gives three planes, RGBA four. The pixel size comes from
+    OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that is packed
+    with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum projection.
+    Raises ImageError for files that are missing, damaged, no image, too large, complex, or other stacks over depth or
+    time.
     """
-    with _checked(path, channels, labels=labels) as (claim, how):
-        return Planes(arranged(claim.read(), how), claim.pixel_size_um, how.depth)
+    with _checked(path, channels) as (claim, how):
+        pixels = arranged(claim.read(), how)
+        return Planes(pixels if labels else counts(path, pixels), claim.pixel_size_um, how.depth)
 
 
-def read_shape(path: Path, channels: int | None = None, *, labels: bool = False) -> tuple[int, int, int]:
+def read_shape(path: Path, channels: int | None = None) -> tuple[int, int, int]:
     """Return the shape (c, y, x) that `read_planes` would give, from the file's header alone.
 
     Raises the same errors, except for damage that only decoding finds.
     """
-    with _checked(path, channels, labels=labels) as (_, how):
+    with _checked(path, channels) as (_, how):
         return how.shape
 
 
 @contextmanager
-def _checked(path: Path, channels: int | None, *, labels: bool) -> Iterator[tuple[Claim, Arrangement]]:
+def _checked(path: Path, channels: int | None) -> Iterator[tuple[Claim, Arrangement]]:
     """Open an image file and check all that it claims; whatever fails, then or while it is open, is an ImageError."""
     try:
         with _opened(path, channels) as claim:
-            check_dtype(path, claim.dtype, LABEL_DTYPES if labels else DTYPES)
+            check_dtype(path, claim.dtype)
             yield claim, arrangement(path, claim.shape, claim.axes, channels)
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist, wanted an image; check the path or restore the file") from None

@@ -60,7 +60,7 @@ def check_mask(path: Path, shape: tuple[int, ...]) -> None:
     """Raise the ImageError that reading a mask of an image (y, x) would end in, as far as the file's header tells."""
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
-    found = read_shape(path, labels=True)[1:]
+    found = read_shape(path)[1:]
     if found != shape:
         raise ImageError(
             f"the mask {path.name} is {found} and its image {shape}; wanted one size",

@@ -54,7 +54,7 @@ class Report:
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
-    without_protein: int = 0
+    without_protein: int = 0  # of those that are new in the store, or would be
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     failures: list[Fault] = field(default_factory=list)
@@ -125,7 +125,6 @@ def ingest(
     committer = Committer(store)
     plan = planned(store)
     report.done_before, report.known_failures = plan.done, list(plan.known_failures)
-    report.without_protein = sum(not image.protein_ids for image in found.images)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
@@ -176,7 +175,7 @@ def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: 
             report.failures.append(fault)
         else:
             report.images_in += 1
-            report.without_protein += not work.image.protein_ids
+            report.without_protein += work.segmentation is None and not work.image.protein_ids
         if progress:
             progress("headers", done, len(plan.work))
     return report
@@ -298,6 +297,7 @@ def _count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
     report.images_in += 1
     report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
     report.images_recut += image.work.recut
+    report.without_protein += image.new and not image.work.image.protein_ids
     report.cells_in += len(image.cells) if image.new else 0
     report.dropped += len(image.cells) - len(image.shown) if report.unit == "cell" else 0
     for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):

@@ -32,10 +32,34 @@ def test_help_lists_every_verb(run: Run) -> None:
         assert "Example" in text or "Commands" in text, verb
 
 
-def test_help_imports_no_engine() -> None:
-    """`embstore --help` starts without torch, lancedb, duckdb, scikit-learn or pyarrow."""
+def test_the_options_of_ingest_are_grouped(run: Run) -> None:
+    """Its help begins with the examples and then says what goes in, what cells are, what backbones see, how it runs."""
+    text = run("ingest", "--help").stdout
+    groups = (
+        "What goes in",
+        "What goes in, with --layout vectors",
+        "Cells",
+        "How the backbone is shown images",
+        "Running",
+    )
+    places = [text.index(f"─ {group} ─") for group in groups]
+    assert 0 < text.index("Example: embstore ingest") < places[0]
+    assert places == sorted(places)
+    for option, group in (
+        ("--labels ", 0),
+        ("--id-column ", 1),
+        ("--masks ", 2),
+        ("--intensity ", 3),
+        ("--dry-run ", 4),
+    ):
+        assert max(place for place in places if place < text.rindex(option)) == places[group], option
+
+
+@pytest.mark.parametrize("command", [[], ["ingest"]], ids=["embstore", "ingest"])
+def test_help_imports_no_engine(command: list[str]) -> None:
+    """`embstore --help` starts without torch, lancedb, duckdb, scikit-learn or pyarrow; so does that of ingest."""
     program = (
-        "import sys; sys.argv = ['embstore', '--help']\n"
+        f"import sys; sys.argv = ['embstore', *{command}, '--help']\n"
         "from embstore_cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"

@@ -96,8 +96,9 @@ def ingest(
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
-    named by its path is made where there is none. Raises EmbstoreError before anything is written, and before a store
-    is made, where a choice is wrong.
+    named by its path is made where there is none. With `dry_run` nothing is written, nor a store made: the report says
+    what would go in, and every fault that names, tables and files' headers show. Raises EmbstoreError before anything
+    is written, and before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.files import content, file_state, files_state, hashed, touched
+from embstore.files import content, files_state, hashed, touched
 from embstore.ids import image_id
 from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
@@ -140,7 +140,7 @@ def _unread(root: Path, image: SourceImage, name: str, spaces: Sequence[str], op
     first = root / image.files[0]
     try:
         for path in (*(root / file for file in image.files), *(image.masks.files if image.masks else ())):
-            file_state(path)
+            path.stat()
     except OSError as error:
         return _not_there(str(first), error)
     return Work(image, root, name, 1, (), "", tuple(spaces), option_um=option_um)

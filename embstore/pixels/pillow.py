@@ -61,7 +61,8 @@ def _check_png(path: Path) -> None:
     size, start = path.stat().st_size, 8  # behind the signature
     with path.open("rb") as file:
         file.seek(start)
-        while len(head := file.read(8)) == 8:
+        kind = b""
+        while kind != b"IEND" and len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
             start += 12 + length  # behind the chunk's length, kind, data and checksum
             if start > size and kind in (b"IHDR", b"IDAT"):

@@ -18,7 +18,7 @@ from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.encode import Embedded, cut_ahead, encode, gathered
-from embstore.errors import EmbstoreError, ImageError, MissingStoreError
+from embstore.errors import EmbstoreError, ImageError, MissingStoreError, NotAStoreError
 from embstore.foresee import foreseen
 from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
@@ -163,7 +163,7 @@ def embed(
 def _if_any(store: Store | str) -> Store | None:
     try:
         return store if isinstance(store, Store) else Store.open(store)
-    except MissingStoreError:
+    except (MissingStoreError, NotAStoreError):  # where an ingest makes one
         return None
 
 

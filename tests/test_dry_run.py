@@ -68,6 +68,23 @@ def test_a_first_dry_run_tells_what_one_with_a_store_tells(hostile: Path, tmp_pa
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_that_is_there_and_no_store_yet_holds_nothing(tmp_path: Path) -> None:
+    """An ingest makes its store in an empty folder; a dry run into one tells what would go in, and leaves it empty."""
+    write_opencell(tmp_path / "in", [1])
+    (tmp_path / "empty").mkdir()
+    assert take(tmp_path / "empty", tmp_path / "in", dry_run=True).images_in == 1
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_dry_run_tells_what_failed_before(hostile: Path, tmp_path: Path) -> None:
+    """Files that an ingest could not read are not its work now, and are told again; tried again, they are faults."""
+    take(tmp_path / "store", hostile)
+    again = take(tmp_path / "store", hostile, dry_run=True)
+    assert (again.images_in, again.done_before, len(told(again)), len(again.known_failures)) == (0, 2, 2, 9)
+    anew = take(tmp_path / "store", hostile, dry_run=True, retry_failed=True)
+    assert (len(told(anew)), anew.known_failures) == (11, [])
+
+
 def test_a_dry_run_tells_every_fault_but_those_of_the_pixels(hostile: Path, tmp_path: Path) -> None:
     """What the ingest then fails at is what was foretold, word for word, and what decoding alone can find."""
     save_tiff(hostile / "nan.tif", np.where(FIELD > 900, np.nan, FIELD).astype(np.float32))

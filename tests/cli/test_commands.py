@@ -256,6 +256,17 @@ def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> 
     assert not (tmp_path / "s").exists()
 
 
+def test_a_dry_run_says_again_what_failed_before(run: Run, tmp_path: Path) -> None:
+    """A file that an ingest could not read stays named, and how to have it tried again."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tif").write_text("no image")
+    command = ("--store", tmp_path / "s", "ingest", tmp_path / "in", "--layout", "opencell", "-b", "pixel-stats")
+    assert "failed: " in run(*command).stderr
+    again = run(*command, "--dry-run")
+    assert f"failed before: {tmp_path / 'in' / 'a.tif'}: a.tif is not an image" in again.stderr
+    assert "1 files failed before and have not changed (--retry-failed tries again)" in again.stdout
+
+
 def test_options_that_a_layout_does_not_take_are_refused(run: Run, tmp_path: Path) -> None:
     """Channels of a layout that names them, or labels of a manifest, are one line on stderr, not passed over."""
     (tmp_path / "manifest.csv").write_text("image_id,nucleus\nx,x.tif\n")

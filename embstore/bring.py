@@ -51,12 +51,12 @@ def bring_vectors(
     keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
 
     report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
+    report.without_protein = sum(not p["protein_ids"] for p in profiles)
     if dry_run:
         report.images_in = len(profiles)
         return report
     store = opened(store)
     _open_space(store, space, brought.vectors.shape[1])
-    report.without_protein = sum(not p["protein_ids"] for p in profiles)
     add_proteins(store, [(p["protein_ids"], p["genes"]) for p in profiles])
     if changed := set_labels(store, dataset, *_labels(path, columns, brought, profiles)):
         report.notes.append(f"labels: {changed} subjects are new or changed")

@@ -26,6 +26,10 @@ class MissingStoreError(StoreError):
     """There is no store at the path."""
 
 
+class NotAStoreError(StoreError):
+    """There is a folder or bucket at the path, in which a store could be made."""
+
+
 class WeightsError(EmbstoreError):
     """A backbone whose weights are not here, or are not the ones its record names."""
 

@@ -18,7 +18,8 @@ from embstore.backbones.registry import parse
 from embstore.canary import canary_vectors, check_canary
 from embstore.commit import Committer, record_failures
 from embstore.encode import Embedded, cut_ahead, encode, gathered
-from embstore.errors import EmbstoreError, ImageError, MissingStoreError
+from embstore.errors import EmbstoreError, ImageError, MissingStoreError, NotAStoreError
+from embstore.foresee import foreseen
 from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, make_plan, stored_plan
@@ -53,7 +54,7 @@ class Report:
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
-    without_protein: int = 0
+    without_protein: int = 0  # of those that are new in the store, or would be
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     failures: list[Fault] = field(default_factory=list)
@@ -95,8 +96,9 @@ def ingest(
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
-    named by its path is made where there is none. Raises EmbstoreError before anything is written, and before a store
-    is made, where a choice is wrong.
+    named by its path is made where there is none. With `dry_run` nothing is written, nor a store made: the report says
+    what would go in, and every fault that names, tables and files' headers show. Raises EmbstoreError before anything
+    is written, and before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
@@ -105,17 +107,11 @@ def ingest(
     whole = choices.unit == "image"
     found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks, whole=whole)
     encoders = _encoders(backbones, choices, device)
-    try:
-        store = opened(store, create=not dry_run)
-    except MissingStoreError:
-        new, faults, notes = len(found.images), list(found.faults), list(found.notes)
-        return Report(dataset, new, choices.unit, images_in=new, failures=faults, notes=notes)
-    committer = Committer(store)
-    plan = make_plan(
-        store,
-        found,
-        dataset,
-        list(encoders),
+    planned = partial(
+        make_plan,
+        source=found,
+        dataset=dataset,
+        spaces=list(encoders),
         retry_failed=retry_failed,
         limit=limit,
         pixel_size_um=pixel_size_um,
@@ -123,12 +119,13 @@ def ingest(
         unit=choices.unit,
         rehash=rehash,
     )
-    report = Report(dataset, len(found.images), choices.unit, done_before=plan.done, notes=list(found.notes))
-    report.known_failures = list(plan.known_failures)
-    report.without_protein = sum(not image.protein_ids for image in found.images)
+    report = Report(dataset, len(found.images), choices.unit, notes=list(found.notes))
     if dry_run:
-        report.images_in, report.failures = len(plan.work), list(plan.faults)
-        return report
+        return _dry(planned(_if_any(store), hashing=False), encoders, report, progress)
+    store = opened(store)
+    committer = Committer(store)
+    plan = planned(store)
+    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
@@ -163,9 +160,31 @@ def embed(
     return report
 
 
-def opened(store: Store | str, *, create: bool = True) -> Store:
-    """Return the store itself, or the one at a path or URI, made where there is none and `create` says so."""
-    return store if isinstance(store, Store) else Store.open(store, create=create)
+def _if_any(store: Store | str) -> Store | None:
+    try:
+        return store if isinstance(store, Store) else Store.open(store)
+    except (MissingStoreError, NotAStoreError):  # where an ingest makes one
+        return None
+
+
+def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: Progress | None) -> Report:
+    """Return what a dry run reports: the plan, and every fault that can be told without decoding pixels."""
+    report.done_before, report.known_failures, report.failures = plan.done, list(plan.known_failures), list(plan.faults)
+    spaces = [encoder.space for encoder in encoders.values()]
+    for done, (work, fault) in enumerate(zip(plan.work, foreseen(plan.work, spaces), strict=True), 1):
+        if fault:
+            report.failures.append(fault)
+        else:
+            report.images_in += 1
+            report.without_protein += work.segmentation is None and not work.image.protein_ids
+        if progress:
+            progress("headers", done, len(plan.work))
+    return report
+
+
+def opened(store: Store | str) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none."""
+    return store if isinstance(store, Store) else Store.open(store, create=True)
 
 
 def check_dataset(name: str) -> str:
@@ -279,6 +298,7 @@ def _count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
     report.images_in += 1
     report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
     report.images_recut += image.work.recut
+    report.without_protein += image.new and not image.work.image.protein_ids
     report.cells_in += len(image.cells) if image.new else 0
     report.dropped += len(image.cells) - len(image.shown) if report.unit == "cell" else 0
     for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):

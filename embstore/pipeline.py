@@ -84,7 +84,7 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INT
     except ImageError as error:
         return image_fault(work, str(error), error.todo)
     except OSError as error:
-        return image_fault(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
+        return unread_fault(work, error)
     row = (
         described(work.image)
         | _recorded(work)
@@ -110,12 +110,18 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
         return from_masks(nuclei, cells, nucleus, um)
     if work.image.one_cell:
         return whole_image(pixels, nucleus, um)
-    if nucleus is None and work.unit == "image":
-        return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, by which cells are found")
+    check_nucleus(work, roles)
     if nucleus is None:
+        return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, by which cells are found")
+    return segment(nucleus, um)
+
+
+def check_nucleus(work: Work, roles: Sequence[str]) -> None:
+    """Raise ImageError where an image's cells are wanted and nothing shows where they are."""
+    shown = "nucleus" in roles or work.image.masks is not None or work.image.one_cell
+    if not shown and work.unit != "image":
         todo = "add the nucleus channel, give masks with --masks, or take whole images with --unit image"
         raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
-    return segment(nucleus, um)
 
 
 def image_fault(work: Work, error: str, todo: str) -> Fault:
@@ -123,6 +129,11 @@ def image_fault(work: Work, error: str, todo: str) -> Fault:
     masks = work.image.masks.files if work.image.masks else ()
     files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
     return Fault(files[0], "read", error, todo, files)
+
+
+def unread_fault(work: Work, error: OSError) -> Fault:
+    """Return what the file system says of an image's file."""
+    return image_fault(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
 
 
 def with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,17 @@ class Plan:
     renewed: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What planning compares a source with; by default nothing, as in a store that is not made yet."""
+
+    images: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    ingested: Done = field(default_factory=dict)
+    failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
 def make_plan(
-    store: Store,
+    store: Store | None,
     source: Source,
     dataset: str,
     spaces: Sequence[str],
@@ -47,15 +56,16 @@ def make_plan(
     drop_flagged: bool = False,
     rehash: bool = False,
     unit: str = "cell",
+    hashing: bool = True,
 ) -> Plan:
-    """Compare a source with the store; sizes and times first, contents (sha256) only where those differ. Reads only.
+    """Compare a source with the store (None: with nothing); sizes and times first, contents (sha256) only where those
+    differ. Reads only.
 
-    With `rehash` contents are compared whatever sizes and times say.
+    With `rehash` contents are compared whatever sizes and times say. Without `hashing`, files of images that the store
+    does not hold are not read: their work lacks its contents' sha256, and is for looking at alone.
     """
-    stored = {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)}
-    ingested = _ingested(store, drop_flagged=drop_flagged)
-    # a pixel size is what some of them lacked
-    failed = {} if retry_failed or pixel_size_um is not None else _failed(store, unit)
+    retry_failed |= pixel_size_um is not None  # a pixel size is what some of them lacked
+    stored = _known(store, drop_flagged=drop_flagged, retry_failed=retry_failed, unit=unit) if store else _Known()
     sound = list(source.sound)
     work: list[Work] = []
     described: list[dict[str, Any]] = []
@@ -63,7 +73,7 @@ def make_plan(
     faults = list(source.faults)
     seen: set[str] = set()
     done = 0
-    ask = {"spaces": spaces, "ingested": ingested, "option_um": pixel_size_um}
+    ask = {"spaces": spaces, "ingested": stored.ingested, "option_um": pixel_size_um}
     for image in source.images[:limit]:
         name = image_id(dataset, image.key)
         paths = [*(source.root / file for file in image.files), *(image.masks.files if image.masks else ())]
@@ -74,11 +84,14 @@ def make_plan(
         if unreadable := _not_utf8(paths):
             faults.append(unreadable)
             continue
-        if old_failure := _unchanged_failure(failed, paths):
+        if old_failure := _unchanged_failure(stored.failed, paths):
             known.append(old_failure)
             continue
-        old = stored.get(name)
-        item = _item(source.root, image, name, old, rehash=rehash, **ask)
+        old = stored.images.get(name)
+        if old or hashing:
+            item = _item(source.root, image, name, old, rehash=rehash, **ask)
+        else:
+            item = _unread(source.root, image, name, spaces, pixel_size_um)
         if isinstance(item, Fault):
             faults.append(item)
             continue
@@ -90,6 +103,14 @@ def make_plan(
         else:
             done += 1
     return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(described))
+
+
+def _known(store: Store, *, drop_flagged: bool, retry_failed: bool, unit: str) -> _Known:
+    return _Known(
+        {row["image_id"]: row for row in rows(store, CURRENT_IMAGES)},
+        _ingested(store, drop_flagged=drop_flagged),
+        {} if retry_failed else _failed(store, unit),
+    )
 
 
 def _item(
@@ -107,11 +128,26 @@ def _item(
         files = states_of(root, image, None if rehash else old)
         item = missing_work(root, image, name, old, files, **ask)
     except OSError as error:
-        return Fault(first, "plan", f"cannot be read: {error.strerror}", "check the file")
+        return _not_there(first, error)
     if old and item.sha256 != old["sha256"] and (rival := _rival(root, old)):
         taken = f"{rival} is in the store under the same key {name}"
         return Fault(first, "plan", taken, "give one of the two folders another --dataset")
     return item
+
+
+def _unread(root: Path, image: SourceImage, name: str, spaces: Sequence[str], option_um: float | None) -> Work | Fault:
+    """Return an image that the store does not hold as work whose files are there, and were not read."""
+    first = root / image.files[0]
+    try:
+        for path in (*(root / file for file in image.files), *(image.masks.files if image.masks else ())):
+            path.stat()
+    except OSError as error:
+        return _not_there(str(first), error)
+    return Work(image, root, name, 1, (), "", tuple(spaces), option_um=option_um)
+
+
+def _not_there(source: str, error: OSError) -> Fault:
+    return Fault(source, "plan", f"cannot be read: {error.strerror}", "check the file")
 
 
 def stored_plan(
@@ -198,7 +234,7 @@ def _not_utf8(paths: Sequence[Path]) -> Fault | None:
     return None
 
 
-def _unchanged_failure(failed: dict[str, dict[str, Any]], paths: Sequence[Path]) -> Fault | None:
+def _unchanged_failure(failed: Mapping[str, dict[str, Any]], paths: Sequence[Path]) -> Fault | None:
     for path in paths:
         row = failed.get(str(path))
         if row and (row["size"], row["mtime_ns"]) == files_state(paths):

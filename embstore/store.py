@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore import schema
-from embstore.errors import MissingStoreError, StoreError, choices, first_line
+from embstore.errors import MissingStoreError, NotAStoreError, StoreError, choices, first_line
 from embstore.files import sizes
 from embstore.keyed import Keys, append, check_keys, merge
 from embstore.vectors import Vectors, picked, to_numpy, vector_rows
@@ -72,7 +72,7 @@ class Store:
         elif create:
             store._create_tables()
         else:
-            raise StoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
+            raise NotAStoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
         if at is not None:
             store._pin(at)
         return store

@@ -495,7 +495,7 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
     ]
     found = " ".join(failures(store).values())
     assert "different shapes" in found
-    assert "9001_A3_1_green.png is damaged" in found
+    assert "9001_A3_1_green.png is cut off at 2000 bytes" in found
     assert "protein and no nucleus" in found
     assert len(take(store, folder, layout="hpa").known_failures) == 2
 
@@ -529,8 +529,10 @@ def test_images_without_a_protein_are_counted_and_left_out_of_search(store: Stor
     """Their cells are in the store with vectors; a search for proteins neither finds nor fails on them."""
     write_opencell(tmp_path / "in", [1, 2])
     save_tiff(tmp_path / "in" / "mystery.tif", draw_field(9))
+    (tmp_path / "in" / "broken.tif").write_text("no image")
     report = take(store, tmp_path / "in")
-    assert (report.without_protein, report.images_in) == (1, 3)
+    assert (report.without_protein, report.images_in) == (1, 3)  # a file that failed is not in the store
+    assert take(store, tmp_path / "in").without_protein == 0
     assert len(cell_ids(store)) == len(everything(store)) == 3 * CELLS
     found = similar_proteins(store, "G1")
     assert [row["gene"] for row in found.rows] == ["G2"]

@@ -50,6 +50,31 @@ def test_one_field_of_any_depth_gives_the_same_cells(tmp_path: Path, depth: str)
     assert np.abs(found - wanted).mean() < 0.15
 
 
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint64", "float32", "float64"])
+def test_a_copy_in_another_dtype_gives_the_same_cells_flags_and_vectors(tmp_path: Path, dtype: str) -> None:
+    """12-bit counts, saturated where it is bright, saved as another program's default dtype: nothing changes."""
+    field = (draw_field(1) * 4).clip(0, 4095).astype(np.uint16)
+    cells, found = [], []
+    for name, pixels in (("raw", field), ("in", field.astype(dtype))):
+        save_tiff(opencell_path(tmp_path / name, 1), pixels)
+        store = take(tmp_path / f"store-{name}", tmp_path / name)
+        cells.append(store.read("cells", ["label", "box", "centroid", "flags", "mask", "nucleus_mask"]).to_pylist())
+        found.append(vectors(store))
+    assert cells[0] == cells[1]
+    assert any("saturated" in cell["flags"] for cell in cells[0])
+    np.testing.assert_allclose(found[1], found[0], atol=2e-3)  # vectors are kept in half precision
+
+
+def test_sums_of_frames_and_floats_of_any_unit_give_the_same_vectors(tmp_path: Path) -> None:
+    """A sum of frames beyond 16 bits, and floats of other units, show the same field."""
+    field = draw_field(1)
+    save_tiff(opencell_path(tmp_path / "raw", 1), field)
+    wanted = vectors(take(tmp_path / "store", tmp_path / "raw"))
+    for name, pixels in (("sum", field.astype(np.uint32) * 100), ("unit", field / 4095.0)):
+        save_tiff(opencell_path(tmp_path / name, 1), pixels)
+        np.testing.assert_allclose(vectors(take(tmp_path / f"store-{name}", tmp_path / name)), wanted, atol=2e-3)
+
+
 def test_another_scaling_is_another_space_over_the_same_cells(tmp_path: Path) -> None:
     """Embedding later equals ingesting with it; cells and pictures stay, and the two spaces are told apart."""
     write_opencell(tmp_path / "in", [1])

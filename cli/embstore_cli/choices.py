@@ -1,9 +1,10 @@
-"""How backbones are shown images: the options that `ingest` and `embed` share."""
+"""The options that `ingest` and `embed` share, above all how backbones are shown images; the groups of their help."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,34 +14,39 @@ from embstore.errors import EmbstoreError
 if TYPE_CHECKING:
     from embstore.backbones.record import Choices
 
+# groups of options in a command's help
+goes_in = partial(typer.Option, rich_help_panel="What goes in")
+of_vectors = partial(typer.Option, rich_help_panel="What goes in, with --layout vectors")
+of_cells = partial(typer.Option, rich_help_panel="Cells")
+shown = partial(typer.Option, rich_help_panel="How the backbone is shown images")
+running = partial(typer.Option, rich_help_panel="Running")
+
 Unit = Annotated[
     str | None,
-    typer.Option("--unit", metavar="cell|image", help="A vector of each cell (default) or each whole image."),
+    shown("--unit", metavar="cell|image", help="A vector of each cell (default) or each whole image."),
 ]
 Pooling = Annotated[
     str | None,
-    typer.Option("--pooling", metavar="HOW", help="cls, mean, cls+mean or cls+mean+std+max; default: the backbone's."),
+    shown("--pooling", metavar="HOW", help="cls, mean, cls+mean or cls+mean+std+max; default: the backbone's."),
 ]
 Masked = Annotated[
-    bool | None, typer.Option("--masked/--no-masked", help="Pixels outside the cell are 0; default: the backbone's.")
+    bool | None, shown("--masked/--no-masked", help="Pixels outside the cell are 0; default: the backbone's.")
 ]
 ImagePx = Annotated[
     int | None,
-    typer.Option("--image-px", metavar="PX", help="Side of what it is shown; 0: whole images as they are."),
+    shown("--image-px", metavar="PX", help="Side of what it is shown; 0: whole images as they are."),
 ]
-CropUm = Annotated[float | None, typer.Option("--crop-um", metavar="UM", help="How much a crop shows across.")]
-Fill = Annotated[
-    str | None, typer.Option("--fill", metavar="X|mean|copy", help="What slots of absent roles hold; default 0.")
-]
+CropUm = Annotated[float | None, shown("--crop-um", metavar="UM", help="How much a crop shows across.")]
+Fill = Annotated[str | None, shown("--fill", metavar="X|mean|copy", help="What slots of absent roles hold; default 0.")]
 Roles = Annotated[
     str | None,
-    typer.Option("--roles", metavar="A,B", help="What :replication shows, in order; default nucleus,protein."),
+    shown("--roles", metavar="A,B", help="What :replication shows, in order; default nucleus,protein."),
 ]
 Intensity = Annotated[
     str | None,
-    typer.Option("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
+    shown("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+Device = Annotated[str, running("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
 
 
 def choices_of(

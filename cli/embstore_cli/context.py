@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,10 +33,6 @@ class State:
 
 state = State()
 
-Backbones = Annotated[
-    list[str],
-    typer.Option("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
-]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the rows.")]
 SpaceDigest = Annotated[str | None, typer.Option("--space", metavar="DIGEST", help="The space, by its digest.")]
@@ -48,7 +43,6 @@ OneBackbone = Annotated[
 OneUnit = Annotated[
     str | None, typer.Option("--unit", metavar="cell|image|protein", help="What the space's vectors are of.")
 ]
-Labels = Annotated[Path | None, typer.Option("--labels", help="CSV of the layout's labels.")]
 
 
 def open_store(*, write: bool = False) -> Store:

@@ -20,8 +20,12 @@ from embstore_cli.choices import (
     Roles,
     Unit,
     choices_of,
+    goes_in,
+    of_cells,
+    of_vectors,
+    running,
 )
-from embstore_cli.context import Backbones, Dataset, Format, Labels, Output, open_store, store_to_write
+from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
 from embstore_cli.render import progress_bars, say
 from embstore_cli.summary import finish
 
@@ -29,9 +33,14 @@ if TYPE_CHECKING:
     from embstore.ingest import Report
     from embstore.sources.vectors import Columns
 
-DropFlagged = Annotated[
-    bool, typer.Option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
+Backbones = Annotated[
+    list[str],
+    goes_in("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
 ]
+DropFlagged = Annotated[
+    bool, of_cells("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
+]
+Strict = Annotated[bool, running("--strict", help="Exit 1 when anything failed.")]
 
 
 def ingest(
@@ -39,39 +48,38 @@ def ingest(
     backbone: Backbones,
     layout: Annotated[
         str | None,
-        typer.Option(
-            "--layout", help="opencell, hpa, manifest, fields, crops, ome, vectors; default: what names prove."
-        ),
+        goes_in("--layout", help="opencell, hpa, manifest, fields, crops, ome, vectors; default: what names prove."),
     ] = None,
-    labels: Labels = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name; default: the layout's.")] = None,
+    labels: Annotated[Path | None, goes_in("--labels", help="CSV of the layout's labels.")] = None,
+    dataset: Annotated[str | None, goes_in("--dataset", help="Its name; default: the layout's.")] = None,
     channels: Annotated[
         str | None,
-        typer.Option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
+        goes_in("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
     ] = None,
     source_root: Annotated[
-        Path | None, typer.Option("--source-root", help="Where a table's files lie; default: beside it.")
+        Path | None, goes_in("--source-root", help="Where a table's files lie; default: beside it.")
     ] = None,
+    limit: Annotated[int | None, goes_in("--limit", min=1, help="Only the first N images.")] = None,
     vectors: Annotated[
-        str | None, typer.Option("--vectors", help="Key of an array, or column patterns: 'FS*,FP*'; default: all else.")
+        str | None, of_vectors("--vectors", help="Key of an array, or column patterns: 'FS*,FP*'; default: all else.")
     ] = None,
-    id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
-    gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
+    id_column: Annotated[str | None, of_vectors("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    gene_column: Annotated[str | None, of_vectors("--gene-column", help="Gene symbols.")] = None,
     label_column: Annotated[
-        str | None, typer.Option("--label-column", help="Locations, ';'-joined or multi-hot.")
+        str | None, of_vectors("--label-column", help="Locations, ';'-joined or multi-hot.")
     ] = None,
-    unlabelled: Annotated[str | None, typer.Option("--unlabelled", help="The value that means no label.")] = None,
+    unlabelled: Annotated[str | None, of_vectors("--unlabelled", help="The value that means no label.")] = None,
     no_header: Annotated[
-        bool, typer.Option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
+        bool, of_vectors("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
     ] = False,
     table: Annotated[
-        Path | None, typer.Option("--table", help="What names the rows of a .npy; default: the CSV of its name.")
+        Path | None, of_vectors("--table", help="What names the rows of a .npy; default: the CSV of its name.")
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option("--masks", help="Label images of nuclei, cells or both, named like the images.")
+        Path | None, of_cells("--masks", help="Label images of nuclei, cells or both, named like the images.")
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
+        float | None, of_cells("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
     unit: Unit = None,
@@ -83,12 +91,16 @@ def ingest(
     roles: Roles = None,
     intensity: Intensity = None,
     device: Device = "auto",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged failed files again.")] = False,
+    dry_run: Annotated[
+        bool,
+        running(
+            "--dry-run", help="Say what would go in and every fault that names, tables and headers show; write nothing."
+        ),
+    ] = False,
+    strict: Strict = False,
+    retry_failed: Annotated[bool, running("--retry-failed", help="Try unchanged failed files again.")] = False,
     rehash: Annotated[
-        bool, typer.Option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
+        bool, running("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
     form: Output = Format.table,
 ) -> None:
@@ -98,7 +110,7 @@ def ingest(
 
     Vectors: `embstore ingest v.npz --layout vectors --dataset mine --backbone theirs --vectors X --id-column ensg_id`
     """
-    of_vectors = {
+    vector_options = {
         "--vectors": vectors,
         "--id-column": id_column,
         "--gene-column": gene_column,
@@ -108,7 +120,7 @@ def ingest(
         "--table": table,
     }
     layout = layout or _detected(source)
-    of_images = {
+    image_options = {
         "--labels": labels,
         "--channels": channels,
         "--source-root": source_root,
@@ -127,7 +139,7 @@ def ingest(
         "--retry-failed": retry_failed,
         "--rehash": rehash,
     }
-    _refuse(of_images if layout == "vectors" else of_vectors, layout)
+    _refuse(image_options if layout == "vectors" else vector_options, layout)
     if layout == "vectors":
         from embstore.sources.vectors import Columns
 
@@ -174,7 +186,7 @@ def ingest(
 def embed(
     backbone: Backbones,
     dataset: Dataset = None,
-    source_root: Annotated[Path | None, typer.Option("--source-root", help="Where the images are now.")] = None,
+    source_root: Annotated[Path | None, goes_in("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
     unit: Unit = None,
     pooling: Pooling = None,
@@ -185,7 +197,7 @@ def embed(
     roles: Roles = None,
     intensity: Intensity = None,
     device: Device = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything failed.")] = False,
+    strict: Strict = False,
     form: Output = Format.table,
 ) -> None:
     """Give cells (or, with --unit image, whole images) that are in the store vectors from another backbone.

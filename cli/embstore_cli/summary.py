@@ -28,6 +28,8 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     else:
         record = asdict(report)
         emit([record], list(record), form)
+    for fault in report.known_failures if dry_run else ():
+        say(_fault(fault, "failed before"))
     shown = len(report.failures) if dry_run else SHOWN_FAULTS
     for fault in report.failures[:shown]:
         say(_fault(fault))
@@ -42,9 +44,7 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
 def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     """Return what an ingest did, line by line."""
     if dry_run:
-        todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
-        faults = [f"{len(report.failures)} faults"] if report.failures else []
-        return [f"{report.dataset}: {todo}", *report.notes, *faults]
+        return _planned(report)
     lines = [f"{report.dataset}: {_done(report)}"]
     lines += [f"  {space}: {n} vectors" for space, n in report.vectors_in.items()]
     if report.flags:
@@ -77,12 +77,20 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         nameless = f"{report.without_protein} {_unit(report)} name no protein"
         lines.append(f"  {nameless}: in the store, left out of protein tasks and search")
     if report.known_failures:
-        lines.append(
-            f"  {len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
-        )
+        lines.append(f"  {_known(report)}")
     if report.failures:
         lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
     return lines
+
+
+def _planned(report: Report) -> list[str]:
+    todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
+    lines = [f"{report.dataset}: {todo}", *report.notes]
+    if report.without_protein:
+        lines.append(f"{report.without_protein} of them name no protein")
+    if report.known_failures:
+        lines.append(_known(report))
+    return [*lines, f"{len(report.failures)} faults"] if report.failures else lines
 
 
 def _unit(report: Report) -> str:
@@ -99,5 +107,9 @@ def _done(report: Report) -> str:
     return f"{report.images_in} of {report.images} images went in{changed}, {report.cells_in} new cells{before}"
 
 
-def _fault(fault: Fault) -> str:
-    return f"failed: {fault.source}: {fault.error}; {fault.todo}"
+def _known(report: Report) -> str:
+    return f"{len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
+
+
+def _fault(fault: Fault, how: str = "failed") -> str:
+    return f"{how}: {fault.source}: {fault.error}; {fault.todo}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,6 +87,11 @@ def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], nam
         raise EmbstoreError(
             f"crops are {width} x {height} px and {name} wants {wanted_px} x {wanted_px}; resize them when they are cut"
         )
-    if not set(known) & set(crops.roles):
-        shown = f"it holds {', '.join(crops.roles)} and {name} is shown {', '.join(known)}"
+    check_roles(crops.roles, known, name)
+
+
+def check_roles(roles: Sequence[str], known: Sequence[str], name: str) -> None:
+    """Raise ImageError where an image has none of the roles that a backbone is shown."""
+    if not set(known) & set(roles):
+        shown = f"it holds {', '.join(roles)} and {name} is shown {', '.join(known)}"
         raise ImageError(shown, todo="choose a backbone, or --roles, with a role that it has")

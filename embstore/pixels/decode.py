@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from embstore.errors import ImageError
-from embstore.pixels.limits import DTYPES, MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
-from embstore.pixels.ome_zarr import is_zarr, read_array
-from embstore.pixels.pillow import read_pillow
-from embstore.pixels.planes import DAMAGE, Planes, one_line
-from embstore.pixels.stack import channels_first, project
-from embstore.pixels.tiff import TIFF_SIGNATURES, read_tiff
+from embstore.pixels.depths import counts
+from embstore.pixels.limits import MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
+from embstore.pixels.ome_zarr import is_zarr, open_zarr
+from embstore.pixels.pillow import open_pillow
+from embstore.pixels.planes import DAMAGE, Claim, Planes, one_line
+from embstore.pixels.stack import Arrangement, arranged, arrangement
+from embstore.pixels.tiff import TIFF_SIGNATURES, open_tiff
 from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
 
 def read_planes(path: Path, channels: int | None = None, *, labels: bool = False) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
-    Returns pixels (c, y, x) of uint8, uint16 or float32. An RGB file gives three planes, RGBA four. The pixel size
-    comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that
-    is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
-    projection. With `labels` the bits and long integers of label images are read too. Raises ImageError for files that
-    are missing, damaged, no image, too large, or other stacks over depth or time.
+    Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`);
+    with `labels` they keep the file's own dtype. An RGB file gives three planes, RGBA four. The pixel size comes from
+    OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that is packed
+    with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum projection.
+    Raises ImageError for files that are missing, damaged, no image, too large, complex, or other stacks over depth or
+    time.
     """
+    with _checked(path, channels) as (claim, how):
+        pixels = arranged(claim.read(), how)
+        return Planes(pixels if labels else counts(path, pixels), claim.pixel_size_um, how.depth)
+
+
+def read_shape(path: Path, channels: int | None = None) -> tuple[int, int, int]:
+    """Return the shape (c, y, x) that `read_planes` would give, from the file's header alone.
+
+    Raises the same errors, except for damage that only decoding finds.
+    """
+    with _checked(path, channels) as (_, how):
+        return how.shape
+
+
+@contextmanager
+def _checked(path: Path, channels: int | None) -> Iterator[tuple[Claim, Arrangement]]:
+    """Open an image file and check all that it claims; whatever fails, then or while it is open, is an ImageError."""
     try:
-        if path.is_dir() and is_zarr(path):
-            planes = _read_zarr(path, channels)
-        elif _head(path).startswith(GZIP_SIGNATURE):
-            limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
-            with unpacked(path, **limits) as plain:
-                planes = _read(plain, channels)
-        else:
-            planes = _read(path, channels)
+        with _opened(path, channels) as claim:
+            check_dtype(path, claim.dtype)
+            yield claim, arrangement(path, claim.shape, claim.axes, channels)
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist, wanted an image; check the path or restore the file") from None
     except IsADirectoryError:
@@ -42,9 +58,19 @@ def read_planes(path: Path, channels: int | None = None, *, labels: bool = False
         raise ImageError(
             f"{path.name} is damaged ({one_line(error)}), wanted a complete image; copy or export the file again"
         ) from error
-    if not labels:
-        check_dtype(path, planes.pixels.dtype, DTYPES)
-    return planes
+
+
+@contextmanager
+def _opened(path: Path, channels: int | None) -> Iterator[Claim]:
+    if path.is_dir() and is_zarr(path):
+        yield open_zarr(path, MAX_BYTES)
+    elif _head(path).startswith(GZIP_SIGNATURE):
+        limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
+        with unpacked(path, **limits) as plain, _open_file(plain, channels) as claim:
+            yield claim
+    else:
+        with _open_file(path, channels) as claim:
+            yield claim
 
 
 def _head(path: Path) -> bytes:
@@ -52,16 +78,9 @@ def _head(path: Path) -> bytes:
         return file.read(4)
 
 
-def _read(path: Path, channels: int | None) -> Planes:
+@contextmanager
+def _open_file(path: Path, channels: int | None) -> Iterator[Claim]:
     if not (head := _head(path)):
         raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
-    return read_tiff(path, channels) if head in TIFF_SIGNATURES else read_pillow(path)
-
-
-def _read_zarr(path: Path, channels: int | None) -> Planes:
-    pixels, axes, pixel_size_um = read_array(path, MAX_BYTES)
-    check_dtype(path, pixels.dtype)
-    depth = 1
-    if channels is not None:
-        pixels, axes, depth = project(pixels, axes, channels)
-    return Planes(channels_first(path, pixels, axes), pixel_size_um, depth)
+    with open_tiff(path, channels) if head in TIFF_SIGNATURES else open_pillow(path) as claim:
+        yield claim

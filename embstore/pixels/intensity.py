@@ -64,7 +64,10 @@ def scale(pixels: np.ndarray, spec: str = INTENSITY_SPEC) -> np.ndarray:
 def _check_finite(pixels: np.ndarray) -> None:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         found = int((~np.isfinite(pixels)).sum())
-        raise ImageError(f"{found} pixels are not finite numbers, wanted intensities; export the image again")
+        raise ImageError(
+            f"{found} pixels are not finite numbers (NaN, infinite or beyond 3.4e38), wanted intensities; "
+            "export the image again"
+        )
 
 
 def _standardised(channel: np.ndarray) -> np.ndarray:

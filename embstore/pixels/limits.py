@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ RATIO_FREE_BYTES = 64 << 20
 MAX_CHANNELS = 64  # the most highly multiplexed panels
 MAX_STACK_PAGES = 2048  # channels × depth of a z-stack; its bytes are limited like any other image's
 MAX_UNNAMED_PLANES = 8  # planes of unnamed meaning: more of them is a z-stack rather than channels
-DTYPES = ("uint8", "uint16", "float32")
-LABEL_DTYPES = (*DTYPES, "bool", "int16", "int32", "uint32", "int64", "uint64")  # what segmentation tools save
+DTYPES = ("uint8", "uint16", "float32")  # what images are worked on as
+READABLE = (*DTYPES, "bool", "int8", "int16", "int32", "int64", "uint32", "uint64", "float16", "float64")
 
 
 def check_size(path: Path, claimed: int) -> None:
@@ -40,7 +39,9 @@ def check_size(path: Path, claimed: int) -> None:
         )
 
 
-def check_dtype(path: Path, dtype: np.dtype[Any], wanted: Sequence[str] = LABEL_DTYPES) -> None:
-    """Refuse pixels of a kind that no microscope or segmentation writes."""
-    if dtype.name not in wanted:
-        raise ImageError(f"{path.name} holds {dtype.name} pixels, wanted {', '.join(DTYPES)}; convert the file")
+def check_dtype(path: Path, dtype: np.dtype[Any]) -> None:
+    """Refuse pixels of a kind that no microscope or segmentation writes, such as complex numbers."""
+    if dtype.name not in READABLE:
+        raise ImageError(
+            f"{path.name} holds {dtype.name} pixels, wanted integers or floats of 8 to 64 bits; convert it"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import ImageError
-from embstore.pixels.decode import read_planes
+from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.segment import SEGMENTER, Segmentation, estimated_pixel_size_um, expanded, segment
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be made up
@@ -37,12 +37,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
     it is split into connected components, and the note says so. Raises ImageError, also where the image's `shape`
     (y, x) is another.
     """
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
+    check_mask(path, shape)
     planes = read_planes(path, labels=True).pixels
-    if planes.shape[1:] != shape:
-        found = f"the mask {path.name} is {planes.shape[1:]} and its image {shape}; wanted one size"
-        raise ImageError(found, todo="make the mask anew from this very image, and run the same command again")
     if len(planes) > 1:
         return _components(_coloured(planes), "a colour mask")
     values = planes[0]
@@ -58,6 +54,18 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
         numbers = np.searchsorted(present, values) + (present[0] > 0)
         return Mask(numbers.astype(np.int32), f"labels up to {present[-1]:.0f} numbered anew")
     return Mask(values.astype(np.int32))
+
+
+def check_mask(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise the ImageError that reading a mask of an image (y, x) would end in, as far as the file's header tells."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
+    found = read_shape(path)[1:]
+    if found != shape:
+        raise ImageError(
+            f"the mask {path.name} is {found} and its image {shape}; wanted one size",
+            todo="make the mask anew from this very image, and run the same command again",
+        )
 
 
 def from_masks(

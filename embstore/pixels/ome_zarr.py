@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from embstore.errors import EmbstoreError, ImageError
+from embstore.pixels.planes import Claim
 
 METADATA = (".zattrs", "zarr.json")
 MICROMETRE = ("micrometer", "micrometre", "um", "µm")
@@ -64,21 +65,32 @@ def describe(path: Path) -> ZarrImage:
         ) from error
 
 
-def read_array(path: Path, max_bytes: int) -> tuple[np.ndarray, str, float | None]:
-    """Return the full resolution, the names of its axes, and µm per pixel; ImageError beyond `max_bytes`."""
+def open_zarr(path: Path, max_bytes: int) -> Claim:
+    """Open the full resolution of an image; ImageError where it claims more than `max_bytes` or is damaged."""
     image = describe(path)
     zarr = _zarr()
     try:
         array = zarr.open_array(path / image.dataset, mode="r")
         claimed = math.prod(array.shape) * array.dtype.itemsize
-        if len(array.shape) != len(image.axes) or not 0 < claimed <= max_bytes:
-            raise ImageError(
-                f"{path.name} claims {array.shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
-                f"{max_bytes / 1e9:.1f} GB; cut it into fields"
-            )
-        return np.asarray(array[...]), image.axes, image.pixel_size_um
     except DAMAGE as error:
-        raise ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=TODO) from error
+        raise _damaged(path, error) from error
+    if len(array.shape) != len(image.axes) or not 0 < claimed <= max_bytes:
+        raise ImageError(
+            f"{path.name} claims {array.shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
+            f"{max_bytes / 1e9:.1f} GB; cut it into fields"
+        )
+
+    def read() -> np.ndarray:
+        try:
+            return np.asarray(array[...])
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
+
+    return Claim(array.shape, image.axes, array.dtype, image.pixel_size_um, read)
+
+
+def _damaged(path: Path, error: BaseException) -> ImageError:
+    return ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=TODO)
 
 
 def _pixel_size_um(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> float | None:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from embstore.errors import ImageError
-from embstore.pixels.limits import check_dtype, check_size
-from embstore.pixels.planes import Planes, one_line
+from embstore.pixels.limits import check_size
+from embstore.pixels.planes import Claim, one_line
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-PILLOW_MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
+# samples a pixel and the dtype that numpy gets, by mode
+PILLOW_MODES = {
+    "1": (1, "bool"),
+    "L": (1, "u1"),
+    "LA": (2, "u1"),
+    "RGB": (3, "u1"),
+    "RGBA": (4, "u1"),
+    "I;16": (1, "<u2"),
+    "I;16L": (1, "<u2"),
+    "I;16B": (1, ">u2"),
+    "I": (1, "i4"),  # older Pillow widens 16-bit grey PNG to this
+    "F": (1, "f4"),
+}
 
 _pillow_warnings = threading.Lock()  # `warnings.catch_warnings` changes the whole process
 
 
-def read_pillow(path: Path) -> Planes:
-    """Read a picture of one frame, whose pixel size is never sure."""
+@contextmanager
+def open_pillow(path: Path) -> Iterator[Claim]:
+    """Open a picture of one frame, whose pixel size is never sure."""
     try:
         # Pillow only warns between one and two times its pixel limit
         with _pillow_warnings, warnings.catch_warnings():
@@ -35,10 +51,28 @@ def read_pillow(path: Path) -> Planes:
             f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
         ) from None
     with image:
-        return Planes(_pillow_pixels(path, image), None)
+        if image.format == "PNG":
+            _check_png(path)
+        yield _claim(path, image)
 
 
-def _pillow_pixels(path: Path, image: Image.Image) -> np.ndarray:
+def _check_png(path: Path) -> None:
+    """Refuse a PNG that ends before its pixels do, by the lengths that its chunks claim; none of them is read."""
+    size, start = path.stat().st_size, 8  # behind the signature
+    with path.open("rb") as file:
+        file.seek(start)
+        kind = b""
+        while kind != b"IEND" and len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            start += 12 + length  # behind the chunk's length, kind, data and checksum
+            if start > size and kind in (b"IHDR", b"IDAT"):
+                raise ImageError(
+                    f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again"
+                )
+            file.seek(start)
+
+
+def _claim(path: Path, image: Image.Image) -> Claim:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise ImageError(f"{path.name} holds {frames} frames, wanted one; export each to its own file")
@@ -46,11 +80,7 @@ def _pillow_pixels(path: Path, image: Image.Image) -> np.ndarray:
         raise ImageError(
             f"{path.name} has pixels of Pillow mode {image.mode}, wanted grey or RGB (8 or 16 bit); convert the file"
         )
-    bytes_per_sample = 4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;") else 1
-    check_size(path, image.width * image.height * PILLOW_MODES[image.mode] * bytes_per_sample)
-    pixels = np.asarray(image)
-    if pixels.dtype == np.int32 and image.format == "PNG":
-        pixels = pixels.astype(np.uint16)  # older Pillow widens 16-bit grey PNG
-    check_dtype(path, pixels.dtype)
-    planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-    return np.ascontiguousarray(planes, dtype=planes.dtype.newbyteorder("="))
+    samples, dtype = PILLOW_MODES[image.mode][0], np.dtype(PILLOW_MODES[image.mode][1])
+    check_size(path, image.width * image.height * samples * dtype.itemsize)
+    shape = (image.height, image.width) if samples == 1 else (image.height, image.width, samples)
+    return Claim(shape, "YXS"[: len(shape)], dtype, None, lambda: np.asarray(image))

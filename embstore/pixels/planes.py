@@ -1,9 +1,11 @@
-"""What reading an image file gives, and what decoders raise where it is damaged."""
+"""What an image file claims, what reading it gives, and what decoders raise where it is damaged."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +26,22 @@ DAMAGE = (
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What the header of an open image file says, checked against what it may: `read` decodes its pixels.
+
+    `axes` name the dimensions of `shape` as tifffile does; µm per pixel where the file is sure.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    dtype: np.dtype[Any]
+    pixel_size_um: float | None
+    read: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
 class Planes:
-    """The channels of one image: `pixels` (c, y, x) in the file's own dtype, µm per pixel where the file is sure.
+    """The channels of one image: `pixels` (c, y, x), µm per pixel where the file is sure.
 
     `depth` is how many planes of a z-stack each channel is the maximum of.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,53 +11,77 @@ from embstore.errors import ImageError
 from embstore.pixels.limits import MAX_CHANNELS, MAX_UNNAMED_PLANES
 
 
-def project(pixels: np.ndarray, axes: str, channels: int) -> tuple[np.ndarray, str, int]:
-    """Return an array without its depth (the maximum over z), the axes that are left, and how many planes there were.
+@dataclass(frozen=True)
+class Arrangement:
+    """How an array becomes (channel, y, x): its sizes and axes without those of length one, and which axis is depth."""
 
-    `axes` name the dimensions as tifffile does. Where two unnamed ones stand before (y, x), the one of length
-    `channels` holds the channels and the other is depth, in either order. Anything else comes back as it was, with
-    depth 1: time, and stacks whose channels cannot be told from their depth.
+    sizes: tuple[int, ...]
+    axes: str
+    depth_axis: int | None
+
+    @property
+    def depth(self) -> int:
+        """Return how many planes of a z-stack each channel is the maximum of."""
+        return 1 if self.depth_axis is None else self.sizes[self.depth_axis]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape (c, y, x) that comes of it."""
+        sizes = {axis: n for i, (axis, n) in enumerate(zip(self.axes, self.sizes, strict=True)) if i != self.depth_axis}
+        channels = [n for axis, n in sizes.items() if axis not in "YX"]
+        return (channels[0] if channels else 1), sizes["Y"], sizes["X"]
+
+
+def arrangement(path: Path, shape: tuple[int, ...], axes: str, channels: int | None) -> Arrangement:
+    """Return how an array of this shape is read; `axes` name its dimensions as tifffile does.
+
+    With `channels`, how many are expected, depth is projected (the maximum over z). Where two unnamed axes stand before
+    (y, x), the one of length `channels` holds the channels and the other is depth, in either order. ImageError for
+    anything else that is no (channel, y, x): time, and stacks whose channels cannot be told from their depth.
     """
-    keep = [i for i, (axis, n) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "YX" or n > 1]
-    pixels, axes = pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
-    if "T" not in axes and "Z" not in axes:
-        axes = _named(pixels.shape, axes, channels)
-    if "T" in axes or "Z" not in axes:
-        return pixels, axes, 1
-    depth = axes.index("Z")
-    return pixels.max(axis=depth), axes.replace("Z", ""), pixels.shape[depth]
+    keep = [i for i, (axis, n) in enumerate(zip(axes, shape, strict=True)) if axis in "YX" or n > 1]
+    sizes, axes = tuple(shape[i] for i in keep), "".join(axes[i] for i in keep)
+    depth = None
+    if channels is not None and "T" not in axes:
+        axes = axes if "Z" in axes else _named(sizes, axes, channels)
+        depth = axes.index("Z") if "Z" in axes else None
+    flat = [i for i in range(len(axes)) if i != depth]
+    _check_axes(path, tuple(sizes[i] for i in flat), "".join(axes[i] for i in flat))
+    return Arrangement(sizes, axes, depth)
 
 
-def _named(shape: tuple[int, ...], axes: str, channels: int) -> str:
+def arranged(pixels: np.ndarray, how: Arrangement) -> np.ndarray:
+    """Return an array as (c, y, x) in native byte order, a z-stack as its maximum projection."""
+    pixels, axes = pixels.reshape(how.sizes), how.axes
+    if how.depth_axis is not None:
+        pixels, axes = pixels.max(axis=how.depth_axis), axes[: how.depth_axis] + axes[how.depth_axis + 1 :]
+    if axes == "YX":
+        pixels = pixels[np.newaxis]
+    elif axes.startswith("YX"):
+        pixels = np.moveaxis(pixels, -1, 0)
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+
+
+def _named(sizes: tuple[int, ...], axes: str, channels: int) -> str:
     """Name the axes C and Z of a four-dimensional array of which one is as long as there are channels."""
     if len(axes) != 4 or not axes.endswith("YX"):
         return axes
-    of_channels = [i for i in (0, 1) if (axes[i] == "C" or "C" not in axes[:2]) and shape[i] == channels]
+    of_channels = [i for i in (0, 1) if (axes[i] == "C" or "C" not in axes[:2]) and sizes[i] == channels]
     if len(of_channels) != 1:
         return axes
     return "CZYX" if of_channels[0] == 0 else "ZCYX"
 
 
-def channels_first(path: Path, pixels: np.ndarray, axes: str) -> np.ndarray:
-    """Return (c, y, x), native byte order, from an array whose axes tifffile has named."""
-    keep = [i for i, (axis, n) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "YX" or n > 1]
-    axes = "".join(axes[i] for i in keep)
-    pixels = pixels.reshape([pixels.shape[i] for i in keep])
+def _check_axes(path: Path, sizes: tuple[int, ...], axes: str) -> None:
     if "Z" in axes or "T" in axes:
         what = "a z-stack" if "Z" in axes else "a time series"
-        raise ImageError(
-            f"{path.name} is {what} {pixels.shape} with axes {axes}, wanted (channel, y, x); export a projection"
-        )
-    if axes == "YX":
-        pixels = pixels[np.newaxis]
-    elif axes in ("YXS", "YXC"):
-        pixels = np.moveaxis(pixels, -1, 0)
-    elif axes not in ("CYX", "SYX", "IYX", "QYX"):
+        raise ImageError(f"{path.name} is {what} {sizes} with axes {axes}, wanted (channel, y, x); export a projection")
+    if axes not in ("YX", "YXS", "YXC", "CYX", "SYX", "IYX", "QYX"):
         raise ImageError(f"{path.name} has axes {axes}, wanted YX, CYX or YXS; export it as (channel, y, x)")
+    planes = 1 if axes == "YX" else sizes[-1] if axes.startswith("YX") else sizes[0]
     most = MAX_UNNAMED_PLANES if axes[0] in "IQ" else MAX_CHANNELS
-    if len(pixels) > most:
+    if planes > most:
         raise ImageError(
-            f"{path.name} holds {len(pixels)} planes with axes {axes}, wanted at most {most} channels; "
+            f"{path.name} holds {planes} planes with axes {axes}, wanted at most {most} channels; "
             "export a projection, or name the channel axis C"
         )
-    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))

@@ -6,13 +6,14 @@ import logging
 import math
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from embstore.errors import ImageError
-from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_dtype, check_size
-from embstore.pixels.planes import DAMAGE, Planes, one_line
-from embstore.pixels.stack import channels_first, project
+from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_size
+from embstore.pixels.planes import DAMAGE, Claim, one_line
 
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
 TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
@@ -23,16 +24,15 @@ MICROMETRE = frozenset({"um", "µm", "μm", "micron", "microns", "micrometer", "
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_tiff(path: Path, channels: int | None) -> Planes:
-    """Read a TIFF of one image; with `channels`, how many are expected, a z-stack as its maximum projection."""
+@contextmanager
+def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
+    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
         series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
-        pixels, axes, depth = series.asarray(maxworkers=1), series.axes, 1
-        if channels is not None:
-            pixels, axes, depth = project(pixels, axes, channels)
-        return Planes(channels_first(path, pixels, axes), _tiff_pixel_size_um(tiff), depth)
+        size_um = _tiff_pixel_size_um(tiff)
+        yield Claim(series.shape, series.axes, series.dtype, size_um, lambda: series.asarray(maxworkers=1))
 
 
 def ome_xml(path: Path) -> str:
@@ -67,7 +67,6 @@ def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
     series = tiff.series[0]
     claimed = math.prod(series.shape) * series.dtype.itemsize
     check_size(path, claimed)
-    check_dtype(path, series.dtype)
     if claimed > sum(page.nbytes for page in pages):
         raise ImageError(
             f"{path.name} names shape {series.shape} but its pages hold less, wanted every plane; export the file again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.phantom.truth_files import ATLAS
-from embstore.pixels.decode import read_planes
+from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.planes import Planes
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
@@ -87,32 +87,49 @@ def _cuttable(source: Source) -> Source:
 
 
 def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:
-    """Return an image's channels (c, y, x) in their own dtype, and the role of each.
+    """Return an image's channels (c, y, x) in one dtype, and the role of each.
 
     A pseudo-coloured RGB file of one role is read as its brightest plane at each pixel, a z-stack as its maximum
     projection. ImageError where the files do not fit together.
     """
-    of_role = len(image.files) == len(image.roles)
-    read = [read_planes(root / file, 1 if of_role else len(image.roles)) for file in image.files]
+    read = [read_planes(root / file, _channels_a_file(image)) for file in image.files]
+    roles = _fitting(image, [planes.pixels.shape for planes in read])
     sizes = [planes.pixel_size_um for planes in read if planes.pixel_size_um is not None]
-    if of_role:
-        channels = [_one_channel(file, planes) for file, planes in zip(image.files, read, strict=True)]
-        shapes = {channel.shape for channel in channels}
-        if len(shapes) > 1:
-            found = ", ".join(f"{Path(f).name} {c.shape}" for f, c in zip(image.files, channels, strict=True))
-            raise ImageError(f"channels of different shapes: {found}; wanted one shape")
-        pixels = np.stack(channels)  # (c, y, x)
-        return Planes(pixels, sizes[0] if sizes else None, max(planes.depth for planes in read)), image.roles
-    planes = read[0]
-    if len(planes.pixels) > len(image.roles):
-        found, wanted = f"{image.files[0]} has {len(planes.pixels)} channels", ", ".join(image.roles)
-        raise ImageError(f"{found}; wanted at most {len(image.roles)} ({wanted})")
-    return planes, image.roles[: len(planes.pixels)]
+    if len(image.files) == len(image.roles):
+        pixels = np.stack([_one_channel(planes.pixels) for planes in read])  # (c, y, x)
+    else:
+        pixels = read[0].pixels
+    return Planes(pixels, sizes[0] if sizes else None, max(planes.depth for planes in read)), roles
 
 
-def _one_channel(file: str, planes: Planes) -> npt.NDArray[np.generic]:
-    """Return the one channel of a file (y, x); of RGBA, the alpha is no light."""
-    if len(planes.pixels) not in (1, 3, 4):
-        raise ImageError(f"{file} has {len(planes.pixels)} channels; wanted one, grey or pseudo-coloured")
-    brightest: npt.NDArray[np.generic] = planes.pixels[:3].max(axis=0)
+def read_shape_and_roles(root: Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the shape (y, x) and roles that `read_channels` would give, from files' headers, with the same errors."""
+    shapes = [read_shape(root / file, _channels_a_file(image)) for file in image.files]
+    return shapes[0][1:], _fitting(image, shapes)
+
+
+def _channels_a_file(image: SourceImage) -> int:
+    return 1 if len(image.files) == len(image.roles) else len(image.roles)
+
+
+def _fitting(image: SourceImage, shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
+    """Return the roles of an image whose files have these shapes (c, y, x); ImageError where they do not fit."""
+    if len(image.files) != len(image.roles):
+        planes = shapes[0][0]
+        if planes > len(image.roles):
+            found, wanted = f"{image.files[0]} has {planes} channels", ", ".join(image.roles)
+            raise ImageError(f"{found}; wanted at most {len(image.roles)} ({wanted})")
+        return image.roles[:planes]
+    for file, shape in zip(image.files, shapes, strict=True):
+        if shape[0] not in (1, 3, 4):
+            raise ImageError(f"{file} has {shape[0]} channels; wanted one, grey or pseudo-coloured")
+    if len({shape[1:] for shape in shapes}) > 1:
+        found = ", ".join(f"{Path(f).name} {shape[1:]}" for f, shape in zip(image.files, shapes, strict=True))
+        raise ImageError(f"channels of different shapes: {found}; wanted one shape")
+    return image.roles
+
+
+def _one_channel(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return the one channel (y, x) of a file's planes; of RGBA, the alpha is no light."""
+    brightest: npt.NDArray[np.generic] = planes[:3].max(axis=0)
     return brightest

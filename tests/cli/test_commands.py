@@ -32,10 +32,34 @@ def test_help_lists_every_verb(run: Run) -> None:
         assert "Example" in text or "Commands" in text, verb
 
 
-def test_help_imports_no_engine() -> None:
-    """`embstore --help` starts without torch, lancedb, duckdb, scikit-learn or pyarrow."""
+def test_the_options_of_ingest_are_grouped(run: Run) -> None:
+    """Its help begins with the examples and then says what goes in, what cells are, what backbones see, how it runs."""
+    text = run("ingest", "--help").stdout
+    groups = (
+        "What goes in",
+        "What goes in, with --layout vectors",
+        "Cells",
+        "How the backbone is shown images",
+        "Running",
+    )
+    places = [text.index(f"─ {group} ─") for group in groups]
+    assert 0 < text.index("Example: embstore ingest") < places[0]
+    assert places == sorted(places)
+    for option, group in (
+        ("--labels ", 0),
+        ("--id-column ", 1),
+        ("--masks ", 2),
+        ("--intensity ", 3),
+        ("--dry-run ", 4),
+    ):
+        assert max(place for place in places if place < text.rindex(option)) == places[group], option
+
+
+@pytest.mark.parametrize("command", [[], ["ingest"]], ids=["embstore", "ingest"])
+def test_help_imports_no_engine(command: list[str]) -> None:
+    """`embstore --help` starts without torch, lancedb, duckdb, scikit-learn or pyarrow; so does that of ingest."""
     program = (
-        "import sys; sys.argv = ['embstore', '--help']\n"
+        f"import sys; sys.argv = ['embstore', *{command}, '--help']\n"
         "from embstore_cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
@@ -230,6 +254,17 @@ def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> 
     assert "14 faults" in done.stdout
     assert done.returncode == 1
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_says_again_what_failed_before(run: Run, tmp_path: Path) -> None:
+    """A file that an ingest could not read stays named, and how to have it tried again."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tif").write_text("no image")
+    command = ("--store", tmp_path / "s", "ingest", tmp_path / "in", "--layout", "opencell", "-b", "pixel-stats")
+    assert "failed: " in run(*command).stderr
+    again = run(*command, "--dry-run")
+    assert f"failed before: {tmp_path / 'in' / 'a.tif'}: a.tif is not an image" in again.stderr
+    assert "1 files failed before and have not changed (--retry-failed tries again)" in again.stdout
 
 
 def test_options_that_a_layout_does_not_take_are_refused(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from embstore.errors import ImageError
-from embstore.pixels.decode import read_planes
+from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.limits import MAX_BYTES
 
 RNG = np.random.default_rng(0)
@@ -35,6 +35,10 @@ def refusal(path: Path) -> str:
     assert "\n" not in line
     assert len(line) < 300
     assert "wanted" in line
+    try:  # what the header tells is told in the same words
+        read_shape(path)
+    except ImageError as error:
+        assert str(error) == line
     return line
 
 
@@ -45,6 +49,7 @@ def test_a_two_channel_tiff_comes_back_unchanged(tmp_path: Path, compression: st
     np.testing.assert_array_equal(planes.pixels, TWO_CHANNEL)
     assert planes.pixels.dtype == np.uint16
     assert planes.pixel_size_um is None
+    assert read_shape(tmp_path / "a.tif") == TWO_CHANNEL.shape
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -155,11 +160,12 @@ def test_too_many_pages_are_refused_before_they_are_read(tmp_path: Path) -> None
     assert "100 pages" in refusal(path)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "bool", "float64", "complex64"])
-def test_other_dtypes_are_refused(tmp_path: Path, dtype: str) -> None:
-    """Pixels that no camera writes need a conversion that the user decides on."""
-    line = refusal(tiff(tmp_path / "a.tif", np.zeros((8, 8), dtype)))
-    assert "uint16" in line
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    """What no camera writes is refused by the header alone."""
+    path = tiff(tmp_path / "a.tif", np.zeros((8, 8), np.complex64))
+    assert "holds complex64 pixels, wanted integers or floats" in refusal(path)
+    with pytest.raises(ImageError, match="complex64"):
+        read_shape(path)
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
@@ -211,6 +217,34 @@ def test_a_tiff_that_lost_its_second_page_is_refused(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("part", [0.3, 0.99])
+def test_a_header_tells_that_a_png_or_an_uncompressed_tiff_is_cut_off(tmp_path: Path, part: float) -> None:
+    """Neither has to be decoded to see that its pixels go on behind the end of the file."""
+    Image.fromarray(RNG.integers(0, 60000, (300, 300)).astype(np.uint16)).save(tmp_path / "a.png")
+    tiff(tmp_path / "a.tif", RNG.integers(0, 60000, (300, 300)).astype(np.uint16))
+    for path in (tmp_path / "a.png", tmp_path / "a.tif"):
+        assert read_shape(path) == (1, 300, 300)
+        os.truncate(path, int(path.stat().st_size * part))
+        with pytest.raises(ImageError, match="is cut off at"):
+            read_shape(path)
+
+
+def test_the_shape_is_read_without_the_pixels(tmp_path: Path) -> None:
+    """A stack of which no strip can be decoded still tells the shape of its projection."""
+    path = tmp_path / "a.tif"
+    stack = RNG.integers(0, 60000, (2, 5, 30, 40)).astype(np.uint16)
+    tiff(path, stack, compression="zlib", metadata={"axes": "CZYX"}, photometric="minisblack")
+    with tifffile.TiffFile(path) as opened:
+        starts = [page.dataoffsets[0] for page in opened.pages]
+    content = bytearray(path.read_bytes())
+    for start in starts:
+        content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    assert read_shape(path, channels=2) == (2, 30, 40)
+    with pytest.raises(ImageError, match="damaged"):
+        read_planes(path, channels=2)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.9])
 def test_other_truncated_files_are_refused(tmp_path: Path, name: str, part: float) -> None:
@@ -238,6 +272,13 @@ def test_a_header_that_claims_160_gb_is_refused(tmp_path: Path) -> None:
     path.write_bytes(header_only_tiff(400_000, 200_000))
     assert path.stat().st_size == 512
     assert "160.0 GB" in refusal(path)
+
+
+def test_long_pixels_count_in_full(tmp_path: Path) -> None:
+    """64-bit pixels are measured as they lie in the file, whatever they would become: 12,000 x 12,000 is too much."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(header_only_tiff(12_000, 12_000, bits=64))
+    assert "1.2 GB" in refusal(path)
 
 
 def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:
@@ -356,6 +397,7 @@ def test_real_files_read_with_their_shapes(samples: Path) -> None:
     }
     for name, expected in wanted.items():
         planes = read_planes(samples / name)
+        assert read_shape(samples / name) == planes.pixels.shape
         assert (planes.pixels.shape, planes.pixels.dtype.name) == expected
         assert planes.pixel_size_um is None
     assert read_planes(next((samples / "other/plocgan_u2os_bg_bmp").glob("*.bmp"))).pixels.shape == (3, 256, 256)

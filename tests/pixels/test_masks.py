@@ -11,7 +11,6 @@ from PIL import Image
 from scipy import ndimage
 
 from embstore.errors import ImageError
-from embstore.pixels.decode import read_planes
 from embstore.pixels.masks import PLAIN, Mask, from_masks, read_mask
 from embstore.pixels.segment import SEGMENTER, segment
 
@@ -81,11 +80,11 @@ def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: 
         read_mask(tmp_path / "m.tif", SHAPE)
 
 
-def test_long_integers_are_labels_and_no_image(tmp_path: Path) -> None:
-    """A dtype that only label images use is still refused where intensities are wanted."""
-    tifffile.imwrite(tmp_path / "m.tif", squares(1, 2).astype(np.int32))
-    with pytest.raises(ImageError, match="holds int32 pixels, wanted uint8, uint16, float32"):
-        read_planes(tmp_path / "m.tif")
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float64"])
+def test_labels_keep_their_numbers_in_any_dtype(tmp_path: Path, dtype: str) -> None:
+    """Whole numbers from 1 to 70,000, as integers or as MATLAB's doubles, are labels as they stand."""
+    tifffile.imwrite(tmp_path / "m.tif", (squares(1, 2) * 35_000).astype(dtype))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif", SHAPE).labels, squares(1, 2) * 35_000)
 
 
 def as_mask(labels: np.ndarray) -> Mask:

@@ -73,9 +73,9 @@ def test_a_known_pixel_size_bounds_nuclei_from_6_to_30_um() -> None:
     assert flags(*image, um=None) == [[], [], []]
 
 
-@pytest.mark.parametrize(("full", "dtype"), [(255, "uint8"), (4095, "uint16"), (65535, "uint16")])
+@pytest.mark.parametrize(("full", "dtype"), [(255, "uint8"), (4095, "uint16"), (32767, "uint16"), (65535, "uint16")])
 def test_one_percent_at_full_scale_is_saturated(full: int, dtype: str) -> None:
-    """Of 8-bit files, and of 12- and 16-bit cameras in uint16 files; half a percent is not, nor is another value."""
+    """Of 8-bit files, of 12- and 16-bit cameras, and of int16; half a percent is not, nor is another value."""
     found, pixels, cells = drawn([20, 20, 20])
     pixels = (pixels // 8).astype(dtype) if full == 255 else np.minimum(pixels, 2000)
     for cell, share in zip(cells, (0.02, 0.005, 0), strict=True):
@@ -83,7 +83,10 @@ def test_one_percent_at_full_scale_is_saturated(full: int, dtype: str) -> None:
         hit = inside[: int(np.ceil(share * len(inside)))]
         pixels[1, hit[:, 0], hit[:, 1]] = full
     assert flags(found, pixels, cells) == [["saturated"], [], []]
-    assert flags(found, pixels.astype(np.float32), cells) == [[], [], []]
+    # counts that another program saved as floats are counts; scaled to 1 or less an offset, they have no full scale
+    as_floats = pixels.astype(np.float32)
+    assert flags(found, as_floats, cells) == [["saturated"], [], []]
+    assert flags(found, as_floats / full, cells) == flags(found, as_floats - 20, cells) == [[], [], []]
     pixels[pixels == full] -= 1
     assert flags(found, pixels, cells) == [[], [], []]
 

@@ -1,0 +1,148 @@
+"""A dry run tells beforehand what an ingest will do: the same work, and the faults that files' headers show."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from drawn_fields import draw_field, save_tiff, write_hpa, write_opencell
+from PIL import Image
+
+from embstore.ingest import Report, ingest
+from embstore.store import Store
+
+FIELD = draw_field(1)
+
+
+def take(store: Store | Path, source: Path, layout: str = "opencell", **choices: Any) -> Report:
+    at = store if isinstance(store, Store) else str(store)
+    return ingest(at, source, **{"layout": layout, "backbones": ["pixel-stats"]} | choices)
+
+
+def told(report: Report) -> dict[str, str]:
+    return {Path(fault.source).name: fault.error for fault in report.failures}
+
+
+def claim_65k(path: Path) -> None:
+    """Write a PNG of a few bytes that claims 65,000 x 65,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 65000, 65000, 16, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)))
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder of two good fields among files that are broken in every way that a header shows."""
+    folder = tmp_path / "in"
+    good = save_tiff(folder / "good.tif", FIELD)
+    save_tiff(folder / "grey.tif", FIELD[:1], metadata={})
+    (folder / "zero.tif").touch()
+    (folder / "text.tif").write_text("<html>404 not found</html>")
+    (folder / "half.tif").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    save_tiff(folder / "three.tif", draw_field(1, channels=3))
+    save_tiff(folder / "complex.tif", FIELD.astype(np.complex64))
+    save_tiff(folder / "series.tif", FIELD, metadata={"axes": "TYX"})
+    tifffile.imwrite(folder / "jpeg.tif", FIELD.astype(np.uint8), compression="jpeg", photometric="minisblack")
+    claim_65k(folder / "bomb.png")
+    Image.fromarray(FIELD[0]).save(folder / "whole.png")
+    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:900])
+    (folder / "whole.png").unlink()
+    (folder / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
+    save_tiff(folder / "good.tiff", FIELD)
+    return folder
+
+
+def test_a_first_dry_run_tells_what_one_with_a_store_tells(hostile: Path, tmp_path: Path) -> None:
+    """Nothing stored and no store are the same to the plan: second keys, dangling links and the limit count."""
+    empty = Store.open(tmp_path / "empty", create=True)
+    first, with_store = (take(at, hostile, dry_run=True) for at in (tmp_path / "none", empty))
+    assert first == with_store
+    assert told(first)["good.tiff"] == "a second file has the key good"
+    assert told(first)["gone.tif"] == "cannot be read: No such file or directory"
+    limited = take(tmp_path / "none", hostile, dry_run=True, limit=2)
+    assert (limited.images, len(limited.failures) + limited.images_in) == (first.images, 2)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_is_there_and_no_store_yet_holds_nothing(tmp_path: Path) -> None:
+    """An ingest makes its store in an empty folder; a dry run into one tells what would go in, and leaves it empty."""
+    write_opencell(tmp_path / "in", [1])
+    (tmp_path / "empty").mkdir()
+    assert take(tmp_path / "empty", tmp_path / "in", dry_run=True).images_in == 1
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_dry_run_tells_what_failed_before(hostile: Path, tmp_path: Path) -> None:
+    """Files that an ingest could not read are not its work now, and are told again; tried again, they are faults."""
+    take(tmp_path / "store", hostile)
+    again = take(tmp_path / "store", hostile, dry_run=True)
+    assert (again.images_in, again.done_before, len(told(again)), len(again.known_failures)) == (0, 2, 2, 9)
+    anew = take(tmp_path / "store", hostile, dry_run=True, retry_failed=True)
+    assert (len(told(anew)), anew.known_failures) == (11, [])
+
+
+def test_a_dry_run_tells_every_fault_but_those_of_the_pixels(hostile: Path, tmp_path: Path) -> None:
+    """What the ingest then fails at is what was foretold, word for word, and what decoding alone can find."""
+    save_tiff(hostile / "nan.tif", np.where(FIELD > 900, np.nan, FIELD).astype(np.float32))
+    (hostile / "damaged.tif").write_bytes(zlib_field_with_a_flipped_byte(tmp_path))
+    dry = take(tmp_path / "store", hostile, dry_run=True)
+    real = take(tmp_path / "store", hostile)
+    assert (dry.images_in, real.images_in) == (4, 2)
+    assert sorted(set(told(real)) - set(told(dry))) == ["damaged.tif", "nan.tif"]
+    assert told(dry).items() <= told(real).items()
+    assert len(told(dry)) == 11
+
+
+def zlib_field_with_a_flipped_byte(tmp_path: Path) -> bytes:
+    path = save_tiff(tmp_path / "x.tif", FIELD, compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[start : start + 2] = b"\xff\xff"
+    return bytes(content)
+
+
+def test_a_fault_of_a_table_names_its_row(tmp_path: Path) -> None:
+    """A cell that names a folder, and channels of two sizes, are told with table and line."""
+    (tmp_path / "raw").mkdir()
+    save_tiff(tmp_path / "n.tif", FIELD[:1], metadata={})
+    save_tiff(tmp_path / "p.tif", FIELD[:1, :50], metadata={})
+    (tmp_path / "manifest.csv").write_text("image_id,nucleus,protein\na,raw,n.tif\nb,n.tif,n.tif\nc,n.tif,p.tif\n")
+    report = take(tmp_path / "store", tmp_path, "manifest", dry_run=True)
+    assert report.images_in == 1
+    assert set(told(report)) == {"manifest.csv:2", "manifest.csv:4"}
+    assert "raw is a folder" in told(report)["manifest.csv:2"]
+    assert "n.tif (160, 160), p.tif (50, 160); wanted one shape" in told(report)["manifest.csv:4"]
+
+
+def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
+    """A mask of another size, a file without its nucleus plane, and a field without a role that is shown are faults."""
+    write_hpa(tmp_path / "in", "57_F11_1", 1, ("blue", "yellow"))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "masks" / "57_F11_1_nuclei.png")
+    masked = take(tmp_path / "store", tmp_path / "in", "hpa", masks=tmp_path / "masks", dry_run=True)
+    assert "is (9, 9) and its image (400, 400); wanted one size" in told(masked)["57_F11_1_blue.png"]
+    save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
+    alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
+    assert told(alone) == {"a.tif": "there is no nucleus channel among er: cells are found by it"}
+    unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
+    assert told(unseen) == {"a.tif": "it holds cytosol and pixel-stats is shown nucleus, protein"}
+
+
+def test_a_dry_run_counts_images_without_a_protein_among_those_that_would_go_in(hostile: Path, tmp_path: Path) -> None:
+    """Files that cannot go in are told as faults, and not once more."""
+    assert take(tmp_path / "none", hostile, dry_run=True).without_protein == 2
+    write_opencell(tmp_path / "named", [1])
+    assert take(tmp_path / "none", tmp_path / "named", dry_run=True).without_protein == 0
+
+
+def test_progress_of_a_dry_run_counts_images(tmp_path: Path) -> None:
+    """Each image whose header was read is one step."""
+    write_opencell(tmp_path / "in", [1, 2])
+    steps: list[tuple[str, int, int]] = []
+    take(tmp_path / "none", tmp_path / "in", dry_run=True, progress=lambda *step: steps.append(step))
+    assert steps == [("headers", 1, 2), ("headers", 2, 2)]

@@ -14,11 +14,12 @@ from embstore.backbones.record import HAND_MADE_PRECISION, Space
 from embstore.backbones.registry import records
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
-from embstore.ids import image_id, protein_ids, split_list
+from embstore.ids import image_id, protein_ids, split_genes
 from embstore.ingest import Progress, Report, check_dataset, opened
 from embstore.proteins import Subject, add_proteins, set_labels
 from embstore.query import rows
 from embstore.schema import embeddings_name
+from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Fault, Label
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.spaces import list_spaces
@@ -51,6 +52,7 @@ def bring_vectors(
     keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
 
     report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
+    report.notes += said_of_ids(brought.ids, columns.identifier) if columns.identifier else ()
     if dry_run:
         report.images_in = len(profiles)
         return report
@@ -124,7 +126,7 @@ def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tup
             "profile_id": keys[row],
             "dataset": dataset,
             "protein_ids": proteins[row],
-            "genes": split_list(brought.genes[row]),
+            "genes": split_genes(brought.genes[row], brought.ids[row]),
             "source": str(path),
             "row": row,
         }

@@ -61,7 +61,10 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
     """Return what a table says of proteins, or of the images that are here, and how they met."""
     if table.level == "protein":
         proteins = len({subject for _, _, subject in table.said})
-        return dict(table.said), [f"labels: {proteins} proteins have a row in {table.path.name}"]
+        return dict(table.said), [
+            f"labels: {proteins} proteins have a row in {table.path.name}",
+            *table.notes,
+        ]
     scheme = table.schemes[0] if table.said else "main"
     by_key = {key: name for key in keys if (name := _known_as(key, table.rows))}
     said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in by_key.items()}
@@ -70,7 +73,7 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
     notes = [f"labels: {len(table.rows) - len(absent)} of {len(table.rows)} rows have an image here"]
     if absent:
         notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
-    return said, notes
+    return said, [*notes, *table.notes]
 
 
 def _known_as(key: str, rows: Mapping[str, Row]) -> str | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
-from embstore.ids import protein_id, protein_ids, split_list
-from embstore.sources.columns import Row, known_columns
+from embstore.ids import protein_id, protein_ids, split_genes, split_list
+from embstore.sources.columns import Row, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Fault, Subject
@@ -32,6 +32,7 @@ class LabelTable:
     genes: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def schemes(self) -> list[str]:
@@ -128,7 +129,8 @@ def _images(
     )
     kept = {image: row for image, row in table.items() if image not in contradicted}
     said = {(scheme, "image", image): dict.fromkeys(locations(row)) for image, row in kept.items()}
-    return LabelTable(path, "image", said, rows=kept, faults=faults)
+    notes = unknown_ids(rows, known_columns(rows[0]))
+    return LabelTable(path, "image", said, rows=kept, faults=faults, notes=notes)
 
 
 def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -157,7 +159,7 @@ def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather
             of |= dict.fromkeys(split_list(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
-    return LabelTable(path, level, said, genes, first if level == "image" else {})
+    return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
 
 
 def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
@@ -177,7 +179,7 @@ def _subjects(row: Row, known: Mapping[str, str], level: str) -> list[tuple[str,
         subject = row[known["key"]].strip()
         return [(subject, "")] if subject else []
     ids, gene = row.get(known.get("protein", ""), ""), row.get(known.get("gene", ""), "")
-    proteins, genes = protein_ids(ids, gene), split_list(gene)
+    proteins, genes = protein_ids(ids, gene), split_genes(gene, ids)
     return list(zip(proteins, genes if len(genes) == len(proteins) else [""] * len(proteins), strict=True))
 
 

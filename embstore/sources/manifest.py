@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, numbered_rows
 
@@ -71,7 +71,10 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(images.values()),
         labels_of(said, path.name),
         tuple(faults),
-        (f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",),
+        (
+            f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *unknown_ids((row for _, row in rows), columns.known),
+        ),
         tuple(said),
         (str(path),),
     )

@@ -83,6 +83,29 @@ def test_columns_become_channels_proteins_places_and_extras(tmp_path: Path) -> N
     assert (again.done_before, again.images_in, store.versions()) == (2, 0, versions)
 
 
+def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Path) -> None:
+    """Ids joined by commas are as many proteins, in one group; what is no accession is said, with an example."""
+    write_channels(tmp_path / "raw", "a", "b")
+    lines = [
+        ["f1", "raw/a_n.tif", "", "TSPAN6,SCYL3", "ENSG00000000003,ENSG00000000457"],
+        ["f2", "raw/b_n.tif", "", "A,B-12", "ENSG0000000045"],
+    ]
+    write_manifest(tmp_path / "manifest.csv", lines, HEADER[:5])
+    report = take(tmp_path / "store", tmp_path)
+    store = Store.open(tmp_path / "store")
+    first, second = rows(store, "SELECT protein_ids, genes FROM images ORDER BY image_id")
+    assert first["genes"] == ["TSPAN6", "SCYL3"]
+    assert (second["protein_ids"], second["genes"]) == (["gene:A,B-12"], ["A,B-12"])
+    groups = {row["gene"]: row["group_id"] for row in rows(store, "SELECT * FROM proteins")}
+    assert groups == {
+        "TSPAN6": "ensembl:ENSG00000000003",
+        "SCYL3": "ensembl:ENSG00000000003",
+        "A,B-12": "gene:A,B-12",
+    }
+    (said,) = [note for note in report.notes if "accession" in note]
+    assert said.startswith("ensg_id holds 1 that are no Ensembl gene id or UniProt accession (ENSG0000000045): ")
+
+
 def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path) -> None:
     """Missing files, paths that leave the folder, duplicates, sizes that are none: one fault a row; mended, it ends."""
     write_channels(tmp_path / "in", "a")

@@ -51,11 +51,14 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
     if report.dropped:
         lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
+    ignored = list(report.sizes_ignored.items())[:SHOWN_NOTES]
+    lines += [f"  pixel size ignored in {n} images: {why}" for why, n in ignored]
     if report.estimated_um:
         low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
+        where = "known from" if ignored else "in"
         lines.append(
-            f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
-            f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
+            f"  pixel size not {where} the files: estimated from the median nucleus (12 µm) "
+            f"in each of {len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")

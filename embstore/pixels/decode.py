@@ -18,8 +18,8 @@ def read_planes(path: Path, channels: int | None = None, *, labels: bool = False
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
     Returns pixels (c, y, x) of uint8, uint16 or float32. An RGB file gives three planes, RGBA four. The pixel size
-    comes from OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that
-    is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
+    comes from OME or ImageJ metadata, else from TIFF's resolution where that is no print resolution. A file that is
+    packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
     projection. With `labels` the bits and long integers of label images are read too. Raises ImageError for files that
     are missing, damaged, no image, too large, or other stacks over depth or time.
     """
@@ -59,9 +59,9 @@ def _read(path: Path, channels: int | None) -> Planes:
 
 
 def _read_zarr(path: Path, channels: int | None) -> Planes:
-    pixels, axes, pixel_size_um = read_array(path, MAX_BYTES)
+    pixels, axes, size = read_array(path, MAX_BYTES)
     check_dtype(path, pixels.dtype)
     depth = 1
     if channels is not None:
         pixels, axes, depth = project(pixels, axes, channels)
-    return Planes(channels_first(path, pixels, axes), pixel_size_um, depth)
+    return Planes(channels_first(path, pixels, axes), size, depth)

@@ -35,7 +35,7 @@ def read_pillow(path: Path) -> Planes:
             f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
         ) from None
     with image:
-        return Planes(_pillow_pixels(path, image), None)
+        return Planes(_pillow_pixels(path, image))
 
 
 def _pillow_pixels(path: Path, image: Image.Image) -> np.ndarray:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embstore.pixels.size import UNKNOWN, PixelSize
+
 # What decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors.
 DAMAGE = (
     OSError,
@@ -25,14 +27,19 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Planes:
-    """The channels of one image: `pixels` (c, y, x) in the file's own dtype, µm per pixel where the file is sure.
+    """The channels of one image: `pixels` (c, y, x) in the file's own dtype, and what a pixel measures.
 
     `depth` is how many planes of a z-stack each channel is the maximum of.
     """
 
     pixels: np.ndarray
-    pixel_size_um: float | None
+    size: PixelSize = UNKNOWN
     depth: int = 1
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Return µm per pixel where the file is sure of it."""
+        return self.size.um
 
 
 def one_line(error: BaseException) -> str:

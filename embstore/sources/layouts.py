@@ -13,6 +13,7 @@ from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.phantom.truth_files import ATLAS
 from embstore.pixels.decode import read_planes
 from embstore.pixels.planes import Planes
+from embstore.pixels.size import PixelSize
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_fields
@@ -94,7 +95,7 @@ def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ..
     """
     of_role = len(image.files) == len(image.roles)
     read = [read_planes(root / file, 1 if of_role else len(image.roles)) for file in image.files]
-    sizes = [planes.pixel_size_um for planes in read if planes.pixel_size_um is not None]
+    size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if of_role:
         channels = [_one_channel(file, planes) for file, planes in zip(image.files, read, strict=True)]
         shapes = {channel.shape for channel in channels}
@@ -102,12 +103,16 @@ def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ..
             found = ", ".join(f"{Path(f).name} {c.shape}" for f, c in zip(image.files, channels, strict=True))
             raise ImageError(f"channels of different shapes: {found}; wanted one shape")
         pixels = np.stack(channels)  # (c, y, x)
-        return Planes(pixels, sizes[0] if sizes else None, max(planes.depth for planes in read)), image.roles
+        return Planes(pixels, size, max(planes.depth for planes in read)), image.roles
     planes = read[0]
     if len(planes.pixels) > len(image.roles):
         found, wanted = f"{image.files[0]} has {len(planes.pixels)} channels", ", ".join(image.roles)
         raise ImageError(f"{found}; wanted at most {len(image.roles)} ({wanted})")
     return planes, image.roles[: len(planes.pixels)]
+
+
+def _how_sure(size: PixelSize) -> int:
+    return 2 if size.um is not None else 1 if size.ignored else 0
 
 
 def _one_channel(file: str, planes: Planes) -> npt.NDArray[np.generic]:

@@ -175,6 +175,38 @@ def test_files_that_the_labels_name_and_that_are_missing_are_faults(tmp_path: Pa
     assert "put the file there" in fault.todo
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bool) -> None:
+    """Names count from the table's folder, from the source, and without a folder wherever the one such file lies."""
+    for name in ("sub/alone.tif", "a/twice.tif", "b/twice.tif", "c/from.tif", "d/beside.tif"):
+        empty(tmp_path / "in" / name)
+    said = {"annotation_name": "er", "annotation_grade": 3} if flat else {"grade_3": "er", "grade_2": "", "grade_1": ""}
+    files = ("alone.tif", "twice.tif", "c/from.tif", "../in/d/beside.tif", "gone.tif")
+    rows = [{"file": f, "target_name": f"G{n}", "ensg_id": ensg(n)} | said for n, f in enumerate(files)]
+    (tmp_path / "tables").mkdir()
+    source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "tables" / "l.csv", rows))
+    assert {image.key: image.genes for image in source.images if image.genes} == {
+        "sub/alone": ("G0",),
+        "c/from": ("G2",),
+        "d/beside": ("G3",),
+    }
+    assert source.notes == (
+        "labels joined by file: 3, nothing: 2",
+        "names in l.csv that are no file here, or several: 2 (twice.tif, gone.tif)",
+    )
+    assert source.faults == ()
+
+
+def test_labels_that_join_no_image_say_what_they_would_need(tmp_path: Path) -> None:
+    """Images go in without labels, and a note says how a table names them."""
+    empty(tmp_path / "in" / "x.tif")
+    row = {"target_name": "G1", "ensg_id": ensg(1), "grade_3": "er", "grade_2": "", "grade_1": ""}
+    source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "l.csv", [row]))
+    joined, nothing = source.notes
+    assert joined == "labels joined by nothing: 1"
+    assert nothing.startswith("no image has labels: none is named by l.csv (1 targets), by file, Ensembl id or gene. ")
+
+
 def test_the_published_targets_join_the_published_annotations(samples: Path, tmp_path: Path) -> None:
     """Of OpenCell's 1310 targets, 1274 join its annotations by Ensembl id and 36 only by gene; none is lost."""
     with (samples / "labels/opencell_all_public_targets.csv").open(newline="") as file:

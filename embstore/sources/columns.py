@@ -9,6 +9,7 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, strangers
 from embstore.sources.record import Subject
+from embstore.sources.tables import listed
 
 Row = Mapping[str, str]
 
@@ -26,7 +27,6 @@ MEANINGS = {
     "pixel_size_um": ("pixel_size_um",),
     "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
 }
-SHOWN = 3
 SCHEME = "main"  # of locations that stand in the table of the images
 
 
@@ -77,11 +77,8 @@ def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
     found = list(dict.fromkeys(item for text in fields for item in strangers(text)))
     if not found:
         return ()
-    listed = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
-    return (
-        f"{column} holds {len(found)} that are no Ensembl gene id or UniProt accession ({listed}): such a protein is "
-        "known by its gene, else by that very text",
-    )
+    said = f"no Ensembl gene id or UniProt accession in {column}: {listed(found)}"
+    return (f"{said}; such a protein is known by its gene, else by that very text",)
 
 
 def _positive(text: str) -> float:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from embstore.errors import EmbstoreError
 from embstore.sources.record import Fault, Masks, Source, SourceImage
-from embstore.sources.tables import image_files
+from embstore.sources.tables import image_files, listed
 
 Of = Literal["nuclei", "cells"]
 
@@ -23,7 +23,6 @@ ENDING = re.compile(
 BEGINNING = re.compile(r"^masks?(?P<of>nuclei|nucleus|cells?)?([ _.\-]+|(?=\d))", re.IGNORECASE)
 IMAGE_BEGINNING = re.compile(r"^(images?|img|raw)([ _.\-]+|(?=\d))", re.IGNORECASE)
 IMAGE_ENDING = re.compile(r"[ _.\-]+(images?|img|raw)$", re.IGNORECASE)
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -180,5 +179,4 @@ def _notes(
 
 
 def _listed(paths: Sequence[Path], folder: Path) -> str:
-    names = ", ".join(str(path.relative_to(folder)) for path in paths[:SHOWN])
-    return f"{len(paths)} ({names}{', ...' if len(paths) > SHOWN else ''})"
+    return listed([str(path.relative_to(folder)) for path in paths])

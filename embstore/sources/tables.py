@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SHOWN = 3
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
@@ -76,6 +78,11 @@ def image_files(source: Path) -> tuple[Path, list[Path]]:
 def is_image(path: Path) -> bool:
     """Tell by its suffix whether a file may be an image; one packed with gzip counts."""
     return Path(path.name.lower().removesuffix(".gz")).suffix in IMAGE_SUFFIXES
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
 
 
 def bare_name(file: str) -> str:

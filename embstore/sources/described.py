@@ -66,7 +66,10 @@ def _ways(
             lambda row: tuple(row[column].strip() for column in columns),
         )
     found = ", ".join(rows[0][1]) if rows else "no row"
-    raise EmbstoreError(f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well)")
+    raise EmbstoreError(
+        f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well); "
+        "a table of proteins goes in later, with embstore labels add"
+    )
 
 
 def _by_key(

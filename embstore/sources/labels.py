@@ -60,6 +60,14 @@ def read_label_table(
     return _own(path, rows, scheme or "main", level, rather)
 
 
+def only_describes(path: Path) -> bool:
+    """Tell whether a table names images or wells and no locations: what it says of them is all that it says."""
+    columns = (read_table(path) or [{}])[0]
+    known = known_columns(columns)
+    published = any(wanted <= set(columns) for wanted, _, _ in PUBLISHED)
+    return not published and "locations" not in known and not known.keys().isdisjoint({"key", "well"})
+
+
 def _called(table: LabelTable, scheme: str | None) -> LabelTable:
     """Pick one of a table's label sets by its name; any other name becomes theirs."""
     if scheme is None:

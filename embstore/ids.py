@@ -112,9 +112,9 @@ def protein_ids(identifiers: str, genes: str) -> list[str]:
     return list(dict.fromkeys(p for i, g in pairs if (p := protein_id(i, g))))
 
 
-def split_list(text: str, separator: str = ";") -> list[str]:
-    """Return the non-empty, stripped items of a joined field."""
-    return [item.strip() for item in text.split(separator) if item.strip()]
+def split_list(text: str, separators: str = ";") -> list[str]:
+    """Return the non-empty, stripped items of a field that is joined by any of these characters."""
+    return [item.strip() for item in re.split(f"[{re.escape(separators)}]", text) if item.strip()]
 
 
 def connected_groups(linked: Iterable[Iterable[str]]) -> dict[str, str]:

@@ -35,6 +35,14 @@ ASKED: dict[str, Callable[[Path, Reading], Source]] = {
 }
 
 
+# where a layout has its nuclei
+CALLED = {
+    "hpa": " (HPA: blue)",
+    "manifest": " (a column `nucleus`, or `nucleus` in `channels`)",
+    "fields": " (--channels ENDING=nucleus)",
+}
+
+
 def read_source(
     source: Path,
     layout: str,
@@ -66,11 +74,14 @@ def read_source(
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     masked = found if masks is None else with_masks(found, masks)
-    return masked if whole else _cuttable(masked)
+    return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
 
 
-def _cuttable(source: Source) -> Source:
-    """Return the source with a fault in place of each image in which no cell can be found."""
+def _cuttable(source: Source, called: str) -> Source:
+    """Return the source with a fault in place of each image in which no cell can be found.
+
+    `called` is where the layout has its nuclei.
+    """
     without = [
         image for image in source.images if image.masks is None and not image.one_cell and "nucleus" not in image.roles
     ]
@@ -79,7 +90,7 @@ def _cuttable(source: Source) -> Source:
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            "add its nucleus channel (HPA: blue), give masks with --masks, or take whole images with --unit image",
+            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --unit image",
         )
         for image in without
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
@@ -129,13 +129,13 @@ def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: boo
     errors: list[str] = []
     files, roles = _files(row, columns)
     errors += _unusable_roles(roles) if files else ["it names no file"]
+    files = tuple(_below(root, file) for file in files)
     errors += [error for file in files if (error := _unusable_file(root, file))]
     try:
         said = description(row, columns.known, columns.used)
     except EmbstoreError as error:
         errors.append(str(error))
         said = {}
-    files = tuple(PurePosixPath(os.path.normpath(file)).as_posix() for file in files)
     key = row.get(columns.known.get("key", ""), "").strip() or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
@@ -144,7 +144,7 @@ def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: boo
 
 def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if columns.file:
-        roles = split_list(row[columns.channels]) if columns.channels else []
+        roles = split_list(row[columns.channels], ",;") if columns.channels else []
         file = row[columns.file].strip()
         return (file,) if file else (), tuple(roles) or columns.in_order
     pairs = {role: row[column].strip() for role, column in columns.by_role.items() if row[column].strip()}
@@ -157,12 +157,21 @@ def _unusable_roles(roles: Sequence[str]) -> list[str]:
     return [f"its channels are {', '.join(roles)}, wanted each role once"] if len(set(roles)) != len(roles) else []
 
 
+def _below(root: Path, file: str) -> str:
+    """Return a path relative to the root where it lies below, as it is where it does not."""
+    plain = Path(os.path.normpath(file))
+    if plain.is_absolute() and file.isprintable():
+        # a root is known without links, and a table may name it with them
+        beside = (plain, Path(os.path.realpath(plain.parent)) / plain.name)
+        plain = next((path.relative_to(root) for path in beside if path.is_relative_to(root)), plain)
+    return plain.as_posix()
+
+
 def _unusable_file(root: Path, file: str) -> str | None:
-    plain = os.path.normpath(file)
-    if Path(plain).is_absolute() or plain.split("/")[0] == "..":
-        return f"{file} leaves {root}, wanted a path below it (or another --source-root)"
+    if Path(file).is_absolute() or Path(file).parts[:1] == ("..",):
+        return f"{file} does not lie below {root}, wanted a path that does (or another --source-root)"
     try:
-        return None if (root / plain).exists() else f"{file} does not exist"
+        return None if (root / file).exists() else f"{file} does not exist"
     except (OSError, ValueError) as error:  # a null byte, a name too long
         return f"{file[:80]!r} cannot be a file ({error})"
 

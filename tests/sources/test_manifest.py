@@ -103,7 +103,38 @@ def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Pat
         "A,B-12": "gene:A,B-12",
     }
     (said,) = [note for note in report.notes if "accession" in note]
-    assert said.startswith("ensg_id holds 1 that are no Ensembl gene id or UniProt accession (ENSG0000000045): ")
+    assert said.startswith("no Ensembl gene id or UniProt accession in ensg_id: 1 (ENSG0000000045); ")
+
+
+def test_absolute_paths_below_the_root_are_relative_ones(tmp_path: Path) -> None:
+    """Named in full, or through a link to the root, a file is the one below the root and has the same key."""
+    write_channels(tmp_path / "in" / "raw", "a", "b")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    lines = [[str(tmp_path / "in" / "raw" / "a_n.tif")], [str(tmp_path / "link" / "raw" / "." / "b_n.tif")]]
+    manifest = write_manifest(tmp_path / "in" / "manifest.csv", lines, ["nucleus"])
+    source = read_source(manifest, "manifest", None)
+    assert [(image.key, image.files) for image in source.images] == [
+        ("raw/a_n", ("raw/a_n.tif",)),
+        ("raw/b_n", ("raw/b_n.tif",)),
+    ]
+    elsewhere = read_source(manifest, "manifest", None, source_root=tmp_path / "in" / "raw" / "..")
+    assert elsewhere.images == source.images
+
+
+@pytest.mark.parametrize("joint", [",", ";", " ; "])
+def test_channels_are_joined_by_commas_or_semicolons(tmp_path: Path, joint: str) -> None:
+    """In the column `channels` as in --channels; a file without a nucleus is told what a manifest calls it."""
+    save_tiff(tmp_path / "a.tif", draw_field(1))
+    manifest = write_manifest(
+        tmp_path / "manifest.csv", [["a.tif", joint.join(["nucleus", "protein"])]], ["file", "channels"]
+    )
+    (image,) = read_source(manifest, "manifest", None).images
+    assert image.roles == ("nucleus", "protein")
+    assert parse_channels(joint.join(["nucleus", "protein"])).in_order == ("nucleus", "protein")
+    assert parse_channels(joint.join(["gfp=protein", "x=er"])).by_name == {"gfp": "protein", "x": "er"}
+    write_manifest(manifest, [["a.tif", joint.join(["er", "protein"])]], ["file", "channels"])
+    (fault,) = read_source(manifest, "manifest", None).faults
+    assert fault.todo.startswith("add its nucleus channel (a column `nucleus`, or `nucleus` in `channels`), give masks")
 
 
 def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path) -> None:
@@ -127,7 +158,7 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
     assert "ok stands in line 2 already" in found[3]
     for text in ("nope.tif does not exist", "nor this.tif does not exist", "pixel_size_um is '-3'"):
         assert text in found[4]
-    assert found[5].count("leaves") == 2
+    assert found[5].count("does not lie below") == 2
     assert "no nucleus" in found[6]
     assert "it names no file" in found[7]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_FAULTS = 10
 SHOWN_NOTES = 5
+SHOWN_SOURCES = 3
 
 
 def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
@@ -28,11 +30,12 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     else:
         record = asdict(report)
         emit([record], list(record), form)
-    shown = len(report.failures) if dry_run else SHOWN_FAULTS
-    for fault in report.failures[:shown]:
-        say(_fault(fault))
-    if len(report.failures) > shown:
-        say(f"... and {len(report.failures) - SHOWN_FAULTS} more: embstore sql 'SELECT * FROM failures'")
+    mistakes = _mistakes(report.failures)
+    shown = list(mistakes.items())[: None if dry_run else SHOWN_FAULTS]
+    for (error, todo), sources in shown:
+        say(f"failed: {_listed(sources)}: {error}; {todo}")
+    if more := len(report.failures) - sum(len(sources) for _, sources in shown):
+        say(f"... and {more} more: embstore sql 'SELECT * FROM failures'")
     failed = report.failures or report.known_failures
     nothing = not (report.images_in or report.done_before or report.vectors_in)
     if failed and (strict or nothing):
@@ -102,5 +105,14 @@ def _done(report: Report) -> str:
     return f"{report.images_in} of {report.images} images went in{changed}, {report.cells_in} new cells{before}"
 
 
-def _fault(fault: Fault) -> str:
-    return f"failed: {fault.source}: {fault.error}; {fault.todo}"
+def _mistakes(faults: Sequence[Fault]) -> dict[tuple[str, str], list[str]]:
+    """Return what is wrong and what to do -> the files and rows: one mistake may be made in hundreds of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        found.setdefault((fault.error, fault.todo), []).append(fault.source)
+    return found
+
+
+def _listed(sources: Sequence[str]) -> str:
+    more = f" and {len(sources) - SHOWN_SOURCES} more" if len(sources) > SHOWN_SOURCES else ""
+    return ", ".join(sources[:SHOWN_SOURCES]) + more

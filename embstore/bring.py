@@ -73,7 +73,7 @@ def bring_vectors(
     if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
         store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
         report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
-    record_failures(store, faults, mended=[f"{path}:{row}" for row in good])
+    record_failures(store, faults, mended=[f"{path}:{brought.lines[row]}" for row in good])
     report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))
@@ -131,7 +131,7 @@ def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tup
             "row": row,
         }
         for row in range(len(keys))
-        if f"{path}:{row}" not in bad
+        if f"{path}:{brought.lines[row]}" not in bad
     ]
     return profiles, faults
 
@@ -151,14 +151,14 @@ def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, 
     finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
     faults = []
     for row, ids in enumerate(proteins):
-        name = brought.ids[row] or brought.genes[row]
+        name, where = brought.ids[row] or brought.genes[row], f"{path}:{brought.lines[row]}"
         if named and not ids:
-            faults.append(Fault(f"{path}:{row}", "vectors", "no protein id and no gene", "fill in one of them"))
+            faults.append(Fault(where, "vectors", "no protein id and no gene", "fill in one of them"))
         elif not finite[row]:
-            name = name or f"row {row}"
+            name = name or f"row {row + 1}"
             count = int((~np.isfinite(brought.vectors[row])).sum())
             error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
-            faults.append(Fault(f"{path}:{row}", "vectors", error, "fill in the numbers or take the row out"))
+            faults.append(Fault(where, "vectors", error, "fill in the numbers or take the row out"))
     return faults
 
 

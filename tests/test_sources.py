@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from PIL import Image
 from embstore.errors import EmbstoreError, ImageError
 from embstore.sources.layouts import read_channels, read_source
 from embstore.sources.record import Source, SourceImage
-from embstore.sources.tables import find_column, read_table
+from embstore.sources.tables import find_column, numbered_rows, read_table
 
 Rows = Iterable[Mapping[str, object]]
 
@@ -161,6 +162,20 @@ def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
     path.write_bytes("ID\nµ\n".encode("latin-1"))
     with pytest.raises(EmbstoreError, match="wanted UTF-8 text"):
         read_table(path)
+
+
+def test_tables_are_known_by_their_content(tmp_path: Path) -> None:
+    """Packed with gzip under any name, parted by what the header is parted by; lines are those of the file."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(gzip.compress(b"ID;place\n\n1;Golgi, cis\n"))
+    assert numbered_rows(path) == [(3, {"ID": "1", "place": "Golgi, cis"})]
+    path.write_text('ID,place\n1,"er;\ngolgi"\n2,er\n')
+    assert numbered_rows(path) == [(2, {"ID": "1", "place": "er;\ngolgi"}), (4, {"ID": "2", "place": "er"})]
+    path.write_text("ID\tplace\n1\ter,golgi\n")
+    assert numbered_rows(path) == [(2, {"ID": "1", "place": "er,golgi"})]
+    path.write_bytes(gzip.compress(b"ID,place\n1,er\n" * 99)[:-9])
+    with pytest.raises(EmbstoreError, match="cannot be read as a CSV"):
+        numbered_rows(path)
 
 
 def test_files_that_the_labels_name_and_that_are_missing_are_faults(tmp_path: Path) -> None:

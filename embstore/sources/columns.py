@@ -31,8 +31,12 @@ SCHEME = "main"  # of locations that stand in the table of the images
 
 
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return meaning -> column for those that the table has."""
-    there = {column.lower().removeprefix("metadata_"): column for column in columns}
+    """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
+    there: dict[str, str] = {}
+    for column in columns:
+        rival = there.setdefault(column.lower().removeprefix("metadata_"), column)
+        if rival != column and rival.lower() == column.lower() and any(rival.lower() in n for n in MEANINGS.values()):
+            raise EmbstoreError(f"the columns {rival} and {column} differ in case alone; rename one of them")
     found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
     return {meaning: column for meaning, column in found.items() if column}
 

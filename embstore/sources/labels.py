@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
-from embstore.sources.columns import Row, known_columns, unknown_ids
+from embstore.sources.columns import MEANINGS, Row, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Fault, Subject
@@ -148,7 +149,20 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
+def _refuse_indices(path: Path, rows: Sequence[Row], column: str) -> None:
+    """Lists of numbers are another program's classes: no name of a location can be told from them."""
+    texts = [text for row in rows if (text := row[column].strip())]
+    if texts and all(re.fullmatch(r"\[[\d\s,]*\]", text) for text in texts):
+        raise EmbstoreError(
+            f"{path} is no table of labels that is known: {column!r} holds lists of numbers ({texts[0]!r}); wanted "
+            "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
+        )
+
+
 def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather: str | None) -> LabelTable:
+    for column in rows[0] if rows else ():
+        if column.lower() in MEANINGS["locations"]:
+            _refuse_indices(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:

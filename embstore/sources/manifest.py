@@ -11,8 +11,9 @@ from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
+from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, numbered_rows
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
@@ -26,6 +27,7 @@ class Columns:
     by_role: dict[str, str]
     file: str | None
     channels: str | None
+    folder: str | None  # that keys lie in: SubCell's lists repeat their prefixes from folder to folder
     in_order: tuple[str, ...]  # the roles of a multi-channel file whose row does not name them
 
     @property
@@ -82,7 +84,8 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
 
 def find_manifest(source: Path) -> Path:
     """Return the table itself, or the one called manifest in a folder."""
-    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+    refuse_workbook(source)
+    if source.is_file() and is_table(source):
         return source
     for name in DEFAULT_NAMES:
         if (source / name).is_file():
@@ -119,9 +122,9 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
         )
     if file and not named and not channels.in_order:
         raise EmbstoreError(f"{found} and no channels; say what the planes of {file} show: --channels nucleus,protein")
-    return Columns(
-        known_columns(c for c in columns if c not in by_role.values()), by_role, file, named, channels.in_order
-    )
+    known = known_columns(c for c in columns if c not in by_role.values())
+    folder = "output_folder" if known.get("key") == "output_prefix" and "output_folder" in columns else None
+    return Columns(known, by_role, file, named, folder, channels.in_order)
 
 
 def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
@@ -136,10 +139,17 @@ def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: boo
     except EmbstoreError as error:
         errors.append(str(error))
         said = {}
-    key = row.get(columns.known.get("key", ""), "").strip() or (bare_name(files[0]) if files else "")
+    key = _key(row, columns) or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
     return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **said), errors
+
+
+def _key(row: Row, columns: Columns) -> str:
+    key = row.get(columns.known.get("key", ""), "").strip()
+    if columns.folder is None:
+        return key
+    return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))
 
 
 def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -42,7 +42,7 @@ def with_masks(source: Source, folder: Path) -> Source:
     `_cell_mask`, `_cp_masks` or `_labels`, in any subfolder. What it is of is said by the ending, else by its folder's
     name; else it is taken as nuclei, and a note says so. An image without a mask, or with two of one kind, is a fault.
     """
-    folder, paths = image_files(folder.resolve())
+    folder, paths = image_files(folder.resolve(), "masks")
     images = _outside(source, folder)
     files = {(source.root / file).resolve(): image.key for image in images for file in image.files}
     names = _names(images)

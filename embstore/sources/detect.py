@@ -42,11 +42,14 @@ def _of_table(table: Path) -> tuple[str, str]:
     if {"b_image", "g_image", "output_prefix"} <= set(columns):
         return "crops", "its columns are those of a SubCell list"
     by_role, file = file_columns(columns, Channels())
-    if by_role or file:
-        return "manifest", f"its columns {', '.join(by_role.values()) or file} name files"
+    of_files = list(by_role.values()) or ([file] if file else [])
+    numbers = sum(map(_is_number, first.values())) > 1 or any(value.startswith("[") for value in first.values())
+    # a table of vectors may have a column `protein` too, of accessions
+    if of_files and (not numbers or any({".", "/"} & {*first[column]} for column in of_files)):
+        return "manifest", f"its columns {', '.join(of_files)} name files"
     if named := [column for column, value in first.items() if is_image(Path(value.strip()))]:
         return "manifest", f"its columns {', '.join(named)} name images"
-    if any(value.startswith("[") for value in first.values()) or sum(map(_is_number, first.values())) > 1:
+    if numbers:
         return "vectors", "it holds numbers, and no column of it names files"
     raise EmbstoreError(
         f"{table} has the columns {', '.join(columns)}, whose first row names no image and holds no vector; wanted a "

@@ -43,6 +43,8 @@ def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
         ("r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
         ("#r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
         ("gene,x,y", "A,1.5,nan", "vectors"),
+        ("protein,x,y", "P12814,1.5,2", "vectors"),
+        ("protein,x,y", "plate1/a,1.5,2", "manifest"),
     ):
         for write in (path.write_bytes, lambda data: path.write_bytes(gzip.compress(data))):
             write(f"{header}\n{row}\n".encode())

@@ -278,6 +278,8 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
     """As Excel writes a CSV in much of Europe; a semicolon within a field of a comma's file stays there."""
     found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
     np.testing.assert_array_equal(found.vectors, np.array([[1, 2]], np.float32))
+    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(found.vectors, np.array([[1.5, -2]], np.float32))
     found = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
     assert found.locations == [["er", "golgi"]]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +54,20 @@ def delimiter(path: Path) -> str:
     commas is part of a field.
     """
     usual = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-    with open_packed(path) as file:
-        first = next((line for line in file if line.strip()), b"")
+    first = next(iter(_first_lines(path)), b"")
     return next((mark for mark in (usual, ";", "\t", ",") if mark.encode() in first), usual)
+
+
+def decimal_mark(path: Path) -> str:
+    """Return what parts a number's whole from its fraction: a comma where `;` parts fields and no number has a dot."""
+    text = b"".join(_first_lines(path))
+    commas = delimiter(path) == ";" and re.search(rb"\d,\d", text) and not re.search(rb"\d\.\d", text)
+    return "," if commas else "."
+
+
+def _first_lines(path: Path) -> list[bytes]:
+    with open_packed(path) as file:
+        return list(itertools.islice((line for line in file if line.strip()), 2))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
 from embstore.sources.arrays import read_arrays
-from embstore.sources.delimited import delimiter, lines, open_packed, records, refuse_workbook
+from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, records, refuse_workbook
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
 
 KINDS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
@@ -163,7 +163,7 @@ def _read(path: Path, columns: Columns) -> Any:
                 file,
                 read_options=pacsv.ReadOptions(autogenerate_column_names=not columns.header),
                 parse_options=pacsv.ParseOptions(delimiter=delimiter(path)),
-                convert_options=pacsv.ConvertOptions(column_types=text),
+                convert_options=pacsv.ConvertOptions(column_types=text, decimal_point=decimal_mark(path)),
             )
     except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error

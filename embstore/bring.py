@@ -14,11 +14,12 @@ from embstore.backbones.record import HAND_MADE_PRECISION, Space
 from embstore.backbones.registry import records
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
-from embstore.ids import image_id, protein_ids, split_list
+from embstore.ids import image_id, protein_ids, split_genes
 from embstore.ingest import Progress, Report, check_dataset, opened
 from embstore.proteins import Subject, add_proteins, set_labels
 from embstore.query import rows
 from embstore.schema import embeddings_name
+from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Fault, Label
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.spaces import list_spaces
@@ -52,6 +53,7 @@ def bring_vectors(
 
     report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
     report.without_protein = sum(not p["protein_ids"] for p in profiles)
+    report.notes += said_of_ids(brought.ids, columns.identifier) if columns.identifier else ()
     if dry_run:
         report.images_in = len(profiles)
         return report
@@ -71,7 +73,7 @@ def bring_vectors(
     if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
         store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
         report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
-    record_failures(store, faults, mended=[f"{path}:{row}" for row in good])
+    record_failures(store, faults, mended=[f"{path}:{brought.lines[row]}" for row in good])
     report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))
@@ -124,12 +126,12 @@ def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tup
             "profile_id": keys[row],
             "dataset": dataset,
             "protein_ids": proteins[row],
-            "genes": split_list(brought.genes[row]),
+            "genes": split_genes(brought.genes[row], brought.ids[row]),
             "source": str(path),
             "row": row,
         }
         for row in range(len(keys))
-        if f"{path}:{row}" not in bad
+        if f"{path}:{brought.lines[row]}" not in bad
     ]
     return profiles, faults
 
@@ -149,14 +151,14 @@ def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, 
     finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
     faults = []
     for row, ids in enumerate(proteins):
-        name = brought.ids[row] or brought.genes[row]
+        name, where = brought.ids[row] or brought.genes[row], f"{path}:{brought.lines[row]}"
         if named and not ids:
-            faults.append(Fault(f"{path}:{row}", "vectors", "no protein id and no gene", "fill in one of them"))
+            faults.append(Fault(where, "vectors", "no protein id and no gene", "fill in one of them"))
         elif not finite[row]:
-            name = name or f"row {row}"
+            name = name or f"row {row + 1}"
             count = int((~np.isfinite(brought.vectors[row])).sum())
             error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
-            faults.append(Fault(f"{path}:{row}", "vectors", error, "fill in the numbers or take the row out"))
+            faults.append(Fault(where, "vectors", error, "fill in the numbers or take the row out"))
     return faults
 
 

@@ -11,6 +11,8 @@ from typing import Any
 ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}(\.\d+)?$")
 # the accession pattern published at https://www.uniprot.org/help/accession_numbers, with an isoform suffix
 UNIPROT = re.compile(r"^([OPQ]\d[A-Z0-9]{3}\d|[A-NR-Z]\d([A-Z][A-Z0-9]{2}\d){1,2})(-\d+)?$")
+# what tables put between the ids of one row, and between its genes
+JOINED, LISTED = re.compile(r"[,;|\s]+"), re.compile(r"\s*[,;|]\s*")
 
 
 def digest(record: Any) -> str:
@@ -64,10 +66,45 @@ def protein_id(identifier: str = "", gene: str = "") -> str | None:
     return f"gene:{name}" if name else None
 
 
+def is_accession(identifier: str) -> bool:
+    """Tell whether an identifier is an Ensembl gene id or a UniProt accession, in any case."""
+    return bool(ENSEMBL.match(identifier.upper()) or UNIPROT.match(identifier.upper()))
+
+
+def split_identifiers(text: str) -> list[str]:
+    """Return the protein ids of a joined field: `,`, `;`, `|` and blanks part accessions, `;` alone anything else."""
+    found: list[str] = []
+    for item in split_list(text):
+        accessions = [part for part in JOINED.split(item) if is_accession(part)]
+        found += accessions or [item]
+    return found
+
+
+def strangers(text: str) -> list[str]:
+    """Return what stands in a field of protein ids and is no accession."""
+    found: list[str] = []
+    for item in split_list(text):
+        parts = JOINED.split(item)
+        others = [part for part in parts if not is_accession(part)]
+        found += others if len(others) < len(parts) else [item]
+    return found
+
+
+def split_genes(text: str, identifiers: str = "") -> list[str]:
+    """Return the gene names of a joined field: `;` parts them, since a name may hold commas and hyphens.
+
+    Other joints count only where they make as many names as there are ids beside them.
+    """
+    wanted = len(split_identifiers(identifiers))
+    names = split_list(text)
+    found = ([part for part in joint.split(text.strip()) if part] for joint in (LISTED, JOINED))
+    return next((some for some in found if len(names) != wanted == len(some)), names)
+
+
 def protein_ids(identifiers: str, genes: str) -> list[str]:
-    """Return the ids of an antibody or row that may name several proteins, `;`-joined."""
-    ids = split_list(identifiers)
-    names = split_list(genes)
+    """Return the ids of an antibody or row that may name several proteins, joined as `split_identifiers` reads."""
+    ids = split_identifiers(identifiers)
+    names = split_genes(genes, identifiers)
     if not ids or len(ids) == len(names):  # of one order, where there are as many
         pairs = zip(ids or [""] * len(names), names, strict=True)
     else:
@@ -75,9 +112,9 @@ def protein_ids(identifiers: str, genes: str) -> list[str]:
     return list(dict.fromkeys(p for i, g in pairs if (p := protein_id(i, g))))
 
 
-def split_list(text: str, separator: str = ";") -> list[str]:
-    """Return the non-empty, stripped items of a joined field."""
-    return [item.strip() for item in text.split(separator) if item.strip()]
+def split_list(text: str, separators: str = ";") -> list[str]:
+    """Return the non-empty, stripped items of a field that is joined by any of these characters."""
+    return [item.strip() for item in re.split(f"[{re.escape(separators)}]", text) if item.strip()]
 
 
 def connected_groups(linked: Iterable[Iterable[str]]) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Report:
     without_protein: int = 0  # of those that are new in the store, or would be
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
+    sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
     failures: list[Fault] = field(default_factory=list)
     known_failures: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -309,6 +310,8 @@ def _count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
         report.empty[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "crop":
         report.crops_assumed += 1
+    if image.size_ignored:
+        report.sizes_ignored[image.size_ignored] = report.sizes_ignored.get(image.size_ignored, 0) + 1
     if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:
         report.mask_notes[image.work.image_id] = image.image_row["note"]
     if image.new and image.image_row["pixel_size_source"] == "estimated":

@@ -43,6 +43,7 @@ class LabelsAdded:
     joined: dict[str, int]  # how -> subjects of the dataset that have labels now
     changed: int  # subjects, counted in each label set
     faults: list[str]
+    notes: list[str]
 
 
 def add_labels(
@@ -71,7 +72,8 @@ def add_labels(
     changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
     subjects = len({subject for _, _, subject in table.said})
     faults = [fault.error for fault in table.faults]
-    return LabelsAdded([f"{dataset}/{s}" for s in joined.schemes], table.level, subjects, how, changed, faults)
+    sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
+    return LabelsAdded(sets, table.level, subjects, how, changed, faults, list(table.notes))
 
 
 def list_labels(store: Store) -> list[dict[str, Any]]:

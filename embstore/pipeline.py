@@ -44,6 +44,7 @@ class Prepared:
     pixel_size_um: float | None
     image_row: dict[str, Any]
     new: bool  # the image and its cells are not in the store yet
+    size_ignored: str = ""  # what the file says of its pixel size that does not count, where no other size is known
     crops: Mapping[str, Crops] = field(default_factory=dict)  # by space: what was cut ahead
 
     @property
@@ -85,6 +86,8 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INT
         return image_fault(work, str(error), error.todo)
     except OSError as error:
         return unread_fault(work, error)
+    ignored = planes.size.ignored if known_um is None else ""
+    notes = [found.note or _note(planes.depth, one_cell=work.image.one_cell), ignored and said_of_size(ignored)]
     row = (
         described(work.image)
         | _recorded(work)
@@ -94,10 +97,10 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INT
             "pixel_size_um": found.pixel_size_um,
             "pixel_size_source": _source_of(found.pixel_size_um, known_um, how, one_cell=work.image.one_cell),
             "segmentation": segmentation,
-            "note": found.note or _note(planes.depth, one_cell=work.image.one_cell),
+            "note": "; ".join(note for note in notes if note),
         }
     )
-    return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True)
+    return Prepared(work, scaled, roles, cells, segmentation, found.pixel_size_um, row, new=True, size_ignored=ignored)
 
 
 def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
@@ -169,6 +172,11 @@ def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
     if file_um is not None:
         return file_um, "metadata"
     return work.image.pixel_size_um, work.image.pixel_size_source
+
+
+def said_of_size(ignored: str) -> str:
+    """Return the note on a pixel size in a file that does not count."""
+    return f"pixel size in the file ignored: {ignored}"
 
 
 def _source_of(pixel_size_um: float | None, known_um: float | None, how: str, *, one_cell: bool) -> str | None:

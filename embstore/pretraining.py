@@ -12,7 +12,7 @@ from typing import Any
 
 from embstore.backbones.registry import records
 from embstore.errors import EmbstoreError, choices
-from embstore.ids import protein_id, split_list
+from embstore.ids import protein_id, split_genes, split_identifiers
 from embstore.query import rows
 from embstore.sources.tables import read_table
 from embstore.spaces import list_spaces
@@ -77,8 +77,9 @@ def _named(
             f"{path} has the columns {', '.join(columns) or '(no rows)'}; wanted protein ids or gene symbols: "
             "name one with --id-column or --gene-column"
         )
-    ids = {protein_id(i) for row in listed for i in split_list(row[of_id])} if of_id else set()
-    genes = {gene.lower() for row in listed for gene in split_list(row[of_gene])} if of_gene else set()
+    ids = {protein_id(i) for row in listed for i in split_identifiers(row[of_id])} if of_id else set()
+    named = ((row[of_gene], row[of_id] if of_id else "") for row in listed) if of_gene else ()
+    genes = {gene.lower() for names, beside in named for gene in split_genes(names, beside)}
     return {i for i in ids if i}, genes
 
 

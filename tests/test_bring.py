@@ -128,17 +128,17 @@ def test_bad_rows_fail_and_the_rest_goes_in(store: Store, tmp_path: Path) -> Non
     report = bring(store, path)
     assert report.vectors_in == {"theirs": 2}
     errors = {row["source"].rsplit(":", 1)[1]: row["error"] for row in rows(store, "SELECT * FROM failures")}
-    assert errors.keys() == {"1", "2", "3"}
-    assert errors["1"].startswith("the vector of ENSG00000000002 holds 1 ")
-    assert errors["2"] == "no protein id and no gene"
-    assert errors["3"].startswith("the vector of D holds 1 ")
+    assert errors.keys() == {"2", "3", "4"}
+    assert errors["2"].startswith("the vector of ENSG00000000002 holds 1 ")
+    assert errors["3"] == "no protein id and no gene"
+    assert errors["4"].startswith("the vector of D holds 1 ")
     assert store.vectors(space_of(store)["digest"])[0] == ["mine/ENSG00000000001", "mine/gene:E"]
 
     X[1, 2] = 7
     save(path, 5, X=X, **names)
     report = bring(store, path)
     assert (report.vectors_in, report.done_before) == ({"theirs": 1}, 2)
-    assert {row["source"].rsplit(":", 1)[1] for row in rows(store, "SELECT * FROM failures")} == {"2", "3"}
+    assert {row["source"].rsplit(":", 1)[1] for row in rows(store, "SELECT * FROM failures")} == {"3", "4"}
 
 
 def test_a_changed_row_is_replaced(store: Store, tmp_path: Path) -> None:
@@ -257,6 +257,34 @@ def test_csv_columns_are_chosen_by_pattern_and_names_stay_text(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("text", "gene", "line"),
+    [
+        ("gene,x,y\nA,1,2\nB,,4\n", "gene", 3),
+        ("A,1,2\nB,,4\n", "1", 2),  # without a header
+        ("gene,x,y\n\n\nA,1,2\n\nB,,4\n", "gene", 6),
+        ('gene,x,y\n"A\na",1,2\nB,,4\n', "gene", 4),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(store: Store, tmp_path: Path, text: str, gene: str, line: int) -> None:
+    """The line that an editor shows, also below blank lines and fields of two lines, packed or not."""
+    for name, data in (("plain.csv", text.encode()), ("packed.csv", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(data)
+        report = bring(store, tmp_path / name, Columns(gene=gene, header=gene != "1"), dry_run=True)
+        assert [fault.source for fault in report.failures] == [f"{tmp_path / name}:{line}"]
+        assert report.images_in == 1
+
+
+def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
+    """As Excel writes a CSV in much of Europe; a semicolon within a field of a comma's file stays there."""
+    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(found.vectors, np.array([[1, 2]], np.float32))
+    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(found.vectors, np.array([[1.5, -2]], np.float32))
+    found = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
+    assert found.locations == [["er", "golgi"]]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "cannot be read as a CSV: Empty CSV file"),
@@ -266,6 +294,7 @@ def test_csv_columns_are_chosen_by_pattern_and_names_stay_text(tmp_path: Path) -
         ("id,f1\na,b\n", "column 'f1' holds text; wanted numbers"),
         ("id,g1\na,1\n", r"no column matches 'f\*'; it has id, g1"),
         ("name,f1\na,1\n", "has no column 'id'; it has name, f1"),
+        ("name,f1\na,b\n", "has no column 'id'; it has name, f1"),
     ],
 )
 def test_a_csv_without_usable_columns_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -289,7 +318,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for name, said in (
         ("cut.npz", "cannot be read as an npz"),
         ("cut.csv.gz", "cannot be read as a CSV"),
-        ("v.h5", "is not a file of vectors; wanted .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz, .npy or .h5ad"),
+        ("v.h5", "is not a file of vectors; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz, .npy, .h5ad"),
         ("absent.npz", "there is no file"),
     ):
         with pytest.raises(EmbstoreError, match=said):
@@ -346,7 +375,7 @@ def check_brought(store: Store, path: Path, columns: Columns) -> None:
     report = bring(store, path, columns)
     assert report.vectors_in == {"theirs": 3}
     (fault,) = report.failures
-    assert fault.source == f"{path}:2"
+    assert fault.source == f"{path}:3"  # counted from 1
     ids = [f"mine/{name}" for i, name in enumerate(names["id"]) if i != 2]
     np.testing.assert_array_equal(store.matrix(space_of(store)["digest"], ids), X[[0, 1, 3]])
     assert {row["location"] for row in rows(store, "SELECT location FROM labels")} == {"er", "golgi", "x"}

@@ -18,7 +18,10 @@ from embstore.ids import (
     protein_ids,
     segmentation_id,
     short,
+    split_genes,
+    split_identifiers,
     split_list,
+    strangers,
 )
 
 json_values = st.recursive(
@@ -74,6 +77,32 @@ def test_an_antibody_may_name_several_proteins() -> None:
     assert several == ["ensembl:ENSG00000000002", "uniprot:P12814", "ensembl:ENSG00000000001"]
     assert protein_ids(" ", "HSPA1A; HSPA1B;HSPA1A") == ["gene:HSPA1A", "gene:HSPA1B"]
     assert protein_ids("", ";") == []
+
+
+@pytest.mark.parametrize("joint", [",", ", ", ";", " ; ", "|", " ", "\t"])
+def test_accessions_are_parted_however_a_table_joins_them(joint: str) -> None:
+    """Every joint that tables use parts accessions, and the genes beside them where they are as many."""
+    ids, genes = joint.join(["ENSG00000000003", "P12814-2"]), joint.join(["TSPAN6", "NKX2-1"])
+    assert protein_ids(ids, genes) == ["ensembl:ENSG00000000003", "uniprot:P12814"]
+    assert split_genes(genes, ids) == ["TSPAN6", "NKX2-1"]
+    assert strangers(ids) == []
+
+
+def test_a_gene_name_keeps_its_commas_and_hyphens() -> None:
+    """Without as many accessions beside it, a name with a comma is one name."""
+    assert split_genes("HLA-A, alpha") == ["HLA-A, alpha"]
+    assert split_genes("HLA-A, alpha", "ENSG00000206503") == ["HLA-A, alpha"]
+    assert split_genes("A,B,C", "ENSG00000000001,ENSG00000000002") == ["A,B,C"]
+    assert split_genes("A, a;B", "ENSG00000000001,ENSG00000000002") == ["A, a", "B"]
+    assert protein_ids("", "HLA-A, alpha") == ["gene:HLA-A, alpha"]
+
+
+def test_what_is_no_accession_is_told_apart_from_what_is() -> None:
+    """Accessions beside other words are kept, and the words can be named; ids of another kind keep their blanks."""
+    assert split_identifiers("ENSG00000000003, NA") == ["ENSG00000000003"]
+    assert strangers("ENSG00000000003, NA; ENSG0000000045") == ["NA", "ENSG0000000045"]
+    assert split_identifiers("my protein, 7") == strangers("my protein, 7") == ["my protein, 7"]
+    assert split_identifiers(" ; ") == strangers(" ; ") == []
 
 
 def test_a_joined_field_is_split_without_empty_items() -> None:

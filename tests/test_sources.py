@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from PIL import Image
 from embstore.errors import EmbstoreError, ImageError
 from embstore.sources.layouts import read_channels, read_source
 from embstore.sources.record import Source, SourceImage
-from embstore.sources.tables import find_column, read_table
+from embstore.sources.tables import find_column, numbered_rows, read_table
 
 Rows = Iterable[Mapping[str, object]]
 
@@ -163,6 +164,20 @@ def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
         read_table(path)
 
 
+def test_tables_are_known_by_their_content(tmp_path: Path) -> None:
+    """Packed with gzip under any name, parted by what the header is parted by; lines are those of the file."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(gzip.compress(b"ID;place\n\n1;Golgi, cis\n"))
+    assert numbered_rows(path) == [(3, {"ID": "1", "place": "Golgi, cis"})]
+    path.write_text('ID,place\n1,"er;\ngolgi"\n2,er\n')
+    assert numbered_rows(path) == [(2, {"ID": "1", "place": "er;\ngolgi"}), (4, {"ID": "2", "place": "er"})]
+    path.write_text("ID\tplace\n1\ter,golgi\n")
+    assert numbered_rows(path) == [(2, {"ID": "1", "place": "er,golgi"})]
+    path.write_bytes(gzip.compress(b"ID,place\n1,er\n" * 99)[:-9])
+    with pytest.raises(EmbstoreError, match="cannot be read as a CSV"):
+        numbered_rows(path)
+
+
 def test_files_that_the_labels_name_and_that_are_missing_are_faults(tmp_path: Path) -> None:
     """Only those below the source are missed: a table may speak of other folders."""
     empty(tmp_path / "in" / "here.tif")
@@ -173,6 +188,38 @@ def test_files_that_the_labels_name_and_that_are_missing_are_faults(tmp_path: Pa
     assert fault.source == str(tmp_path / "in" / "gone.tif")
     assert "missing" in fault.error
     assert "put the file there" in fault.todo
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bool) -> None:
+    """Names count from the table's folder, from the source, and without a folder wherever the one such file lies."""
+    for name in ("sub/alone.tif", "a/twice.tif", "b/twice.tif", "c/from.tif", "d/beside.tif"):
+        empty(tmp_path / "in" / name)
+    said = {"annotation_name": "er", "annotation_grade": 3} if flat else {"grade_3": "er", "grade_2": "", "grade_1": ""}
+    files = ("alone.tif", "twice.tif", "c/from.tif", "../in/d/beside.tif", "gone.tif")
+    rows = [{"file": f, "target_name": f"G{n}", "ensg_id": ensg(n)} | said for n, f in enumerate(files)]
+    (tmp_path / "tables").mkdir()
+    source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "tables" / "l.csv", rows))
+    assert {image.key: image.genes for image in source.images if image.genes} == {
+        "sub/alone": ("G0",),
+        "c/from": ("G2",),
+        "d/beside": ("G3",),
+    }
+    assert source.notes == (
+        "labels joined by file: 3, nothing: 2",
+        "names in l.csv that are no file here, or several: 2 (twice.tif, gone.tif)",
+    )
+    assert source.faults == ()
+
+
+def test_labels_that_join_no_image_say_what_they_would_need(tmp_path: Path) -> None:
+    """Images go in without labels, and a note says how a table names them."""
+    empty(tmp_path / "in" / "x.tif")
+    row = {"target_name": "G1", "ensg_id": ensg(1), "grade_3": "er", "grade_2": "", "grade_1": ""}
+    source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "l.csv", [row]))
+    joined, nothing = source.notes
+    assert joined == "labels joined by nothing: 1"
+    assert nothing.startswith("no image has labels: none is named by l.csv (1 targets), by file, Ensembl id or gene. ")
 
 
 def test_the_published_targets_join_the_published_annotations(samples: Path, tmp_path: Path) -> None:

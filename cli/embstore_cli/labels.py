@@ -33,6 +33,8 @@ def add(
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
     typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    for note in added.notes:
+        say(note)
     for fault in added.faults:
         say(f"left out: {fault}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_FAULTS = 10
 SHOWN_NOTES = 5
+SHOWN_SOURCES = 3
 
 
 def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
@@ -28,17 +30,21 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     else:
         record = asdict(report)
         emit([record], list(record), form)
-    for fault in report.known_failures if dry_run else ():
-        say(_fault(fault, "failed before"))
-    shown = len(report.failures) if dry_run else SHOWN_FAULTS
-    for fault in report.failures[:shown]:
-        say(_fault(fault))
-    if len(report.failures) > shown:
-        say(f"... and {len(report.failures) - SHOWN_FAULTS} more: embstore sql 'SELECT * FROM failures'")
+    if dry_run:
+        _say_faults("failed before", report.known_failures)
+    _say_faults("failed", report.failures, None if dry_run else SHOWN_FAULTS)
     failed = report.failures or report.known_failures
     nothing = not (report.images_in or report.done_before or report.vectors_in)
     if failed and (strict or nothing):
         raise typer.Exit(1)
+
+
+def _say_faults(how: str, faults: Sequence[Fault], most: int | None = None) -> None:
+    shown = list(_mistakes(faults).items())[:most]
+    for (error, todo), sources in shown:
+        say(f"{how}: {_listed(sources)}: {error}; {todo}")
+    if more := len(faults) - sum(len(sources) for _, sources in shown):
+        say(f"... and {more} more: embstore sql 'SELECT * FROM failures'")
 
 
 def summary(report: Report, *, dry_run: bool = False) -> list[str]:
@@ -51,11 +57,14 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
     if report.dropped:
         lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
+    ignored = list(report.sizes_ignored.items())[:SHOWN_NOTES]
+    lines += [f"  pixel size ignored in {n} images: {why}" for why, n in ignored]
     if report.estimated_um:
         low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
+        where = "known from" if ignored else "in"
         lines.append(
-            f"  pixel size not in the files: estimated from the median nucleus (12 µm) in each of "
-            f"{len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
+            f"  pixel size not {where} the files: estimated from the median nucleus (12 µm) "
+            f"in each of {len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
@@ -111,5 +120,14 @@ def _known(report: Report) -> str:
     return f"{len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
 
 
-def _fault(fault: Fault, how: str = "failed") -> str:
-    return f"{how}: {fault.source}: {fault.error}; {fault.todo}"
+def _mistakes(faults: Sequence[Fault]) -> dict[tuple[str, str], list[str]]:
+    """Return what is wrong and what to do -> the files and rows: one mistake may be made in hundreds of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        found.setdefault((fault.error, fault.todo), []).append(fault.source)
+    return found
+
+
+def _listed(sources: Sequence[str]) -> str:
+    more = f" and {len(sources) - SHOWN_SOURCES} more" if len(sources) > SHOWN_SOURCES else ""
+    return ", ".join(sources[:SHOWN_SOURCES]) + more

@@ -22,14 +22,14 @@ def read_planes(path: Path, channels: int | None = None, *, labels: bool = False
 
     Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`);
     with `labels` they keep the file's own dtype. An RGB file gives three planes, RGBA four. The pixel size comes from
-    OME or ImageJ metadata in micrometres, and is None otherwise: dots per inch are rarely true. A file that is packed
+    OME or ImageJ metadata, else from TIFF's resolution where that is no print resolution. A file that is packed
     with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum projection.
     Raises ImageError for files that are missing, damaged, no image, too large, complex, or other stacks over depth or
     time.
     """
     with _checked(path, channels) as (claim, how):
         pixels = arranged(claim.read(), how)
-        return Planes(pixels if labels else counts(path, pixels), claim.pixel_size_um, how.depth)
+        return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth)
 
 
 def read_shape(path: Path, channels: int | None = None) -> tuple[int, int, int]:

@@ -15,9 +15,9 @@ import numpy as np
 
 from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.planes import Claim
+from embstore.pixels.size import UNKNOWN, PixelSize, agreed
 
 METADATA = (".zattrs", "zarr.json")
-MICROMETRE = ("micrometer", "micrometre", "um", "µm")
 # what zarr and its codecs raise on damaged groups and chunks
 DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
 TODO = "export it as OME-Zarr 0.4 or 0.5 again"
@@ -25,11 +25,11 @@ TODO = "export it as OME-Zarr 0.4 or 0.5 again"
 
 @dataclass(frozen=True)
 class ZarrImage:
-    """One image: the names of its axes and channels, and the µm per pixel where x and y agree on one."""
+    """One image: the names of its axes and channels, and what its metadata say of a pixel's size."""
 
     axes: str
     channel_names: tuple[str, ...]
-    pixel_size_um: float | None
+    size: PixelSize
     dataset: str  # the array of full resolution
 
 
@@ -57,9 +57,9 @@ def describe(path: Path) -> ZarrImage:
         axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales["axes"]]
         first = scales["datasets"][0]
         names = tuple(str(channel.get("label", "")) for channel in attrs.get("omero", {}).get("channels", []))
-        size = _pixel_size_um(axes, first.get("coordinateTransformations", []))
+        size = _pixel_size(axes, first.get("coordinateTransformations", []))
         return ZarrImage("".join(axis["name"] for axis in axes).upper(), names, size, _below(path, str(first["path"])))
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ImageError(
             f"{path.name} has no OME image ({_line(error)} is missing), wanted multiscales", todo=TODO
         ) from error
@@ -86,21 +86,21 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
         except DAMAGE as error:
             raise _damaged(path, error) from error
 
-    return Claim(array.shape, image.axes, array.dtype, image.pixel_size_um, read)
+    return Claim(array.shape, image.axes, array.dtype, image.size, read)
 
 
 def _damaged(path: Path, error: BaseException) -> ImageError:
     return ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=TODO)
 
 
-def _pixel_size_um(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> float | None:
+def _pixel_size(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> PixelSize:
     scale = next((t["scale"] for t in transformations if t.get("type") == "scale"), None)
-    units = {axis["name"]: axis.get("unit") for axis in axes}
-    if scale is None or units.get("x") not in MICROMETRE or units.get("y") not in MICROMETRE:
-        return None
-    sizes = dict(zip(units, scale, strict=True))
-    x, y = float(sizes["x"]), float(sizes["y"])
-    return x if 0.001 < x < 100 and abs(x - y) <= 0.01 * x else None
+    if scale is None:
+        return UNKNOWN
+    sizes = [(axis, size) for axis, size in zip(axes, scale, strict=True) if axis["name"] in ("x", "y")]
+    if all(float(size) == 1 and not axis.get("unit") for axis, size in sizes):  # what writers put who know nothing
+        return UNKNOWN
+    return agreed([(f"scale of {axis['name']}", str(size), axis.get("unit") or "") for axis, size in sizes])
 
 
 def _below(path: Path, part: str) -> str:

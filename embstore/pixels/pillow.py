@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from embstore.errors import ImageError
 from embstore.pixels.limits import check_size
 from embstore.pixels.planes import Claim, one_line
+from embstore.pixels.size import UNKNOWN
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # samples a pixel and the dtype that numpy gets, by mode
@@ -83,4 +84,4 @@ def _claim(path: Path, image: Image.Image) -> Claim:
     samples, dtype = PILLOW_MODES[image.mode][0], np.dtype(PILLOW_MODES[image.mode][1])
     check_size(path, image.width * image.height * samples * dtype.itemsize)
     shape = (image.height, image.width) if samples == 1 else (image.height, image.width, samples)
-    return Claim(shape, "YXS"[: len(shape)], dtype, None, lambda: np.asarray(image))
+    return Claim(shape, "YXS"[: len(shape)], dtype, UNKNOWN, lambda: np.asarray(image))

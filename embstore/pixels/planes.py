@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from embstore.pixels.size import UNKNOWN, PixelSize
+
 # What decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors.
 DAMAGE = (
     OSError,
@@ -29,26 +31,31 @@ DAMAGE = (
 class Claim:
     """What the header of an open image file says, checked against what it may: `read` decodes its pixels.
 
-    `axes` name the dimensions of `shape` as tifffile does; µm per pixel where the file is sure.
+    `axes` name the dimensions of `shape` as tifffile does, `size` is what a pixel measures.
     """
 
     shape: tuple[int, ...]
     axes: str
     dtype: np.dtype[Any]
-    pixel_size_um: float | None
+    size: PixelSize
     read: Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Planes:
-    """The channels of one image: `pixels` (c, y, x), µm per pixel where the file is sure.
+    """The channels of one image: `pixels` (c, y, x), and what a pixel measures.
 
     `depth` is how many planes of a z-stack each channel is the maximum of.
     """
 
     pixels: np.ndarray
-    pixel_size_um: float | None
+    size: PixelSize = UNKNOWN
     depth: int = 1
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Return µm per pixel where the file is sure of it."""
+        return self.size.um
 
 
 def one_line(error: BaseException) -> str:

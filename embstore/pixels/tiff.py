@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from typing import Any
 from embstore.errors import ImageError
 from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_size
 from embstore.pixels.planes import DAMAGE, Claim, one_line
+from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, ome_size, tag_size
 
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
 TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MICROMETRE = frozenset({"um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"})
 
 # What tifffile logs about a damaged file is raised here as an ImageError; without a handler it would reach stderr too.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -31,8 +30,7 @@ def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
 
     with tifffile.TiffFile(path) as tiff:
         series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
-        size_um = _tiff_pixel_size_um(tiff)
-        yield Claim(series.shape, series.axes, series.dtype, size_um, lambda: series.asarray(maxworkers=1))
+        yield Claim(series.shape, series.axes, series.dtype, _pixel_size(tiff), lambda: series.asarray(maxworkers=1))
 
 
 def ome_xml(path: Path) -> str:
@@ -100,44 +98,10 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again")
 
 
-def _tiff_pixel_size_um(tiff: Any) -> float | None:
-    """Return µm per pixel from OME or ImageJ metadata, None where they are silent or x and y differ."""
-    if tiff.is_ome:
-        return _ome_pixel_size_um(tiff.ome_metadata or "")
-    if tiff.is_imagej and str((tiff.imagej_metadata or {}).get("unit", "")).strip().lower() in MICROMETRE:
-        tags = tiff.pages[0].tags
-        sizes = [_per_pixel(tags[name].value) for name in ("XResolution", "YResolution") if name in tags]
-        return _agreed(sizes)
-    return None
-
-
-def _ome_pixel_size_um(xml: str) -> float | None:
-    """Return PhysicalSizeX of the first OME Pixels element; its unit is µm unless it says otherwise (OME 2016-06)."""
-    element = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
-    if element is None:
-        return None
-    attributes = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', element.group()))
-    units = [attributes.get(f"PhysicalSize{axis}Unit", "µm").strip().lower() for axis in "XY"]
-    if not set(units) <= MICROMETRE | {"&#181;m", "&#xb5;m"}:
-        return None
-    return _agreed([_number(attributes.get(f"PhysicalSize{axis}", "")) for axis in "XY"])
-
-
-def _agreed(sizes: list[float | None]) -> float | None:
-    """Return the pixel size when x and y both give it, within 1 %, and it is one a microscope can have."""
-    known = [size for size in sizes if size is not None and 0.001 < size < 100]
-    if len(known) != 2 or abs(known[0] - known[1]) > 0.01 * known[0]:
-        return None
-    return known[0]
-
-
-def _per_pixel(resolution: tuple[int, int]) -> float | None:
-    pixels, units = resolution
-    return units / pixels if pixels and units else None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _pixel_size(tiff: Any) -> PixelSize:
+    """Return what OME metadata say, else ImageJ's, else the tags where they are no print resolution."""
+    tags = tiff.pages[0].tags
+    size = ome_size(tiff.ome_metadata or "") if tiff.is_ome else UNKNOWN
+    if size == UNKNOWN and tiff.is_imagej:
+        size = imagej_size(tiff.imagej_metadata or {}, tags)
+    return tag_size(tags) if size == UNKNOWN else size

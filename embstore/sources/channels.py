@@ -46,8 +46,11 @@ class Reading:
 
 
 def parse_channels(text: str) -> Channels:
-    """Read `nucleus,protein` (by position) or `gfp=protein,rfp=cytosol` (by name); EmbstoreError for anything else."""
-    items = split_list(text, ",")
+    """Read `nucleus,protein` (by position) or `gfp=protein,rfp=cytosol` (by name), also joined by `;`.
+
+    EmbstoreError for anything else.
+    """
+    items = split_list(text, ",;")
     pairs = [[part.strip() for part in item.split("=", 1)] for item in items if "=" in item]
     roles = [role for _, role in pairs] if pairs else items
     mixed = pairs and len(pairs) != len(items)

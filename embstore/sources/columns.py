@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.ids import protein_ids, split_list
+from embstore.ids import protein_ids, split_genes, split_list, strangers
 from embstore.sources.record import Subject
+from embstore.sources.tables import listed
 
 Row = Mapping[str, str]
 
@@ -30,8 +31,12 @@ SCHEME = "main"  # of locations that stand in the table of the images
 
 
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return meaning -> column for those that the table has."""
-    there = {column.lower().removeprefix("metadata_"): column for column in columns}
+    """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
+    there: dict[str, str] = {}
+    for column in columns:
+        rival = there.setdefault(column.lower().removeprefix("metadata_"), column)
+        if rival != column and rival.lower() == column.lower() and any(rival.lower() in n for n in MEANINGS.values()):
+            raise EmbstoreError(f"the columns {rival} and {column} differ in case alone; rename one of them")
     found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
     return {meaning: column for meaning, column in found.items() if column}
 
@@ -47,9 +52,10 @@ def description(row: Row, known: Mapping[str, str], used: Iterable[str] = ()) ->
     }
     size = value.get("pixel_size_um", "")
     kept = {*known.values(), *used}
+    ids, genes = value.get("protein", ""), value.get("gene", "")
     return fields | {
-        "protein_ids": tuple(protein_ids(value.get("protein", ""), value.get("gene", ""))),
-        "genes": tuple(split_list(value.get("gene", ""))),
+        "protein_ids": tuple(protein_ids(ids, genes)),
+        "genes": tuple(split_genes(genes, ids)),
         "pixel_size_um": _positive(size) if size else None,
         "pixel_size_source": "manifest",
         "extra": {column: text for column, text in row.items() if column not in kept and text},
@@ -62,6 +68,21 @@ def locations_of(keyed: Sequence[tuple[str, Row]], known: Mapping[str, str]) -> 
     if column is None:
         return {}
     return {(SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
+
+
+def unknown_ids(rows: Iterable[Row], known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note on what stands in a table's column of protein ids and is no accession; none where all are."""
+    column = known.get("protein")
+    return said_of_ids((row.get(column, "") for row in rows), column) if column else ()
+
+
+def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
+    """Return a note on those of a column's ids that are no accession, as `unknown_ids` does."""
+    found = list(dict.fromkeys(item for text in fields for item in strangers(text)))
+    if not found:
+        return ()
+    said = f"no Ensembl gene id or UniProt accession in {column}: {listed(found)}"
+    return (f"{said}; such a protein is known by its gene, else by that very text",)
 
 
 def _positive(text: str) -> float:

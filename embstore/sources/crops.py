@@ -11,7 +11,7 @@ from embstore.sources.described import described
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import Fault, Source, SourceImage
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files
+from embstore.sources.tables import bare_name, image_files, is_table
 
 TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
@@ -23,7 +23,7 @@ def read_crops(source: Path, reading: Reading) -> Source:
     what a file shows. `labels` has a row a cell, by the name of its files. A table is read like a manifest (columns
     `r_image, y_image, b_image, g_image, output_prefix` are SubCellPortable's).
     """
-    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+    if source.is_file() and is_table(source):
         return read_manifest(source, reading, one_cell=True)
     if reading.root:
         raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")

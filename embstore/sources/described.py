@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
-from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
@@ -42,7 +42,11 @@ def described(source: Source, path: Path) -> Source:
         labels=labels_of(said, path.name),
         asked=tuple(said),
         faults=(*source.faults, *faults),
-        notes=(*source.notes, f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}"),
+        notes=(
+            *source.notes,
+            f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}",
+            *unknown_ids((row for _, row in keyed), known),
+        ),
         sound=(*source.sound, str(path)),
     )
 
@@ -62,7 +66,10 @@ def _ways(
             lambda row: tuple(row[column].strip() for column in columns),
         )
     found = ", ".join(rows[0][1]) if rows else "no row"
-    raise EmbstoreError(f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well)")
+    raise EmbstoreError(
+        f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well); "
+        "a table of proteins goes in later, with embstore labels add"
+    )
 
 
 def _by_key(

@@ -9,17 +9,19 @@ from embstore.errors import EmbstoreError
 from embstore.pixels.ome_zarr import is_zarr
 from embstore.sources import hpa, opencell
 from embstore.sources.channels import Channels
+from embstore.sources.delimited import refuse_workbook
 from embstore.sources.manifest import DEFAULT_NAMES, file_columns
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, image_files, read_table
+from embstore.sources.tables import bare_name, image_files, is_image, is_table, table_head
 
-VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad", ".csv.gz")
+VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad")
 
 
 def detect(source: Path) -> tuple[str, str]:
     """Return the layout of a source and the reason; EmbstoreError where names do not prove one."""
     if source.name.endswith(VECTOR_SUFFIXES):
         return "vectors", f"{source.name} is a file of vectors"
-    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+    refuse_workbook(source)
+    if source.is_file() and is_table(source):
         return _of_table(source)
     if source.is_dir() and (name := next((n for n in DEFAULT_NAMES if (source / n).is_file()), None)):
         return "manifest", f"it holds {name}"
@@ -36,13 +38,32 @@ def detect(source: Path) -> tuple[str, str]:
 
 
 def _of_table(table: Path) -> tuple[str, str]:
-    columns = list((read_table(table) or [{}])[0])
+    columns, first = table_head(table)
     if {"b_image", "g_image", "output_prefix"} <= set(columns):
         return "crops", "its columns are those of a SubCell list"
     by_role, file = file_columns(columns, Channels())
-    if by_role or file:
-        return "manifest", f"its columns {', '.join(by_role.values()) or file} name files"
-    return "vectors", "no column of it names files"
+    of_files = list(by_role.values()) or ([file] if file else [])
+    numbers = sum(map(_is_number, first.values())) > 1 or any(value.startswith("[") for value in first.values())
+    # a table of vectors may have a column `protein` too, of accessions
+    if of_files and (not numbers or any({".", "/"} & {*first[column]} for column in of_files)):
+        return "manifest", f"its columns {', '.join(of_files)} name files"
+    if named := [column for column, value in first.items() if is_image(Path(value.strip()))]:
+        return "manifest", f"its columns {', '.join(named)} name images"
+    if numbers:
+        return "vectors", "it holds numbers, and no column of it names files"
+    raise EmbstoreError(
+        f"{table} has the columns {', '.join(columns)}, whose first row names no image and holds no vector; wanted a "
+        "manifest (columns nucleus, protein, ..., or file and channels; other names: --layout manifest --channels "
+        "COLUMN=ROLE), or vectors (--layout vectors). A table of labels goes to --labels or embstore labels add"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_zarr(source: Path) -> bool:

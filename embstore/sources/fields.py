@@ -11,10 +11,9 @@ from embstore.sources.channels import Reading
 from embstore.sources.described import described
 from embstore.sources.grouped import grouped
 from embstore.sources.record import Source
-from embstore.sources.tables import bare_name, image_files
+from embstore.sources.tables import bare_name, image_files, listed
 
 SEPARATORS = " _.-"
-SHOWN = 3
 
 
 def read_fields(source: Path, reading: Reading) -> Source:
@@ -38,8 +37,7 @@ def read_fields(source: Path, reading: Reading) -> Source:
     left_out = sorted({*files}.difference(file for file, _, _ in named))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
     if left_out:
-        listed = f"{', '.join(left_out[:SHOWN])}{', ...' if len(left_out) > SHOWN else ''}"
-        notes.append(f"no images, for they end in none of {', '.join(endings)}: {len(left_out)} ({listed})")
+        notes.append(f"no images, for they end in none of {', '.join(endings)}: {listed(left_out)}")
     found = Source(root, tuple(images), faults=tuple(faults), notes=tuple(dict.fromkeys(notes)))
     return described(found, reading.labels) if reading.labels else found
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from embstore.sources.columns import Row, description, known_columns
-from embstore.sources.labels import LabelTable, read_label_table
+from embstore.sources.described import described
+from embstore.sources.labels import LabelTable, only_describes, read_label_table
 from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import bare_name, image_files
 
@@ -26,7 +27,7 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
     """Return the images of an HPA folder, files packed with gzip too.
 
     `labels` says what each image shows (columns `ID, Label_idx`, or a Kaggle train.csv), or where each protein is
-    (`subcellular_location.tsv`).
+    (`subcellular_location.tsv`), or describes images (proteins, cell lines, ...) and gives no locations.
     """
     root, paths = image_files(source)
     fields: dict[str, dict[str, str]] = {}
@@ -46,11 +47,12 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         else:
             files[name["colour"]] = relative.as_posix()
 
-    table = read_label_table(labels, rather="image") if labels else None
-    rows = table.rows if table else {}
+    if labels is None or only_describes(labels):
+        found = Source(root, tuple(_image(key, files, {}) for key, files in fields.items()), faults=tuple(faults))
+        return described(found, labels) if labels else found
+    table = read_label_table(labels, rather="image")
+    rows = table.rows
     images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in fields.items())
-    if table is None:
-        return Source(root, images, faults=tuple(faults))
     said, notes = _said(table, list(fields), set(fields))
     faults += table.faults
     sound = (str(table.path),)
@@ -61,7 +63,9 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
     """Return what a table says of proteins, or of the images that are here, and how they met."""
     if table.level == "protein":
         proteins = len({subject for _, _, subject in table.said})
-        return dict(table.said), [f"labels: {proteins} proteins have a row in {table.path.name}"]
+        told = f"labels: {proteins} proteins have a row in {table.path.name}, joined to 0 of {len(keys)} images: HPA's "
+        told += "names say no protein. Give a table of image_id, gene, ensg_id with --labels, then this to labels add"
+        return dict(table.said), [told, *table.notes]
     scheme = table.schemes[0] if table.said else "main"
     by_key = {key: name for key in keys if (name := _known_as(key, table.rows))}
     said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in by_key.items()}
@@ -70,7 +74,7 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
     notes = [f"labels: {len(table.rows) - len(absent)} of {len(table.rows)} rows have an image here"]
     if absent:
         notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
-    return said, notes
+    return said, [*notes, *table.notes]
 
 
 def _known_as(key: str, rows: Mapping[str, Row]) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
-from embstore.ids import protein_id, protein_ids, split_list
-from embstore.sources.columns import Row, known_columns
+from embstore.ids import protein_id, protein_ids, split_genes, split_list
+from embstore.sources.columns import MEANINGS, Row, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Fault, Subject
@@ -32,6 +33,7 @@ class LabelTable:
     genes: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def schemes(self) -> list[str]:
@@ -57,6 +59,14 @@ def read_label_table(
                 raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
             return _called(read(path, rows), scheme)
     return _own(path, rows, scheme or "main", level, rather)
+
+
+def only_describes(path: Path) -> bool:
+    """Tell whether a table names images or wells and no locations: what it says of them is all that it says."""
+    columns = (read_table(path) or [{}])[0]
+    known = known_columns(columns)
+    published = any(wanted <= set(columns) for wanted, _, _ in PUBLISHED)
+    return not published and "locations" not in known and not known.keys().isdisjoint({"key", "well"})
 
 
 def _called(table: LabelTable, scheme: str | None) -> LabelTable:
@@ -128,7 +138,8 @@ def _images(
     )
     kept = {image: row for image, row in table.items() if image not in contradicted}
     said = {(scheme, "image", image): dict.fromkeys(locations(row)) for image, row in kept.items()}
-    return LabelTable(path, "image", said, rows=kept, faults=faults)
+    notes = unknown_ids(rows, known_columns(rows[0]))
+    return LabelTable(path, "image", said, rows=kept, faults=faults, notes=notes)
 
 
 def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -138,7 +149,20 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
+def _refuse_indices(path: Path, rows: Sequence[Row], column: str) -> None:
+    """Lists of numbers are another program's classes: no name of a location can be told from them."""
+    texts = [text for row in rows if (text := row[column].strip())]
+    if texts and all(re.fullmatch(r"\[[\d\s,]*\]", text) for text in texts):
+        raise EmbstoreError(
+            f"{path} is no table of labels that is known: {column!r} holds lists of numbers ({texts[0]!r}); wanted "
+            "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
+        )
+
+
 def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather: str | None) -> LabelTable:
+    for column in rows[0] if rows else ():
+        if column.lower() in MEANINGS["locations"]:
+            _refuse_indices(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:
@@ -157,7 +181,7 @@ def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather
             of |= dict.fromkeys(split_list(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
-    return LabelTable(path, level, said, genes, first if level == "image" else {})
+    return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
 
 
 def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
@@ -177,7 +201,7 @@ def _subjects(row: Row, known: Mapping[str, str], level: str) -> list[tuple[str,
         subject = row[known["key"]].strip()
         return [(subject, "")] if subject else []
     ids, gene = row.get(known.get("protein", ""), ""), row.get(known.get("gene", ""), "")
-    proteins, genes = protein_ids(ids, gene), split_list(gene)
+    proteins, genes = protein_ids(ids, gene), split_genes(gene, ids)
     return list(zip(proteins, genes if len(genes) == len(proteins) else [""] * len(proteins), strict=True))
 
 

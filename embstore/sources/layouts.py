@@ -13,6 +13,7 @@ from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.phantom.truth_files import ATLAS
 from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.planes import Planes
+from embstore.pixels.size import PixelSize
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_fields
@@ -31,6 +32,14 @@ ASKED: dict[str, Callable[[Path, Reading], Source]] = {
     "fields": read_fields,
     "crops": read_crops,
     "ome": read_ome,
+}
+
+
+# where a layout has its nuclei
+CALLED = {
+    "hpa": " (HPA: blue)",
+    "manifest": " (a column `nucleus`, or `nucleus` in `channels`)",
+    "fields": " (--channels ENDING=nucleus)",
 }
 
 
@@ -65,11 +74,14 @@ def read_source(
     if not found.images and not found.faults:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     masked = found if masks is None else with_masks(found, masks)
-    return masked if whole else _cuttable(masked)
+    return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
 
 
-def _cuttable(source: Source) -> Source:
-    """Return the source with a fault in place of each image in which no cell can be found."""
+def _cuttable(source: Source, called: str) -> Source:
+    """Return the source with a fault in place of each image in which no cell can be found.
+
+    `called` is where the layout has its nuclei.
+    """
     without = [
         image for image in source.images if image.masks is None and not image.one_cell and "nucleus" not in image.roles
     ]
@@ -78,7 +90,7 @@ def _cuttable(source: Source) -> Source:
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            "add its nucleus channel (HPA: blue), give masks with --masks, or take whole images with --unit image",
+            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --unit image",
         )
         for image in without
     ]
@@ -94,12 +106,16 @@ def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ..
     """
     read = [read_planes(root / file, _channels_a_file(image)) for file in image.files]
     roles = _fitting(image, [planes.pixels.shape for planes in read])
-    sizes = [planes.pixel_size_um for planes in read if planes.pixel_size_um is not None]
+    size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if len(image.files) == len(image.roles):
         pixels = np.stack([_one_channel(planes.pixels) for planes in read])  # (c, y, x)
     else:
         pixels = read[0].pixels
-    return Planes(pixels, sizes[0] if sizes else None, max(planes.depth for planes in read)), roles
+    return Planes(pixels, size, max(planes.depth for planes in read)), roles
+
+
+def _how_sure(size: PixelSize) -> int:
+    return 2 if size.um is not None else 1 if size.ignored else 0
 
 
 def read_shape_and_roles(root: Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...]]:

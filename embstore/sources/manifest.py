@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import Row, description, known_columns, locations_of
+from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
+from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import Fault, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, numbered_rows
+from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
@@ -26,6 +27,7 @@ class Columns:
     by_role: dict[str, str]
     file: str | None
     channels: str | None
+    folder: str | None  # that keys lie in: SubCell's lists repeat their prefixes from folder to folder
     in_order: tuple[str, ...]  # the roles of a multi-channel file whose row does not name them
 
     @property
@@ -71,7 +73,10 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(images.values()),
         labels_of(said, path.name),
         tuple(faults),
-        (f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",),
+        (
+            f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *unknown_ids((row for _, row in rows), columns.known),
+        ),
         tuple(said),
         (str(path),),
     )
@@ -79,7 +84,8 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
 
 def find_manifest(source: Path) -> Path:
     """Return the table itself, or the one called manifest in a folder."""
-    if source.is_file() and source.suffix in TABLE_SUFFIXES:
+    refuse_workbook(source)
+    if source.is_file() and is_table(source):
         return source
     for name in DEFAULT_NAMES:
         if (source / name).is_file():
@@ -116,9 +122,9 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
         )
     if file and not named and not channels.in_order:
         raise EmbstoreError(f"{found} and no channels; say what the planes of {file} show: --channels nucleus,protein")
-    return Columns(
-        known_columns(c for c in columns if c not in by_role.values()), by_role, file, named, channels.in_order
-    )
+    known = known_columns(c for c in columns if c not in by_role.values())
+    folder = "output_folder" if known.get("key") == "output_prefix" and "output_folder" in columns else None
+    return Columns(known, by_role, file, named, folder, channels.in_order)
 
 
 def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
@@ -126,22 +132,29 @@ def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: boo
     errors: list[str] = []
     files, roles = _files(row, columns)
     errors += _unusable_roles(roles) if files else ["it names no file"]
+    files = tuple(_below(root, file) for file in files)
     errors += [error for file in files if (error := _unusable_file(root, file))]
     try:
         said = description(row, columns.known, columns.used)
     except EmbstoreError as error:
         errors.append(str(error))
         said = {}
-    files = tuple(PurePosixPath(os.path.normpath(file)).as_posix() for file in files)
-    key = row.get(columns.known.get("key", ""), "").strip() or (bare_name(files[0]) if files else "")
+    key = _key(row, columns) or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
     return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **said), errors
 
 
+def _key(row: Row, columns: Columns) -> str:
+    key = row.get(columns.known.get("key", ""), "").strip()
+    if columns.folder is None:
+        return key
+    return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))
+
+
 def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if columns.file:
-        roles = split_list(row[columns.channels]) if columns.channels else []
+        roles = split_list(row[columns.channels], ",;") if columns.channels else []
         file = row[columns.file].strip()
         return (file,) if file else (), tuple(roles) or columns.in_order
     pairs = {role: row[column].strip() for role, column in columns.by_role.items() if row[column].strip()}
@@ -154,12 +167,21 @@ def _unusable_roles(roles: Sequence[str]) -> list[str]:
     return [f"its channels are {', '.join(roles)}, wanted each role once"] if len(set(roles)) != len(roles) else []
 
 
+def _below(root: Path, file: str) -> str:
+    """Return a path relative to the root where it lies below, as it is where it does not."""
+    plain = Path(os.path.normpath(file))
+    if plain.is_absolute() and file.isprintable():
+        # a root is known without links, and a table may name it with them
+        beside = (plain, Path(os.path.realpath(plain.parent)) / plain.name)
+        plain = next((path.relative_to(root) for path in beside if path.is_relative_to(root)), plain)
+    return plain.as_posix()
+
+
 def _unusable_file(root: Path, file: str) -> str | None:
-    plain = os.path.normpath(file)
-    if Path(plain).is_absolute() or plain.split("/")[0] == "..":
-        return f"{file} leaves {root}, wanted a path below it (or another --source-root)"
+    if Path(file).is_absolute() or Path(file).parts[:1] == ("..",):
+        return f"{file} does not lie below {root}, wanted a path that does (or another --source-root)"
     try:
-        return None if (root / plain).exists() else f"{file} does not exist"
+        return None if (root / file).exists() else f"{file} does not exist"
     except (OSError, ValueError) as error:  # a null byte, a name too long
         return f"{file[:80]!r} cannot be a file ({error})"
 

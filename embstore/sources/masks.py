@@ -10,7 +10,7 @@ from typing import Literal
 
 from embstore.errors import EmbstoreError
 from embstore.sources.record import Fault, Masks, Source, SourceImage
-from embstore.sources.tables import image_files
+from embstore.sources.tables import image_files, listed
 
 Of = Literal["nuclei", "cells"]
 
@@ -23,7 +23,6 @@ ENDING = re.compile(
 BEGINNING = re.compile(r"^masks?(?P<of>nuclei|nucleus|cells?)?([ _.\-]+|(?=\d))", re.IGNORECASE)
 IMAGE_BEGINNING = re.compile(r"^(images?|img|raw)([ _.\-]+|(?=\d))", re.IGNORECASE)
 IMAGE_ENDING = re.compile(r"[ _.\-]+(images?|img|raw)$", re.IGNORECASE)
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def with_masks(source: Source, folder: Path) -> Source:
     `_cell_mask`, `_cp_masks` or `_labels`, in any subfolder. What it is of is said by the ending, else by its folder's
     name; else it is taken as nuclei, and a note says so. An image without a mask, or with two of one kind, is a fault.
     """
-    folder, paths = image_files(folder.resolve())
+    folder, paths = image_files(folder.resolve(), "masks")
     images = _outside(source, folder)
     files = {(source.root / file).resolve(): image.key for image in images for file in image.files}
     names = _names(images)
@@ -180,5 +179,4 @@ def _notes(
 
 
 def _listed(paths: Sequence[Path], folder: Path) -> str:
-    names = ", ".join(str(path.relative_to(folder)) for path in paths[:SHOWN])
-    return f"{len(paths)} ({names}{', ...' if len(paths) > SHOWN else ''})"
+    return listed([str(path.relative_to(folder)) for path in paths])

@@ -7,7 +7,7 @@ File names, channel order and pixel size as published with OpenCell (doi 10.1126
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
 from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
-from embstore.sources.tables import bare_name, find_column, image_files, read_table
+from embstore.sources.tables import bare_name, find_column, image_files, listed, numbered_rows, read_table
 
 ROLES = ("nucleus", "protein")
 PIXEL_SIZE_UM = 0.206349
@@ -38,15 +38,16 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Annotations:
-    """A whole labels table; `by_file` where it names files."""
+    """A whole labels table; `by_file` where it names files, as they stand there."""
 
+    path: Path
     targets: list[Annotation]
-    by_file: dict[Path, Annotation]
+    by_file: dict[str, Annotation]
 
-    def find(self, path: Path, ensg: str, gene: str) -> tuple[Annotation | None, str]:
-        """Return the target that a file shows and how it was found: by the file, its Ensembl id or its gene."""
-        if target := self.by_file.get(path.resolve()):
-            return target, "file"
+    def find(self, file: str | None, ensg: str, gene: str) -> tuple[Annotation | None, str]:
+        """Return the target that an image shows and how it was found: by the file, its Ensembl id or its gene."""
+        if file is not None:
+            return self.by_file[file], "file"
         if target := self._by_ensg.get(ensg):
             return target, "Ensembl id"
         # some Ensembl ids disagree between the published images and tables
@@ -67,26 +68,59 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     """Return the images and graded labels of an OpenCell folder; `labels` is wide (`grade_3`, ...) or flat."""
     root, paths = image_files(source)
     paths, notes = _projected(paths)
-    known = read_annotations(labels) if labels else Annotations([], {})
+    known = read_annotations(labels) if labels else Annotations(root, [], {})
+    named = _named(known, root, paths)
     images = []
     joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
     for path in paths:
         name = NAME.match(bare_name(path.name))
         gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")
-        target, how = known.find(path, ensg, gene)
+        target, how = known.find(named.get(path), ensg, gene)
         joined[how] += 1
         images.append(_image(path.relative_to(root), target or Annotation(gene, ensg, {}), certain=name is not None))
 
     said = graded(known.targets)
     if labels:
         notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
+        if joined["nothing"] == len(images):
+            notes.append(_nothing_joined(labels, len(known.targets)))
+    absent = [file for file in known.by_file if file not in named.values() and not (known.path.parent / file).exists()]
+    below = [file for file in absent if source.resolve() in (known.path.parent / file).resolve().parents]
+    if elsewhere := [file for file in absent if file not in below]:
+        notes.append(f"names in {known.path.name} that are no file here, or several: {listed(elsewhere)}")
+    said = graded(known.targets)
     return Source(
         root,
         tuple(images),
         labels_of(said, labels.name if labels else ""),
-        tuple(_missing(source, known)),
+        tuple(_missing(known.path.parent / file) for file in below),
         tuple(notes),
         tuple(said),
+    )
+
+
+def _named(known: Annotations, root: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """Return image -> the name that the table has for it: below the table's folder or the source, or a lone file name.
+
+    A name without a folder means the one file that is called so, in whatever folder of the source it lies.
+    """
+    here = {path.resolve(): path for path in paths}
+    called: dict[str, list[Path]] = {}
+    for path in paths:
+        called.setdefault(path.name, []).append(path)
+    found: dict[Path, str] = {}
+    for file in known.by_file:
+        beside = (here.get((folder / file).resolve()) for folder in (known.path.parent, root))
+        alone = called.get(file, []) if len(called.get(file, [])) == 1 else []
+        if (match := next((p for p in (*beside, *alone) if p is not None), None)) is not None:
+            found[match] = file
+    return found
+
+
+def _nothing_joined(labels: Path, targets: int) -> str:
+    return (
+        f"no image has labels: none is named by {labels.name} ({targets} targets), by file, Ensembl id or gene. Wanted "
+        "a column `file` with names of files below this source, or files called OC-FOV_<GENE>_<ENSG>_..."
     )
 
 
@@ -124,31 +158,36 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
 
 
 def read_annotations(path: Path) -> Annotations:
-    """Read OpenCell's annotations, wide (`grade_3` or `annotations_grade_3`, ...) or flat (one a row)."""
+    """Read OpenCell's annotations, wide (`grade_3` or `annotations_grade_3`, ...) or flat (one a row).
+
+    A column `file` names the images of a target, whatever they are called.
+    """
     rows = read_table(path)
     gene = find_column(path, rows, "target_name", "gene")
     ensg = find_column(path, rows, "ensg_id")
     if rows and "annotation_name" in rows[0]:
-        grade = find_column(path, rows, "annotation_grade")
-        return Annotations(_flat(path, rows, gene, ensg, grade), {})
+        return _flat(path, gene, ensg, find_column(path, rows, "annotation_grade"))
     columns = {g: find_column(path, rows, f"grade_{g}", f"annotations_grade_{g}") for g in (3, 2, 1)}
-    by_file: dict[Path, Annotation] = {}
-    targets = []
+    found = Annotations(path, [], {})
     for row in rows:
         grades = {name: g for g in (1, 2, 3) for name in split_list(row[columns[g]])}
-        targets.append(Annotation(row[gene].strip(), row[ensg].strip(), grades, row.get("licence") or None))
-        if file := row.get("file"):
-            by_file[(path.parent / file).resolve()] = targets[-1]
-    return Annotations(targets, by_file)
+        found.targets.append(Annotation(row[gene].strip(), row[ensg].strip(), grades, row.get("licence") or None))
+        if file := row.get("file", "").strip():
+            found.by_file[file] = found.targets[-1]
+    return found
 
 
-def _flat(path: Path, rows: list[dict[str, str]], gene: str, ensg: str, grade: str) -> list[Annotation]:
+def _flat(path: Path, gene: str, ensg: str, grade: str) -> Annotations:
     targets: dict[tuple[str, str], Annotation] = {}
-    for number, row in enumerate(rows, start=2):
-        target = targets.setdefault((row[ensg], row[gene]), Annotation(row[gene].strip(), row[ensg].strip(), {}))
+    by_file: dict[str, Annotation] = {}
+    for line, row in numbered_rows(path):
+        key = row[ensg].strip(), row[gene].strip()
+        target = targets.setdefault(key, Annotation(key[1], key[0], {}, row.get("licence") or None))
         if name := row["annotation_name"].strip():
-            target.grades[name] = max(_grade(path, number, row[grade]), target.grades.get(name, 0))
-    return list(targets.values())
+            target.grades[name] = max(_grade(path, line, row[grade]), target.grades.get(name, 0))
+        if file := row.get("file", "").strip():
+            by_file[file] = target
+    return Annotations(path, list(targets.values()), by_file)
 
 
 def _grade(path: Path, row: int, text: str) -> int:
@@ -168,10 +207,6 @@ def graded(targets: Iterable[Annotation]) -> dict[Subject, dict[str, int | None]
     return said
 
 
-def _missing(source: Path, known: Annotations) -> Iterator[Fault]:
-    """Files that the labels name below this source and that are not there."""
-    root = source.resolve()
-    for path in known.by_file:
-        if not path.exists() and (root in path.parents or path == root):
-            todo = "put the file there or take its row out of the labels, then run the same command again"
-            yield Fault(str(path), "plan", "the labels name this file and it is missing", todo)
+def _missing(path: Path) -> Fault:
+    todo = "put the file there or take its row out of the labels, then run the same command again"
+    return Fault(str(path.resolve()), "plan", "the labels name this file and it is missing", todo)

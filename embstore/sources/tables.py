@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
+from embstore.sources.delimited import records
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SHOWN = 3
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+# the columns of SubCellPortable's path_list.csv
+SUBCELL = ("r_image", "y_image", "b_image", "g_image", "output_prefix")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV (or, by its suffix, TSV or Parquet) file; every value is text, missing ones are empty.
+    """Return the rows of a CSV, TSV or (by its suffix) Parquet file; every value is text, missing ones are empty.
 
-    A file that is missing, empty or not UTF-8 text is an EmbstoreError.
+    A file that is missing, empty, without a header line or not UTF-8 text is an EmbstoreError.
     """
     return [row for _, row in numbered_rows(path)]
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of `read_table`, each with its line in the file (its number from 1 in Parquet)."""
+    return list(_parquet_rows(path) if path.suffix == ".parquet" else _text_rows(path)[1])
+
+
+def table_head(path: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the columns of a table and its first row (empty where it has none), without reading the rest."""
     if path.suffix == ".parquet":
-        return list(enumerate(_read_parquet(path), start=1))
-    delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, delimiter=delimiter, restval="")
-            rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k is not None}) for row in reader]
-            columns = reader.fieldnames
-    except FileNotFoundError as error:
-        raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EmbstoreError(
-            f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line"
-        ) from error
-    if not columns:
+        first = next(_parquet_rows(path, batch=1), (0, {}))[1]
+        return list(first), first
+    columns, rows = _text_rows(path)
+    return columns, next(rows, (0, {}))[1]
+
+
+def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Return the columns and the rows of a text table; `#` before a header line makes lines that begin so comments.
+
+    So do SubCell's lists, whose lines with `#` are left out by SubCell too.
+    """
+    found = records(path)
+    header = next((fields for _, fields in found if not (_commented(fields) and _is_data(fields))), None)
+    if header is None:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
-    return rows
+    columns = [header[0].lstrip("# "), *header[1:]] if _commented(header) else header
+    if _names_images(columns):
+        raise EmbstoreError(
+            f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
+            f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
+        )
+    comments = _commented(header) or set(SUBCELL) <= set(columns)
+    return columns, (
+        (line, dict(zip(columns, [*fields, *[""] * len(columns)], strict=False)))
+        for line, fields in found
+        if not (comments and _commented(fields))
+    )
 
 
-def _read_parquet(path: Path) -> list[dict[str, str]]:
+def _commented(fields: Sequence[str]) -> bool:
+    return fields[0].startswith("#")
+
+
+def _is_data(fields: Sequence[str]) -> bool:
+    return _names_images(fields) or not all(fields)
+
+
+def _names_images(fields: Sequence[str]) -> bool:
+    return any(is_image(Path(field.strip())) for field in fields)
+
+
+def _parquet_rows(path: Path, batch: int = 1 << 16) -> Iterator[tuple[int, dict[str, str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
-        rows = pq.read_table(path).to_pylist()
+        with pq.ParquetFile(path) as file:
+            for some in file.iter_batches(batch_size=batch):
+                for row in some.to_pylist():
+                    number += 1
+                    yield number, {column: "" if value is None else str(value) for column, value in row.items()}
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a Parquet file") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    return [{column: "" if value is None else str(value) for column, value in row.items()} for row in rows]
 
 
 def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
@@ -62,12 +98,20 @@ def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
     raise EmbstoreError(f"{path} has the columns {', '.join(columns) or '(no rows)'}; wanted {' or '.join(names)}")
 
 
-def image_files(source: Path) -> tuple[Path, list[Path]]:
-    """Return the source root and its image files, sorted, hidden ones left out; a single file is its own source."""
+def is_table(path: Path) -> bool:
+    """Tell by its suffix whether a file is a table; one packed with gzip counts."""
+    return path.name.lower().endswith(TABLE_SUFFIXES)
+
+
+def image_files(source: Path, holds: str = "images") -> tuple[Path, list[Path]]:
+    """Return the source root and its image files, sorted, hidden ones left out; a single file is its own source.
+
+    EmbstoreError where there is no such file or folder; `holds` is what was looked for.
+    """
     if source.is_file():
         return source.parent, [source]
     if not source.is_dir():
-        raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the images")
+        raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the {holds}")
     # a link whose file is gone counts too: it is a file that is missing
     found = (p for p in source.rglob("*") if is_image(p) and (p.is_file() or p.is_symlink()))
     return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))
@@ -76,6 +120,11 @@ def image_files(source: Path) -> tuple[Path, list[Path]]:
 def is_image(path: Path) -> bool:
     """Tell by its suffix whether a file may be an image; one packed with gzip counts."""
     return Path(path.name.lower().removesuffix(".gz")).suffix in IMAGE_SUFFIXES
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
 
 
 def bare_name(file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,8 +15,10 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
 from embstore.sources.arrays import read_arrays
+from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, records, refuse_workbook
+from embstore.sources.tables import TABLE_SUFFIXES, is_table
 
-TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+KINDS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Brought:
     genes: list[str]
     locations: list[list[str]]
     vectors: npt.NDArray[np.float32]
+    lines: list[int]  # of a text file, on which each row begins; else the rows' numbers from 1
     features: str  # a digest of which numbers these are: the columns in order, or the array's key and how many
 
 
@@ -55,14 +59,15 @@ class Columns:
 def read_vectors(path: Path, columns: Columns) -> Brought:
     """Read a file of vectors; a file or column that is not there is an EmbstoreError."""
     if not path.is_file():
-        raise EmbstoreError(f"there is no file {path}; give a file of vectors ({', '.join(TABLES)}, .npz, .npy, .h5ad)")
-    if path.name.endswith(TABLES):
+        raise EmbstoreError(f"there is no file {path}; give a file of vectors ({KINDS})")
+    refuse_workbook(path)
+    if is_table(path):
         return _of_table(path, _read(path, columns), columns)
     if path.suffix == ".npy":
         return _beside_npy(path, columns)
     if path.suffix in (".npz", ".h5ad"):
         return _of_arrays(path, read_arrays(path, columns.vectors, columns.named), columns)
-    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted {', '.join(TABLES)}, .npz, .npy or .h5ad")
+    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted one of {KINDS}")
 
 
 def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> Brought:
@@ -72,7 +77,7 @@ def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> Brought:
     ids = _texts(path, data, columns.identifier, rows) if columns.identifier else [""] * rows
     genes = _texts(path, data, columns.gene, rows) if columns.gene else [""] * rows
     locations = _multi_hot(path, data, columns, rows) if columns.label else [[] for _ in ids]
-    return Brought(ids, genes, locations, vectors, short(digest([key, vectors.shape[1]])))
+    return Brought(ids, genes, locations, vectors, _numbered(rows), short(digest([key, vectors.shape[1]])))
 
 
 def _beside_npy(path: Path, columns: Columns) -> Brought:
@@ -81,7 +86,7 @@ def _beside_npy(path: Path, columns: Columns) -> Brought:
     features = short(digest([vectors.shape[1]]))
     if not columns.named:
         empty = [""] * len(vectors)
-        return Brought(empty, empty, [[] for _ in empty], vectors, features)
+        return Brought(empty, empty, [[] for _ in empty], vectors, _numbered(len(vectors)), features)
     beside = columns.table or path.with_suffix(".csv")
     if not beside.is_file():
         raise EmbstoreError(
@@ -93,7 +98,7 @@ def _beside_npy(path: Path, columns: Columns) -> Brought:
             f"{path.name} has {len(vectors)} rows and {beside.name} has {table.num_rows}; wanted one each"
         )
     ids, genes, locations = _names(beside, table, columns)
-    return Brought(ids, genes, locations, vectors, features)
+    return Brought(ids, genes, locations, vectors, _numbered(len(vectors)), features)
 
 
 def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -153,13 +158,14 @@ def _read(path: Path, columns: Columns) -> Any:
         if kind == "Parquet":
             return _utf8(path, pq.read_table(path))
         text = {c if columns.header else f"f{int(c) - 1}" if c.isdigit() else c: pa.string() for c in columns.named}
-        table = pacsv.read_csv(
-            path,
-            read_options=pacsv.ReadOptions(autogenerate_column_names=not columns.header),
-            parse_options=pacsv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ","),
-            convert_options=pacsv.ConvertOptions(column_types=text),
-        )
-    except (OSError, pa.ArrowInvalid) as error:
+        with open_packed(path) as file:
+            table = pacsv.read_csv(
+                file,
+                read_options=pacsv.ReadOptions(autogenerate_column_names=not columns.header),
+                parse_options=pacsv.ParseOptions(delimiter=delimiter(path)),
+                convert_options=pacsv.ConvertOptions(column_types=text, decimal_point=decimal_mark(path)),
+            )
+    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
         raise EmbstoreError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error
     return _utf8(
         path, table if columns.header else table.rename_columns([str(i + 1) for i in range(table.num_columns)])
@@ -179,9 +185,23 @@ def _of_table(path: Path, table: Any, columns: Columns) -> Brought:
     if twice or not table.num_rows:
         found = f"the column {twice[0]!r} more than once" if twice else "no row below its header"
         raise EmbstoreError(f"{path} has {found}; wanted one row a protein and each column once")
-    chosen, vectors = _vectors(path, table, columns)
     ids, genes, locations = _names(path, table, columns)
-    return Brought(ids, genes, locations, vectors, short(digest(chosen)))
+    chosen, vectors = _vectors(path, table, columns)
+    at = _lines(path, len(vectors), header=columns.header)
+    return Brought(ids, genes, locations, vectors, at, short(digest(chosen)))
+
+
+def _lines(path: Path, rows: int, *, header: bool) -> list[int]:
+    """Return where each row begins: lines of text, or numbers from 1 in Parquet."""
+    if path.suffix == ".parquet":
+        return _numbered(rows)
+    found = lines(path)[int(header) :]
+    # a field may hold a line's end; to look for those costs more than reading
+    return found if len(found) == rows else [line for line, _ in records(path)][int(header) :]
+
+
+def _numbered(rows: int) -> list[int]:
+    return list(range(1, rows + 1))
 
 
 def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], npt.NDArray[np.float32]]:

@@ -104,37 +104,73 @@ def test_the_content_and_not_the_suffix_decides(tmp_path: Path) -> None:
     assert abs(int(read_planes(tmp_path / "b.png").pixels.mean()) - 90) <= 1
 
 
+def ome(**said: object) -> dict[str, object]:
+    return {"ome": True, "metadata": {"axes": "CYX", **said}}
+
+
+def imagej(unit: str, per_unit: float) -> dict[str, object]:
+    return {"imagej": True, "resolution": (per_unit, per_unit), "metadata": {"axes": "CYX", "unit": unit}}
+
+
+def tags(unit: str, per_unit: float) -> dict[str, object]:
+    return {"resolution": (per_unit, per_unit), "resolutionunit": unit, "metadata": {"axes": "CYX"}}
+
+
 @pytest.mark.parametrize(
     ("options", "size_um"),
     [
-        ({"ome": True, "metadata": {"axes": "CYX", "PhysicalSizeX": 0.206, "PhysicalSizeY": 0.206}}, 0.206),
-        ({"ome": True, "metadata": {"axes": "CYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.4}}, None),
-        (
-            {
-                "ome": True,
-                "metadata": {
-                    "axes": "CYX",
-                    "PhysicalSizeX": 206,
-                    "PhysicalSizeXUnit": "nm",
-                    "PhysicalSizeY": 206,
-                    "PhysicalSizeYUnit": "nm",
-                },
-            },
-            None,
-        ),
-        ({"imagej": True, "resolution": (4.0, 4.0), "metadata": {"axes": "CYX", "unit": "micron"}}, 0.25),
-        ({"imagej": True, "resolution": (4.0, 4.0), "metadata": {"axes": "CYX", "unit": "um"}}, 0.25),
-        ({"imagej": True, "resolution": (4.0, 4.0), "metadata": {"axes": "CYX"}}, None),
-        ({"resolution": (72.0, 72.0), "resolutionunit": "inch", "metadata": {"axes": "CYX"}}, None),
+        (ome(PhysicalSizeX=0.206, PhysicalSizeY=0.206), 0.206),
+        (ome(PhysicalSizeX=0.206), 0.206),
+        (ome(PhysicalSizeY=0.206), 0.206),
+        (ome(PhysicalSizeX=206, PhysicalSizeXUnit="nm", PhysicalSizeY=0.206), 0.206),
+        (ome(PhysicalSizeX=2.06e-4, PhysicalSizeXUnit="mm"), 0.206),
+        (ome(PhysicalSizeX=2.06e5, PhysicalSizeXUnit="pm"), 0.206),
+        (ome(PhysicalSizeX=2060, PhysicalSizeXUnit="Å"), 0.206),
+        (imagej("micron", 4), 0.25),
+        (imagej("um", 4), 0.25),
+        (imagej("\\u00B5m", 4), 0.25),
+        (imagej("nm", 0.004), 0.25),
+        (imagej("mm", 4000), 0.25),
+        (imagej("cm", 40_000), 0.25),
+        (imagej("pixel", 4), None),
+        (tags("CENTIMETER", 40_000), 0.25),
+        (tags("INCH", 101_600), 0.25),
+        (tags("NONE", 4), None),
+        *((tags("INCH", dpi), None) for dpi in (72, 96, 300, 1200, 2400)),  # print resolution
+        (tags("CENTIMETER", 28), None),
+        ({"metadata": {"axes": "CYX"}}, None),
     ],
 )
-def test_the_pixel_size_is_read_only_where_the_file_is_sure(
+def test_the_pixel_size_is_read_in_any_unit_of_length(
     tmp_path: Path, options: dict[str, object], size_um: float | None
 ) -> None:
-    """OME and ImageJ micrometres count; dots per inch, unequal axes and other units don't."""
+    """OME's and ImageJ's sizes count, one axis is enough, and TIFF's tags where they are no print resolution."""
     planes = read_planes(tiff(tmp_path / "a.ome.tif", TWO_CHANNEL, photometric="minisblack", **options))
     assert planes.pixel_size_um == (None if size_um is None else pytest.approx(size_um, rel=1e-4))
+    assert planes.size.ignored == ""
     np.testing.assert_array_equal(planes.pixels, TWO_CHANNEL)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ome(PhysicalSizeX=0.2, PhysicalSizeY=0.4),
+            "PhysicalSizeX is 0.2 µm and PhysicalSizeY is 0.4 µm, wanted square pixels",
+        ),
+        (ome(PhysicalSizeX=3, PhysicalSizeXUnit="m"), "PhysicalSizeX is 3 m, wanted 0.001 to 100 µm a pixel"),
+        (ome(PhysicalSizeX=0), "PhysicalSizeX is 0 µm, wanted 0.001 to 100 µm a pixel"),
+        (ome(PhysicalSizeX="nan"), "PhysicalSizeX is nan µm, wanted a number of µm"),
+        (ome(PhysicalSizeX=1, PhysicalSizeXUnit="pixel"), "PhysicalSizeX is 1 pixel, wanted a number of µm"),
+        (imagej("furlong", 4), "ImageJ's X is 0.25 furlong and ImageJ's Y is 0.25 furlong, wanted a number of µm"),
+        (imagej("inch", 72), "ImageJ's X is 0.0138889 inch"),
+    ],
+)
+def test_a_pixel_size_that_cannot_be_meant_is_said(tmp_path: Path, options: dict[str, object], said: str) -> None:
+    """Unequal axes, sizes that no microscope has and units that are no length do not count, and say so."""
+    planes = read_planes(tiff(tmp_path / "a.ome.tif", TWO_CHANNEL, photometric="minisblack", **options))
+    assert planes.pixel_size_um is None
+    assert planes.size.ignored.startswith(said)
 
 
 @pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "ZYX", "TYX"])

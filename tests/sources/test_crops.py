@@ -95,6 +95,28 @@ def test_a_subcell_list_is_read(tmp_path: Path) -> None:
     assert fault.error == "y.png does not exist"
 
 
+def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
+    """Its header may be a comment, lines with # are left out, and equal prefixes lie in folders of their own."""
+    for name in ("r", "b", "g"):
+        Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / f"{name}.png")
+    header = "r_image,y_image,b_image,g_image,output_folder,output_prefix"
+    path = tmp_path / "path_list.csv"
+    for text in (
+        f"#{header}\nr.png,,b.png,g.png,./outA,cell1_\n#r.png,,x.png,g.png,outA,cell2_\nr.png,,b.png,g.png,/outB,cell1_\n",
+        f"#r.png,,x.png,g.png,outA,c\n{header}\nr.png,,b.png,g.png,outA,cell1_\n#no,,\nr.png,,b.png,g.png,outB/,cell1_\n",
+    ):
+        path.write_text(text)
+        source = read_source(path, "crops", None)
+        assert source.faults == ()
+        assert [(image.key, image.roles) for image in source.images] == [
+            ("outA/cell1_", ("microtubules", "nucleus", "protein")),
+            ("outB/cell1_", ("microtubules", "nucleus", "protein")),
+        ]
+    path.write_text("r.png,,b.png,g.png,outA,cell1_\n")
+    with pytest.raises(EmbstoreError, match="no header line, its first line names files; wanted"):
+        read_source(path, "crops", None)
+
+
 def test_names_that_clash_and_tables_that_name_nothing_are_said(tmp_path: Path) -> None:
     """Two files of one channel are a fault; two rows of one cell too; a table without a key is refused."""
     for name in ("c_dapi.tif", "c_blue.tif", "c_gfp.tif"):

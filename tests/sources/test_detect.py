@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +34,43 @@ def test_published_names_prove_a_layout(tmp_path: Path) -> None:
 
 
 def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
-    """Columns of files make a manifest, SubCell's make crops, none make vectors."""
-    path = tmp_path / "t.csv"
-    for header, layout in (
-        ("nucleus,protein,gene", "manifest"),
-        ("r_image,y_image,b_image,g_image,output_prefix", "crops"),
-        ("gene,x,y", "vectors"),
+    """Columns of files make a manifest, SubCell's make crops, numbers make vectors; packed with gzip or not."""
+    path = tmp_path / "t.csv.gz"
+    for header, row, layout in (
+        ("nucleus,protein,gene", "a,b,c", "manifest"),
+        ("nucleus;protein;gene", "a;b;c", "manifest"),
+        ("dapi_file,gene", "a.tif,c", "manifest"),
+        ("r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
+        ("#r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
+        ("gene,x,y", "A,1.5,nan", "vectors"),
+        ("protein,x,y", "P12814,1.5,2", "vectors"),
+        ("protein,x,y", "plate1/a,1.5,2", "manifest"),
     ):
-        path.write_text(f"{header}\n{header}\n")
-        assert detect(path)[0] == layout
+        for write in (path.write_bytes, lambda data: path.write_bytes(gzip.compress(data))):
+            write(f"{header}\n{row}\n".encode())
+            assert detect(path)[0] == layout, header
     assert detect(tmp_path / "v.npz")[0] == "vectors"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "t.csv",
+            "image_id,gene\na,b\n",
+            "has the columns image_id, gene, whose first row names no image",
+        ),
+        ("t.csv", "r.tif,,b.tif,g.tif,out\n", "has no header line, its first line names files; wanted one that says"),
+        ("t.xlsx", "x", "is a workbook; wanted text: save its sheet as CSV and give that"),
+        ("t.csv", "PK\x03\x04", "is a workbook; wanted text: save its sheet as CSV and give that"),
+        ("t.csv", "\n", "is empty; wanted a CSV with a header line"),
+    ],
+)
+def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, text: str, said: str) -> None:
+    """One line says what it has and how it may be given; it is not taken for vectors."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(EmbstoreError, match=said):
+        detect(tmp_path / name)
 
 
 def test_names_that_prove_nothing_or_two_things_are_asked_about(tmp_path: Path) -> None:

@@ -97,6 +97,26 @@ def test_a_lab_table_describes_hpa_images(tmp_path: Path) -> None:
     assert {label.location for label in source.labels} == {"Plasma membrane", "Cytosol"}
 
 
+def test_hpa_images_get_their_proteins_first_and_then_their_published_locations(tmp_path: Path) -> None:
+    """A table without locations describes images; HPA's table of proteins alone joins none of them, and says so."""
+    write_hpa(tmp_path / "in", "57_F11_1", 1, ("blue", "green"))
+    (tmp_path / "map.csv").write_text("image_id,gene,ensg_id,antibody\n57_F11_1,TSPAN6,ENSG00000000003,HPA004109\n")
+    published = tmp_path / "subcellular_location.tsv"
+    published.write_text("Gene\tGene name\tMain location\nENSG00000000003\tTSPAN6\tCytosol\n")
+    (note,) = read_source(tmp_path / "in", "hpa", published).notes
+    assert note.startswith("labels: 1 proteins have a row in subcellular_location.tsv, joined to 0 of 1 images: ")
+    assert note.endswith("Give a table of image_id, gene, ensg_id with --labels, then this to labels add")
+    report = ingest(
+        str(tmp_path / "store"), tmp_path / "in", layout="hpa", backbones=["pixel-stats"], labels=tmp_path / "map.csv"
+    )
+    assert (report.without_protein, report.notes) == (0, ["labels: 1 of 1 images have a row in map.csv"])
+    store = Store.open(tmp_path / "store")
+    (image,) = rows(store, "SELECT genes, antibody, pixel_size_um FROM images")
+    assert image == {"genes": ["TSPAN6"], "antibody": "HPA004109", "pixel_size_um": 0.0800885}
+    assert add_labels(store, published, dataset="hpa").joined == {"id": 1, "gene": 0}
+    assert stored(store, "hpa/main") == {("ensembl:ENSG00000000003", "Cytosol")}
+
+
 def test_a_new_release_replaces_labels_without_an_ingest(opencell: Store, tmp_path: Path) -> None:
     """Changed proteins get the next revision, the others none; grades make the same three label sets as an ingest."""
     second = write_labels(tmp_path / "second.csv", {1: {"golgi": 3, "er": 1}, 2: {"golgi": 2}})
@@ -136,6 +156,12 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
     ("text", "choices", "said"),
     [
         ("gene,x\nG1,er\n", {}, "wanted `locations`"),
+        (
+            'protein_ID,location\nG1,"[4, 16]"\n',
+            {},
+            "that is known: 'location' holds lists of numbers",
+        ),
+        ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id differ in case alone; rename one"),
         ("gene,image_id,label\nG1,a,er\n", {}, "say which they name: --level protein or image"),
         ("gene,label\nG1,er\n", {"level": "image"}, "wanted image_id for labels of each image"),
         ("gene,label\nG1,er\n", {"level": "organ"}, "the level is 'organ'; wanted one of protein, image, cell"),

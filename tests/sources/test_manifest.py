@@ -83,6 +83,60 @@ def test_columns_become_channels_proteins_places_and_extras(tmp_path: Path) -> N
     assert (again.done_before, again.images_in, store.versions()) == (2, 0, versions)
 
 
+def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Path) -> None:
+    """Ids joined by commas are as many proteins, in one group; what is no accession is said, with an example."""
+    write_channels(tmp_path / "raw", "a", "b")
+    lines = [
+        ["f1", "raw/a_n.tif", "", "TSPAN6,SCYL3", "ENSG00000000003,ENSG00000000457"],
+        ["f2", "raw/b_n.tif", "", "A,B-12", "ENSG0000000045"],
+    ]
+    write_manifest(tmp_path / "manifest.csv", lines, HEADER[:5])
+    report = take(tmp_path / "store", tmp_path)
+    store = Store.open(tmp_path / "store")
+    first, second = rows(store, "SELECT protein_ids, genes FROM images ORDER BY image_id")
+    assert first["genes"] == ["TSPAN6", "SCYL3"]
+    assert (second["protein_ids"], second["genes"]) == (["gene:A,B-12"], ["A,B-12"])
+    groups = {row["gene"]: row["group_id"] for row in rows(store, "SELECT * FROM proteins")}
+    assert groups == {
+        "TSPAN6": "ensembl:ENSG00000000003",
+        "SCYL3": "ensembl:ENSG00000000003",
+        "A,B-12": "gene:A,B-12",
+    }
+    (said,) = [note for note in report.notes if "accession" in note]
+    assert said.startswith("no Ensembl gene id or UniProt accession in ensg_id: 1 (ENSG0000000045); ")
+
+
+def test_absolute_paths_below_the_root_are_relative_ones(tmp_path: Path) -> None:
+    """Named in full, or through a link to the root, a file is the one below the root and has the same key."""
+    write_channels(tmp_path / "in" / "raw", "a", "b")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    lines = [[str(tmp_path / "in" / "raw" / "a_n.tif")], [str(tmp_path / "link" / "raw" / "." / "b_n.tif")]]
+    manifest = write_manifest(tmp_path / "in" / "manifest.csv", lines, ["nucleus"])
+    source = read_source(manifest, "manifest", None)
+    assert [(image.key, image.files) for image in source.images] == [
+        ("raw/a_n", ("raw/a_n.tif",)),
+        ("raw/b_n", ("raw/b_n.tif",)),
+    ]
+    elsewhere = read_source(manifest, "manifest", None, source_root=tmp_path / "in" / "raw" / "..")
+    assert elsewhere.images == source.images
+
+
+@pytest.mark.parametrize("joint", [",", ";", " ; "])
+def test_channels_are_joined_by_commas_or_semicolons(tmp_path: Path, joint: str) -> None:
+    """In the column `channels` as in --channels; a file without a nucleus is told what a manifest calls it."""
+    save_tiff(tmp_path / "a.tif", draw_field(1))
+    manifest = write_manifest(
+        tmp_path / "manifest.csv", [["a.tif", joint.join(["nucleus", "protein"])]], ["file", "channels"]
+    )
+    (image,) = read_source(manifest, "manifest", None).images
+    assert image.roles == ("nucleus", "protein")
+    assert parse_channels(joint.join(["nucleus", "protein"])).in_order == ("nucleus", "protein")
+    assert parse_channels(joint.join(["gfp=protein", "x=er"])).by_name == {"gfp": "protein", "x": "er"}
+    write_manifest(manifest, [["a.tif", joint.join(["er", "protein"])]], ["file", "channels"])
+    (fault,) = read_source(manifest, "manifest", None).faults
+    assert fault.todo.startswith("add its nucleus channel (a column `nucleus`, or `nucleus` in `channels`), give masks")
+
+
 def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path) -> None:
     """Missing files, paths that leave the folder, duplicates, sizes that are none: one fault a row; mended, it ends."""
     write_channels(tmp_path / "in", "a")
@@ -104,7 +158,7 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
     assert "ok stands in line 2 already" in found[3]
     for text in ("nope.tif does not exist", "nor this.tif does not exist", "pixel_size_um is '-3'"):
         assert text in found[4]
-    assert found[5].count("leaves") == 2
+    assert found[5].count("does not lie below") == 2
     assert "no nucleus" in found[6]
     assert "it names no file" in found[7]
 

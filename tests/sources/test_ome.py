@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from drawn_fields import CELLS, draw_field
+from drawn_fields import CELLS, draw_field, save_tiff
 
 from embstore.ingest import Report, ingest
+from embstore.pixels.ome_zarr import describe
+from embstore.pixels.size import PixelSize
 from embstore.query import rows
 from embstore.sources.layouts import read_channels, read_source
 from embstore.store import Store
+from embstore_cli.summary import summary
 
 zarr = pytest.importorskip("zarr", reason="the extra `zarr` is not installed")
 
@@ -78,6 +81,49 @@ def test_one_zarr_is_one_image(tmp_path: Path, version: str, zarr_format: int) -
     planes, roles = read_channels(source.root, image)
     np.testing.assert_array_equal(planes.pixels, draw_field(2))
     assert (image.key, roles, planes.pixel_size_um) == ("x", ("nucleus", "protein"), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "size"),
+    [
+        ("nanometer", 200, PixelSize(0.2)),
+        ("millimeter", 0.0002, PixelSize(0.2)),
+        (None, 1, PixelSize()),  # what writers put who know nothing
+        (None, 0.2, PixelSize(ignored="scale of y is 0.2 (no unit) and scale of x is 0.2 (no unit), wanted a number")),
+    ],
+)
+def test_the_scale_of_a_zarr_counts_in_any_unit_of_length(
+    tmp_path: Path, unit: str | None, scale: float, size: PixelSize
+) -> None:
+    """Nanometres and millimetres are micrometres too; a scale without a unit is said and does not count."""
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
+    write_image(group, draw_field(2), "cyx", version="0.4")
+    scales = group.attrs["multiscales"]
+    for axis in scales[0]["axes"][1:]:
+        axis["unit"] = unit
+    scales[0]["datasets"][0]["coordinateTransformations"][0]["scale"] = [1, scale, scale]
+    group.attrs["multiscales"] = scales
+    found = describe(tmp_path / "x.zarr").size
+    assert found.um == (None if size.um is None else pytest.approx(size.um))
+    assert found.ignored.startswith(size.ignored) if size.ignored else not found.ignored
+
+
+def test_a_pixel_size_that_does_not_count_is_in_the_note_and_the_report(tmp_path: Path) -> None:
+    """The size is estimated then, and both say what stood in the file; --pixel-size makes it nobody's business."""
+    save_tiff(
+        tmp_path / "in" / "a.ome.tif",
+        draw_field(1),
+        ome=True,
+        metadata={"axes": "CYX", "PhysicalSizeX": 5, "PhysicalSizeXUnit": "cm"},
+    )
+    report = take(tmp_path / "store", tmp_path / "in", channels="nucleus,protein")
+    said = "PhysicalSizeX is 5 cm, wanted 0.001 to 100 µm a pixel"
+    assert report.sizes_ignored == {said: 1}
+    (row,) = rows(Store.open(tmp_path / "store"), "SELECT pixel_size_source, note FROM images")
+    assert row == {"pixel_size_source": "estimated", "note": f"pixel size in the file ignored: {said}"}
+    assert f"  pixel size ignored in 1 images: {said}" in summary(report)
+    again = take(tmp_path / "store", tmp_path / "in", channels="nucleus,protein", pixel_size_um=0.2)
+    assert again.sizes_ignored == {}
 
 
 def test_a_plate_gives_places_and_a_plate_map_proteins(tmp_path: Path) -> None:

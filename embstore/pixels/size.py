@@ -1,0 +1,98 @@
+"""What a file's metadata says a pixel measures, in micrometres, and what it says that does not count."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SMALLEST_UM, LARGEST_UM = 0.001, 100.0  # a microscope's pixels lie between
+# the bare tags of TIFF are mostly print resolution: 72 to 2400 dots per inch are 353 to 10.6 µm
+TAG_SMALLEST_UM, TAG_LARGEST_UM = 0.01, 10.0
+DIFFER = 0.01  # the part by which x and y may differ
+
+# units of length as OME (schema 2016-06), OME-Zarr (UDUNITS-2) and ImageJ write them, in lower case
+_NAMES = {
+    1e6: ("m", "meter", "metre"),
+    1e4: ("cm", "centimeter", "centimetre"),
+    1e3: ("mm", "millimeter", "millimetre"),
+    1.0: ("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"),
+    1e-3: ("nm", "nanometer", "nanometre"),
+    1e-4: ("å", "angstrom"),
+    1e-6: ("pm", "picometer", "picometre"),
+    25400.0: ("in", "inch"),
+}
+UM_IN = {name: um for um, names in _NAMES.items() for name in names}
+_TAG_UNITS = {2: "inch", 3: "cm"}  # ResolutionUnit (TIFF 6.0)
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """µm per pixel where a file is sure of it; else what it says, and why that does not count."""
+
+    um: float | None = None
+    ignored: str = ""
+
+
+UNKNOWN = PixelSize()
+
+
+def agreed(said: Sequence[tuple[str, str, str]]) -> PixelSize:
+    """Return the pixel size that x and y give, each as (name, number, unit); one of them alone is enough.
+
+    A unit that is no known length, a size that no microscope has, and sizes more than 1 % apart do not count.
+    """
+    if not said:
+        return UNKNOWN
+    found = " and ".join(dict.fromkeys(f"{name} is {number} {unit or '(no unit)'}" for name, number, unit in said))
+    sizes = [_um(number, unit) for _, number, unit in said]
+    if None in sizes:
+        return PixelSize(ignored=f"{found}, wanted a number of µm, nm, mm or another length")
+    x, y = (sizes[0] or 0.0), (sizes[-1] or 0.0)
+    if not SMALLEST_UM < x < LARGEST_UM or not SMALLEST_UM < y < LARGEST_UM:
+        return PixelSize(ignored=f"{found}, wanted {SMALLEST_UM:g} to {LARGEST_UM:g} µm a pixel")
+    if abs(x - y) > DIFFER * x:
+        return PixelSize(ignored=f"{found}, wanted square pixels")
+    return PixelSize(x)
+
+
+def _um(number: str, unit: str) -> float | None:
+    try:
+        size = float(number) * UM_IN[unit.strip().lower()]
+    except (ValueError, KeyError):
+        return None
+    return size if math.isfinite(size) else None
+
+
+def ome_size(xml: str) -> PixelSize:
+    """Return PhysicalSizeX and Y of the first OME Pixels element; the unit is µm unless it says otherwise."""
+    element = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
+    attributes = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', html.unescape(element.group()))) if element else {}
+    names = [name for name in ("PhysicalSizeX", "PhysicalSizeY") if name in attributes]
+    return agreed([(name, attributes[name], attributes.get(f"{name}Unit", "µm")) for name in names])
+
+
+def imagej_size(metadata: Mapping[str, Any], tags: Any) -> PixelSize:
+    """Return what ImageJ's unit makes of the resolution, which is in pixels per unit; nothing where it names none."""
+    unit = str(metadata.get("unit", "")).strip()
+    if unit.lower() in ("", "pixel", "pixels"):
+        return UNKNOWN
+    return agreed([(f"ImageJ's {name[0]}", f"{1 / n:.6g}", unit) for name, n in _resolutions(tags)])
+
+
+def tag_size(tags: Any) -> PixelSize:
+    """Return what the resolution tags of a plain TIFF give, where that is no print resolution: 0.01 to 10 µm."""
+    unit = _TAG_UNITS.get(int(tags["ResolutionUnit"].value)) if "ResolutionUnit" in tags else None
+    if unit is None:
+        return UNKNOWN
+    size = agreed([(name, f"{1 / n:.9g}", unit) for name, n in _resolutions(tags)])
+    return size if size.um and TAG_SMALLEST_UM <= size.um <= TAG_LARGEST_UM else UNKNOWN
+
+
+def _resolutions(tags: Any) -> list[tuple[str, float]]:
+    """Return pixels per unit of the tags XResolution and YResolution, where they are above zero."""
+    found = [(name, tags[name].value) for name in ("XResolution", "YResolution") if name in tags]
+    return [(name, pixels / units) for name, (pixels, units) in found if pixels > 0 and units > 0]

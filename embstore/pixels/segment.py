@@ -71,6 +71,8 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
         return no_cells(nucleus.shape, pixel_size_um, "the nucleus channel is constant, not finite or under 16 pixels")
     if np.abs(nucleus).max() > LARGEST:
         nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
+    if nucleus.min() < 0:  # z-scored, or a background taken off: where zero lies means nothing
+        nucleus = nucleus.astype(np.float32) - np.float32(nucleus.min())
     diameter_px = _diameter_px(nucleus, pixel_size_um)
     factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
     labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)

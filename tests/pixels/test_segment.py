@@ -131,10 +131,11 @@ def test_cells_are_nuclei_grown_to_the_middle_between_neighbours() -> None:
 
 
 def test_gain_offset_and_scale_of_the_counts_do_not_matter() -> None:
-    """Twice the exposure on a pedestal, and floats in [0, 1], give the same nuclei."""
+    """Twice the exposure on a pedestal, floats in [0, 1], a background taken off and z-scores give the same nuclei."""
     field = discs((400, 420), GRID, 25.0)
     wanted = segment(field, None).nuclei
-    for other in (field.astype(np.float32) * 2 + 1000, field.astype(np.float32) / 65535):
+    counts = field.astype(np.float32)
+    for other in (counts * 2 + 1000, counts / 65535, counts - 500, (counts - counts.mean()) / counts.std()):
         assert f1_at_half(wanted, segment(other, None).nuclei) == 1
 
 

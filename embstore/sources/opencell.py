@@ -79,7 +79,6 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
         joined[how] += 1
         images.append(_image(path.relative_to(root), target or Annotation(gene, ensg, {}), certain=name is not None))
 
-    said = graded(known.targets)
     if labels:
         notes.append("labels joined by " + ", ".join(f"{how}: {n}" for how, n in joined.items() if n))
         if joined["nothing"] == len(images):

@@ -15,7 +15,8 @@ from embstore.backbones.registry import records
 from embstore.commit import record_failures
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
-from embstore.ingest import Progress, Report, check_dataset, opened
+from embstore.ingest import Report, check_dataset, opened
+from embstore.progress import Progress
 from embstore.proteins import Subject, add_proteins, set_labels
 from embstore.query import rows
 from embstore.schema import embeddings_name

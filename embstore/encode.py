@@ -64,7 +64,7 @@ def encode(images: Sequence[Prepared], encoder: Encoder) -> dict[str, Embedded |
         try:
             vectors = _vectors(alike, encoder)
         except ImageError as error:
-            found |= {image.work.image_id: image_fault(image.work, str(error), error.todo) for image in alike}
+            found |= {image.work.image_id: image_fault(image.work, error.found, error.todo) for image in alike}
         else:
             parts = np.split(vectors, np.cumsum([len(some) for some in ids])[:-1])
             names = [image.work.image_id for image in alike]

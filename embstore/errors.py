@@ -11,11 +11,17 @@ class EmbstoreError(Exception):
 
 
 class ImageError(EmbstoreError):
-    """A file that cannot be used as an image; ingest records it in `failures` and goes on."""
+    """A file that cannot be used as an image; ingest records it in `failures` and goes on.
 
-    def __init__(self, message: str, *, todo: str = "replace the file and run the same command again") -> None:
+    `found` is what is wrong and what was wanted, `todo` what to do: the last part of the message, unless it is given.
+    """
+
+    def __init__(self, message: str, *, todo: str = "") -> None:
         super().__init__(message)
-        self.todo = todo
+        found, _, advice = message.rpartition("; ")
+        advised = bool(found) and not todo and not advice.startswith("wanted")
+        self.found = found if advised else message
+        self.todo = advice if advised else todo or "replace the file and run the same command again"
 
 
 class StoreError(EmbstoreError):

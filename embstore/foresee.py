@@ -39,7 +39,7 @@ def _fault(spaces: Sequence[Space], work: Work) -> Fault | None:
             if space.digest in work.spaces:
                 check_roles(roles, space.roles, space.backbone)
     except ImageError as error:
-        fault = image_fault(work, str(error), error.todo)
+        fault = image_fault(work, error.found, error.todo)
     except OSError as error:
         fault = unread_fault(work, error)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from embstore.foresee import foreseen
 from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, make_plan, stored_plan
+from embstore.progress import Progress
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Fault
@@ -30,7 +31,6 @@ from embstore.spaces import list_spaces
 from embstore.store import Store
 from embstore.work import Work
 
-Progress = Callable[[str, int, int], None]
 DEFAULT = Choices()
 TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
 TOGETHER_GPU = 256
@@ -96,10 +96,11 @@ def ingest(
     `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
-    rows of `failures` and the rest goes in. `progress(stage, done, total)` is called after every image. A store that is
-    named by its path is made where there is none. With `dry_run` nothing is written, nor a store made: the report says
-    what would go in, and every fault that names, tables and files' headers show. Raises EmbstoreError before anything
-    is written, and before a store is made, where a choice is wrong.
+    rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
+    `files` (compared with the store; of new ones the sha256 is taken) and `images`. A store that is named by its path
+    is made where there is none. With `dry_run` nothing is written, nor a store made: the report says what would go in,
+    and every fault that names, tables and files' headers show. Raises EmbstoreError before anything is written, and
+    before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
     source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
@@ -125,7 +126,7 @@ def ingest(
         return _dry(planned(_if_any(store), hashing=False), encoders, report, progress)
     store = opened(store)
     committer = Committer(store)
-    plan = planned(store)
+    plan = planned(store, progress=progress)
     report.done_before, report.known_failures = plan.done, list(plan.known_failures)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
@@ -260,7 +261,7 @@ def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -
     try:
         return cut_ahead(image, spaces)
     except ImageError as error:
-        return image_fault(work, str(error), error.todo)
+        return image_fault(work, error.found, error.todo)
 
 
 def _take(

@@ -83,7 +83,7 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INT
         if work.image.one_cell:  # its border is where it was cut out, not where the image cuts it off
             cells = [cell | {"flags": [flag for flag in cell["flags"] if flag != "touches_edge"]} for cell in cells]
     except ImageError as error:
-        return image_fault(work, str(error), error.todo)
+        return image_fault(work, error.found, error.todo)
     except OSError as error:
         return unread_fault(work, error)
     ignored = planes.size.ignored if known_um is None else ""

@@ -10,6 +10,7 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.files import content, files_state, hashed, touched
 from embstore.ids import image_id
+from embstore.progress import Progress, told
 from embstore.query import rows
 from embstore.sources.record import Fault, Source, SourceImage
 from embstore.store import Store
@@ -57,6 +58,7 @@ def make_plan(
     rehash: bool = False,
     unit: str = "cell",
     hashing: bool = True,
+    progress: Progress | None = None,
 ) -> Plan:
     """Compare a source with the store (None: with nothing); sizes and times first, contents (sha256) only where those
     differ. Reads only.
@@ -74,7 +76,7 @@ def make_plan(
     seen: set[str] = set()
     done = 0
     ask = {"spaces": spaces, "ingested": stored.ingested, "option_um": pixel_size_um}
-    for image in source.images[:limit]:
+    for image in told(source.images[:limit], "files", progress):
         name = image_id(dataset, image.key)
         paths = [*(source.root / file for file in image.files), *(image.masks.files if image.masks else ())]
         if name in seen:

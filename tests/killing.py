@@ -20,7 +20,7 @@ embstore.commit.COMMIT_S = 0.0  # every image is a commit of its own: more momen
 source = Path(sys.argv[2])
 go()
 ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbones=["pixel-stats"],
-       labels=source / "labels.csv", progress=lambda *at: print(at, flush=True))
+       labels=source / "labels.csv", progress=lambda stage, *at: stage == "images" and print(at, flush=True))
 """
 
 

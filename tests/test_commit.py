@@ -41,8 +41,8 @@ def test_an_image_that_is_removed_long_before_its_commit_is_noticed(
     monkeypatch.setattr("embstore.commit.COMMIT_BYTES", 0)
     last = [image["image_id"] for image in rows(store, "SELECT image_id FROM images ORDER BY 1")][-1:]
 
-    def progress(_stage: str, done: int, _total: int) -> None:
-        if done == 1 and last:
+    def progress(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("images", 1) and last:
             remove(Store.open(store.uri), f"image_id = '{last[0]}'")
 
     choices = Choices(intensity="minmax") if again else Choices()

@@ -141,8 +141,8 @@ def test_what_was_finished_goes_in_when_the_rest_is_stopped(store: Store, tmp_pa
     """Ctrl-C after two images leaves those two in the store."""
     write_opencell(tmp_path / "in", [1, 2, 3, 4, 5, 6])
 
-    def stop(_stage: str, done: int, _total: int) -> None:
-        if done == 2:
+    def stop(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("images", 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ import typer
 from embstore_cli.context import Format
 
 if TYPE_CHECKING:
-    from embstore.ingest import Progress
+    from embstore.progress import Progress
 
 Row = Mapping[str, Any]
 WIDE = 200  # columns of a table that is piped: nothing should be cut off

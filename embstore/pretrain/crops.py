@@ -129,7 +129,7 @@ def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Fault:
     try:
         crops = crops_of(image.cells, image.scaled, image.roles, recipe.crop_um * CUT_WIDER / image.pixel_size_um, side)
     except ImageError as error:  # wider than any field: the image's pixel size is wrong
-        return Fault(image.work.image_id, "pretrain", str(error), error.todo)
+        return Fault(image.work.image_id, "pretrain", error.found, error.todo)
     for channel, role in enumerate(recipe.roles):
         if role in image.roles:
             shown[:, channel] = np.round(crops.pixels[:, image.roles.index(role)] * 255)

@@ -68,7 +68,8 @@ def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Fault]]:
 
 
 def _fault(path: Path, error: EmbstoreError) -> Fault:
-    return Fault(str(path), "plan", str(error), error.todo if isinstance(error, ImageError) else TODO)
+    found, todo = (error.found, error.todo) if isinstance(error, ImageError) else (str(error), TODO)
+    return Fault(str(path), "plan", found, todo)
 
 
 def _roles(path: Path, channels: Channels) -> tuple[str, ...]:

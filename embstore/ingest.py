@@ -195,8 +195,9 @@ def _run(
     progress: Progress | None,
 ) -> None:
     report.failures = list(plan.faults)
-    if plan.work:
-        for encoder in encoders.values():
+    recorded = {space["digest"] for space in list_spaces(store)}
+    for digest, encoder in encoders.items():
+        if plan.work or (plan.done and digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
     try:
         for done in _work_off(store, plan, encoders, report, committer):

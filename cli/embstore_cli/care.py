@@ -19,15 +19,28 @@ FINDING = ("check", "table", "found", "todo")
 SIZES = ("bytes", "fragments", "versions")
 
 
-def verify(form: Output = Format.table) -> None:
+def verify(
+    mend: Annotated[
+        bool, typer.Option("--mend", help="First take out what is damaged, repeated or belongs to nothing.")
+    ] = False,
+    form: Output = Format.table,
+) -> None:
     """Read everything and say what is wrong: exit 1 where anything is.
+
+    With --mend, what is wrong is taken out first, and the same ingest, embed or bench then brings it again. Run it
+    while nothing else writes to the store.
 
     Example: `embstore verify --format json`
     """
     from embstore.care.verify import verify as run
 
-    store = open_store()
+    store = open_store(write=mend)
     with progress_bars() as progress:
+        if mend:
+            from embstore.care.mend import mend as take_out
+
+            for done in take_out(store, progress=progress):
+                say(f"mended: {done.table}: {done.mended}{f' ({done.rows} rows)' if done.rows else ''}")
         verdict = run(store, progress=progress)
     if verdict.wrong or form is not Format.table:
         emit([asdict(finding) for finding in verdict.wrong], FINDING, form)

@@ -125,6 +125,10 @@ def ingest(
     )
     report = Report(dataset, len(found.images), choices.unit, done_before=plan.done, notes=list(found.notes))
     report.known_failures = list(plan.known_failures)
+    if plan.gone:
+        report.notes.append(
+            f"{plan.gone} images that were in are gone from the source; they stay (`embstore remove` takes them out)"
+        )
     report.without_protein = sum(not image.protein_ids for image in found.images)
     if dry_run:
         report.images_in, report.failures = len(plan.work), list(plan.faults)
@@ -152,13 +156,17 @@ def embed(
     """Give cells, or whole images, that are in the store their vectors from further backbones; images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
-    vectors too, unless `drop_flagged` leaves them out again.
+    `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
+    that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones, choices, device)
     committer = Committer(store)
+    source_root = source_root and source_root.resolve()
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
-    report = Report(dataset or "all datasets", len(plan.work) + plan.done, choices.unit, done_before=plan.done)
+    images = len(plan.work) + plan.done + len(plan.faults)
+    report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
+    committer.describe(plan.renewed)
+    report.renewed = len(plan.renewed)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 

@@ -75,6 +75,9 @@ def maintain(
     emit(records, ("table", *columns), form)
     before, after = (sum(record[f"bytes_{when}"] for record in records) for when in ("before", "after"))
     say(f"{before} bytes before, {after} after; untagged versions stay for {older_than:g} days")
+    versions, kept = (sum(record[f"tagged_{size}"] for record in records) for size in ("versions", "bytes"))
+    if kept:
+        say(f"tags keep {versions} older versions of tables, {kept} bytes that no newest one needs (`embstore tag`)")
 
 
 def tag(

@@ -50,7 +50,15 @@ def choices(wanted: str, kind: str, have: Iterable[str]) -> str:
     return f"there is no {kind} {wanted!r}; choose from: {listed}"
 
 
+DISK_FULL = "the disk is full; free some space, then run the same command again"
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an engine's error, without the place in its source that it names at the end."""
+    """Return the first line of an engine's error, without the place in its source that it names at the end.
+
+    Where the disk is full, DISK_FULL: engines say it in many words.
+    """
+    if re.search(r"No space left on device|os error 28\b|Disk quota exceeded", str(error)):
+        return DISK_FULL
     line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     return re.sub(r", /\S+\.rs:\d+:\d+$", "", line)

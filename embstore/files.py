@@ -58,12 +58,33 @@ def content(files: Sequence[Mapping[str, Any]]) -> str:
 
 
 def sizes(uri: str) -> dict[str, int]:
-    """Return path below `uri` -> bytes, of every file there; `uri` is an absolute path or a URI such as `s3://...`.
+    """Return path below `uri` -> bytes, of every file there; `uri` is a path or a URI such as `s3://...`.
 
     Storage options come from the environment, by the names that Lance reads too (`AWS_ENDPOINT_URL`, ...).
     """
-    from pyarrow.fs import FileSelector, FileSystem, FileType
+    from pyarrow.fs import FileSelector, FileType
 
-    system, base = FileSystem.from_uri(uri)
+    system, base = _system(uri)
     found = system.get_file_info(FileSelector(base, allow_not_found=True, recursive=True))
     return {file.path.removeprefix(base).lstrip("/"): file.size for file in found if file.type == FileType.File}
+
+
+def last_bytes(uri: str, path: str, n: int) -> bytes:
+    """Return the last `n` bytes of a file below `uri`, or all where it has fewer."""
+    system, base = _system(uri)
+    with system.open_input_file(f"{base}/{path}") as file:
+        file.seek(max(0, file.size() - n))
+        return bytes(file.read())
+
+
+def delete_file(uri: str, path: str) -> None:
+    """Delete a file below `uri` (writes)."""
+    system, base = _system(uri)
+    system.delete_file(f"{base}/{path}")
+
+
+def _system(uri: str) -> tuple[Any, str]:
+    from pyarrow.fs import FileSystem
+
+    system, base = FileSystem.from_uri(uri if "://" in uri else str(Path(uri).resolve()))
+    return system, base

@@ -127,7 +127,7 @@ def ingest(
     store = opened(store)
     committer = Committer(store)
     plan = planned(store, progress=progress)
-    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
+    _compared(report, plan)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
@@ -151,13 +151,17 @@ def embed(
     """Give cells, or whole images, that are in the store their vectors from further backbones; images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`; missing or changed ones become rows of `failures`. Cells that were dropped for their flags get their
-    vectors too, unless `drop_flagged` leaves them out again.
+    `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
+    that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones, choices, device)
     committer = Committer(store)
+    source_root = source_root and source_root.resolve()
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
-    report = Report(dataset or "all datasets", len(plan.work) + plan.done, choices.unit, done_before=plan.done)
+    images = len(plan.work) + plan.done + len(plan.faults)
+    report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
+    committer.describe(plan.renewed)
+    report.renewed = len(plan.renewed)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
@@ -169,9 +173,19 @@ def _if_any(store: Store | str) -> Store | None:
         return None
 
 
+def _compared(report: Report, plan: Plan) -> None:
+    """Report what comparing the source with the store has found."""
+    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
+    if plan.gone:
+        report.notes.append(
+            f"{plan.gone} images that were in are gone from the source; they stay (`embstore remove` takes them out)"
+        )
+
+
 def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: Progress | None) -> Report:
     """Return what a dry run reports: the plan, and every fault that can be told without decoding pixels."""
-    report.done_before, report.known_failures, report.failures = plan.done, list(plan.known_failures), list(plan.faults)
+    _compared(report, plan)
+    report.failures = list(plan.faults)
     spaces = [encoder.space for encoder in encoders.values()]
     for done, (work, fault) in enumerate(zip(plan.work, foreseen(plan.work, spaces), strict=True), 1):
         if fault:
@@ -216,8 +230,9 @@ def _run(
     progress: Progress | None,
 ) -> None:
     report.failures = list(plan.faults)
-    if plan.work:
-        for encoder in encoders.values():
+    recorded = {space["digest"] for space in list_spaces(store)}
+    for digest, encoder in encoders.items():
+        if plan.work or (plan.done and digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
     try:
         for done in _work_off(store, plan, encoders, report, committer):

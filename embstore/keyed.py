@@ -85,6 +85,22 @@ def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
     return None
 
 
+def drop_fragments(dataset: Any, fragments: Sequence[int]) -> int:
+    """Take fragments out of a `lance` dataset, none of whose files is read; return its new version."""
+    from lance import LanceDataset, LanceOperation
+
+    operation = LanceOperation.Delete([], list(fragments), "false")  # no condition picked them
+    return int(LanceDataset.commit(dataset, operation, read_version=dataset.version).version)
+
+
+def extra_rows(dataset: Any, key: Sequence[str]) -> list[int]:
+    """Return the row ids of a `lance` dataset whose key another row before them has."""
+    keys = dataset.scanner(columns=list(key), with_row_id=True).to_table()
+    kept = keys.group_by(list(key)).aggregate([("_rowid", "min")])["_rowid_min"]
+    extra: list[int] = keys["_rowid"].filter(pc.invert(pc.is_in(keys["_rowid"], value_set=kept))).to_pylist()
+    return extra
+
+
 def merge(table: Any, key: Sequence[str], rows: pa.Table, *, insert: bool) -> int:
     """Replace the rows of the same key in a `lancedb` table, and `insert` the others; return its new version.
 

@@ -34,6 +34,7 @@ class Plan:
     faults: tuple[Fault, ...]
     sound: tuple[str, ...]
     renewed: tuple[dict[str, Any], ...] = ()
+    gone: int = 0  # images in the store whose files the source has no more
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,22 @@ def make_plan(
         sound += map(str, paths)
         if old and (row := renewed(item, old)):
             described.append(row)
+            sound += _paths(Path(old["source_root"]), old)  # what failed where they lay before
         if item.spaces:
             work.append(replace(item, drop_flagged=drop_flagged, unit=unit))
         else:
             done += 1
-    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(described))
+    others = (row for name, row in stored.images.items() if row["dataset"] == dataset and name not in seen)
+    gone = 0 if limit else sum(_is_gone(source.root, row) for row in others)
+    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(described), gone)
+
+
+def _is_gone(root: Path, row: dict[str, Any]) -> bool:
+    return row["source_root"] == str(root) and not any(Path(path).exists() for path in _paths(root, row))
+
+
+def _paths(root: Path, row: dict[str, Any]) -> list[str]:
+    return [str(root / file["path"]) for file in row["files"]]
 
 
 def _known(store: Store, *, drop_flagged: bool, retry_failed: bool, unit: str) -> _Known:
@@ -155,43 +167,59 @@ def _not_there(source: str, error: OSError) -> Fault:
 def stored_plan(
     store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None, *, drop_flagged: bool = False
 ) -> Plan:
-    """Return the work that `spaces` still need over the images already in the store, with their cells as they are."""
+    """Return the work that `spaces` still need over the images already in the store, with their cells as they are.
+
+    Files are looked for under `source_root`, then where they were before; where they are found to be the same under
+    another root, the image's row is `renewed` with it.
+    """
     ingested = _ingested(store, drop_flagged=drop_flagged)
     work: list[Work] = []
     faults: list[Fault] = []
     sound: list[str] = []
+    moved: list[dict[str, Any]] = []
     done = 0
     for row in rows(store, f"{CURRENT_IMAGES} ORDER BY image_id"):
         if dataset is not None and row["dataset"] != dataset:
             continue
         missing = missing_spaces(ingested, row, spaces)
-        item = stored_work(row, missing, source_root or Path(row["source_root"]))
-        if not missing:
-            done += 1
-        elif fault := _moved_or_changed(item):
-            faults.append(fault)
-        else:
+        done += not missing
+        if not missing and source_root is None:
+            continue
+        item = _found(stored_work(row, missing, Path(row["source_root"])), source_root)
+        if isinstance(item, Fault):
+            faults += [item] if missing else []
+            continue
+        sound += _paths(item.root, row) + _paths(Path(row["source_root"]), row)
+        if str(item.root) != row["source_root"]:
+            moved.append(row | {"files": list(item.files), "source_root": str(item.root)})
+        if missing:
             work.append(replace(item, drop_flagged=drop_flagged))
-            # a file that was looked for where it was ingested from is found, if now under another root
-            sound += [str(root / file) for root in (item.root, Path(row["source_root"])) for file in item.image.files]
     if not work and not done and not faults:
         raise EmbstoreError(
             f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first"
         )
-    return Plan(tuple(work), done, (), tuple(faults), tuple(sound))
+    return Plan(tuple(work), done, (), tuple(faults), tuple(sound), tuple(moved))
 
 
-def _moved_or_changed(work: Work) -> Fault | None:
+def _found(work: Work, source_root: Path | None) -> Work | Fault:
+    """Return the work with the root under which its files are the same, or why there is none."""
+    roots = [work.root] if source_root is None else [source_root, work.root]
+    tried = [_unchanged(replace(work, root=root)) for root in roots]
+    return next((item for item in tried if isinstance(item, Work)), tried[0])
+
+
+def _unchanged(work: Work) -> Work | Fault:
     path = str(work.root / work.image.files[0])
     try:
         if not touched(work.root, work.image.files, work.files):
-            return None
-        if content(hashed(work.root, work.image.files)) == work.sha256:
-            return None
+            return work
+        files = hashed(work.root, work.image.files)
     except OSError as error:
         return Fault(
             path, "embed", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
         )
+    if content(files) == work.sha256:
+        return replace(work, files=files)
     return Fault(path, "embed", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
 
 

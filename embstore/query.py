@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from embstore.errors import QueryError
+from embstore.schema import EMBEDDINGS_PREFIX, TABLES
 from embstore.store import Store, unreadable
 
 MEMORY_LIMIT = "4GB"
@@ -89,6 +91,7 @@ def query(
             raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
         except duckdb.Error as error:
             faults = [unreadable(name, table.fault) for name, table in registered.items() if table.fault]
+            faults += [store.no_table(name) for name in _lost(_one_line(error), registered)]
             raise QueryError(faults[0] if faults else _one_line(error)) from error
         finally:
             timer.cancel()
@@ -118,6 +121,15 @@ def _register(connection: Any, store: Store, names: Sequence[str] | None = None)
     for setting in LOCK:
         connection.execute(setting).fetchall()
     return tables
+
+
+def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
+    """Return the tables of the store that a statement named, or its view joins, and that are not there."""
+    named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
+    if named is None:
+        return []
+    wanted = {named[1], *VIEWS.get(named[1], ())}
+    return sorted(t for t in wanted.difference(registered) if t in TABLES or t.startswith(EMBEDDINGS_PREFIX))
 
 
 def _check(connection: Any, sql: str) -> None:

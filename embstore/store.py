@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from embstore import schema
 from embstore.errors import MissingStoreError, NotAStoreError, StoreError, choices, first_line
 from embstore.files import sizes
-from embstore.keyed import Keys, append, check_keys, merge
+from embstore.keyed import Keys, append, check_keys, drop_fragments, extra_rows, merge
 from embstore.vectors import Vectors, picked, to_numpy, vector_rows
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
@@ -86,7 +86,7 @@ class Store:
     def _create_tables(self) -> None:
         # store_meta is filled last: a kill in between leaves a store that the next create completes
         for table in schema.TABLES.values():
-            self._db.create_table(table.name, schema=table.schema, exist_ok=True)
+            self.make_table(table)
         written = {"name": "embstore", "format_version": schema.FORMAT_VERSION, "created": now()}
         self.upsert("store_meta", [written | {"written_by": code_version()}])
 
@@ -129,21 +129,39 @@ class Store:
         try:
             table = self._db.open_table(name)
         except (ValueError, FileNotFoundError) as error:
-            raise StoreError(f"the store at {self.uri} has no table {name!r}") from error
+            raise StoreError(self.no_table(name)) from error
         except (OSError, RuntimeError) as error:
             raise StoreError(unreadable(name, error)) from error
         if self.at is None:
             return table
         if name not in self._pinned:
-            raise StoreError(choices(name, f"table at tag {self.at}", self._pinned))
+            raise StoreError(self.no_table(name))
         table.checkout(self._pinned[name])
         return table
 
-    def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+    def no_table(self, name: str) -> str:
+        """Return the line for a table that is not there."""
+        if self.at is not None:
+            return choices(name, f"table at tag {self.at}", self._pinned)
+        todo = (
+            "`embstore verify` says what to do"
+            if name in schema.TABLES or name.startswith(schema.EMBEDDINGS_PREFIX)
+            else "see `embstore status`"
+        )
+        return f"the store at {self.uri} has no table {name!r}; {todo}"
+
+    def read(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        *,
+        version: int | None = None,
+    ) -> pa.Table:
         """Return the rows of a table, in storage order, all columns unless named."""
         with _reading(name):
             wanted = None if columns is None else list(columns)
-            return self.dataset(name).scanner(columns=wanted, filter=where).to_table()
+            return self.dataset(name, version).scanner(columns=wanted, filter=where).to_table()
 
     def _rows(self, name: str) -> int:
         return int(self._open(name).count_rows())
@@ -248,21 +266,45 @@ class Store:
         if data.num_rows == 0:
             return int(handle.version)
         check_keys(name, data.select(key))
-        try:
+        with _writing(f"write {data.num_rows} rows to {name}"):
             known = self._keys.setdefault(name, Keys(key))
             version = append(lambda: self.dataset(name), known, data) if insert else None
             return merge(handle, key, data, insert=insert) if version is None else version
-        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError in lancedb
-            raise StoreError(f"could not write {data.num_rows} rows to {name}: {first_line(error)}") from error
 
     def delete(self, name: str, where: str) -> int:
         """Delete the rows that a SQL condition picks; return the table's new version (older ones keep them)."""
         handle = self._open_to_write(name)
-        try:
+        with _writing(f"delete from {name}"):
             # a delete that finds nothing would be a version more
             return int(handle.delete(where).version if handle.count_rows(where) else handle.version)
-        except (OSError, RuntimeError) as error:
-            raise StoreError(f"could not delete from {name}: {first_line(error)}") from error
+
+    def drop_repeats(self, name: str) -> int:
+        """Delete the rows whose key a row before them has; return how many went."""
+        handle = self._open_to_write(name)
+        table = schema.TABLES.get(name)
+        with _writing(f"delete from {name}"):
+            extra = extra_rows(self.dataset(name), table.key if table else ("id",))
+            for start in range(0, len(extra), 5_000):
+                handle.delete(f"_rowid IN ({', '.join(map(str, extra[start : start + 5_000]))})")
+        return len(extra)
+
+    def drop_fragments(self, name: str, fragments: Sequence[int]) -> int:
+        """Take fragments out of a table without reading them; return its new version (older ones keep them)."""
+        self._ready_to_write()
+        with _writing(f"take fragments out of {name}"):
+            return drop_fragments(self.dataset(name), fragments)
+
+    def make_table(self, table: schema.Table) -> None:
+        """Make a table, empty, where there is none that could be opened."""
+        self.refuse_reader()
+        with _writing(f"make the table {table.name}"):
+            self._db.create_table(table.name, schema=table.schema, exist_ok=True)
+
+    def drop_table(self, name: str) -> None:
+        """Delete a table with all of its versions and tags."""
+        self.refuse_reader()
+        with _writing(f"delete the table {name}"):
+            self._db.drop_table(name)
 
     def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
         """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
@@ -272,8 +314,7 @@ class Store:
     def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
         """Record a space and make its empty table; a space that is there is left as it is."""
         self._ready_to_write()
-        table = schema.embeddings(record["digest"], dim, half=half)
-        self._db.create_table(table.name, schema=table.schema, exist_ok=True)
+        self.make_table(schema.embeddings(record["digest"], dim, half=half))
         if not self.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows:
             self.upsert("spaces", [dict(record) | {"dim": dim, "canary": list(canary), "created": now()}])
 
@@ -281,14 +322,15 @@ class Store:
         """Name these table versions, so that cleaning keeps them; an existing tag of that name moves."""
         for table, version in versions.items():
             tags = self._open_to_write(table).tags
-            if name in tags.list():
-                tags.update(name, version)
-            else:
-                tags.create(name, version)
+            with _writing(f"tag {table}"):
+                if name in tags.list():
+                    tags.update(name, version)
+                else:
+                    tags.create(name, version)
 
-    def untag(self, name: str) -> None:
-        """Take a tag off every table; its versions stay until the next cleaning."""
-        for table in self.tags().get(name, {}):
+    def untag(self, name: str, tables: Sequence[str] | None = None) -> None:
+        """Take a tag off every table, or those named; its versions stay until the next cleaning."""
+        for table in self.tags(tables).get(name, {}):
             self._open_to_write(table).tags.delete(name)
 
 
@@ -307,6 +349,14 @@ def read_only(tag: str) -> str:
 def unreadable(name: str, error: BaseException) -> str:
     """Return the line for a table whose files are damaged or gone."""
     return f"cannot read the table {name}: {first_line(error)}; `embstore verify` says what is wrong"
+
+
+@contextmanager
+def _writing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # a full disk is a RuntimeError in lancedb
+        raise StoreError(f"could not {what}: {first_line(error)}") from error
 
 
 @contextmanager

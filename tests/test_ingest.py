@@ -294,7 +294,7 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
     monkey = f"{wide}-2"
     BACKBONES[monkey] = replace(BACKBONES[wide], name=monkey, crop_um=30.0)
     try:
-        report = embed(store, backbones=[monkey])
+        report = embed(store, backbones=[monkey], source_root=tmp_path / "in")
         assert [Path(f.source).name for f in report.failures] == [first.name]
         assert "run `embstore ingest`" in report.failures[0].todo
         assert report.vectors_in == {f"{monkey}:mapping": CELLS}

@@ -19,15 +19,28 @@ FINDING = ("check", "table", "found", "todo")
 SIZES = ("bytes", "fragments", "versions")
 
 
-def verify(form: Output = Format.table) -> None:
+def verify(
+    mend: Annotated[
+        bool, typer.Option("--mend", help="First take out what is damaged, repeated or belongs to nothing.")
+    ] = False,
+    form: Output = Format.table,
+) -> None:
     """Read everything and say what is wrong: exit 1 where anything is.
+
+    With --mend, what is wrong is taken out first, and the same ingest, embed or bench then brings it again. Run it
+    while nothing else writes to the store.
 
     Example: `embstore verify --format json`
     """
     from embstore.care.verify import verify as run
 
-    store = open_store()
+    store = open_store(write=mend)
     with progress_bars() as progress:
+        if mend:
+            from embstore.care.mend import mend as take_out
+
+            for done in take_out(store, progress=progress):
+                say(f"mended: {done.table}: {done.mended}{f' ({done.rows} rows)' if done.rows else ''}")
         verdict = run(store, progress=progress)
     if verdict.wrong or form is not Format.table:
         emit([asdict(finding) for finding in verdict.wrong], FINDING, form)
@@ -62,6 +75,9 @@ def maintain(
     emit(records, ("table", *columns), form)
     before, after = (sum(record[f"bytes_{when}"] for record in records) for when in ("before", "after"))
     say(f"{before} bytes before, {after} after; untagged versions stay for {older_than:g} days")
+    versions, kept = (sum(record[f"tagged_{size}"] for record in records) for size in ("versions", "bytes"))
+    if kept:
+        say(f"tags keep {versions} older versions of tables, {kept} bytes that no newest one needs (`embstore tag`)")
 
 
 def tag(

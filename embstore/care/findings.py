@@ -1,13 +1,19 @@
-"""What a check of the store found."""
+"""What a check of the store found, and what to do about it: each of these ends in a store that is whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-REINGEST = "run the command again that was stopped: the ingest that made them, or `embstore remove`"
-FROM_COPY = (
-    "bring the files back from a copy of the store, or take the images out with `embstore remove` and ingest again"
+MEND = "`embstore verify --mend` takes them out, and the same ingest, embed or bench brings them again"
+RERUN = f"run the command again that was stopped, or {MEND}"
+FROM_COPY = f"bring the files back from a copy of the store, or {MEND}"
+ANEW = (
+    "bring it back from a copy of the store, or `embstore verify --mend` makes it anew, "
+    "and the same ingest, embed or bench fills it again"
 )
+UNTAG = "bring the files back from a copy of the store, or `embstore verify --mend` takes the tag off this table"
+RECORD = "ingest or embed with its backbone again records it, or `embstore verify --mend` takes its vectors out"
+REMOVE = "`embstore remove --where false` finishes it"
 
 
 @dataclass(frozen=True)

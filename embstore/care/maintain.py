@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from embstore.errors import EmbstoreError, StoreError, first_line
+from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
 from embstore.store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -23,7 +23,8 @@ def maintain(
     """Compact every table and remove its versions older than `older_than_days` that no tag names (writes).
 
     Tagged versions stay whole, so that what was scored on them can be computed again. Returns one record a table:
-    table, then bytes, fragments and versions, each before and after. May be stopped at any moment and run again.
+    table, then bytes, fragments and versions, each before and after, then tagged_versions (older ones that tags keep)
+    and tagged_bytes (of files that only these need). May be stopped at any moment and run again.
     """
     if older_than_days < 0:
         raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
@@ -35,7 +36,7 @@ def maintain(
         if progress:
             progress("tables", done, len(before))
     after = {state["name"]: state for state in store.status()}
-    return [_record(name, before[name], after[name]) for name in before]
+    return [_record(name, before[name], after[name]) | _tagged(store, name) for name in before]
 
 
 def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
@@ -50,7 +51,7 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
         except (OSError, RuntimeError, ValueError) as error:
             if "commit conflict" in str(error) and attempt < ATTEMPTS:
                 continue
-            raise StoreError(f"could not compact {name}: {first_line(error)}; run the same command again") from error
+            raise StoreError(_failed("compact", name, error)) from error
         return
 
 
@@ -61,7 +62,28 @@ def clean(store: Store, name: str, older_than_days: float) -> None:
             older_than=timedelta(days=older_than_days), error_if_tagged_old_versions=False
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(f"could not clean {name}: {first_line(error)}; run the same command again") from error
+        raise StoreError(_failed("clean", name, error)) from error
+
+
+def _failed(what: str, name: str, error: Exception) -> str:
+    line = first_line(error)
+    again = "run the same command again" if "commit conflict" in str(error) else "`embstore verify` says what is wrong"
+    return f"could not {what} {name}: {line}{'' if line == DISK_FULL else f'; {again}'}"
+
+
+def _tagged(store: Store, name: str) -> dict[str, int]:
+    """Return how many older versions of a table tags keep, and the bytes of files that these need alone."""
+    newest = store.dataset(name)
+    versions = {tagged[name] for tagged in store.tags([name]).values()} - {newest.version}
+    files: dict[str, int] = {}
+    for version in versions:
+        files |= _files(store.dataset(name, version))
+    alone = files.keys() - _files(newest).keys()
+    return {"tagged_versions": len(versions), "tagged_bytes": sum(files[file] for file in alone)}
+
+
+def _files(data: Any) -> dict[str, int]:
+    return {file.path: file.file_size_bytes or 0 for part in data.get_fragments() for file in part.data_files()}
 
 
 def _record(name: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

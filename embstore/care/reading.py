@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from embstore.care.findings import FROM_COPY, Finding, counted
+from embstore.care.findings import ANEW, FROM_COPY, MEND, UNTAG, Finding, counted
 from embstore.errors import StoreError, first_line
 from embstore.files import sizes
 from embstore.schema import EMBEDDINGS_PREFIX
 from embstore.store import Store
 
+UNREADABLE = (OSError, ValueError, RuntimeError)  # what Lance raises
 BATCH_ROWS = 1024  # a cell's masks and thumbnail are some kilobytes
 
 
@@ -26,29 +27,43 @@ def read_through(store: Store, name: str) -> Iterator[Finding]:
         if not any(fault.check == "files" for fault in faults):
             yield from _rows(name, data)
     except StoreError as error:
-        yield Finding("table", name, str(error).split("; ")[0], FROM_COPY)
+        yield Finding("table", name, str(error).split("; ")[0], ANEW)
 
 
 def _files(store: Store, name: str, data: Any) -> Iterator[Finding]:
     """Compare the data files that the newest and every tagged version name with those that lie there."""
     lying = sizes(data.uri)
-    wanted = {"files": [data.version], "tagged files": []}
-    if store.at is None:
-        wanted["tagged files"] = sorted({versions[name] for versions in store.tags([name]).values()})
-    for check, versions in wanted.items():
-        named = {path: size for version in versions for path, size in _named(store, name, version)}
-        bad = [path for path, size in named.items() if path not in lying or size not in (None, 0, lying[path])]
-        if bad:
-            first = f"{bad[0]} ({lying.get(bad[0], 'missing')}, wanted {named[bad[0]] or 'some'} bytes)"
-            yield Finding(check, name, counted(len(bad), "files are missing or cut short", first), FROM_COPY)
+    if bad := bad_files(data.get_fragments(), lying):
+        yield Finding("files", name, _said(bad), FROM_COPY)
+    versions = store.tags([name]).values() if store.at is None else ()
+    if bad := {file: why for tagged in versions for file, why in bad_at(store, name, tagged[name], lying).items()}:
+        yield Finding("tagged files", name, _said(bad), UNTAG)
 
 
-def _named(store: Store, name: str, version: int) -> Iterator[tuple[str, int | None]]:
-    for fragment in store.dataset(name, version).get_fragments():
-        for file in fragment.data_files():
-            yield f"data/{file.path}", file.file_size_bytes
+def bad_at(store: Store, name: str, version: int, lying: Mapping[str, int]) -> dict[str, str]:
+    """Return file -> what is wrong with it, of those that an older version of a table names; see `bad_files`."""
+    try:
+        return bad_files(store.dataset(name, version).get_fragments(), lying)
+    except StoreError as error:
+        return {f"version {version}": str(error)}
+
+
+def bad_files(fragments: Sequence[Any], lying: Mapping[str, int]) -> dict[str, str]:
+    """Return file -> what is wrong with it, of those that fragments name; `lying` are the files there with bytes."""
+    bad = {}
+    for fragment in fragments:
+        named = [(f"data/{file.path}", file.file_size_bytes) for file in fragment.data_files()]
         if deletions := fragment.deletion_file():
-            yield deletions, None
+            named.append((deletions, None))
+        for path, size in named:
+            if path not in lying or size not in (None, 0, lying[path]):
+                bad[path] = f"{lying.get(path, 'missing')}, wanted {size or 'some'} bytes"
+    return bad
+
+
+def _said(bad: Mapping[str, str]) -> str:
+    first, why = next(iter(bad.items()))
+    return counted(len(bad), "files are missing or cut short", f"{first} ({why})")
 
 
 def _rows(name: str, data: Any) -> Iterator[Finding]:
@@ -56,19 +71,24 @@ def _rows(name: str, data: Any) -> Iterator[Finding]:
     broken, bad, example = [], 0, ""
     for fragment in data.get_fragments():
         try:
-            for batch in fragment.scanner(batch_size=BATCH_ROWS).to_batches():
-                if is_space and (ids := _not_finite(batch)):
+            for batch in read_batches(fragment):
+                if is_space and (ids := not_finite(batch)):
                     bad, example = bad + len(ids), example or ids[0]
-        except (OSError, ValueError, RuntimeError) as error:
+        except UNREADABLE as error:
             broken.append(first_line(error))
     if broken:
         yield Finding("fragments", name, f"{len(broken)} fragments cannot be read: {broken[0]}", FROM_COPY)
     if bad:
-        todo = "take their images out with `embstore remove` and ingest them again"
-        yield Finding("vectors", name, counted(bad, "vectors hold NaN or infinity", example), todo)
+        yield Finding("vectors", name, counted(bad, "vectors hold NaN or infinity", example), MEND)
 
 
-def _not_finite(batch: pa.RecordBatch) -> list[str]:
+def read_batches(fragment: Any, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield a fragment's rows; one of UNREADABLE where its bytes make none."""
+    yield from fragment.scanner(columns=columns, batch_size=BATCH_ROWS).to_batches()
+
+
+def not_finite(batch: pa.RecordBatch) -> list[str]:
+    """Return the ids of a batch whose vectors hold NaN or infinity."""
     column = batch.column("vector")
     numbers = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     finite = np.isfinite(numbers).all(axis=1)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from embstore.backbones.record import LATER_FIELDS, Space
-from embstore.care.findings import FROM_COPY, REINGEST, Finding, counted
+from embstore.care.findings import ANEW, MEND, RECORD, REMOVE, Finding, counted
 from embstore.care.remove import PENDING, ROOTS
 from embstore.ids import short, split_digest
 from embstore.query import query
@@ -20,46 +20,59 @@ def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[Mapping[st
     """Yield spaces whose record, name, table or length of vectors do not go together."""
     for space in spaces:
         name = embeddings_name(space["digest"])
-        if (now := _space(space).digest) != space["digest"]:
+        if (now := digest_now(space)) != space["digest"]:
             found = f"the record of {short(space['digest'])} now has the digest {short(now)}"
-            yield Finding("spaces", "spaces", found, FROM_COPY)
+            yield Finding("spaces", "spaces", found, MEND)
         if name not in store.table_names():
             found = f"the space {short(space['digest'])} has no table {name}"
-            yield Finding("spaces", "spaces", found, "embed with its backbone again")
+            yield Finding("spaces", "spaces", found, ANEW)
         elif name in names:
-            yield from _dim(store, name, space["dim"])
+            held = dim_of(store, name)
+            if held != space["dim"]:
+                yield Finding("dim", name, f"vectors of {held} numbers where spaces says {space['dim']}", MEND)
+    for name in unrecorded(names, spaces):
+        if store.dataset(name).count_rows():
+            yield Finding("spaces", name, "vectors of a space that is not in spaces", RECORD)
+
+
+def unrecorded(names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the tables of vectors whose space is not in `spaces`."""
     known = {embeddings_name(space["digest"]) for space in spaces}
-    for name in names:
-        if name.startswith(EMBEDDINGS_PREFIX) and name not in known:
-            yield Finding("spaces", name, "vectors of a space that is not in spaces", REINGEST)
+    return [name for name in names if name.startswith(EMBEDDINGS_PREFIX) and name not in known]
 
 
-def _space(row: Mapping[str, Any]) -> Space:
+def digest_now(row: Mapping[str, Any]) -> str:
+    """Return the digest that a row of `spaces` makes as it now is."""
     held = {field.name: row[field.name] for field in fields(Space) if field.name not in LATER_FIELDS}
     later = {name: row.get(name) or "" for name in LATER_FIELDS}  # a store of format 1 has no such columns
-    return Space(**held | later | {"roles": tuple(row["roles"])})
+    return Space(**held | later | {"roles": tuple(row["roles"])}).digest
 
 
-def _dim(store: Store, name: str, dim: int) -> Iterator[Finding]:
-    held = store.dataset(name).schema.field("vector").type.list_size
-    if held != dim:
-        yield Finding("dim", name, f"vectors of {held} numbers where spaces says {dim}", FROM_COPY)
+def dim_of(store: Store, name: str) -> int:
+    """Return how long the vectors of a table are."""
+    return int(store.dataset(name).schema.field("vector").type.list_size)
 
 
 def check_splits(store: Store) -> Iterator[Finding]:
     """Yield splits whose groups or spec are no longer those that their digest froze."""
+    for name in changed_splits(store):
+        found = f"the split {name} has changed since it was frozen"
+        yield Finding("splits", "splits", found, f"do not trust scores made with it; {MEND}")
+
+
+def changed_splits(store: Store) -> Iterator[str]:
+    """Yield the names of splits whose groups or spec are no longer those that their digest froze."""
     for split in store.read("splits", ["name", "spec", "digest"]).to_pylist():
         sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
         groups = query(store, sql, {"name": split["name"]}, tables=["split_groups"]).to_pylist()
         if split_digest(json.loads(split["spec"]), {g["group_id"]: g["fold"] for g in groups}) != split["digest"]:
-            found = f"the split {split['name']} has changed since it was frozen"
-            yield Finding("splits", "splits", found, "do not trust scores made with it; bench with another seed")
+            yield split["name"]
 
 
 def check_removal(store: Store, names: Sequence[str]) -> Iterator[Finding]:
     """Yield a removal that was stopped before its end."""
     if PENDING in store.tags([name for name in names if name in ROOTS]):
-        yield Finding("removal", "images", "a removal was stopped before its end", "run `embstore remove` again")
+        yield Finding("removal", "images", "a removal was stopped before its end", REMOVE)
 
 
 def check_entries(store: Store, names: Sequence[str]) -> Iterator[Finding]:

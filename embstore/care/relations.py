@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.care.findings import REINGEST, Finding, counted
+from embstore.care.findings import MEND, RECORD, RERUN, Finding, counted
 from embstore.query import VIEWS, query, sql_text
 from embstore.schema import TABLES, embeddings_name
 from embstore.store import Store
@@ -17,6 +17,7 @@ from embstore.store import Store
 PART_ROWS = 1_000_000
 DAY_S = 86_400.0
 UNITS = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
+MISCOUNTED = "images whose marker, cells and vectors differ in number"
 REBENCH = "the same bench again completes them"
 
 
@@ -35,9 +36,9 @@ class Reference:
 
 
 REFERENCES = (
-    Reference("cells", "image_id", "images", "image_id", "images of cells that are not in images", REINGEST),
-    Reference("ingested", "image_id", "images", "image_id", "markers of no image", REINGEST),
-    Reference("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", REINGEST),
+    Reference("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
+    Reference("ingested", "image_id", "images", "image_id", "markers of no image", RERUN),
+    Reference("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", RECORD),
     Reference("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
     *(
         Reference(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
@@ -63,69 +64,98 @@ REFERENCES = (
 )
 
 
+@dataclass(frozen=True)
+class Question:
+    """A SELECT over one part of some tables: a row for each thing that is wrong, with an `example` of words."""
+
+    sql: str
+    tables: frozenset[str]
+
+
 def relate(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield what does not agree among the tables `names`, the readable ones; `spaces` are rows of that table."""
     rows = {name: store.dataset(name).count_rows() for name in names}
-    parts = 1 + max(rows.values(), default=0) // PART_ROWS
+    parts = in_parts(max(rows.values(), default=0))
     for name in (name for name in names if rows[name]):
-        yield from _twice(store, name, parts)
-    for reference in (*REFERENCES, *_vectors(spaces)):
-        if rows.get(reference.table) and reference.holder in rows:
-            yield from _absent(store, reference, parts)
-    if {"ingested", "cells"} <= set(names):
-        yield from _miscounted(store, names, spaces, parts)
+        n, example = _tally(store, repeated(name), parts)
+        if n:
+            yield Finding("keys", name, counted(n, "keys have several rows", example), MEND)
+    for want in references(spaces):
+        n, example = _tally(store, absent(want), parts) if rows.get(want.table) and want.holder in rows else (0, "")
+        if n:
+            yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
+    for space in of_cells(spaces) if {"ingested", "cells"} <= set(names) else ():
+        table = embeddings_name(space["digest"])
+        n, example = _tally(store, miscounted(space), parts) if table in names else (0, "")
+        if n:
+            yield Finding("markers", table, counted(n, MISCOUNTED, example), MEND)
 
 
-def _twice(store: Store, name: str, parts: int) -> Iterator[Finding]:
-    key = ", ".join(TABLES[name].key if name in TABLES else ("id",))
-    n, example = _ask(store, "verify_keys", [name], parts, key=key, table=_in_sql(name))
-    if n:
-        yield Finding("keys", name, counted(n, "keys have several rows", example), REINGEST)
+def in_parts(rows: int) -> int:
+    """Return in how many parts questions over tables of so many rows are asked."""
+    return 1 + rows // PART_ROWS
 
 
-def _vectors(spaces: Sequence[Mapping[str, Any]]) -> Iterator[Reference]:
+def of_cells(spaces: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the spaces whose vectors are of cells."""
+    return [space for space in spaces if space["unit"] == "cell"]
+
+
+def references(spaces: Sequence[Mapping[str, Any]]) -> Iterator[Reference]:
+    """Yield what must hold between tables, holders before what they hold."""
+    yield from REFERENCES
     for space in (space for space in spaces if space["unit"] in UNITS):
         holder, key = UNITS[space["unit"]]
         found = f"vectors of no {space['unit']} in {holder}"
-        yield Reference(embeddings_name(space["digest"]), "id", holder, key, found, REINGEST)
+        yield Reference(embeddings_name(space["digest"]), "id", holder, key, found, RERUN)
     for space in (space for space in spaces if space["unit"] == "image"):
         found, where = "images marked as done that have no vector", f"space = '{space['digest']}'"
-        yield Reference("ingested", "image_id", embeddings_name(space["digest"]), "id", found, REINGEST, where=where)
+        yield Reference("ingested", "image_id", embeddings_name(space["digest"]), "id", found, MEND, where=where)
 
 
-def _absent(store: Store, want: Reference, parts: int) -> Iterator[Finding]:
+def repeated(name: str) -> Question:
+    """Ask for the keys of a table that have several rows."""
+    key = ", ".join(TABLES[name].key if name in TABLES else ("id",))
+    return _question("verify_keys", {name}, key=key, table=_in_sql(name))
+
+
+def absent(want: Reference) -> Question:
+    """Ask for the values that are not in their holder: each is the `example` of its row."""
     holder = {"holder": _in_sql(want.holder), "key": want.key}
-    tables = [want.table, want.holder]
     asked = {"table": _in_sql(want.table), "column": want.column, "where": want.where}
-    n, example = _ask(store, "verify_absent", tables, parts, **asked, **holder)
-    if n:
-        yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
+    return _question("verify_absent", {want.table, want.holder}, **asked, **holder)
 
 
-def _miscounted(
-    store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]], parts: int
-) -> Iterator[Finding]:
-    """Compare each marker's count with the cells of its image and with the vectors in its space."""
-    for space in (space for space in spaces if space["unit"] == "cell"):
-        table = embeddings_name(space["digest"])
-        if table not in names:
-            continue
-        asked = {"table": table, "space": space["digest"]}
-        n, example = _ask(store, "verify_counts", ["ingested", "cells", table], parts, **asked)
-        if n:
-            found = counted(n, "images whose marker, cells and vectors differ in number", example)
-            yield Finding("markers", table, found, "take these images out with `embstore remove` and ingest them again")
+def miscounted(space: Mapping[str, Any]) -> Question:
+    """Ask for the images whose marker's count is not that of its cells (then not `has_cells`), or of its vectors."""
+    table = embeddings_name(space["digest"])
+    return _question("verify_counts", {"ingested", "cells", table}, table=table, space=space["digest"])
 
 
-def _ask(store: Store, sql: str, tables: Sequence[str], parts: int, **names: str) -> tuple[int, str]:
+def listed(store: Store, question: Question, parts: int) -> list[dict[str, Any]]:
+    """Return every row that a question finds."""
+    return [row for part in range(parts) for row in _asked(store, question, question.sql, parts, part)]
+
+
+def _tally(store: Store, question: Question, parts: int) -> tuple[int, str]:
     """Return how many rows a question finds over all parts, and the first example."""
-    statement = sql_text(sql).format(**names)
+    sql = f"SELECT count(*) AS n, min(example) AS example FROM (\n{question.sql}\n)"
     total, first = 0, ""
     for part in range(parts):
-        found = query(store, statement, {"parts": parts, "part": part}, timeout_s=DAY_S, tables=list(set(tables)))
-        row = found.to_pylist()[0]
+        (row,) = _asked(store, question, sql, parts, part)
         total, first = total + row["n"], first or row["example"] or ""
     return total, first
+
+
+def _asked(store: Store, question: Question, sql: str, parts: int, part: int) -> list[dict[str, Any]]:
+    asked = {"parts": parts, "part": part}
+    answer = query(store, sql, asked, timeout_s=DAY_S, tables=list(question.tables))
+    found: list[dict[str, Any]] = answer.to_pylist()
+    return found
+
+
+def _question(sql: str, tables: set[str], **names: str) -> Question:
+    return Question(sql_text(sql).format(**names), frozenset(tables))
 
 
 def _in_sql(name: str) -> str:

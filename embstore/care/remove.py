@@ -57,13 +57,13 @@ def remove(
     chosen = _choose(store, where, dataset)
     if dry_run:
         return _counted(store, chosen, _tags_with(store, where, dataset) if purge else [])
-    _sweep(store)
+    finish_removal(store)
     removed = _counted(store, chosen, [])
     if any(chosen.values()):
         store.tag(PENDING, {table: version for table, version in store.versions().items() if table in ROOTS})
         for table, ids in chosen.items():
-            _delete(store, table, ROOTS[table], ids)
-        _sweep(store)
+            delete_ids(store, table, ROOTS[table], ids)
+        finish_removal(store)
     if purge:
         removed.tags = _tags_with(store, where, dataset)
         _purge(store, removed)
@@ -91,8 +91,8 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
     return chosen
 
 
-def _sweep(store: Store) -> None:
-    """Finish the removal that is under way, if any: what belonged to images or profiles that are gone goes, roots last.
+def finish_removal(store: Store) -> None:
+    """Finish the removal that is under way, if any (writes): what belonged to images or profiles that are gone goes.
 
     What is gone is what was there before and is not now, so that images which an ingest is writing are never touched.
     """
@@ -101,7 +101,7 @@ def _sweep(store: Store) -> None:
         return
     for table, version in before.items():
         column = ROOTS[table]
-        was = store.dataset(table, version).to_table(columns=[column])[column]
+        was = store.read(table, [column], version=version)[column]
         gone = was.filter(pc.invert(pc.is_in(was, value_set=store.read(table, [column])[column])))
         _delete_dependants(store, table, sorted(set(gone.to_pylist())))
     store.untag(PENDING)
@@ -113,23 +113,24 @@ def take_back(store: Store, images: Sequence[str], cells: Sequence[str]) -> None
     What is left of it after a kill goes when they are ingested again.
     """
     _delete_dependants(store, "images", images, cells)
-    _delete(store, "images", "image_id", images)
+    delete_ids(store, "images", "image_id", images)
 
 
 def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequence[str] = ()) -> None:
     units = list(ids)
     if table == "images":
         units = [*cells, *(cell for some in _chunks(ids) for cell in _cells_of(store, some))]
-        _delete(store, "ingested", "image_id", ids)
+        delete_ids(store, "ingested", "image_id", ids)
         for level, subjects in (("image", ids), ("cell", units)):
-            _delete(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
+            delete_ids(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
     for name in (name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)):
-        _delete(store, name, "id", [*units, *ids])
+        delete_ids(store, name, "id", [*units, *ids])
     if table == "images":
-        _delete(store, "cells", "image_id", ids)
+        delete_ids(store, "cells", "image_id", ids)
 
 
-def _delete(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
+def delete_ids(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
+    """Delete the rows whose `column` is one of `ids`, and that a further condition picks (`... AND `) (writes)."""
     for some in _chunks(ids):
         store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, some))})")
 

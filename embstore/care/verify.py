@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from embstore.care.findings import FROM_COPY, Finding
+from embstore.care.findings import ANEW, Finding
 from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
@@ -51,7 +51,7 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
 
 def _missing(names: Sequence[str]) -> Iterator[Finding]:
     for name in sorted(set(TABLES).difference(names)):
-        yield Finding("table", name, "the table is not there", FROM_COPY)
+        yield Finding("table", name, "the table is not there", ANEW)
 
 
 def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
--- Which values of {column} are in {table} and not in {holder}.{key}? One row: how many, and the smallest.
-SELECT count(*) AS n, min(wanted) AS example
+-- Which values of {column} are in {table} and not in {holder}.{key}? One row a value, as `example`.
+SELECT wanted AS example
 FROM (
     SELECT DISTINCT {column} AS wanted
     FROM "{table}"

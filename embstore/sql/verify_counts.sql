@@ -1,4 +1,4 @@
--- Which images have another number of cells, or of vectors in one space, than their marker says? One row: how many, and the first.
+-- Which images have another number of cells, or of vectors in one space, than their marker says? One row an image.
 -- A marker may leave out flagged cells (--drop-flagged gives them no vector). {table} holds the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>.
 WITH markers AS (
     SELECT image_id, segmentation, n_cells
@@ -28,7 +28,8 @@ compared AS (
     LEFT JOIN of_vectors AS v ON m.image_id = v.image_id AND m.segmentation = v.segmentation
 )
 SELECT
-    count(*) AS n,
-    min(image_id || ' (marker ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')') AS example
+    image_id,
+    n_cells IN (cells, cells - flagged) AS has_cells,
+    image_id || ' (marker ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')' AS example
 FROM compared
 WHERE n_cells NOT IN (cells, cells - flagged) OR n_cells <> vectors

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from embstore.care.maintain import maintain
 from embstore.care.tags import create_tag
 from embstore.care.verify import verify
-from embstore.errors import EmbstoreError, StoreError
+from embstore.errors import EmbstoreError, StoreError, first_line
 from embstore.store import Store
 
 
@@ -66,3 +68,29 @@ def test_a_store_at_a_tag_is_not_maintained(store: Store) -> None:
     create_tag(store, "paper")
     with pytest.raises(StoreError, match="can only be read"):
         maintain(Store.open(store.uri, at="paper"))
+
+
+def test_what_tags_keep_is_counted(store: Store, space_table: str) -> None:
+    """Files that only a tagged version needs are counted with their bytes; without a tag there are none."""
+    assert all(r["tagged_versions"] == r["tagged_bytes"] == 0 for r in maintain(store, older_than_days=0))
+    create_tag(store, "paper")
+    (part,) = store.dataset(space_table).get_fragments()
+    kept = sum(file.file_size_bytes for file in part.data_files())
+    store.put_vectors(digest := store.read("spaces")["digest"][0].as_py(), *_zeros(store, digest))
+    record = next(r for r in maintain(store, older_than_days=0) if r["table"] == space_table)
+    assert (record["tagged_versions"], record["tagged_bytes"]) == (1, kept)
+
+
+def _zeros(store: Store, digest: str) -> tuple[list[str], np.ndarray]:
+    ids, then = store.vectors(digest)
+    return ids, np.zeros_like(then)
+
+
+def test_a_full_disk_is_said_in_plain_words() -> None:
+    """Whatever engine met it, the line says what to do, once."""
+    with pytest.raises(OSError) as full, Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+    said = "the disk is full; free some space, then run the same command again"
+    assert first_line(full.value) == said
+    assert first_line(RuntimeError("lance error: IO: ... (os error 28), /root/x.rs:1:1")) == said
+    assert first_line(RuntimeError("something else (os error 2)")) == "something else (os error 2)"

@@ -1,0 +1,122 @@
+"""Tables that can be opened and read to the end: what is broken goes out of them, the rest stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from embstore.care.reading import UNREADABLE, bad_at, bad_files, read_batches
+from embstore.errors import StoreError
+from embstore.files import delete_file, last_bytes, sizes
+from embstore.schema import Table
+from embstore.store import Store
+
+MAGIC = b"LANC"  # a manifest ends in it: https://lance.org/format/table/
+NEWEST = 2**64 - 1  # since format v2, manifests are named by what is left to this, so that the newest comes first
+
+
+@dataclass(frozen=True)
+class Mended:
+    """One thing that was taken out or made anew; `rows` that a table had before and has no more."""
+
+    table: str
+    mended: str
+    rows: int = 0
+
+
+def mend_table(store: Store, table: Table) -> Iterator[Mended]:
+    """Make a table readable (writes): see `reopen`, `release_tags` and `drop_unreadable`."""
+    yield from reopen(store, table)
+    yield from release_tags(store, table.name)
+    yield from drop_unreadable(store, table.name)
+
+
+def reopen(store: Store, table: Table) -> Iterator[Mended]:
+    """Take a table back to the version before those whose manifests are cut short, or make it, empty, where it is gone.
+
+    A StoreError where it cannot be opened though its newest manifest is whole: that may be no damage.
+    """
+    broken = _broken_manifests(store, table.name)
+    for path in broken:
+        delete_file(_folder(store, table.name), path)
+    lost = f"{len(broken)} manifests were cut short: " if broken else ""
+    if not _manifests(store, table.name):
+        store.make_table(table)
+        for tag in store.tags([table.name]):  # of versions whose numbers will be used again
+            store.untag(tag, [table.name])
+        yield Mended(table.name, f"{lost}made anew, empty")
+        return
+    try:
+        newest = store.dataset(table.name).version
+    except StoreError as error:
+        todo = f"move {_folder(store, table.name)} away, and `embstore verify --mend` makes it anew"
+        raise StoreError(f"{str(error).split('; ')[0]}; bring it back from a copy of the store, or {todo}") from error
+    if broken:
+        for tag, versions in store.tags([table.name]).items():
+            if versions[table.name] > newest:
+                store.untag(tag, [table.name])
+        yield Mended(table.name, f"{lost}back to version {newest}")
+
+
+def release_tags(store: Store, name: str) -> Iterator[Mended]:
+    """Take tags off a table whose tagged version has lost files; the version stays until the next cleaning."""
+    lying = sizes(_folder(store, name))
+    for tag, versions in store.tags([name]).items():
+        if bad_at(store, name, versions[name], lying):
+            store.untag(tag, [name])
+            yield Mended(name, f"the tag {tag} no longer covers it: files of version {versions[name]} are gone")
+
+
+def drop_unreadable(store: Store, name: str) -> Iterator[Mended]:
+    """Take the fragments that cannot be read out of a table; older versions keep them."""
+    _, broken = readable(store, name)
+    if broken:
+        before = store.dataset(name).count_rows()
+        store.drop_fragments(name, [part.fragment_id for part in broken])
+        rows = before - store.dataset(name).count_rows()
+        yield Mended(name, f"{len(broken)} fragments that cannot be read are out", rows)
+
+
+def readable(store: Store, name: str) -> tuple[list[Any], list[Any]]:
+    """Return a table's fragments that can be read to the end, and those that cannot."""
+    lying = sizes(_folder(store, name))
+    fragments = store.dataset(name).get_fragments()
+    sound = [part for part in fragments if not bad_files([part], lying) and _can_be_read(part)]
+    known = {part.fragment_id for part in sound}
+    return sound, [part for part in fragments if part.fragment_id not in known]
+
+
+def is_lost(store: Store, name: str) -> bool:
+    """Tell whether `reopen` would have something to do."""
+    return not _manifests(store, name) or bool(_broken_manifests(store, name))
+
+
+def _can_be_read(fragment: Any) -> bool:
+    try:
+        for _ in read_batches(fragment):
+            pass
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _broken_manifests(store: Store, name: str) -> list[str]:
+    """Return the newest manifests that are cut short, up to the first whole one."""
+    broken = []
+    for path in _manifests(store, name):
+        if last_bytes(_folder(store, name), path, len(MAGIC)) == MAGIC:
+            break
+        broken.append(path)
+    return broken
+
+
+def _manifests(store: Store, name: str) -> list[str]:
+    """Return the paths of a table's manifests, newest first."""
+    found = {path: path.removeprefix("_versions/").removesuffix(".manifest") for path in sizes(_folder(store, name))}
+    numbers = {path: int(stem) for path, stem in found.items() if path.startswith("_versions/") and stem.isdecimal()}
+    return sorted(numbers, key=lambda path: numbers[path] if len(found[path]) == 20 else NEWEST - numbers[path])
+
+
+def _folder(store: Store, name: str) -> str:
+    return f"{store.uri.rstrip('/')}/{name}.lance"

@@ -25,6 +25,7 @@ class Keys:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = list(columns)
+        self._version = 0
         self._fragments: set[int] = set()
         self._hashes: Hashes = np.empty(0, np.int64)
 
@@ -36,6 +37,8 @@ class Keys:
 
     def catch_up(self, dataset: Any) -> None:
         """Read the keys of those fragments of a `lance` dataset that were not read before."""
+        if dataset.version < self._version:  # made anew, or taken back: the numbers of fragments begin again
+            self._fragments, self._hashes = set(), np.empty(0, np.int64)
         fresh = [part for part in dataset.get_fragments() if part.fragment_id not in self._fragments]
         if fresh:
             batches = dataset.scanner(columns=self._columns, fragments=fresh).to_batches()
@@ -46,6 +49,7 @@ class Keys:
         # two sorted runs: the stable sort merges them in one pass
         self._hashes = np.sort(np.concatenate([self._hashes, np.sort(hashes)]), kind="stable")
         self._fragments.update(part.fragment_id for part in dataset.get_fragments())
+        self._version = dataset.version
 
     def meet(self, hashes: Hashes) -> bool:
         """Tell whether any of these may be in the table."""

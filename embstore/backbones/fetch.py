@@ -8,7 +8,6 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -18,8 +17,7 @@ from embstore.backbones.record import Backbone
 from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
 from embstore.errors import WeightsError, first_line
 from embstore.files import file_sha256
-
-Progress = Callable[[str, int, int], None]
+from embstore.progress import Progress
 
 HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
 TIMEOUT_S = 30.0  # without a byte

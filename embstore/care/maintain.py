@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
+from embstore.progress import Progress, told
 from embstore.store import Store
 
-Progress = Callable[[str, int, int], None]
 KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
 
 ATTEMPTS = 5  # at compacting a table that others write to
@@ -30,11 +29,9 @@ def maintain(
         raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
     store.refuse_reader()
     before = {state["name"]: state for state in store.status()}
-    for done, name in enumerate(before, start=1):
+    for name in told(list(before), "tables", progress):
         compact(store, name)
         clean(store, name, older_than_days)
-        if progress:
-            progress("tables", done, len(before))
     after = {state["name"]: state for state in store.status()}
     return [_record(name, before[name], after[name]) | _tagged(store, name) for name in before]
 

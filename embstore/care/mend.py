@@ -6,7 +6,7 @@ first taken out of what says that it is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,11 +17,11 @@ from embstore.care.records import changed_splits, digest_now, dim_of, unrecorded
 from embstore.care.relations import MISCOUNTED, absent, in_parts, listed, miscounted, of_cells, references, repeated
 from embstore.care.remove import CURRENT, PENDING, delete_ids, finish_removal
 from embstore.errors import StoreError
+from embstore.progress import Progress
 from embstore.query import query
 from embstore.schema import TABLES, embeddings, embeddings_name
 from embstore.store import Store, quoted
 
-Progress = Callable[[str, int, int], None]
 Spaces = Sequence[dict[str, Any]]
 
 

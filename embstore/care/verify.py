@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from embstore.care.findings import ANEW, Finding
 from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
+from embstore.progress import Progress, told
 from embstore.schema import TABLES
 from embstore.store import Store
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,10 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
     names = store.table_names()
     findings: list[Finding] = [] if store.at else list(_missing(names))
     damaged = set()
-    for done, name in enumerate(names, start=1):
+    for name in told(names, "tables", progress):
         found = list(read_through(store, name))
         findings += found
         damaged |= {f.table for f in found if f.check in ("table", "files", "fragments")}
-        if progress:
-            progress("tables", done, len(names))
     sound = [name for name in names if name not in damaged]
     findings += _checks(store, sound)
     rows = sum(store.dataset(name).count_rows() for name in sound)

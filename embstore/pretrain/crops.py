@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from embstore.pipeline import Prepared, ahead, prepare, with_cells
 from embstore.pixels.intensity import intensity_spec
 from embstore.plan import stored_plan
 from embstore.pretrain.recipe import CUT_WIDER, Recipe
+from embstore.progress import Progress
 from embstore.sources.record import Fault
 from embstore.store import Store
 from embstore.work import Work
 
 SHARD_IMAGES = 64
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

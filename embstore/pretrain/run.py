@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
 from embstore.pretrain.recipe import Recipe, check_recipe
+from embstore.progress import Progress
 from embstore.store import Store
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
 LOG = ("epoch", "step", "loss", "entropy", "knn_macro_f1", "seconds")
-Progress = Callable[[str, int, int], None]
 Row = dict[str, Any]
 
 

@@ -91,7 +91,13 @@ class Store:
         self.upsert("store_meta", [written | {"written_by": code_version()}])
 
     def _check_format(self) -> None:
-        self._format = self.read("store_meta")["format_version"][0].as_py()
+        try:
+            self._format = self.read("store_meta")["format_version"][0].as_py()
+        except StoreError as error:  # without it no store opens, so that `embstore verify` cannot help
+            todo = f"move {self.uri}/store_meta.lance away and the next `embstore ingest` makes it anew"
+            raise StoreError(
+                f"{str(error).split('; ')[0]}; bring it back from a copy of the store, or {todo}"
+            ) from error
         if not 1 <= self._format <= schema.FORMAT_VERSION:
             raise StoreError(
                 f"{self.uri} has store format {self._format}, this embstore reads formats 1 to "

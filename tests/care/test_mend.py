@@ -324,3 +324,13 @@ def test_what_may_be_no_damage_is_left_alone(rich: Store) -> None:
     store = Store.open(rich.uri)
     mend(store)
     assert verify(store).wrong == ()
+
+
+def test_the_store_s_own_record_is_made_anew_as_the_error_says(rich: Store, sources: Path) -> None:
+    """A store whose `store_meta` is damaged cannot be opened; moved away, the next ingest makes it again."""
+    short_file("store_meta")(rich)
+    with pytest.raises(StoreError, match=r"move .*/store_meta.lance away and the next `embstore ingest`"):
+        Store.open(rich.uri)
+    shutil.move(Path(rich.uri) / "store_meta.lance", Path(rich.uri).parent / "kept")
+    again(store := Store.open(rich.uri, create=True), sources)
+    assert verify(store).wrong == ()

@@ -276,6 +276,7 @@ class Killed(BaseException):
     """A kill: nothing catches it."""
 
 
+@pytest.mark.faults
 def test_killed_at_any_step_it_is_finished_by_the_next(
     rich: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,19 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from embstore_cli.demo import NEXT, STEPS
 
 from .conftest import run_embstore
 
 
-def test_the_demo_takes_the_whole_path(tmp_path: Path) -> None:
-    """The demo writes both layouts, ends with the picture and the commands to try next, and those work."""
+def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo writes both layouts, ends with the picture and the commands to try next, and those work.
+
+    Here its fields are smaller than a user's.
+    """
+    monkeypatch.setattr("embstore_cli.demo.FIELD_PX", {"opencell": 210, "hpa": 540})
     done = run_embstore("demo", "--out", "demo", "--proteins", "36", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n$ embstore ") == len(STEPS)

@@ -205,7 +205,7 @@ TOGETHER = (
     ("records of spaces are gone", "a removal that was stopped"),
     ("another dim",),
 )
-ALONE = [pytest.param((name,), marks=pytest.mark.faults, id=name) for name in DAMAGES]
+ALONE = [pytest.param((name,), marks=pytest.mark.faults, id=f"{name} alone") for name in DAMAGES]
 CASES = [*(pytest.param(names, id=" and ".join(names)) for names in TOGETHER), *ALONE]
 
 

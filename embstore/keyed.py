@@ -79,7 +79,8 @@ def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
             return None
         fragments = fragments or write_fragments(rows.select(data.schema.names).cast(data.schema), data, mode="append")
         before = [part.metadata for part in data.get_fragments()]
-        operation = LanceOperation.Merge([*before, *fragments], data.lance_schema)
+        # preserves_nullability would let appends of others pass
+        operation = LanceOperation.Merge([*before, *fragments], data.lance_schema, preserves_nullability=False)
         try:
             committed = LanceDataset.commit(data, operation, read_version=data.version, max_retries=0)
         except CommitConflictError:

@@ -23,7 +23,7 @@ from embstore.foresee import foreseen
 from embstore.pipeline import Prepared, ahead, image_fault, prepare, with_cells
 from embstore.pixels.masks import PLAIN
 from embstore.plan import Plan, make_plan, stored_plan
-from embstore.progress import Progress
+from embstore.progress import Progress, told
 from embstore.proteins import add_proteins, set_labels
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Fault
@@ -187,14 +187,12 @@ def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: 
     _compared(report, plan)
     report.failures = list(plan.faults)
     spaces = [encoder.space for encoder in encoders.values()]
-    for done, (work, fault) in enumerate(zip(plan.work, foreseen(plan.work, spaces), strict=True), 1):
+    for work, fault in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if fault:
             report.failures.append(fault)
         else:
             report.images_in += 1
             report.without_protein += work.segmentation is None and not work.image.protein_ids
-        if progress:
-            progress("headers", done, len(plan.work))
     return report
 
 

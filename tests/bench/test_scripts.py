@@ -62,7 +62,7 @@ def test_appending_is_timed_beside_none(monkeypatch: pytest.MonkeyPatch, capsys:
     script("speed/append.py", monkeypatch).main(60, 20, 1)
     record = json.loads(capsys.readouterr().out)
     assert record["rows"] == 60
-    assert record["ratios"].keys() == {"clock", "cpu"}
+    assert record["ratios"].keys() == {"clock", "cpu", "writes"}
     assert record["first_s"].keys() == {"large", "empty"}
 
 

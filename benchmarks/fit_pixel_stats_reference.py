@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from embstore.backbones.encoder import Crops
+from embstore.backbones.crops import Crops
 from embstore.backbones.pixel_measures import measure
 
 SEED, CELLS = 20240607, 3000

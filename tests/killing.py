@@ -8,15 +8,14 @@ from pathlib import Path
 
 from drawn_fields import start
 
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 RUN = """
 from pathlib import Path
-import embstore.commit
+from embstore.ingest import commit
 from embstore.ingest import ingest
 from embstore.store import Store
-embstore.commit.COMMIT_S = 0.0  # every image is a commit of its own: more moments to be killed at
+commit.COMMIT_S = 0.0  # every image is a commit of its own: more moments to be killed at
 source = Path(sys.argv[2])
 go()
 ingest(Store.open(sys.argv[1], create=True), source, layout="opencell", backbones=["pixel-stats"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.backbones.encoder import Crops
+from embstore.backbones.crops import Crops
 from embstore.backbones.record import Backbone
 from embstore.backbones.registry import BACKBONES
 

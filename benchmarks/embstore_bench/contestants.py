@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.ids import digest
-from embstore.schema import embeddings_name
-from embstore.store import Store
-from embstore_bench.floors import floor_vectors, floors
+from embstore.store import Store, embeddings_name
+from embstore_bench.baselines import floor_vectors, floors
 from embstore_bench.heads import Head, Matrix
 from embstore_bench.tasks import Task
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embstore.schema import TABLES
-from embstore.store import Store, code_version, now
+from embstore.store import TABLES, Store, code_version, now
 from embstore_bench.fitting import Outcome, Result
 from embstore_bench.tasks import Task
 

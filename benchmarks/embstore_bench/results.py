@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from embstore.errors import EmbstoreError, choices
-from embstore.query import query
-from embstore.store import Store
+from embstore.store import Store, query
 from embstore_bench.sqltext import sql_text
 
 LEVELS = ("unit", "protein")

@@ -10,10 +10,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
-from embstore.query import rows
-from embstore.schema import embeddings_name
-from embstore.spaces import find_space, label, matches, told_apart
-from embstore.store import Store
+from embstore.store import Store, embeddings_name, find_space, label, matches, rows, told_apart
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
 from embstore_bench.heads import HEADS, Head

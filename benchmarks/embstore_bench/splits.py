@@ -10,8 +10,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.query import rows
-from embstore.store import Store, now, quoted
+from embstore.store import Store, now, quoted, rows
 from embstore_bench.sqltext import sql_text
 from embstore_bench.stratify import mend
 

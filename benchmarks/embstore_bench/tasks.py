@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, choices
-from embstore.query import rows
-from embstore.schema import embeddings_name
-from embstore.spaces import label, told_apart
-from embstore.store import Store
+from embstore.store import Store, embeddings_name, label, rows, told_apart
 from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
 from embstore_bench.sqltext import sql_text
 

@@ -23,10 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from supervised_vit import SmallViT, scores, trained
 
-from embstore.backbones.encoder import Crops, load
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
-from embstore.cells import cell_rows, crops_of
+from embstore.ingest import crops_of
+from embstore.ingest.cells import cell_rows
 from embstore.phantom import atlas_digest
 from embstore.phantom.v1.field import draw_field
 from embstore.phantom.v1.law import LAYOUTS, LOCATIONS

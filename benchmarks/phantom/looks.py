@@ -20,8 +20,7 @@ from embstore.ingest import ingest
 from embstore.phantom.v1.law import LOCATIONS
 from embstore.phantom.write import write_phantom
 from embstore.pixels.thumbnail import THUMBNAIL_PX, decode
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 PROTEINS, SIMULATED, REAL, CAPTION_PX, GAP_PX, HEAD_PX = 240, 6, 6, 150, 4, 30
 # Per location: cells not cut by the border, spread over proteins; those of one location come first.

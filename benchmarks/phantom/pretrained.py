@@ -26,8 +26,7 @@ from embstore.backbones.network import build
 from embstore.backbones.registry import find, keep
 from embstore.ingest import ingest
 from embstore.phantom import write_phantom
-from embstore.spaces import list_spaces
-from embstore.store import Store
+from embstore.store import Store, list_spaces
 from embstore_bench.fitting import fit_all
 from embstore_bench.heads import HEADS
 from embstore_bench.metrics import Counts, Pooled, group_counts, macro_f1, pool, summarise

@@ -20,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore.commit import Committer
-from embstore.encode import Embedded
-from embstore.pipeline import Prepared
+from embstore.ingest import Prepared, Work
+from embstore.ingest.commit import Committer
+from embstore.ingest.encode import Embedded
 from embstore.sources.record import SourceImage
 from embstore.store import Store
-from embstore.work import Work
 
 # a field below the 10,000 rows at which the committer writes by itself
 ROWS, COMMIT, DIM, ROUNDS = 1_000_000, 9_980, 384, 7

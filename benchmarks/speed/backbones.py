@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from harness import compare, report
 
-from embstore.backbones.encoder import Crops, load
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import BACKBONES
 

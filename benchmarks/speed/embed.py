@@ -15,14 +15,13 @@ from pathlib import Path
 
 from harness import compare, report
 
-from embstore.backbones.encoder import Crops, Encoder, load
+from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import find
-from embstore.cells import crops_of
-from embstore.ingest import ingest
+from embstore.ingest import Prepared, crops_of, ingest, prepare
+from embstore.ingest.plan import make_plan
 from embstore.phantom import write_phantom
-from embstore.pipeline import Prepared, prepare
-from embstore.plan import make_plan
 from embstore.sources.layouts import read_source
 from embstore.sources.tables import read_table
 from embstore.store import Store

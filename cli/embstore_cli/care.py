@@ -37,7 +37,7 @@ def verify(
     store = open_store(write=mend)
     with progress_bars() as progress:
         if mend:
-            from embstore.care.mend import mend as take_out
+            from embstore.care.repair import mend as take_out
 
             for done in take_out(store, progress=progress):
                 say(f"mended: {done.table}: {done.mended}{f' ({done.rows} rows)' if done.rows else ''}")

@@ -58,6 +58,7 @@ NEXT = (
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder for the images, the store and the picture.")] = Path(
         "demo"
     ),
@@ -70,7 +71,6 @@ def demo(
     """
     from embstore.phantom.names import gene
     from embstore.phantom.write import write_phantom
-    from embstore_cli.main import app
 
     _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
     with progress_bars() as progress:
@@ -89,7 +89,7 @@ def demo(
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"
         _say(title, command)
-        app(shlex.split(command), standalone_mode=False)
+        context.find_root().command.main(shlex.split(command), standalone_mode=False)
     _say("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
         typer.echo(f"  embstore {store} {command.format(**names)}")

@@ -27,7 +27,7 @@ def add(
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """
-    from embstore.labels import add_labels
+    from embstore.ingest import add_labels
 
     added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
@@ -45,6 +45,6 @@ def list_all(form: Output = Format.table) -> None:
 
     Example: `embstore labels list`
     """
-    from embstore.labels import list_labels
+    from embstore.ingest import list_labels
 
     emit(list_labels(open_store()), COLUMNS, form)

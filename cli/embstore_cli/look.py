@@ -19,7 +19,7 @@ def sql(
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
-    from embstore.query import query
+    from embstore.store import query
 
     answer = query(open_store(), sys.stdin.read() if statement == "-" else statement)
     if form is Format.parquet:
@@ -35,8 +35,7 @@ def status(form: Output = Format.table) -> None:
 
     Example: `embstore --store demo/store status`
     """
-    from embstore.schema import embeddings_name
-    from embstore.spaces import list_spaces, told_apart
+    from embstore.store import embeddings_name, list_spaces, told_apart
 
     store = open_store()
     spaces = list_spaces(store)

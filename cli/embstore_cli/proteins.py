@@ -26,7 +26,7 @@ def seen(
 
     Example: `embstore proteins seen subcellular_location.tsv --backbone hpa`
     """
-    from embstore.pretraining import set_seen
+    from embstore.ingest import set_seen
 
     report = asdict(
         set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)

@@ -77,7 +77,7 @@ def cell(
 
 def _check(sheet: Path | None) -> None:
     if sheet is not None:
-        from embstore.sheet import check_sheet
+        from embstore.search import check_sheet
 
         check_sheet(sheet)
 
@@ -85,6 +85,6 @@ def _check(sheet: Path | None) -> None:
 def _show(store: Store, found: Neighbours, columns: tuple[str, ...], sheet: Path | None, form: Format) -> None:
     emit(found.rows, columns, form, title=f"nearest to {found.query} in {found.space} (cosine similarity)")
     if sheet is not None:
-        from embstore.sheet import draw_sheet
+        from embstore.search import draw_sheet
 
         say(f"drawn: {draw_sheet(store, found, sheet)}")

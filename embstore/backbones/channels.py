@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.encoder import Crops
+from embstore.backbones.crops import Crops
 from embstore.backbones.normalise import normalise
-from embstore.backbones.record import Backbone, Space
+from embstore.backbones.record import Backbone
+from embstore.space import Space
 
 Views = npt.NDArray[np.float32]  # (n, slots, y, x)
 

@@ -13,29 +13,18 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlparse
 
+from embstore.backbones.hub import download_from_hub
 from embstore.backbones.record import Backbone
 from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
 from embstore.errors import WeightsError, first_line
 from embstore.files import file_sha256
 from embstore.progress import Progress
 
-HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
 TIMEOUT_S = 30.0  # without a byte
 TRIES = 5  # connections in a row that bring nothing
 WAIT_S = 0.5  # before the next of those, longer each time
 BLOCK = 1 << 20
 MB = 1_000_000
-
-
-def find_or_download(backbone: Backbone) -> Path:
-    """Return the backbone's weights file; one that lies on the Hugging Face Hub is downloaded to its cache.
-
-    Raises WeightsError, within seconds when the Hub cannot be reached; a file that lies elsewhere is `fetch`'s work.
-    """
-    found = local_file(backbone)
-    if found is None and not backbone.hub:
-        raise WeightsError(missing_line(backbone))
-    return found or _download_from_hub(backbone)
 
 
 def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress | None = None) -> Path:
@@ -54,7 +43,7 @@ def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress |
             return there
         raise WeightsError(f"{backbone.name} is here already, at {there}; move that away to take another file")
     if source is None and backbone.hub:
-        return _download_from_hub(backbone)
+        return download_from_hub(backbone)
     where = source or backbone.url
     if not where:
         raise WeightsError(missing_line(backbone))
@@ -194,27 +183,3 @@ def _copy(answer: IO[bytes], handle: IO[bytes], have: int, total: int, progress:
         if progress:
             progress("MB", have // MB, max(total, have) // MB)
     return have
-
-
-def _download_from_hub(backbone: Backbone) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    quiet = are_progress_bars_disabled()
-    if not quiet:
-        disable_progress_bars()  # a library prints nothing
-    try:
-        # one question first, without retries: offline it fails at once, where the download call would retry and log
-        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
-    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error
-    finally:
-        if not quiet:
-            enable_progress_bars()

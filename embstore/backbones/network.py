@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from embstore.backbones.checkpoints import Tensors, read_checkpoint
-from embstore.backbones.fetch import find_or_download
+from embstore.backbones.hub import find_or_download
 from embstore.backbones.record import Backbone
 from embstore.backbones.weights import check_weights, random_weights, weights_sha256
 from embstore.errors import WeightsError

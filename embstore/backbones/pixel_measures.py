@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.encoder import Crops
+from embstore.backbones.crops import Crops
 from embstore.backbones.pixel_regions import (
     CENTRE_RINGS,
     CYTOPLASMIC_RINGS,

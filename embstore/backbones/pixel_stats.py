@@ -10,11 +10,12 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.encoder import Crops, check_crops
+from embstore.backbones.crops import Crops, check_crops
 from embstore.backbones.pixel_measures import measure
-from embstore.backbones.record import Backbone, Choices, Space, space_of
+from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.errors import WeightsError
 from embstore.ids import digest
+from embstore.space import Space
 
 Floats = npt.NDArray[np.float64]
 

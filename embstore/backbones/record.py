@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from embstore import errors
 from embstore.errors import EmbstoreError
-from embstore.ids import digest
+from embstore.space import Space
 
 STRATEGIES = ("mapping", "replication")
 KINDS = ("vit", "hand-made")
@@ -19,7 +19,6 @@ POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attentio
 WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
 UNITS = ("cell", "image")
 FILLS = ("mean", "copy")  # beside numbers
-TIMM = "timm:"  # before the names of timm's own networks
 MAX_CROP_UM = 10_000.0
 NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
 REPLICATED_ROLES = ("nucleus", "protein")  # the roles that nearly every source has
@@ -110,42 +109,6 @@ class Choices:
     intensity: str = "percentile"
     crop_um: float | None = None
     image_px: int | None = None
-
-
-# Fields that came after store format 1. An empty one is no part of the digest, which so stays what it was.
-LATER_FIELDS = ("filling", "normalisation")
-
-
-@dataclass(frozen=True)
-class Space:
-    """Everything that must be equal for two vectors to be compared (DESIGN §4)."""
-
-    backbone: str
-    revision: int
-    weights_sha256: str | None
-    strategy: str  # "mapping" | "replication" | "brought"
-    roles: tuple[str, ...]
-    fill: float  # 0 where `filling` says how
-    crop_um: float | None
-    input_px: int | None
-    masked: bool
-    intensity: str
-    resampling: str
-    pooling: str
-    unit: str  # "cell" | "image" | "protein"
-    precision: str
-    filling: str = ""  # FILLS; "" where slots are filled with the number `fill`
-    normalisation: str = ""  # with its numbers; "" for built-in records, whose name and revision freeze it
-
-    @property
-    def digest(self) -> str:
-        """Return the sha256 (64 hex) of the whole record."""
-        return digest({name: value for name, value in asdict(self).items() if value or name not in LATER_FIELDS})
-
-    @property
-    def label(self) -> str:
-        """Return the name that people type and read, such as `vit-random:mapping`."""
-        return f"{self.backbone}:{self.strategy}"
 
 
 def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -> Space:
@@ -248,13 +211,6 @@ def check_strategy(backbone: Backbone, strategy: str) -> None:
         raise EmbstoreError(
             f"{backbone.name} measures every role by itself, so it cannot be replicated; use {backbone.name}:mapping"
         )
-
-
-def split_spec(spec: str) -> tuple[str, str | None]:
-    """Return the name and the strategy of `NAME[:STRATEGY]`, None where it names none; `timm:` belongs to the name."""
-    prefix = TIMM if spec.startswith(TIMM) else ""
-    name, colon, strategy = spec.removeprefix(prefix).partition(":")
-    return prefix + name, strategy if colon else None
 
 
 def _one_of(value: str, kind: str, known: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embstore.backbones.record import TIMM, Backbone, check_strategy, split_spec
+from embstore.backbones.record import Backbone, check_strategy
 from embstore.backbones.weights import (
     local_file,
     missing_line,
@@ -25,6 +25,7 @@ from embstore.backbones.weights import (
     write_weights,
 )
 from embstore.errors import EmbstoreError, choices, first_line
+from embstore.space import TIMM, split_spec
 
 NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
 

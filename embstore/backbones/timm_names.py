@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 
-from embstore.backbones.record import TIMM, Backbone
+from embstore.backbones.record import Backbone
 from embstore.errors import EmbstoreError
+from embstore.space import TIMM
 
 RGB_SLOTS = ("microtubules", "protein", "nucleus")  # the order in which the Human Protein Atlas draws red, green, blue
 CROP_UM = 25.0  # a whole HEK293T, A-431 or U-2 OS cell with a little of its neighbours

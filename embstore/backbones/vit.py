@@ -11,14 +11,15 @@ import numpy.typing as npt
 import torch
 
 from embstore.backbones.channels import Views, views_of
+from embstore.backbones.crops import Crops, check_crops
 from embstore.backbones.device import autocast_dtype, choose_device
-from embstore.backbones.encoder import Crops, check_crops
 from embstore.backbones.network import load_network
 from embstore.backbones.pace import batches, embedded
 from embstore.backbones.pooling import check_pooling, pool
-from embstore.backbones.record import POOLINGS, Backbone, Choices, Space, space_of
+from embstore.backbones.record import POOLINGS, Backbone, Choices, space_of
 from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.field import native_field
+from embstore.space import Space
 
 Floats = npt.NDArray[np.float32]
 

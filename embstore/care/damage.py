@@ -9,8 +9,7 @@ from typing import Any
 from embstore.care.reading import UNREADABLE, bad_at, bad_files, read_batches
 from embstore.errors import StoreError
 from embstore.files import delete_file, last_bytes, sizes
-from embstore.schema import Table
-from embstore.store import Store
+from embstore.store import Store, Table
 
 MAGIC = b"LANC"  # a manifest ends in it: https://lance.org/format/table/
 NEWEST = 2**64 - 1  # since format v2, manifests are named by what is left to this, so that the newest comes first

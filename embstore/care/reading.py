@@ -11,8 +11,7 @@ import pyarrow as pa
 from embstore.care.findings import ANEW, FROM_COPY, MEND, UNTAG, Finding, counted
 from embstore.errors import StoreError, first_line
 from embstore.files import sizes
-from embstore.schema import EMBEDDINGS_PREFIX
-from embstore.store import Store
+from embstore.store import EMBEDDINGS_PREFIX, Store
 
 UNREADABLE = (OSError, ValueError, RuntimeError)  # what Lance raises
 BATCH_ROWS = 1024  # a cell's masks and thumbnail are some kilobytes

@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from embstore.backbones.record import LATER_FIELDS, Space
 from embstore.care.findings import ANEW, MEND, RECORD, REMOVE, Finding, counted
-from embstore.care.remove import PENDING, ROOTS
 from embstore.ids import short, split_digest
-from embstore.query import query
-from embstore.schema import EMBEDDINGS_PREFIX, embeddings_name
-from embstore.store import Store
+from embstore.space import LATER_FIELDS, Space
+from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, embeddings_name, query
 
 
 def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embstore.care.findings import MEND, RECORD, RERUN, Finding, counted
-from embstore.query import VIEWS, query, sql_text
-from embstore.schema import TABLES, embeddings_name
-from embstore.store import Store
+from embstore.store import TABLES, VIEWS, Store, embeddings_name, query, sql_text
 
 PART_ROWS = 1_000_000
 DAY_S = 86_400.0

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
 from embstore.errors import EmbstoreError
-from embstore.query import query
-from embstore.schema import EMBEDDINGS_PREFIX
-from embstore.store import Store, quoted
+from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, cells_of, chunks, delete_ids, finish_removal, query
 
-# the intent: while a removal is under way, it names the versions from before
-PENDING = "removal-under-way"
-ROOTS = {"images": "image_id", "profiles": "profile_id"}
-CHUNK = 5_000  # ids in one condition
 CURRENT = "(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))"
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -91,65 +85,12 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
     return chosen
 
 
-def finish_removal(store: Store) -> None:
-    """Finish the removal that is under way, if any (writes): what belonged to images or profiles that are gone goes.
-
-    What is gone is what was there before and is not now, so that images which an ingest is writing are never touched.
-    """
-    before = store.tags().get(PENDING)
-    if before is None:
-        return
-    for table, version in before.items():
-        column = ROOTS[table]
-        was = store.read(table, [column], version=version)[column]
-        gone = was.filter(pc.invert(pc.is_in(was, value_set=store.read(table, [column])[column])))
-        _delete_dependants(store, table, sorted(set(gone.to_pylist())))
-    store.untag(PENDING)
-
-
-def take_back(store: Store, images: Sequence[str], cells: Sequence[str]) -> None:
-    """Take out images that a removal met while they were written, with the `cells` that were written of them (writes).
-
-    What is left of it after a kill goes when they are ingested again.
-    """
-    _delete_dependants(store, "images", images, cells)
-    delete_ids(store, "images", "image_id", images)
-
-
-def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequence[str] = ()) -> None:
-    units = list(ids)
-    if table == "images":
-        units = [*cells, *(cell for some in _chunks(ids) for cell in _cells_of(store, some))]
-        delete_ids(store, "ingested", "image_id", ids)
-        for level, subjects in (("image", ids), ("cell", units)):
-            delete_ids(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
-    for name in (name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)):
-        delete_ids(store, name, "id", [*units, *ids])
-    if table == "images":
-        delete_ids(store, "cells", "image_id", ids)
-
-
-def delete_ids(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
-    """Delete the rows whose `column` is one of `ids`, and that a further condition picks (`... AND `) (writes)."""
-    for some in _chunks(ids):
-        store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, some))})")
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
-
-
-def _cells_of(store: Store, images: Sequence[str]) -> list[str]:
-    cells: list[str] = store.read("cells", ["cell_id"], pc.field("image_id").isin(list(images)))["cell_id"].to_pylist()
-    return cells
-
-
 # -- counting and purging --------------------------------------------------------------------------------------------
 
 
 def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
     images, profiles = chosen.get("images", []), chosen.get("profiles", [])
-    cells = [cell for some in _chunks(images) for cell in _cells_of(store, some)]
+    cells = [cell for some in chunks(images) for cell in cells_of(store, some)]
     spaces = [name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)]
     units = [*images, *profiles, *cells]
     removed = Removed(len(images), len(profiles), len(cells), tags=tags)
@@ -161,7 +102,7 @@ def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
 
 def _held(store: Store, table: str, column: str, ids: Sequence[str], also: pc.Expression | None = None) -> int:
     total = 0
-    for some in _chunks(ids):
+    for some in chunks(ids):
         picked = pc.field(column).isin(list(some))
         total += store.read(table, [column], picked if also is None else picked & also).num_rows
     return total

@@ -10,8 +10,7 @@ from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
 from embstore.progress import Progress, told
-from embstore.schema import TABLES
-from embstore.store import Store
+from embstore.store import TABLES, Store
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
+from embstore.ingest import set_labels
 from embstore.phantom.truth_files import read_cell_truth, read_fields, read_mask, read_request
 from embstore.pixels.crop import unpack_mask
-from embstore.proteins import set_labels
-from embstore.query import rows
 from embstore.sources.record import Label
-from embstore.store import Store
+from embstore.store import Store, rows
 
 SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
 MATCH_IOU = 0.5  # of the nuclei: the usual bar of segmentation scores

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError
 from embstore.phantom import names
 from embstore.phantom.versions import atlas_digest
+from embstore.sources.record import ATLAS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from embstore.phantom.v1.field import Field
     from embstore.phantom.v1.proteins import Protein
 
-ATLAS = "phantom.json"
 AGAIN = "write the atlas again with the same command"
 Labels = npt.NDArray[np.int32]
 

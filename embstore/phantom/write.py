@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from embstore.errors import EmbstoreError, choices
 from embstore.phantom import names
-from embstore.phantom.truth_files import ATLAS, TruthFiles, read_request
+from embstore.phantom.truth_files import TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
+from embstore.sources.record import ATLAS
 
 if TYPE_CHECKING:
     from embstore.phantom.v1.field import Field

@@ -10,17 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embstore.cells import crops_of
 from embstore.errors import EmbstoreError, ImageError
 from embstore.ids import digest
-from embstore.pipeline import Prepared, ahead, prepare, with_cells
+from embstore.ingest import Prepared, Work, ahead, crops_of, prepare, stored_plan, with_cells
 from embstore.pixels.intensity import intensity_spec
-from embstore.plan import stored_plan
 from embstore.pretrain.recipe import CUT_WIDER, Recipe
 from embstore.progress import Progress
 from embstore.sources.record import Fault
 from embstore.store import Store
-from embstore.work import Work
 
 SHARD_IMAGES = 64
 

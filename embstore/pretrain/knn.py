@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, choices
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 WATCHED = 2000  # cells: an epoch's score should not cost what the epoch costs
 K, TEMPERATURE = 10, 0.07  # as DINO's k-NN evaluation weighs its neighbours (arXiv 2104.14294)

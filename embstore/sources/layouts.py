@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
-from embstore.phantom.truth_files import ATLAS
 from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
@@ -22,7 +21,7 @@ from embstore.sources.manifest import read_manifest
 from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
-from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.record import ATLAS, Fault, Source, SourceImage
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}

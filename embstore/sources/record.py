@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ATLAS = "phantom.json"  # the note that the phantom atlas leaves in its folder
+
 
 @dataclass(frozen=True)
 class Masks:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from embstore.backbones.pixel_stats import reference
-from embstore.backbones.record import Backbone, Choices, Space, space_of, split_spec
+from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.backbones.registry import BACKBONES, availability, find, parse, records, write_record
 from embstore.backbones.weights import local_file, missing_line, weights_path
 from embstore.errors import EmbstoreError
 from embstore.ids import digest
+from embstore.space import Space, split_spec
 
 # Changing one of these orphans every vector that users have stored: raise the backbone's revision instead.
 PINNED = {

@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from embstore.backbones.checkpoints import read_checkpoint
-from embstore.backbones.encoder import Crops, load
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
 from embstore.backbones.network import build
 from embstore.backbones.record import POOLINGS, Choices
 from embstore.backbones.registry import BACKBONES
@@ -109,7 +110,7 @@ def test_a_local_imagenet_file_gives_exactly_its_own_vectors(tmp_path: Path, mon
 OFFLINE = """
 import time
 from embstore.backbones.registry import BACKBONES
-from embstore.backbones.fetch import find_or_download
+from embstore.backbones.hub import find_or_download
 from embstore.errors import WeightsError
 started = time.monotonic()
 try:

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from embstore.backbones.add import Description, add
 from embstore.backbones.checkpoints import architecture_of, read_checkpoint
-from embstore.backbones.encoder import Crops, load
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
 from embstore.backbones.network import load_network
 from embstore.backbones.record import Backbone, Choices
 from embstore.errors import WeightsError

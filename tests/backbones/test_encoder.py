@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from embstore.backbones.encoder import Crops, Encoder, load
+from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.encoder import load
 from embstore.backbones.network import build
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES

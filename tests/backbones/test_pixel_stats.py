@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from embstore.backbones import pixel_stats
-from embstore.backbones.encoder import Crops, Encoder, load
+from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.encoder import load
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.pixel_regions import REGIONS, distance, one_cell
 from embstore.backbones.pixel_stats import reference
@@ -234,7 +235,8 @@ def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encod
 def test_hand_made_measurements_need_no_torch() -> None:
     """Loading and calling pixel-stats leaves torch alone."""
     program = (
-        "import sys, numpy as np; from embstore.backbones.encoder import Crops, load; "
+        "import sys, numpy as np; from embstore.backbones.crops import Crops; "
+        "from embstore.backbones.encoder import load; "
         "from embstore.backbones.record import Choices; from embstore.backbones.registry import BACKBONES; "
         "m = np.zeros((1, 96, 96), bool); "
         "load(BACKBONES['pixel-stats'], Choices())(Crops(np.zeros((1, 1, 96, 96), np.float32), ('protein',), m, m)); "

@@ -11,7 +11,8 @@ import torch
 from tiny_vit import PX, WIDTH, drawn_crops, tiny
 
 from embstore.backbones import pace
-from embstore.backbones.encoder import Crops, load
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.vit import ViT
 from embstore.errors import EmbstoreError, ImageError

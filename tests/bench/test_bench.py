@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embstore.errors import EmbstoreError
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 from embstore_bench import bench, leaderboard, per_class
 from embstore_bench.results import METRICS
 from embstore_bench.runner import BenchReport

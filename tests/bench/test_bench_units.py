@@ -9,7 +9,7 @@ import pytest
 from conftest import CLASSES, QUICK, Filler
 
 from embstore.errors import EmbstoreError
-from embstore.query import rows
+from embstore.store import rows
 from embstore_bench import bench
 
 HOW: dict[str, Any] = {**QUICK, "seeds": 1}

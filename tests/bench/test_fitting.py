@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from embstore_bench.baselines import floor_vectors, floors
 from embstore_bench.fitting import fit_all, fold_roles
-from embstore_bench.floors import floor_vectors, floors
 from embstore_bench.heads import HEADS, Classifier, Fold, Head
 from embstore_bench.tasks import Question, Task
 

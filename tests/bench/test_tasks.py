@@ -7,8 +7,7 @@ import pytest
 from conftest import CLASSES, Filler, add_late
 
 from embstore.errors import EmbstoreError
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 from embstore_bench.splits import draw_split
 from embstore_bench.tasks import Question, Task, find_question, load_task
 

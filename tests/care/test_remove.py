@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embstore.bring import bring_vectors
-from embstore.care.remove import PENDING, remove
+from embstore.care.remove import remove
 from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import QueryError, StoreError
-from embstore.ingest import ingest
-from embstore.query import rows
+from embstore.ingest import bring_vectors, ingest
 from embstore.sources.vectors import Columns
-from embstore.store import Store
+from embstore.store import PENDING, Store, rows
 
 from .conftest import contents
 
@@ -180,7 +178,7 @@ def test_a_wrong_condition_is_one_line(store: Store) -> None:
 
 def test_many_ids_go_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than one condition holds are taken out all the same."""
-    monkeypatch.setattr("embstore.care.remove.CHUNK", 2)
+    monkeypatch.setattr("embstore.store.removal.CHUNK", 2)
     n_cells = store.read("cells").num_rows
     removed = remove(store, "true")
     assert (removed.images, removed.cells) == (3, n_cells)

@@ -13,18 +13,17 @@ from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.care.verify import verify
 from embstore.ingest import Report, ingest
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 FIELDS = (1,)
 AT_ONCE = """
 from pathlib import Path
-import embstore.commit
+from embstore.ingest import commit
 from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.ingest import ingest
 from embstore.store import Store
-embstore.commit.COMMIT_S = 0.0
+commit.COMMIT_S = 0.0
 store = Store.open(sys.argv[1])
 go()
 for _ in range(4):

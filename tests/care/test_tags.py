@@ -6,9 +6,8 @@ import pytest
 
 from embstore.care.tags import create_tag, delete_tag, list_tags
 from embstore.errors import EmbstoreError, StoreError
-from embstore.query import query, rows
 from embstore.search import similar_proteins
-from embstore.store import Store
+from embstore.store import Store, query, rows
 
 
 def test_a_store_is_read_as_it_was_under_a_tag(store: Store, space_table: str) -> None:

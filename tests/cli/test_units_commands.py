@@ -10,8 +10,7 @@ from drawn_fields import write_labels, write_opencell
 from tiny_vit import WIDTH, tiny
 
 from embstore.backbones.registry import BACKBONES
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 from .conftest import Run
 

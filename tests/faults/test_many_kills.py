@@ -15,8 +15,7 @@ from drawn_fields import write_labels, write_opencell
 from killing import everything, kill_after
 
 from embstore.ingest import ingest
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 
 pytestmark = pytest.mark.faults
 

@@ -15,14 +15,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from embstore.bring import bring_vectors
-from embstore.ingest import ingest
+from embstore.ingest import bring_vectors, ingest
 from embstore.phantom import write_phantom
-from embstore.query import rows
 from embstore.search import similar_cells, similar_proteins
 from embstore.sources.vectors import Columns
-from embstore.spaces import find_space
-from embstore.store import Store
+from embstore.store import Store, find_space, rows
 
 HERE = Path(__file__).parent
 BROUGHT = """ensg,gene,f1,f2,f3,place

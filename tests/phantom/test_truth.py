@@ -15,8 +15,7 @@ from embstore.phantom.truth import TruthReport, add_truth
 from embstore.phantom.truth_files import read_cell_truth, read_mask
 from embstore.phantom.v1 import law
 from embstore.pixels.crop import unpack_mask
-from embstore.query import rows
-from embstore.store import Store
+from embstore.store import Store, rows
 from embstore_bench import bench
 
 PROTEINS = 48

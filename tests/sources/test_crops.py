@@ -12,9 +12,8 @@ from PIL import Image
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, embed, ingest
 from embstore.pixels.whole import whole_image
-from embstore.query import rows
 from embstore.sources.layouts import read_source
-from embstore.store import Store
+from embstore.store import Store, rows
 
 
 def take(store: Path, source: Path, **choices: object) -> Report:

@@ -9,10 +9,9 @@ from drawn_fields import CELLS, draw_field, save_tiff
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import ingest
-from embstore.query import rows
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Source
-from embstore.store import Store
+from embstore.store import Store, rows
 
 ENDINGS = "_dapi=nucleus,_gfp=protein"
 

@@ -9,13 +9,11 @@ import pytest
 from drawn_fields import ensg, write_hpa, write_labels, write_opencell
 
 from embstore.errors import EmbstoreError
-from embstore.ingest import ingest
-from embstore.labels import add_labels, list_labels
-from embstore.query import rows
+from embstore.ingest import add_labels, ingest, list_labels
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.labels import read_label_table
 from embstore.sources.layouts import read_source
-from embstore.store import Store
+from embstore.store import Store, rows
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from drawn_fields import CELLS, draw_field, save_tiff
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, ingest
-from embstore.query import rows
 from embstore.sources.channels import parse_channels
 from embstore.sources.layouts import read_source
-from embstore.store import Store
+from embstore.store import Store, rows
 
 HEADER = (
     "image_id",

@@ -13,9 +13,8 @@ from drawn_fields import CELLS, draw_field, save_tiff
 from embstore.ingest import Report, ingest
 from embstore.pixels.ome_zarr import describe
 from embstore.pixels.size import PixelSize
-from embstore.query import rows
 from embstore.sources.layouts import read_channels, read_source
-from embstore.store import Store
+from embstore.store import Store, rows
 from embstore_cli.summary import summary
 
 zarr = pytest.importorskip("zarr", reason="the extra `zarr` is not installed")

@@ -15,10 +15,9 @@ from embstore.errors import ImageError
 from embstore.ingest import ingest
 from embstore.pixels.decode import read_planes
 from embstore.pixels.limits import MAX_RATIO, RATIO_FREE_BYTES
-from embstore.query import rows
 from embstore.sources.layouts import read_channels, read_source
 from embstore.sources.record import SourceImage
-from embstore.store import Store
+from embstore.store import Store, rows
 
 FIELD = draw_field(1)
 DIM = (0.3, 1.0, 0.6, 0.1, 0.2)

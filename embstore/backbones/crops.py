@@ -1,0 +1,78 @@
+"""What an encoder takes and gives: crops of cells, or whole fields, with the masks that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embstore.errors import EmbstoreError, ImageError
+from embstore.space import Space
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops around cells, with the masks of the one nucleus and the one cell that each is about; or whole fields.
+
+    pixels: float32 (n, roles, y, x) in [0, 1]; roles: what was dyed in each channel, in order;
+    nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
+    """
+
+    pixels: npt.NDArray[np.float32]  # (n, roles, y, x)
+    roles: tuple[str, ...]
+    nucleus: npt.NDArray[np.bool_]  # (n, y, x)
+    cell: npt.NDArray[np.bool_]  # (n, y, x)
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if self.pixels.dtype != np.float32 or len(shape) != 4:
+            raise EmbstoreError(f"crops are {self.pixels.dtype} of shape {shape}; wanted float32 (n, roles, y, x)")
+        if len(self.roles) != shape[1] or len(set(self.roles)) != len(self.roles):
+            raise EmbstoreError(f"crops have {shape[1]} channels and the roles {self.roles}; wanted one role for each")
+        for mask in (self.nucleus, self.cell):
+            if mask.dtype != np.bool_ or mask.shape != (shape[0], *shape[2:]):
+                raise EmbstoreError(f"a mask is {mask.dtype} {mask.shape}; wanted bool {(shape[0], *shape[2:])}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+class Encoder(Protocol):
+    """A loaded backbone: crops in, one vector per crop out, in the same order."""
+
+    @property
+    def space(self) -> Space:
+        """Return the space that the vectors belong to."""
+
+    @property
+    def dim(self) -> int:
+        """Return the length of a vector."""
+
+    @property
+    def device(self) -> str:
+        """Return what computes the vectors: cpu or cuda."""
+
+    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
+        """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
+
+
+def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], name: str) -> None:
+    """Refuse, with an EmbstoreError, crops of another size than `wanted_px` (None: any); with an ImageError, which ends
+    no ingest, those without any role that the backbone is shown.
+    """
+    height, width = crops.pixels.shape[-2:]
+    if wanted_px not in (None, height) or wanted_px not in (None, width):
+        raise EmbstoreError(
+            f"crops are {width} x {height} px and {name} wants {wanted_px} x {wanted_px}; resize them when they are cut"
+        )
+    check_roles(crops.roles, known, name)
+
+
+def check_roles(roles: Sequence[str], known: Sequence[str], name: str) -> None:
+    """Raise ImageError where an image has none of the roles that a backbone is shown."""
+    if not set(known) & set(roles):
+        shown = f"it holds {', '.join(roles)} and {name} is shown {', '.join(known)}"
+        raise ImageError(shown, todo="choose a backbone, or --roles, with a role that it has")

@@ -1,0 +1,47 @@
+"""Weights files on the Hugging Face Hub, kept in its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embstore.backbones.record import Backbone
+from embstore.backbones.weights import local_file, missing_line
+from embstore.errors import WeightsError
+
+HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
+
+
+def find_or_download(backbone: Backbone) -> Path:
+    """Return the backbone's weights file; one that lies on the Hugging Face Hub is downloaded to its cache.
+
+    Raises WeightsError, within seconds when the Hub cannot be reached; a file that lies elsewhere is `fetch`'s work.
+    """
+    found = local_file(backbone)
+    if found is None and not backbone.hub:
+        raise WeightsError(missing_line(backbone))
+    return found or download_from_hub(backbone)
+
+
+def download_from_hub(backbone: Backbone) -> Path:
+    """Download a backbone's file to the Hub's cache and return its path; WeightsError where that fails."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    quiet = are_progress_bars_disabled()
+    if not quiet:
+        disable_progress_bars()  # a library prints nothing
+    try:
+        # one question first, without retries: offline it fails at once, where the download call would retry and log
+        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
+    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error
+    finally:
+        if not quiet:
+            enable_progress_bars()

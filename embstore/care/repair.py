@@ -1,0 +1,192 @@
+"""A store that is whole again: what is damaged, repeated or owned by nothing goes, so that ingesting brings it back.
+
+In this order, so that a kill leaves nothing behind that the next run would not find: what is taken out of a table is
+first taken out of what says that it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from embstore.care.damage import Mended, drop_unreadable, is_lost, mend_table, readable, release_tags, reopen
+from embstore.care.reading import not_finite, read_batches
+from embstore.care.records import changed_splits, digest_now, dim_of, unrecorded
+from embstore.care.relations import MISCOUNTED, absent, in_parts, listed, miscounted, of_cells, references, repeated
+from embstore.care.remove import CURRENT
+from embstore.errors import StoreError
+from embstore.progress import Progress
+from embstore.store import (
+    PENDING,
+    TABLES,
+    Store,
+    delete_ids,
+    embeddings,
+    embeddings_name,
+    finish_removal,
+    query,
+    quoted,
+)
+
+Spaces = Sequence[dict[str, Any]]
+
+
+def mend(store: Store, *, progress: Progress | None = None) -> list[Mended]:
+    """Take out of a store what `verify` calls wrong (writes); the same ingest, embed or bench then brings it again.
+
+    Fragments that cannot be read, images of which any cell may be lost (with all their cells, vectors and markers),
+    rows of a key that another row has, vectors that are not finite, rows without an owner, markers whose image or
+    space is not whole, records of spaces and splits that are not what their digest froze. Missing tables are made
+    anew, empty. A tag of which files are gone no longer covers their table. What is whole stays, and so do older and
+    tagged versions. Where a record of a space is lost its vectors stay: the next ingest or embed with its backbone
+    records it again, or the next mending takes them out.
+
+    May be stopped at any moment and run again. Run it while nothing else writes to the store: while an ingest writes,
+    its rows have no owner yet. Returns what was done, in order.
+    """
+    store.refuse_reader()
+    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _counts, _splits)
+    done: list[Mended] = []
+    for number, step in enumerate(steps, start=1):
+        done += step(store, any(mended.table == "spaces" for mended in done))
+        if progress:
+            progress("mending", number, len(steps))
+    return done
+
+
+def _records(store: Store, _: bool) -> Iterator[Mended]:
+    for table in TABLES.values():
+        if table.name != "cells":
+            yield from mend_table(store, table)
+
+
+def _cells(store: Store, _: bool) -> Iterator[Mended]:
+    """Take out the images whose cells may be lost before what is left of `cells` looks as if it were all."""
+    lost = is_lost(store, "cells")
+    yield from reopen(store, TABLES["cells"])
+    sound, broken = readable(store, "cells")
+    if lost or broken:
+        yield from _take_out(store, _without_cells(store, sound), "images may have lost cells and are out")
+    yield from release_tags(store, "cells")
+    yield from drop_unreadable(store, "cells")
+
+
+def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
+    """Return the images of which these fragments hold no current cell, or fewer than a marker says.
+
+    An image that has none may be one in which there are none: it costs little to look again, and flagged cells without
+    a vector are in no marker.
+    """
+    columns = ["image_id", "segmentation"]
+    schema = pa.schema([TABLES["cells"].schema.field(column) for column in columns])
+    batches = [batch.select(columns) for part in sound for batch in read_batches(part, columns)]
+    cells = pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
+    held = cells.group_by(columns).aggregate([([], "count_all")]).to_pylist()
+    found = {(row["image_id"], row["segmentation"]): row["count_all"] for row in held}
+    sql = f"""
+        SELECT i.image_id, i.segmentation, greatest(1, max(m.n_cells)) AS wanted
+        FROM {CURRENT} AS i
+        LEFT JOIN ingested AS m ON m.image_id = i.image_id AND m.segmentation = i.segmentation
+        GROUP BY ALL ORDER BY ALL"""
+    images = query(store, sql, tables=["images", "ingested"]).to_pylist()
+    return [i["image_id"] for i in images if found.get((i["image_id"], i["segmentation"]), 0) < i["wanted"]]
+
+
+def _take_out(store: Store, images: Sequence[str], why: str) -> Iterator[Mended]:
+    """Delete images, by which all that is theirs has no owner any more."""
+    if images:
+        delete_ids(store, "images", "image_id", images)
+        yield Mended("images", why, len(images))
+
+
+def _spaces(store: Store, _: bool) -> Iterator[Mended]:
+    """Make the tables of recorded spaces readable, and take out records that are not those of their vectors."""
+    for space in store.read("spaces").to_pylist():
+        half = space["precision"].startswith("float16")
+        table = embeddings(space["digest"], space["dim"], half=half)
+        yield from mend_table(store, table)
+        other = dim_of(store, table.name) != space["dim"]
+        if other or digest_now(space) != space["digest"]:
+            store.delete("spaces", f"digest = {quoted(space['digest'])}")
+            yield Mended("spaces", f"the record of {table.name} was not that of its vectors", 1)
+        if other:
+            store.delete("ingested", f"space = {quoted(space['digest'])}")
+            store.drop_table(table.name)
+            yield Mended(table.name, "is out with its tags: vectors of another length")
+
+
+def _vectors(store: Store, records_lost: bool) -> Iterator[Mended]:
+    """Take out vectors of no recorded space, and those that are not finite.
+
+    Where records were lost just now, their vectors stay: the next ingest or embed with the backbone records it again.
+    """
+    spaces = store.read("spaces").to_pylist()
+    for name in () if records_lost else unrecorded(store.table_names(), spaces):
+        try:
+            rows = store.dataset(name).count_rows()
+            store.delete(name, "true")
+        except StoreError:  # nobody says what its columns were
+            store.drop_table(name)
+            yield Mended(name, "could not be opened and belongs to no space: it is out with its tags")
+        else:
+            yield from _done(name, "vectors of a space that is not in spaces", rows)
+            yield from release_tags(store, name)
+    for name in map(embeddings_name, (space["digest"] for space in spaces)):
+        batches = (batch for part in store.dataset(name).get_fragments() for batch in read_batches(part))
+        ids = [bad for batch in batches for bad in not_finite(batch)]
+        delete_ids(store, name, "id", ids)
+        yield from _done(name, "vectors that are not finite", len(ids))
+
+
+def _removal(store: Store, _: bool) -> Iterator[Mended]:
+    if PENDING in store.tags():
+        try:
+            finish_removal(store)
+        except StoreError:  # what was there before cannot be read: what has no owner goes all the same
+            store.untag(PENDING)
+        yield Mended("images", "the removal that was stopped is finished")
+
+
+def _rows(store: Store, records_lost: bool) -> Iterator[Mended]:
+    """Take out all but one row of a key, then images that have other cells than was counted, then what has no owner."""
+    parts, spaces = _parts(store), store.read("spaces").to_pylist()
+    for name in store.table_names():
+        if listed(store, repeated(name), parts):
+            yield from _done(name, "rows whose key another row has", store.drop_repeats(name))
+    wrong = [row for space in of_cells(spaces) for row in listed(store, miscounted(space), parts)]
+    short = sorted({row["image_id"] for row in wrong if not row["has_cells"]})
+    yield from _take_out(store, short, "images had other cells than their markers say and are out")
+    for want in references(spaces):
+        if want.note or (records_lost and want.holder == "spaces"):
+            continue
+        if values := [row["example"] for row in listed(store, absent(want), parts)]:
+            before = store.dataset(want.table).count_rows()
+            delete_ids(store, want.table, want.column, values, f"{want.where} AND ")
+            yield from _done(want.table, want.found, before - store.dataset(want.table).count_rows())
+
+
+def _counts(store: Store, _: bool) -> Iterator[Mended]:
+    """Delete markers of images that have their cells and not their vectors, so that these are made again."""
+    parts = _parts(store)
+    for space in of_cells(store.read("spaces").to_pylist()):
+        images = [row["image_id"] for row in listed(store, miscounted(space), parts)]
+        delete_ids(store, "ingested", "image_id", images, f"space = {quoted(space['digest'])} AND ")
+        yield from _done("ingested", f"markers of {MISCOUNTED} ({embeddings_name(space['digest'])})", len(images))
+
+
+def _splits(store: Store, _: bool) -> Iterator[Mended]:
+    for name in list(changed_splits(store)):
+        store.delete("splits", f"name = {quoted(name)}")
+        store.delete("split_groups", f"name = {quoted(name)}")
+        yield Mended("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
+
+
+def _parts(store: Store) -> int:
+    return in_parts(max(store.dataset(name).count_rows() for name in store.table_names()))
+
+
+def _done(table: str, what: str, rows: int) -> Iterator[Mended]:
+    if rows:
+        yield Mended(table, what, rows)

@@ -1,0 +1,47 @@
+"""What reading images will fail at, told from their files' headers: the faults of a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from embstore.backbones.crops import check_roles
+from embstore.errors import ImageError
+from embstore.ingest.prepare import ahead, check_nucleus, image_fault, unread_fault
+from embstore.ingest.work import Work
+from embstore.pixels.masks import check_mask
+from embstore.sources.layouts import read_shape_and_roles
+from embstore.sources.record import Fault
+from embstore.space import Space
+
+READERS = 4  # threads: what takes time on a server is waiting for its files
+
+
+def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Fault | None]:
+    """Yield, for each image in order, the fault that it would end in under any of the spaces, or None.
+
+    The checks are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
+    damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
+    that are packed with gzip are unpacked.
+    """
+    return ahead(partial(_fault, spaces), work, READERS)
+
+
+def _fault(spaces: Sequence[Space], work: Work) -> Fault | None:
+    try:
+        shape, roles = read_shape_and_roles(work.root, work.image)
+        if work.segmentation is None:
+            check_nucleus(work, roles)
+            for mask in work.image.masks.files if work.image.masks else ():
+                check_mask(mask, shape)
+        for space in spaces:
+            if space.digest in work.spaces:
+                check_roles(roles, space.roles, space.backbone)
+    except ImageError as error:
+        fault = image_fault(work, error.found, error.todo)
+    except OSError as error:
+        fault = unread_fault(work, error)
+    else:
+        return None
+    return replace(fault, source=work.image.listed or fault.source)

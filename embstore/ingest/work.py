@@ -1,0 +1,167 @@
+"""What one image still needs: cells where its content, masks or pixel size are new, and vectors in spaces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import EmbstoreError
+from embstore.files import content, file_sha256, hashed, touched
+from embstore.ids import segmentation_id
+from embstore.pixels.segment import SEGMENTER
+from embstore.pixels.whole import WHOLE_IMAGE
+from embstore.sources.record import SourceImage
+
+NO_NUCLEUS = "there is no nucleus channel"
+WHOLE = ""  # in place of a segmentation: the vector is of the image, whatever its cells are
+Done = Mapping[tuple[str, str], tuple[int, str]]  # (image, space) -> revision, segmentation
+
+
+@dataclass(frozen=True)
+class Work:
+    """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
+
+    `recut` says that cells of the very same content are in the store, made from other masks or at another pixel size.
+    """
+
+    image: SourceImage
+    root: Path
+    image_id: str
+    revision: int
+    files: tuple[dict[str, Any], ...]  # path, size, mtime_ns, sha256
+    sha256: str
+    spaces: tuple[str, ...]
+    segmentation: str | None = None  # of cells that are in the store already
+    pixel_size_um: float | None = None  # of those
+    segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
+    option_um: float | None = None  # the pixel size that the user gives
+    recut: bool = False
+    drop_flagged: bool = False  # cells with a quality flag get no vector
+    unit: str = "cell"  # of the spaces: where it is image, an image that cannot be segmented will do
+
+
+def missing_work(
+    root: Path,
+    image: SourceImage,
+    name: str,
+    old: dict[str, Any] | None,
+    files: tuple[dict[str, Any], ...],
+    *,
+    spaces: Sequence[str],
+    ingested: Done,
+    option_um: float | None,
+) -> Work:
+    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks."""
+    spec = _segmenter(image)
+    fresh = Work(image, root, name, 1, files, content(files), tuple(spaces), segmenter=spec, option_um=option_um)
+    if old is None:
+        return fresh
+    if fresh.sha256 != old["sha256"] or _read_otherwise(image, old):
+        return replace(fresh, revision=old["revision"] + 1)
+    if _other_cells(image, old, spec, option_um):
+        return replace(fresh, revision=old["revision"], recut=True)
+    return replace(stored_work(old, missing_spaces(ingested, old, spaces), root), image=image, files=files)
+
+
+def stored_work(row: dict[str, Any], missing: tuple[str, ...], root: Path) -> Work:
+    """Return an image that is in the store, with its cells as they are, as work for the spaces that it lacks."""
+    image = SourceImage(
+        key=row["image_id"].removeprefix(row["dataset"] + "/"),
+        files=tuple(file["path"] for file in row["files"]),
+        roles=tuple(row["roles"]),
+    )
+    return Work(
+        image=image,
+        root=root,
+        image_id=row["image_id"],
+        revision=row["revision"],
+        files=tuple(row["files"]),
+        sha256=row["sha256"],
+        spaces=missing,
+        segmentation=row["segmentation"],
+        pixel_size_um=row["pixel_size_um"],
+    )
+
+
+def missing_spaces(ingested: Done, image: dict[str, Any], spaces: Sequence[str]) -> tuple[str, ...]:
+    """Return the spaces that have no vectors of an image as it is, or of its current cells."""
+    done = ((image["revision"], image["segmentation"]), (image["revision"], WHOLE))
+    return tuple(space for space in spaces if ingested.get((image["image_id"], space)) not in done)
+
+
+def states_of(root: Path, image: SourceImage, old: dict[str, Any] | None) -> tuple[dict[str, Any], ...]:
+    """Return the state of an image's files with their contents' sha256; that on record where size and time agree."""
+    known = old is not None and not touched(root, image.files, old["files"])
+    return tuple(old["files"]) if old and known else hashed(root, image.files)
+
+
+def _read_otherwise(image: SourceImage, old: dict[str, Any]) -> bool:
+    """Tell whether the same pixels are now said to show something else, or to be of another size: new cells then.
+
+    What the file or the user said of the size goes before what a layout says.
+    """
+    if list(image.roles[: len(old["roles"])]) != old["roles"]:
+        return True
+    known = image.pixel_size_um is not None and old["pixel_size_source"] not in ("metadata", "option")
+    return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
+
+
+def _segmenter(image: SourceImage) -> Mapping[str, Any]:
+    """Return the spec of what makes an image's cells: its masks' contents, the whole image, or the segmenter."""
+    if image.masks is None:
+        return WHOLE_IMAGE if image.one_cell else SEGMENTER
+    nuclei, cells = (path and file_sha256(path) for path in (image.masks.nuclei, image.masks.cells))
+    completed = None if nuclei and cells else SEGMENTER  # what grows cells, or finds nuclei in them
+    return {"name": "masks", "revision": 1, "nuclei": nuclei, "cells": cells, "completed_by": completed}
+
+
+def _other_cells(image: SourceImage, old: dict[str, Any], spec: Mapping[str, Any], option_um: float | None) -> bool:
+    """Tell whether the masks and pixel size of this source make other cells than those in the store.
+
+    What it does not say (no masks, no pixel size) stays as it was.
+    """
+    if image.masks is None:
+        return option_um not in (None, old["pixel_size_um"])
+    known_um = old["pixel_size_um"] if old["pixel_size_source"] != "estimated" else None
+    wanted = segmentation_id(spec, old["sha256"], known_um if option_um is None else option_um)
+    return bool(old["segmentation"] != wanted)
+
+
+def described(image: SourceImage) -> dict[str, Any]:
+    """Return the columns of `images` that a layout's names and labels say, whatever the pixels are."""
+    return {
+        "plate": image.plate,
+        "well": image.well,
+        "site": image.site,
+        "cell_line": image.cell_line,
+        "protein_ids": list(image.protein_ids),
+        "genes": list(image.genes),
+        "antibody": image.antibody,
+        "licence": image.licence,
+        "extra": json.dumps(dict(image.extra), ensure_ascii=False, sort_keys=True) if image.extra else None,
+    }
+
+
+def renewed(work: Work, old: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of an image whose content is as it was, where what is known of it changed; else None.
+
+    What the source does not say now (no labels were given) stays as it was.
+    """
+    if work.revision != old["revision"]:
+        return None
+    said = {column: value for column, value in described(work.image).items() if value}
+    row = old | said | {"files": list(work.files), "source_root": str(work.root)}
+    return row if row != old else None
+
+
+def check_dataset(name: str) -> str:
+    """Return a dataset's name, or raise EmbstoreError where ids made with it could not be taken apart again."""
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise EmbstoreError(
+            f"the dataset name is {name!r}; wanted letters, digits, '.', '_', '+' and '-': --dataset NAME"
+        )
+    return name

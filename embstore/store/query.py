@@ -1,0 +1,165 @@
+"""SQL over every table, read-only and locked, and the only door to DuckDB."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from embstore.errors import QueryError
+from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES
+from embstore.store.store import Store, unreadable
+
+MEMORY_LIMIT = "4GB"
+TIMEOUT_S = 300.0
+
+# tables whose SQL name is a view over the stored one, and the tables that it joins
+VIEWS = {"cells": {"cells", "images", "proteins"}}
+
+LOCK = (
+    "SET enable_external_access = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    f"SET memory_limit = '{MEMORY_LIMIT}'",
+    "SET lock_configuration = true",
+)
+
+
+class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
+    """A Lance table as DuckDB scans it: lazily, at one version, half-precision vectors cast when asked for.
+
+    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.fault: Exception | None = None  # why its files could not be read, where they could not
+        self._dataset = dataset
+        self._schema = pa.schema([_readable(field) for field in dataset.schema])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as SQL sees them: vectors as lists of float32."""
+        return self._schema
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> pads.Scanner:
+        """Return a lazy scan of the columns and rows that DuckDB asks for."""
+        names = self._schema.names if columns is None else list(columns)
+        wanted = pa.schema([self._schema.field(name) for name in names])
+        scan = self._dataset.scanner(columns=names, filter=filter, batch_size=8192)
+        return pads.Scanner.from_batches(self._cast(scan.to_batches(), wanted), schema=wanted)
+
+    def _cast(self, batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in batches:
+                columns = [batch.column(field.name).cast(field.type) for field in wanted]
+                yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+        except (OSError, RuntimeError, ValueError) as error:  # DuckDB would wrap it in a traceback
+            self.fault = error
+            raise
+
+
+def query(
+    store: Store,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tables: Sequence[str] | None = None,
+) -> pa.Table:
+    """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
+
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. `tables`
+    are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
+    longer than `timeout_s` seconds is a QueryError.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        registered = register(connection, store, tables)
+        _check(connection, sql)
+        timer = threading.Timer(timeout_s, connection.interrupt)
+        timer.start()
+        try:
+            answer = connection.sql(sql, params=parameters).to_arrow_table()
+        except duckdb.InterruptException as error:
+            raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
+        except duckdb.Error as error:
+            faults = [unreadable(name, table.fault) for name, table in registered.items() if table.fault]
+            faults += [store.no_table(name) for name in _lost(_one_line(error), registered)]
+            raise QueryError(faults[0] if faults else _one_line(error)) from error
+        finally:
+            timer.cancel()
+    twice = {name for name in answer.column_names if answer.column_names.count(name) > 1}
+    if twice:  # rows as dictionaries would silently lose one of them
+        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; tell them apart with AS")
+    return answer
+
+
+def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a SELECT of our own as dictionaries, for small answers; only tables that it names are opened.
+
+    (Not for SQL that asks the catalogue which tables there are.)
+    """
+    words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
+    wanted = words.union(*(VIEWS[word] for word in words.intersection(VIEWS)))
+    tables = [name for name in store.table_names() if name in wanted]
+    answer: list[dict[str, Any]] = query(store, sql, parameters, tables=tables).to_pylist()
+    return answer
+
+
+def sql_text(name: str) -> str:
+    """Return the text of one of the package's `.sql` files."""
+    return files("embstore.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
+    """Make tables and views known to a DuckDB connection, and lock it; return the tables by name."""
+    tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
+    for name, table in tables.items():
+        connection.register(f"{name}_raw" if name in VIEWS else name, table)
+    for view in (view for view, joined in VIEWS.items() if joined.issubset(tables)):
+        connection.execute(f'CREATE VIEW "{view}" AS {sql_text(view)}').fetchall()
+    for setting in LOCK:
+        connection.execute(setting).fetchall()
+    return tables
+
+
+def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
+    """Return the tables of the store that a statement named, or its view joins, and that are not there."""
+    named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
+    if named is None:
+        return []
+    wanted = {named[1], *VIEWS.get(named[1], ())}
+    return sorted(t for t in wanted.difference(registered) if t in TABLES or t.startswith(EMBEDDINGS_PREFIX))
+
+
+def _check(connection: Any, sql: str) -> None:
+    import duckdb
+
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_one_line(error)) from error
+    if len(statements) != 1:
+        raise QueryError(f"found {len(statements)} statements, wanted exactly one SELECT")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        kind = statements[0].type.name
+        raise QueryError(f"found {kind}, wanted a SELECT: the store is read-only in SQL")
+
+
+def _readable(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float16():
+        return pa.field(field.name, pa.list_(pa.float32(), kind.list_size))
+    return pa.field(field.name, kind)
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(line for line in lines if set(line) != {"^"})[:400]

@@ -1,0 +1,268 @@
+"""The only place where a table or a column is spelled (DESIGN §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+FORMAT_VERSION = 2
+PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+
+# format -> table -> columns that it added; the first write to a store of an older format adds them, null in its rows
+ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
+
+# The emb_<digest> tables: one a space, the vector and its id, nothing else.
+EMBEDDINGS_PREFIX = "emb_"
+TIME = pa.timestamp("us", tz="UTC")
+STRINGS = pa.list_(pa.string())
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its name, the columns that identify a row, and its schema."""
+
+    name: str
+    key: tuple[str, ...]
+    schema: pa.Schema
+
+
+def _table(name: str, key: str, /, **columns: pa.DataType) -> Table:
+    keys = tuple(key.split())
+    fields = [pa.field(k, columns[k], nullable=False, metadata=PRIMARY_KEY) for k in keys]
+    fields += [pa.field(c, t) for c, t in columns.items() if c not in keys]
+    return Table(name, keys, pa.schema(fields))
+
+
+FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        _table("store_meta", "name", name=pa.string(), format_version=pa.int32(), created=TIME, written_by=pa.string()),
+        _table(
+            "images",
+            "image_id revision",
+            image_id=pa.string(),
+            revision=pa.int32(),
+            dataset=pa.string(),
+            source_root=pa.string(),  # `files` are relative to it
+            files=pa.list_(FILE),
+            sha256=pa.string(),  # over the files' contents, in order
+            roles=STRINGS,
+            shape=pa.list_(pa.int32()),  # (c, y, x)
+            pixel_size_um=pa.float64(),
+            pixel_size_source=pa.string(),  # metadata, layout, manifest, crop or estimated
+            segmentation=pa.string(),  # the current one: cells of others stay for results that cite them
+            plate=pa.string(),
+            well=pa.string(),
+            site=pa.string(),
+            cell_line=pa.string(),
+            protein_ids=STRINGS,
+            genes=STRINGS,
+            antibody=pa.string(),
+            licence=pa.string(),
+            extra=pa.string(),  # further manifest columns, as JSON
+            note=pa.string(),  # why there are no cells, or how its planes and cells were taken
+            ingested=TIME,
+        ),
+        _table(
+            "cells",
+            "cell_id",
+            cell_id=pa.string(),
+            image_id=pa.string(),
+            segmentation=pa.string(),
+            label=pa.int32(),
+            box=pa.list_(pa.int32(), 4),  # y0, x0, y1, x1 in pixels, half open
+            centroid=pa.list_(pa.float32(), 2),  # y, x in pixels
+            nucleus_area_um2=pa.float32(),
+            cell_area_um2=pa.float32(),
+            zoom=pa.float32(),  # thumbnail pixels per source pixel: what the pixel size asks for
+            roles_present=STRINGS,
+            flags=STRINGS,
+            mask=pa.binary(),  # bit-packed, of `box`
+            nucleus_mask=pa.binary(),
+            thumbnail=pa.binary(),  # WebP
+        ),
+        _table(
+            "ingested",
+            "image_id space",
+            image_id=pa.string(),
+            space=pa.string(),  # full digest
+            revision=pa.int32(),
+            segmentation=pa.string(),
+            n_cells=pa.int32(),  # vectors that it has there: of cells, or the one of the whole image
+        ),
+        # One brought vector of a protein: what `cells` is to an image's cells.
+        _table(
+            "profiles",
+            "profile_id",
+            profile_id=pa.string(),
+            dataset=pa.string(),
+            protein_ids=STRINGS,
+            genes=STRINGS,
+            source=pa.string(),
+            row=pa.int64(),
+        ),
+        _table(
+            "proteins",
+            "protein_id",
+            protein_id=pa.string(),
+            gene=pa.string(),
+            synonyms=STRINGS,
+            group_id=pa.string(),
+            seen_in_pretraining=STRINGS,  # backbones
+        ),
+        _table(
+            "labels",
+            "label_set level subject_id location",
+            label_set=pa.string(),
+            level=pa.string(),  # protein, image or cell: what subject_id names
+            subject_id=pa.string(),
+            location=pa.string(),
+            grade=pa.int8(),
+            source=pa.string(),
+            revision=pa.int32(),
+        ),
+        _table(
+            "spaces",
+            "digest",
+            digest=pa.string(),
+            backbone=pa.string(),
+            revision=pa.int32(),
+            weights_sha256=pa.string(),
+            strategy=pa.string(),
+            roles=STRINGS,
+            fill=pa.float64(),
+            crop_um=pa.float64(),
+            input_px=pa.int32(),
+            masked=pa.bool_(),
+            intensity=pa.string(),
+            resampling=pa.string(),
+            pooling=pa.string(),
+            unit=pa.string(),
+            precision=pa.string(),
+            dim=pa.int32(),
+            canary=pa.list_(pa.float32()),  # what the encoder made of the golden crops, flattened
+            created=TIME,
+            # since format 2, and null in a migrated store's older rows
+            filling=pa.string(),
+            normalisation=pa.string(),
+        ),
+        _table(
+            "splits",
+            "name",
+            name=pa.string(),
+            dataset=pa.string(),
+            label_set=pa.string(),
+            by=pa.string(),
+            k=pa.int32(),
+            seed=pa.int64(),
+            spec=pa.string(),  # JSON
+            sql=pa.string(),
+            digest=pa.string(),  # over spec and assignment
+            audit=pa.string(),  # JSON: entity -> share of test units with kin in train
+            created=TIME,
+        ),
+        _table(
+            "split_groups",
+            "name group_id",
+            name=pa.string(),
+            group_id=pa.string(),
+            fold=pa.int32(),
+        ),
+        _table(
+            "entries",
+            "entry",
+            entry=pa.string(),
+            task=pa.string(),
+            task_version=pa.int32(),
+            dataset=pa.string(),
+            label_set=pa.string(),
+            split=pa.string(),
+            split_digest=pa.string(),
+            backbone=pa.string(),
+            strategy=pa.string(),
+            space=pa.string(),
+            unit=pa.string(),
+            head=pa.string(),
+            params=pa.string(),  # JSON
+            floor=pa.bool_(),  # a baseline that a backbone must beat
+            protocol=pa.int32(),
+            classes=STRINGS,
+            left_out=pa.string(),  # JSON: what was not scored, and why
+            n_folds=pa.int32(),
+            n_seeds=pa.int32(),
+            n_units=pa.int64(),
+            n_groups=pa.int64(),
+            table_versions=pa.string(),  # JSON: table -> version read
+            content_digest=pa.string(),
+            code_version=pa.string(),
+            libraries=pa.string(),  # JSON
+            device=pa.string(),
+            elapsed_s=pa.float64(),
+            tag=pa.string(),
+            note=pa.string(),
+            created=TIME,
+        ),
+        _table(
+            "runs",
+            "entry seed fold",
+            entry=pa.string(),
+            seed=pa.int32(),
+            fold=pa.int32(),
+            chosen=pa.string(),  # JSON: what validation chose
+            thresholds=pa.list_(pa.float32()),
+            n_train=pa.int64(),
+            n_validation=pa.int64(),
+            n_test=pa.int64(),
+            elapsed_s=pa.float64(),
+        ),
+        _table(
+            "results",
+            "entry metric level location",
+            entry=pa.string(),
+            metric=pa.string(),
+            level=pa.string(),  # unit or protein
+            location=pa.string(),  # "" where the figure is over all classes
+            mean=pa.float64(),
+            sd=pa.float64(),  # ddof 1 over seeds; null with one seed
+            low=pa.float64(),
+            high=pa.float64(),
+            support=pa.int64(),  # positives, for a class
+        ),
+        _table(
+            "predictions",
+            "entry seed id",
+            entry=pa.string(),
+            seed=pa.int32(),
+            id=pa.string(),
+            fold=pa.int32(),
+            scores=pa.list_(pa.float32()),  # in the order of entries.classes
+            predicted=pa.list_(pa.bool_()),
+            actual=pa.list_(pa.bool_()),
+        ),
+        _table(
+            "failures",
+            "source stage",
+            source=pa.string(),
+            stage=pa.string(),
+            error=pa.string(),
+            todo=pa.string(),
+            size=pa.int64(),  # of the file when it failed: retried when it changes
+            mtime_ns=pa.int64(),
+            failed_at=TIME,
+        ),
+    )
+}
+
+
+def embeddings(digest: str, dim: int, *, half: bool) -> Table:
+    """Return the table of one space: `id` and `vector`, a fixed-size list of float16 (half) or float32."""
+    value = pa.float16() if half else pa.float32()
+    return _table(embeddings_name(digest), "id", id=pa.string(), vector=pa.list_(value, dim))
+
+
+def embeddings_name(digest: str) -> str:
+    """Return the table name of a space."""
+    return EMBEDDINGS_PREFIX + digest[:12]

@@ -1,0 +1,76 @@
+"""What is cut ahead, together or bit by bit gives the same vectors; images keep their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_hpa, write_opencell
+from killing import everything
+
+from embstore.ingest import ahead, encode, ingest
+from embstore.sources.record import Fault
+from embstore.store import Store, rows
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_items_come_in_order_and_a_few_ahead(workers: int) -> None:
+    """Whichever is done first; what was not asked for yet is never far ahead."""
+    started: list[int] = []
+
+    def slow(item: int) -> int:
+        started.append(item)
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    found = []
+    for result in ahead(slow, range(30), workers):
+        found.append(result)
+        assert len(started) - len(found) < 3 + workers
+    assert found == [n * n for n in range(30)]
+
+
+@pytest.mark.parametrize(("ahead_bytes", "held"), [(0, 2), (2**26, 256)], ids=["bit by bit", "ahead"])
+def test_how_crops_are_cut_and_put_together_changes_no_vector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_bytes: int, held: int
+) -> None:
+    """Two crops at a time, or all of several images at once: those of an ingest of each image by itself, to the bit."""
+    write_opencell(tmp_path / "in", [1, 2, 3])
+    save_tiff(opencell_path(tmp_path / "in", 4), np.zeros((2, 64, 64), np.uint16))  # no cell, in the middle of the rest
+    save_tiff(opencell_path(tmp_path / "in", 5), draw_field(5))
+    single = Store.open(tmp_path / "single", create=True)
+    for path in sorted((tmp_path / "in").rglob("*.tif")):
+        ingest(single, path, layout="opencell", backbones=["pixel-stats"])
+    monkeypatch.setattr(encode, "AHEAD_BYTES", ahead_bytes)
+    monkeypatch.setattr(encode, "CROPS_HELD", held)
+    store = Store.open(tmp_path / "store", create=True)
+    report = ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"])
+    assert report.vectors_in == {"pixel-stats:mapping": 4 * CELLS}
+    assert everything(store) == everything(single)
+    assert rows(store, "SELECT count(*)::INT AS n FROM ingested") == [{"n": 5}]
+
+
+def test_images_are_gathered_until_there_is_enough_to_do() -> None:
+    """Faults count as one each, so that they are told while the work goes on; what is left comes last."""
+    faults: Sequence[Fault] = [Fault(str(n), "read", "broken", "mend it") for n in range(7)]
+    assert [len(some) for some in encode.gathered(faults, 3)] == [3, 3, 1]
+
+
+def test_an_image_without_a_role_that_the_backbone_knows_is_a_failure_and_the_rest_goes_in(tmp_path: Path) -> None:
+    """A field of microtubules and ER with masks, among fields with a nucleus."""
+    write_hpa(tmp_path / "in", "1_A1_1", 1, ("red", "yellow"))
+    write_hpa(tmp_path / "in", "1_A1_2", 2)
+    cells = np.zeros((400, 400), np.uint16)
+    cells[100:200, 100:200] = 1
+    for key in ("1_A1_1", "1_A1_2"):
+        save_tiff(tmp_path / "masks" / f"{key}_cells.tif", cells, metadata={})
+    store = Store.open(tmp_path / "store", create=True)
+    report = ingest(
+        store, tmp_path / "in", layout="hpa", backbones=["pixel-stats"], masks=tmp_path / "masks", pixel_size_um=0.08
+    )
+    assert (report.images_in, report.vectors_in) == (1, {"pixel-stats:mapping": 1})
+    (fault,) = report.failures
+    assert "holds microtubules, er and pixel-stats is shown nucleus, protein" in fault.error

@@ -1,0 +1,206 @@
+"""Vectors of cells, masked or not, and of whole images: from files to search and verification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_fields import CELLS, draw_field, ensg, opencell_path, save_tiff, write_hpa, write_labels, write_opencell
+from tiny_vit import PX, WIDTH, tiny
+
+from embstore.backbones.crops import Crops
+from embstore.backbones.encoder import load
+from embstore.backbones.record import Choices
+from embstore.backbones.registry import BACKBONES
+from embstore.care.verify import verify
+from embstore.errors import EmbstoreError
+from embstore.ingest import Report, embed, ingest
+from embstore.pixels.field import square_field
+from embstore.pixels.intensity import scale
+from embstore.search import draw_sheet, similar_cells, similar_proteins
+from embstore.store import Store, find_space, rows
+
+WHOLE = Choices(unit="image")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make two real backbones known: `tiny`, and `tiny-masked`, whose record blackens what is outside the cell."""
+    monkeypatch.setitem(BACKBONES, "tiny", tiny())
+    monkeypatch.setitem(BACKBONES, "tiny-masked", tiny(name="tiny-masked", masked=True))
+
+
+def take(store: Store, source: Path, choices: Choices, *backbones: str, layout: str = "opencell") -> Report:
+    return ingest(store, source, layout=layout, backbones=backbones or ["tiny"], choices=choices)
+
+
+def new(folder: Path) -> Store:
+    return Store.open(folder, create=True)
+
+
+def vectors(store: Store, spec: str = "tiny") -> tuple[str, dict[str, np.ndarray]]:
+    """Return the space of a backbone and its vectors by id."""
+    space = find_space(store, spec)["digest"]
+    return space, dict(zip(*store.vectors(space), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("spec", "choices"),
+    [
+        ("tiny", Choices()),
+        ("tiny", Choices(masked=True)),
+        ("tiny-masked", Choices()),
+        ("tiny:replication", Choices(pooling="cls+mean", masked=True)),
+        ("tiny", Choices(unit="image", image_px=64)),
+        ("tiny", Choices(unit="image", image_px=0)),
+    ],
+    ids=["plain", "masked", "masked by record", "replicated", "image", "native image"],
+)
+def test_embedding_later_gives_the_space_and_vectors_of_ingesting_with_it(
+    tmp_path: Path, spec: str, choices: Choices
+) -> None:
+    """Masked or not, cells or whole images: the same digest, ids and vectors; once more there is nothing to do."""
+    write_opencell(tmp_path / "in", [1, 2])
+    save_tiff(tmp_path / "in" / "unknown scale.tif", draw_field(3))  # its pixel size is estimated, and kept
+    at_once, later = new(tmp_path / "at once"), new(tmp_path / "later")
+    n = 3 * (1 if choices.unit == "image" else CELLS)
+    assert sum(take(at_once, tmp_path / "in", choices, spec).vectors_in.values()) == n
+    take(later, tmp_path / "in", Choices(), "pixel-stats")
+    assert sum(embed(later, backbones=[spec], choices=choices).vectors_in.values()) == n
+    (wanted, expected), (found, held) = (vectors(store, spec) for store in (at_once, later))
+    assert found == wanted
+    assert held.keys() == expected.keys()
+    for name, vector in expected.items():
+        np.testing.assert_allclose(held[name], vector, rtol=2e-3, atol=2e-3)  # a last bit of float16
+    assert embed(later, backbones=[spec], choices=choices).done_before == 3
+    assert take(later, tmp_path / "in", choices, spec).done_before == 3
+
+
+def test_a_vector_of_a_whole_image_is_that_of_the_field_on_its_square(tmp_path: Path) -> None:
+    """Scaled, resized and encoded by hand: the same numbers under the image's id; its cells are there, unembedded."""
+    write_opencell(tmp_path / "in", [1])
+    store = new(tmp_path / "store")
+    report = take(store, tmp_path / "in", WHOLE)
+    assert (report.unit, report.cells_in, report.vectors_in) == ("image", CELLS, {"tiny:mapping": 1})
+    (name,) = rows(store, "SELECT image_id FROM images")[0].values()
+    _, held = vectors(store)
+    assert list(held) == [name]
+    field = square_field(scale(draw_field(1)), PX)[None]
+    none = np.zeros((1, PX, PX), bool)
+    expected = load(tiny(), WHOLE)(Crops(field, ("nucleus", "protein"), none, none))[0]
+    np.testing.assert_allclose(held[name], expected, rtol=2e-3, atol=2e-3)
+    assert rows(store, "SELECT image_id, n_cells FROM ingested") == [{"image_id": name, "n_cells": 1}]
+
+
+def test_a_field_without_cells_or_without_a_nucleus_channel_has_its_vector(tmp_path: Path) -> None:
+    """Also where an ingest of cells recorded it as a failure before, which is then mended."""
+    write_hpa(tmp_path / "in", "1_A1_1", 1, ("green", "red"))
+    write_hpa(tmp_path / "in", "1_A1_2", 2)
+    store = new(tmp_path / "store")
+    cells = take(store, tmp_path / "in", Choices(), layout="hpa")
+    assert (cells.images_in, len(cells.failures)) == (1, 1)
+    assert "take whole images with --unit image" in cells.failures[0].todo
+    whole = take(store, tmp_path / "in", WHOLE, layout="hpa")
+    assert (whole.images_in, whole.failures, whole.vectors_in) == (2, [], {"tiny:mapping": 2})
+    assert whole.empty == {"hpa/1_A1_1": "there is no nucleus channel, by which cells are found"}
+    assert rows(store, "SELECT * FROM failures") == []
+    assert take(store, tmp_path / "in", WHOLE, layout="hpa").done_before == 2
+    save_tiff(opencell_path(tmp_path / "black", 1), np.zeros((2, 64, 64), np.uint16))
+    assert take(store, tmp_path / "black", WHOLE).vectors_in == {"tiny:mapping": 1}
+    assert verify(store).wrong == ()
+    table = tmp_path / "in" / "m.csv"
+    table.write_text("key,protein\nblind,1_A1_1_green.png\n")
+    assert "no nucleus" in take(store, table, Choices(), layout="manifest").failures[0].error
+    assert take(store, table, WHOLE, layout="manifest").vectors_in == {"tiny:mapping": 1}
+
+
+def test_fields_that_cannot_be_shown_are_failures_and_the_rest_goes_in(tmp_path: Path) -> None:
+    """At native size a field may be smaller than a patch; fields of several sizes share a space."""
+    for number, px in ((1, 7), (2, 40), (3, 65)):
+        save_tiff(opencell_path(tmp_path / "in", number), draw_field(number, px=px))
+    report = take(new(tmp_path / "store"), tmp_path / "in", Choices(unit="image", image_px=0))
+    assert report.vectors_in == {"tiny:mapping": 2}
+    assert [f.error for f in report.failures] == ["the field is 7 x 7 px and the network looks at squares of 8"]
+    assert report.failures[0].todo == "show it at a size of its own: --image-px"
+
+
+def test_spaces_of_one_backbone_are_told_apart_by_unit_pooling_and_digest(tmp_path: Path) -> None:
+    """Cells are meant unless images are asked for, or are all there is; two poolings list what differs."""
+    write_opencell(tmp_path / "in", [1])
+    store = new(tmp_path / "store")
+    take(store, tmp_path / "in", WHOLE)
+    assert find_space(store, "tiny")["unit"] == "image"
+    embed(store, backbones=["tiny"])
+    assert find_space(store, "tiny")["unit"] == "cell"
+    assert find_space(store, "tiny", unit="image")["unit"] == "image"
+    embed(store, backbones=["tiny"], choices=Choices(pooling="mean"))
+    with pytest.raises(EmbstoreError, match=r"2 spaces match tiny: .*mapping, pooling (cls|mean) \(--space .*name one"):
+        find_space(store, "tiny")
+    with pytest.raises(EmbstoreError, match="there is no space of unit image 'pixel-stats'; choose from: tiny:mapping"):
+        find_space(store, "pixel-stats", unit="image")
+    with pytest.raises(EmbstoreError, match="there is no unit 'field'; choose from: cell, image, protein"):
+        find_space(store, "tiny", unit="field")
+
+
+def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
+    """A protein is the mean of its images; labels are inherited; only cells have pictures, and that is said."""
+    source, store = tmp_path / "in", new(tmp_path / "store")
+    write_opencell(source, [1, 2, 3])
+    save_tiff(opencell_path(source, 1, 2), draw_field(11))
+    labels = write_labels(tmp_path / "labels.csv", {n: {"er": 3} for n in (1, 2)})
+    ingest(store, source, layout="opencell", backbones=["tiny"], choices=WHOLE, labels=labels)
+    _, held = vectors(store)
+    found = similar_proteins(store, "G1", unit="image")
+    query = np.mean([v for name, v in held.items() if "G1_" in name], axis=0)
+    assert {row["gene"]: (row["n_cells"], row["locations"]) for row in found.rows} == {"G2": (1, "er"), "G3": (1, "")}
+    for row in found.rows:
+        v = next(v for name, v in held.items() if f"{row['gene']}_" in name)
+        assert row["similarity"] == pytest.approx(v @ query / np.linalg.norm(v) / np.linalg.norm(query), abs=1e-5)
+    name = next(name for name in held if "G2_" in name)
+    assert {row["cell_id"] for row in similar_cells(store, name).rows} == set(held) - {name}
+    with pytest.raises(EmbstoreError, match="wanted an image_id such as opencell/"):
+        similar_cells(store, "nothing")
+    with pytest.raises(EmbstoreError, match="holds no vectors of cells, and only cells have pictures"):
+        draw_sheet(store, found, tmp_path / "sheet.png")
+
+
+def test_the_vector_of_what_an_image_was_before_is_out_of_search(tmp_path: Path) -> None:
+    """An image keeps its id when its content changes: its old vector counts for nothing until it is embedded anew."""
+    source, store = tmp_path / "in", new(tmp_path / "store")
+    first, _ = write_opencell(source, [1, 2])
+    take(store, source, WHOLE)
+    save_tiff(first, draw_field(77))
+    take(store, source, Choices(), "pixel-stats")
+    old = vectors(store)[1]
+    other = next(name for name in old if "G2_" in name)
+    with pytest.raises(EmbstoreError, match="G1 has no cells in tiny:mapping"):
+        similar_proteins(store, "G1", backbone="tiny")
+    assert similar_cells(store, other, backbone="tiny").rows == []
+    assert embed(store, backbones=["tiny"], choices=WHOLE).vectors_in == {"tiny:mapping": 1}
+    now = vectors(store)[1]
+    assert [ensg(1) in name for name in now if not np.array_equal(now[name], old[name])] == [True]
+    assert len(similar_cells(store, other, backbone="tiny").rows) == 1
+
+
+def test_other_cells_of_the_same_image_leave_its_vector_as_it_is(tmp_path: Path) -> None:
+    """A new pixel size makes new cells; a whole image needs none, and is done."""
+    source, store = tmp_path / "in", new(tmp_path / "store")
+    write_opencell(source, [1])
+    take(store, source, WHOLE)
+    recut = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
+    assert recut.images_recut == 1
+    assert embed(store, backbones=["tiny"], choices=WHOLE).done_before == 1
+
+
+def test_verify_misses_the_vector_of_an_image_that_is_marked_as_done(tmp_path: Path) -> None:
+    """A marker without its vector would never be made good by itself."""
+    write_opencell(tmp_path / "in", [1, 2])
+    store = new(tmp_path / "store")
+    take(store, tmp_path / "in", WHOLE)
+    assert verify(store).wrong == ()
+    space, held = vectors(store)
+    assert next(iter(held.values())).shape == (WIDTH,)
+    store.delete(f"emb_{space[:12]}", f"id = '{next(iter(held))}'")
+    (finding,) = verify(store).wrong
+    assert "images marked as done that have no vector" in finding.found

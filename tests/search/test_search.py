@@ -1,0 +1,293 @@
+"""Search: ranks and similarities are those of brute-force numpy, and a protein never finds its own kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embstore.errors import EmbstoreError
+from embstore.ids import connected_groups
+from embstore.ingest import bring_vectors
+from embstore.pixels.thumbnail import decode
+from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins
+from embstore.sources.vectors import Columns
+from embstore.store import Store, find_space, rows
+
+DIGEST = "5a" * 32
+SEGMENTATION = "seg00000"
+
+
+class Drawn:
+    """A store of two datasets whose cells, proteins and vectors are also here, in plain Python."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store.open(path, create=True)
+        rng = np.random.default_rng(0)
+        # P0 and P1 are named by one antibody; the last image of each dataset names no protein
+        antibodies = [["P0", "P1"], ["P1"], ["P2"], ["P3"], ["P4"], ["P5"], []]
+        self.cells: dict[str, tuple[str, tuple[str, ...]]] = {}  # cell -> (dataset, proteins)
+        images = []
+        for dataset in ("left", "right"):
+            for n, genes in enumerate(antibodies):
+                image = f"{dataset}/{n}"
+                ids = [f"gene:{g}" for g in genes]
+                images.append(
+                    {"image_id": image, "revision": 1, "dataset": dataset, "segmentation": SEGMENTATION}
+                    | {"protein_ids": ids, "genes": genes}
+                )
+                for label in range(1, 4 + n % 3):
+                    self.cells[f"{image}:{SEGMENTATION}:{label}"] = (dataset, tuple(ids))
+        self.store.upsert("images", images)
+        self.store.upsert(
+            "cells",
+            [{"cell_id": c, "image_id": c.split(":")[0], "segmentation": SEGMENTATION} for c in self.cells],
+        )
+        self.group = connected_groups([f"gene:{g}" for g in genes] for genes in antibodies)
+        self.store.upsert("proteins", [{"protein_id": p, "gene": p[5:], "group_id": g} for p, g in self.group.items()])
+        self.vectors = dict(zip(self.cells, rng.normal(1.0, 1.0, (len(self.cells), 6)).astype(np.float32), strict=True))
+        record = {"digest": DIGEST, "backbone": "drawn", "strategy": "mapping", "roles": []}
+        self.store.add_space(record, 6, half=False)
+        order = rng.permutation(list(self.cells)).tolist()
+        self.store.put_vectors(DIGEST, order, np.stack([self.vectors[c] for c in order]))
+
+    def searched(self, dataset: str | None, *, centre: bool, named: bool) -> dict[str, np.ndarray]:
+        """Return the vectors that are searched: of one dataset or all, of cells with a protein or all."""
+        chosen = {
+            c: self.vectors[c].astype(float)
+            for c, (d, ids) in self.cells.items()
+            if dataset in (None, d) and (ids or not named)
+        }
+        mean = np.mean(list(chosen.values()), axis=0) if centre else 0
+        return {c: v - mean for c, v in chosen.items()}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    return Drawn(tmp_path_factory.mktemp("drawn") / "store")
+
+
+def cos(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+@pytest.mark.parametrize(
+    ("gene", "dataset", "centre"),
+    [
+        ("P0", None, False),
+        ("P1", "left", True),
+        ("P3", None, True),
+        ("P3", "left", False),
+        ("gene:P5", None, False),
+        ("p2", "right", True),
+    ],
+)
+def test_similar_proteins_are_those_of_brute_force(drawn: Drawn, gene: str, dataset: str | None, centre: bool) -> None:
+    """Means per dataset and antibody, cosine, the query's whole group left out, nearest first."""
+    asked = f"gene:{gene.removeprefix('gene:').upper()}"
+    cells = drawn.searched(dataset, centre=centre, named=True)
+    owners: dict[tuple[str, tuple[str, ...]], list[np.ndarray]] = {}
+    for cell, vector in cells.items():
+        owners.setdefault(drawn.cells[cell], []).append(vector)
+    query = np.mean([v for c, v in cells.items() if asked in drawn.cells[c][1]], axis=0)
+    expected = sorted(
+        (
+            (cos(np.mean(of, axis=0), query), ";".join(ids), d, len(of))
+            for (d, ids), of in owners.items()
+            if drawn.group[ids[0]] != drawn.group[asked]
+        ),
+        reverse=True,
+    )
+    found = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
+    assert [(r["protein_id"], r["dataset"], r["n_cells"]) for r in found.rows] == [e[1:] for e in expected]
+    np.testing.assert_allclose([r["similarity"] for r in found.rows], [e[0] for e in expected], atol=1e-5)
+    assert [r["rank"] for r in found.rows] == list(range(1, len(expected) + 1))
+    assert not {"gene:P0", "gene:P1"} & {r["protein_id"] for r in found.rows} or asked not in ("gene:P0", "gene:P1")
+    top = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=3)
+    assert top.rows == found.rows[:3]
+
+
+@pytest.mark.parametrize(("dataset", "centre"), [(None, False), ("right", True)])
+def test_similar_cells_are_those_of_brute_force(drawn: Drawn, dataset: str | None, centre: bool) -> None:
+    """Every other cell by cosine, cells without a protein too; the cell itself is left out, and stays askable."""
+    for asked in (f"left/2:{SEGMENTATION}:1", f"right/6:{SEGMENTATION}:1"):
+        cells = drawn.searched(dataset, centre=False, named=False) | {asked: drawn.vectors[asked].astype(float)}
+        mean = np.mean(list(cells.values()), axis=0) if centre else 0
+        similarity = {c: cos(v - mean, cells[asked] - mean) for c, v in cells.items() if c != asked}
+        expected = sorted(similarity, key=lambda c: -similarity[c])
+        found = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
+        assert [r["cell_id"] for r in found.rows] == expected
+        np.testing.assert_allclose([r["similarity"] for r in found.rows], [similarity[c] for c in expected], atol=1e-5)
+        assert [r["gene"] for r in found.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
+
+
+def test_cosine_of_nothing_is_zero() -> None:
+    """A zero vector is similar to nothing, not NaN; lengths do not matter; opposite is -1."""
+    vectors = np.array([[0, 0], [3, 0], [0, 0.5], [-7, 0]], np.float32)
+    assert cosine(vectors, np.array([2, 0], np.float32)).tolist() == [0, 1, 0, -1]
+    assert cosine(vectors, np.zeros(2, np.float32)).tolist() == [0, 0, 0, 0]
+
+
+def bring(store: Store, path: Path, vectors: np.ndarray, genes: list[str]) -> None:
+    np.savez(path, X=vectors, gene=np.array(genes))
+    bring_vectors(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
+
+
+def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:
+    """Equal similarities come in the order of their ids, the same in every run."""
+    store = Store.open(tmp_path / "store", create=True)
+    genes = [f"G{i:03d}" for i in np.random.default_rng(0).permutation(300)]
+    vectors = np.eye(4)[[int(gene[1:]) % 4 for gene in genes]]  # four directions, so every answer has three ties
+    bring(store, tmp_path / "v.npz", vectors, genes)
+    found = [similar_proteins(store, "G000", k=300) for _ in range(2)]
+    others = [f"gene:G{i:03d}" for i in range(1, 300)]
+    expected = [p for p in others if int(p[6:]) % 4 == 0] + [p for p in others if int(p[6:]) % 4]
+    assert [row["protein_id"] for row in found[0].rows] == expected
+    assert found[0].rows == found[1].rows
+
+
+def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Path) -> None:
+    """An unknown gene lists close ones, a known one without vectors says so, a wrong cell shows what an id is like."""
+    for wrong, said in (
+        (lambda: similar_proteins(drawn.store, "Px"), "there is no protein 'Px' in drawn:mapping; it holds .* P2, P3"),
+        (lambda: similar_proteins(drawn.store, ""), "there is no protein ''"),
+        (
+            lambda: similar_cells(drawn.store, "left/2:1"),
+            "holds no vector of 'left/2:1'; wanted a cell_id such as left/0",
+        ),
+        (lambda: similar_proteins(drawn.store, "P2", backbone="hpa"), "no space 'hpa'; choose from: drawn:mapping"),
+    ):
+        with pytest.raises(EmbstoreError, match=said) as error:
+            wrong()
+        assert "\n" not in str(error.value)
+    store = Store.open(tmp_path / "store", create=True)
+    with pytest.raises(EmbstoreError, match="choose from: none yet"):
+        similar_proteins(store, "P2")
+    bring(store, tmp_path / "v.npz", np.eye(2), ["A", "B"])
+    store.upsert("proteins", [{"protein_id": "gene:C", "gene": "C", "group_id": "gene:C"}])
+    with pytest.raises(EmbstoreError, match="C has no cells in theirs"):
+        similar_proteins(store, "C")
+
+
+def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
+    """Beside a neighbour stand its prominent locations; weaker ones only where there is no prominent one."""
+    store = Store.open(tmp_path / "store", create=True)
+    bring(store, tmp_path / "v.npz", np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3]]), ["Q", "A", "B", "C"])
+    label = {"level": "protein", "revision": 1}
+    store.upsert(
+        "labels",
+        [
+            label | {"label_set": f"mine/{scheme}", "subject_id": f"gene:{gene}", "location": o, "grade": g}
+            for scheme, gene, o, g in [
+                ("grade3", "A", "er", 3),
+                ("grade2plus", "A", "er", 3),
+                ("grade2plus", "A", "golgi", 2),
+                ("any", "A", "membrane", 1),
+                ("any", "B", "membrane", 1),
+                ("any", "B", "vesicles", 2),
+            ]
+        ]
+        + [label | {"label_set": "other/grade3", "subject_id": "gene:C", "location": "er"}],
+    )
+    found = similar_proteins(store, "Q")
+    assert [row["locations"] for row in found.rows] == ["er", "vesicles;membrane", ""]
+
+
+def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy: Path) -> None:
+    """Without a name the only space; with several, a name or digest decides, and an open choice is an error."""
+    assert find_space(drawn.store)["digest"] == find_space(drawn.store, "drawn:mapping")["digest"] == DIGEST
+    store = Store.open(phantom_copy)
+    first = find_space(store, "pixel-stats")["digest"]
+    second = {"digest": "00" * 32, "backbone": "pixel-stats", "strategy": "mapping", "crop_um": 40.0}
+    store.add_space(second, 90, half=False)
+    store.add_space({"digest": "11" * 32, "backbone": "mine", "strategy": "brought"}, 4, half=False)
+    for spec in (None, "pixel-stats", "pixel-stats:mapping"):
+        with pytest.raises(EmbstoreError, match=rf"spaces match .*--space {first[:12]}.*; name one of them"):
+            find_space(store, spec)
+    assert find_space(store, "pixel-stats", digest=first[:12])["digest"] == first
+    assert find_space(store, digest="0000")["digest"] == "00" * 32
+    assert find_space(store, "mine")["digest"] == "11" * 32
+    with pytest.raises(EmbstoreError, match=r"no space 'pixel-stats:replication'.*; embed it first"):
+        find_space(store, "pixel-stats:replication", todo="embed it first")
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_path: Path) -> None:
+    """A PNG with a row for the query and each neighbour, six tiles at most, each the thumbnail of its cell."""
+    store = Store.open(phantom_store)
+    found = similar_proteins(store, "PHN001")
+    assert [len(cells) for _, cells in found.pictured] == [6, 6, 6]
+    assert "PHN001 (asked for)" in found.pictured[0][0]
+    out = draw_sheet(store, found, tmp_path / "new" / "sheet.png")
+    with Image.open(out) as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.size == (210 + 6 * 134 + 6, 58 + 3 * 134 + 30)
+        pixels = np.asarray(sheet)
+    thumbnails = {r["cell_id"]: r["thumbnail"] for r in rows(store, "SELECT cell_id, thumbnail FROM cells")}
+    for row, (_, cells) in enumerate(found.pictured):
+        for column, cell in enumerate(cells):
+            y, x = 58 + row * 134, 210 + column * 134
+            tile = pixels[y : y + 128, x : x + 128]
+            assert tile.std() > 5
+            if (row, column) != (0, 0):  # the scale bar lies on the first
+                np.testing.assert_array_equal(tile, decode(thumbnails[cell]))
+
+
+def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:
+    """The pictured cells of a neighbour are its own, by similarity to the query's mean, by brute force."""
+    store = Store.open(phantom_store)
+    found = similar_proteins(store, "PHN002")
+    ids, vectors = store.vectors(find_space(store)["digest"])
+    gene = {r["cell_id"]: r["gene"] for r in rows(store, "SELECT cell_id, gene FROM cells")}
+    query = np.mean([v for i, v in zip(ids, vectors, strict=True) if gene[i] == "PHN002"], axis=0)
+    similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, vectors, strict=True)}
+    for _, cells in found.pictured:
+        of = {gene[c] for c in cells}
+        assert len(of) == 1
+        assert cells == sorted((i for i in ids if gene[i] in of), key=lambda i: -similarity[i])[:6]
+
+
+def test_a_sheet_of_cells_has_one_tile_a_row(phantom_store: Path, tmp_path: Path) -> None:
+    """The cell that was asked for, then each neighbour, in any picture format that is asked for."""
+    store = Store.open(phantom_store)
+    cell = rows(store, "SELECT min(cell_id) AS c FROM cells")[0]["c"]
+    found = similar_cells(store, cell, k=4)
+    for name, format in (("s.webp", "WEBP"), ("s.jpg", "JPEG"), ("s.PNG", "PNG")):
+        with Image.open(draw_sheet(store, found, tmp_path / name)) as sheet:
+            assert (sheet.format, sheet.size) == (format, (640, 58 + 5 * 134 + 30))
+
+
+@pytest.mark.parametrize("name", ["sheet.xyz", "sheet"])
+def test_a_sheet_needs_the_suffix_of_a_picture(phantom_store: Path, tmp_path: Path, name: str) -> None:
+    """Any other suffix is refused before anything is written."""
+    store = Store.open(phantom_store)
+    with pytest.raises(EmbstoreError, match=r"sheet.*\.png"):
+        draw_sheet(store, similar_proteins(store, "PHN001"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_brought_vectors_have_no_pictures(tmp_path: Path) -> None:
+    """A sheet of brought vectors is refused in one line."""
+    store = Store.open(tmp_path / "store", create=True)
+    bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
+    with pytest.raises(
+        EmbstoreError, match="theirs holds no vectors of cells, and only cells have pictures; leave out --sheet"
+    ):
+        draw_sheet(store, similar_proteins(store, "A"), tmp_path / "sheet.png")
+
+
+def test_search_reads_only(phantom_copy: Path, tmp_path: Path) -> None:
+    """Searching and drawing leave every table's version as it was."""
+    store = Store.open(phantom_copy)
+    versions = store.versions()
+    searches: list[Callable[[], Any]] = [lambda: similar_proteins(store, "PHN001", centre=True)]
+    searches.append(lambda: draw_sheet(store, similar_proteins(store, "PHN001"), tmp_path / "s.png"))
+    for search in searches:
+        search()
+    assert store.versions() == versions

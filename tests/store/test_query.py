@@ -1,0 +1,336 @@
+"""SQL: every table can be asked anything, and nothing can be written, read from disk or installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from drawn_fields import draw_field, opencell_path, save_tiff, write_opencell
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embstore.errors import QueryError
+from embstore.ingest import ingest
+from embstore.store import Store, embeddings_name, query, rows
+from embstore.store.query import LanceTable, register
+
+
+@pytest.fixture(scope="module")
+def store(phantom_store: Path) -> Store:
+    """The phantom store, read only."""
+    return Store.open(phantom_store)
+
+
+# -- locks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("COPY cells TO '{tmp}/x.csv'", "found COPY, wanted a SELECT"),
+        ("EXPORT DATABASE '{tmp}/x'", "found EXPORT"),
+        ("ATTACH '{tmp}/x.db'", "found ATTACH"),
+        ("INSTALL httpfs", "found LOAD"),
+        ("LOAD httpfs", "found LOAD"),
+        ("SET memory_limit = '1GB'", "found SET"),
+        ("RESET memory_limit", "found SET"),
+        ("PRAGMA database_list", "found PRAGMA"),
+        ("CALL enable_logging()", "found CALL"),
+        ("CREATE TABLE x AS SELECT 1", "found CREATE"),
+        ("DROP VIEW cells", "found DROP"),
+        ("INSERT INTO proteins VALUES ('x')", "found INSERT"),
+        ("UPDATE proteins SET gene = 'x'", "found UPDATE"),
+        ("DELETE FROM proteins", "found DELETE"),
+        ("BEGIN", "found TRANSACTION"),
+        ("SELECT 1; SELECT 2", "found 2 statements, wanted exactly one SELECT"),
+        ("SELECT 1; DROP VIEW cells", "found 2 statements"),
+        ("", "found 0 statements"),
+        ("-- nothing", "found 0 statements"),
+        ("SELEC 1", "syntax error"),
+        ("SELECT gen FROM cells", '"gen" not found'),
+        ("SELECT * FROM glob('*')", "disabled by configuration"),
+        ("SELECT * FROM read_text('{file}')", "disabled by configuration"),
+        ("SELECT * FROM read_csv('{file}')", "disabled by configuration"),
+        ("SELECT * FROM read_parquet('https://example.org/x.parquet')", "."),
+        ("SELECT * FROM '{file}'", "disabled by configuration"),
+        ("SELECT * FROM query('COPY (SELECT 1) TO ''{tmp}/x.csv''')", "single SELECT"),
+        ("SELECT * FROM enable_logging()", "locked"),
+        ("WITH w AS (INSERT INTO proteins VALUES ('x') RETURNING *) SELECT * FROM w", "."),
+    ],
+)
+def test_only_one_select_over_the_tables_is_run(store: Store, tmp_path: Path, sql: str, said: str) -> None:
+    """Files, other databases, extensions, settings, writes and second statements are refused in one line."""
+    file = tmp_path / "secret.csv"
+    file.write_text("a\n1\n")
+    with pytest.raises(QueryError, match=said) as error:
+        query(store, sql.format(tmp=tmp_path, file=file))
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["secret.csv"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO '{tmp}/x.csv'",
+        "ATTACH '{tmp}/x.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "SET lock_configuration = false",
+        "SET python_enable_replacements = true",
+        "PRAGMA memory_limit = '1TB'",
+        "EXPORT DATABASE '{tmp}/x'",
+    ],
+)
+def test_the_connection_itself_is_locked(store: Store, tmp_path: Path, sql: str) -> None:
+    """The second wall: even a statement that got past the check is refused by the settings of the connection."""
+    with duckdb.connect() as connection:
+        register(connection, store)
+        with pytest.raises(duckdb.Error):
+            connection.execute(sql.format(tmp=tmp_path)).fetchall()
+    assert not list(tmp_path.iterdir())
+
+
+def test_python_variables_are_not_tables(store: Store) -> None:
+    """A local Arrow table or array is not found by its name, as DuckDB would by default."""
+    some_local_df = pa.table({"secret": [1]})
+    assert duckdb.connect().sql("SELECT * FROM some_local_df").fetchall() == [(1,)]  # what is prevented
+    with pytest.raises(QueryError, match="some_local_df does not exist"):
+        query(store, "SELECT * FROM some_local_df")
+    with pytest.raises(QueryError, match="store does not exist"):  # nor are the library's own
+        query(store, "SELECT * FROM store")
+    with duckdb.connect() as connection:
+        register(connection, store)
+        with pytest.raises(duckdb.CatalogException, match="some_local_df does not exist"):
+            connection.sql("SELECT * FROM some_local_df")
+    assert some_local_df.num_rows == 1
+
+
+def test_a_query_that_takes_too_long_is_stopped(store: Store) -> None:
+    """A cross join of 10^13 rows ends at its limit with a line that says so, and the next query works."""
+    began = datetime.now(UTC)
+    with pytest.raises(QueryError, match=r"longer than 0\.2 s and was stopped; narrow it"):
+        query(
+            store,
+            "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range * b.range % 7 = 3",
+            timeout_s=0.2,
+        )
+    assert datetime.now(UTC) - began < timedelta(seconds=10)
+    assert rows(store, "SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_reading_writes_no_version(phantom_copy: Path) -> None:
+    """Queries over every table leave every table's version as it was."""
+    store = Store.open(phantom_copy)
+    versions = store.versions()
+    for name in versions:
+        query(store, f'SELECT * FROM "{name}"')
+    assert store.versions() == versions
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_table_reads_in_sql_as_it_is_stored(store: Store) -> None:
+    """Whole tables through DuckDB equal Lance's own reading, column by column."""
+    for name in store.table_names():
+        stored = store.read(name)
+        found = query(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
+        key = [(c, "ascending") for c in stored.column_names if not pa.types.is_nested(stored.schema.field(c).type)]
+        assert found.num_rows == stored.num_rows, name
+        assert found.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
+
+
+def test_no_column_at_all_may_be_asked_for(store: Store) -> None:
+    """`count(*)` and constants read no column and still see every row."""
+    n = store.read("cells").num_rows
+    assert n > 20
+    assert rows(store, "SELECT count(*) AS n FROM cells_raw") == [{"n": n}]
+    assert rows(store, "SELECT count(*) AS n FROM cells_raw WHERE label = 1") == [{"n": 3}]
+    assert query(store, "SELECT 1 AS one FROM cells_raw")["one"].to_pylist() == [1] * n
+    assert rows(store, "SELECT count(*) AS n FROM failures") == [{"n": 0}]
+
+
+def test_parameters_are_values(store: Store) -> None:
+    """Positional and named parameters, quotes and all, never become SQL."""
+    gene = rows(store, "SELECT gene FROM proteins ORDER BY gene LIMIT 1")[0]["gene"]
+    assert rows(store, "SELECT gene FROM proteins WHERE gene = ?", [gene]) == [{"gene": gene}]
+    assert rows(store, "SELECT gene FROM proteins WHERE gene = $g", {"g": gene}) == [{"gene": gene}]
+    assert rows(store, "SELECT gene FROM proteins WHERE gene = ?", ["' OR true --"]) == []
+    with pytest.raises(QueryError, match="not provided"):
+        query(store, "SELECT ?")
+
+
+def test_half_precision_vectors_are_read_as_single(tmp_path: Path) -> None:
+    """DuckDB has no float16: such vectors come as float32 lists of the same numbers, and ids without them."""
+    store = Store.open(tmp_path / "store", create=True)
+    digest = "ef" * 32
+    store.add_space({"digest": digest, "backbone": "drawn", "strategy": "brought"}, 3, half=True)
+    vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float16)
+    store.put_vectors(digest, list("abcde"), vectors)
+    table = embeddings_name(digest)
+    assert rows(store, f"SELECT id FROM {table} ORDER BY id") == [{"id": i} for i in "abcde"]
+    found = query(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
+    np.testing.assert_array_equal(found["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
+    assert rows(store, f"SELECT sum(vector[1]) AS s FROM {table}")[0]["s"] == pytest.approx(vectors[:, 0].sum(), 1e-2)
+
+
+def test_cells_are_the_current_ones_and_cells_raw_all(tmp_path: Path) -> None:
+    """After a file changed, `cells` shows its new cells only, joined to image and protein; `cells_raw` has both."""
+    store = Store.open(tmp_path / "store", create=True)
+    paths = write_opencell(tmp_path / "in", [1, 2])
+    ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"])
+    before = {row["cell_id"] for row in rows(store, "SELECT cell_id FROM cells")}
+    save_tiff(paths[0], draw_field(77))
+    ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"])
+    now = {row["cell_id"] for row in rows(store, "SELECT cell_id FROM cells")}
+    assert {row["cell_id"] for row in rows(store, "SELECT cell_id FROM cells_raw")} == before | now
+    assert len(before) == len(now) == 6
+    assert {cell.split(":")[0] for cell in before & now} == {f"opencell/{opencell_path(tmp_path, 2).stem}"}
+    (joined,) = rows(
+        store, "SELECT DISTINCT dataset, gene, protein_ids, group_id, cell_line FROM cells WHERE gene = 'G1'"
+    )
+    protein = "ensembl:ENSG00000000001"
+    assert joined == {
+        "dataset": "opencell",
+        "gene": "G1",
+        "protein_ids": [protein],
+        "group_id": protein,
+        "cell_line": "HEK293T",
+    }
+
+
+# -- filters ---------------------------------------------------------------------------------------------------------
+
+Row = dict[str, Any]
+Predicate = Callable[[Row], bool | None]
+START = datetime(2024, 1, 1, tzinfo=UTC)
+TEXTS = ["", "P1", "P10", "p1", "p_1", "50%", "it's", "µ", None]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Row]]:
+    """Two hundred image rows of every kind of value, in several fragments with deletions, and the same in Python."""
+    rng = np.random.default_rng(0)
+    known = [
+        {
+            "image_id": f"i{n:03d}",
+            "revision": int(rng.integers(1, 5)),
+            "plate": TEXTS[rng.integers(len(TEXTS))],
+            "well": None if n % 3 == 0 else f"{'AB'[n % 2]}{n % 7}",
+            "pixel_size_um": None if n % 4 == 0 else float(rng.integers(0, 4)) / 4,
+            "genes": None if n % 11 == 0 else [f"G{g}" for g in rng.integers(0, 4, rng.integers(0, 3))],
+            "ingested": START + timedelta(days=int(rng.integers(0, 9)), hours=12 * int(rng.integers(0, 2))),
+        }
+        for n in range(200)
+    ]
+    store = Store.open(tmp_path_factory.mktemp("many") / "store", create=True)
+    for start in range(0, 200, 50):
+        store.upsert("images", known[start : start + 50])
+    store.delete("images", "image_id IN ('i007', 'i101')")
+    return store, [row for row in known if row["image_id"] not in ("i007", "i101")]
+
+
+def missing_or(test: Callable[[Any], bool], column: str) -> Predicate:
+    """SQL's comparison: unknown (None) where the value is missing."""
+    return lambda row: None if row[column] is None else test(row[column])
+
+
+def like(pattern: str) -> Callable[[Any], bool]:
+    regular = "".join({"%": ".*", "_": "."}.get(c, re.escape(c)) for c in pattern)
+    return lambda text: re.fullmatch(regular, text, re.DOTALL) is not None
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@st.composite
+def atoms(draw: st.DrawFn) -> tuple[str, Predicate]:
+    """One condition in SQL and the same in Python."""
+    text = draw(st.sampled_from([t for t in TEXTS if t is not None]))
+    texts = draw(st.lists(st.sampled_from([t for t in TEXTS if t is not None]), min_size=1, max_size=4))
+    number = draw(st.integers(0, 5))
+    gene = f"G{number}"
+    when = START + timedelta(days=number)
+    pattern = draw(st.sampled_from(["P1%", "%1", "%1%", "P_", "p\\_1", "", "%", "_%"])).replace("\\", "")
+    listed = ", ".join(map(quoted, texts))
+    column = draw(st.sampled_from(["plate", "well", "pixel_size_um", "genes"]))
+    choices: list[tuple[str, Predicate]] = [
+        (f"plate = {quoted(text)}", missing_or(lambda v: v == text, "plate")),
+        (f"plate <> {quoted(text)}", missing_or(lambda v: v != text, "plate")),
+        (f"plate > {quoted(text)}", missing_or(lambda v: v.encode() > text.encode(), "plate")),
+        (f"plate IN ({listed})", missing_or(lambda v: v in texts, "plate")),
+        (f"plate NOT IN ({listed})", missing_or(lambda v: v not in texts, "plate")),
+        (f"plate IN ({listed}, NULL)", lambda r: True if r["plate"] in texts else None),
+        (f"plate IS DISTINCT FROM {quoted(text)}", lambda r: r["plate"] != text),
+        (f"plate LIKE {quoted(pattern)}", missing_or(like(pattern), "plate")),
+        (f"well LIKE {quoted(pattern)}", missing_or(like(pattern), "well")),
+        (f"{column} IS NULL", lambda r: r[column] is None),
+        (f"{column} IS NOT NULL", lambda r: r[column] is not None),
+        (f"revision = {number}", lambda r: r["revision"] == number),
+        (f"revision IN ({number}, 2, 9)", lambda r: r["revision"] in (number, 2, 9)),
+        (f"revision BETWEEN 2 AND {number}", lambda r: 2 <= r["revision"] <= number),
+        (f"revision > {number}.5", lambda r: r["revision"] > number + 0.5),
+        (f"pixel_size_um >= {number / 4}", missing_or(lambda v: v >= number / 4, "pixel_size_um")),
+        (f"pixel_size_um = {number / 4}", missing_or(lambda v: v == number / 4, "pixel_size_um")),
+        (f"list_contains(genes, '{gene}')", missing_or(lambda v: gene in v, "genes")),
+        (f"len(genes) = {number}", missing_or(lambda v: len(v) == number, "genes")),
+        (f"genes = ['{gene}']", missing_or(lambda v: v == [gene], "genes")),
+        (f"ingested >= TIMESTAMPTZ '{when.isoformat()}'", lambda r: r["ingested"] >= when),
+        (f"ingested = TIMESTAMPTZ '{when.isoformat()}'", lambda r: r["ingested"] == when),
+    ]
+    return draw(st.sampled_from(choices))
+
+
+def negated(condition: tuple[str, Predicate]) -> tuple[str, Predicate]:
+    sql, holds = condition
+    return f"NOT ({sql})", lambda row: None if holds(row) is None else not holds(row)
+
+
+def both(a: tuple[str, Predicate], b: tuple[str, Predicate]) -> tuple[str, Predicate]:
+    def holds(row: Row) -> bool | None:
+        answers = (a[1](row), b[1](row))
+        return False if False in answers else None if None in answers else True
+
+    return f"({a[0]}) AND ({b[0]})", holds
+
+
+def either(a: tuple[str, Predicate], b: tuple[str, Predicate]) -> tuple[str, Predicate]:
+    def holds(row: Row) -> bool | None:
+        answers = (a[1](row), b[1](row))
+        return True if True in answers else None if None in answers else False
+
+    return f"({a[0]}) OR ({b[0]})", holds
+
+
+conditions = st.recursive(
+    atoms(),
+    lambda inner: (
+        inner.map(negated)
+        | st.tuples(inner, inner).map(lambda p: both(*p))
+        | st.tuples(inner, inner).map(lambda p: either(*p))
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(condition=conditions)
+def test_filters_give_the_rows_that_python_gives(
+    condition: tuple[str, Predicate], many: tuple[Store, list[Row]]
+) -> None:
+    """Random conditions, whether pushed down to Lance or not, keep SQL's meaning, missing values included."""
+    store, known = many
+    sql, holds = condition
+    with duckdb.connect() as connection:
+        connection.register("images", LanceTable(store.dataset("images")))
+        found = connection.sql(f"SELECT image_id FROM images WHERE {sql} ORDER BY image_id").fetchall()
+    assert [i for (i,) in found] == [row["image_id"] for row in known if holds(row) is True]

@@ -1,5 +1,90 @@
 """embstore: microscopy images in, per-cell embeddings in one versioned store, proteins that can be searched.
 
-Each module has one public verb or noun of its own name: `embstore.store.Store`, `embstore.ingest.ingest`,
-`embstore.query.query`, `embstore.search.similar_proteins`. Importing the package imports no engine.
+>>> import embstore as es
+>>> store = es.open("store")                              # doctest: +SKIP
+>>> es.similar_proteins(store, "ACTN1", backbone="hpa")   # doctest: +SKIP
+
+Every public name is imported when it is first used: importing embstore imports no engine.
 """
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embstore.backbones.record import Choices as Choices
+    from embstore.care.doctor import doctor as doctor
+    from embstore.care.maintain import maintain as maintain
+    from embstore.care.remove import remove as remove
+    from embstore.care.tags import create_tag as create_tag
+    from embstore.care.tags import delete_tag as delete_tag
+    from embstore.care.tags import list_tags as list_tags
+    from embstore.care.verify import verify as verify
+    from embstore.errors import EmbstoreError as EmbstoreError
+    from embstore.ingest import add_labels as add_labels
+    from embstore.ingest import embed as embed
+    from embstore.ingest import ingest as ingest
+    from embstore.ingest import list_labels as list_labels
+    from embstore.phantom import write_phantom as write_phantom
+    from embstore.search import draw_sheet as draw_sheet
+    from embstore.search import similar_cells as similar_cells
+    from embstore.search import similar_proteins as similar_proteins
+    from embstore.store import Store as Store
+    from embstore.store import query as query
+
+    open = Store.open
+    __version__: str
+
+# name -> where it is
+_PUBLIC = {
+    "Choices": "embstore.backbones.record",
+    "EmbstoreError": "embstore.errors",
+    "Store": "embstore.store",
+    "add_labels": "embstore.ingest",
+    "create_tag": "embstore.care.tags",
+    "delete_tag": "embstore.care.tags",
+    "doctor": "embstore.care.doctor",
+    "draw_sheet": "embstore.search",
+    "embed": "embstore.ingest",
+    "ingest": "embstore.ingest",
+    "list_labels": "embstore.ingest",
+    "list_tags": "embstore.care.tags",
+    "maintain": "embstore.care.maintain",
+    "query": "embstore.store",
+    "remove": "embstore.care.remove",
+    "similar_cells": "embstore.search",
+    "similar_proteins": "embstore.search",
+    "verify": "embstore.care.verify",
+    "write_phantom": "embstore.phantom",
+}
+__all__ = sorted([*_PUBLIC, "__version__", "open"])  # noqa: PLE0605  # the table above is the one list
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("embstore")
+    if name == "open":
+        return import_module("embstore.store").Store.open
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'embstore' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Face(ModuleType):
+    """Keeps `embstore.ingest` the function: importing the package of that name would put the package in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -19,9 +19,9 @@ def sql(
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
-    from embstore.store import query
+    from embstore.store import select
 
-    answer = query(open_store(), sys.stdin.read() if statement == "-" else statement)
+    answer = select(open_store(), sys.stdin.read() if statement == "-" else statement)
     if form is Format.parquet:
         import pyarrow.parquet as pq
 

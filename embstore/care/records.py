@@ -10,7 +10,7 @@ from typing import Any
 from embstore.care.findings import ANEW, MEND, RECORD, REMOVE, Finding, counted
 from embstore.ids import short, split_digest
 from embstore.space import LATER_FIELDS, Space
-from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, embeddings_name, query
+from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, embeddings_name, select
 
 
 def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def changed_splits(store: Store) -> Iterator[str]:
     """Yield the names of splits whose groups or spec are no longer those that their digest froze."""
     for split in store.read("splits", ["name", "spec", "digest"]).to_pylist():
         sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
-        groups = query(store, sql, {"name": split["name"]}, tables=["split_groups"]).to_pylist()
+        groups = select(store, sql, {"name": split["name"]}, tables=["split_groups"]).to_pylist()
         if split_digest(json.loads(split["spec"]), {g["group_id"]: g["fold"] for g in groups}) != split["digest"]:
             yield split["name"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embstore.care.findings import MEND, RECORD, RERUN, Finding, counted
-from embstore.store import TABLES, VIEWS, Store, embeddings_name, query, sql_text
+from embstore.store import TABLES, VIEWS, Store, embeddings_name, select, sql_text
 
 PART_ROWS = 1_000_000
 DAY_S = 86_400.0
@@ -147,7 +147,7 @@ def _tally(store: Store, question: Question, parts: int) -> tuple[int, str]:
 
 def _asked(store: Store, question: Question, sql: str, parts: int, part: int) -> list[dict[str, Any]]:
     asked = {"parts": parts, "part": part}
-    answer = query(store, sql, asked, timeout_s=DAY_S, tables=list(question.tables))
+    answer = select(store, sql, asked, timeout_s=DAY_S, tables=list(question.tables))
     found: list[dict[str, Any]] = answer.to_pylist()
     return found
 

@@ -9,7 +9,17 @@ import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
 from embstore.errors import EmbstoreError
-from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, cells_of, chunks, delete_ids, finish_removal, query
+from embstore.store import (
+    EMBEDDINGS_PREFIX,
+    PENDING,
+    ROOTS,
+    Store,
+    cells_of,
+    chunks,
+    delete_ids,
+    finish_removal,
+    select,
+)
 
 CURRENT = "(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))"
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
@@ -74,7 +84,7 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
             picked = f"SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)"
             sql = f"SELECT DISTINCT id FROM ({picked}) WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             try:
-                found = query(store, sql, {"dataset": dataset}, tables=tables)
+                found = select(store, sql, {"dataset": dataset}, tables=tables)
             except EmbstoreError as error:  # StoreError where a tag covers none of the tables
                 refusals.append(error)
             else:

@@ -26,8 +26,8 @@ from embstore.store import (
     embeddings,
     embeddings_name,
     finish_removal,
-    query,
     quoted,
+    select,
 )
 
 Spaces = Sequence[dict[str, Any]]
@@ -90,7 +90,7 @@ def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
         FROM {CURRENT} AS i
         LEFT JOIN ingested AS m ON m.image_id = i.image_id AND m.segmentation = i.segmentation
         GROUP BY ALL ORDER BY ALL"""
-    images = query(store, sql, tables=["images", "ingested"]).to_pylist()
+    images = select(store, sql, tables=["images", "ingested"]).to_pylist()
     return [i["image_id"] for i in images if found.get((i["image_id"], i["segmentation"]), 0) < i["wanted"]]
 
 

@@ -1,7 +1,7 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
 from embstore.store.proteins import add_proteins, find_proteins
-from embstore.store.query import VIEWS, query, rows, sql_text
+from embstore.store.query import VIEWS, Answer, query, rows, select, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import find_space, label, list_spaces, matches, told_apart
@@ -14,6 +14,7 @@ __all__ = [
     "ROOTS",
     "TABLES",
     "VIEWS",
+    "Answer",
     "Store",
     "Table",
     "Vectors",
@@ -35,6 +36,7 @@ __all__ = [
     "quoted",
     "read_only",
     "rows",
+    "select",
     "sql_text",
     "take_back",
     "told_apart",

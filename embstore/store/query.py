@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.dataset as pads
 from embstore.errors import QueryError
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES
 from embstore.store.store import Store, unreadable
+from embstore.tabular import Tabular
 
 MEMORY_LIMIT = "4GB"
 TIMEOUT_S = 300.0
@@ -64,7 +66,7 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
             raise
 
 
-def query(
+def select(
     store: Store,
     sql: str,
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
@@ -101,6 +103,48 @@ def query(
     return answer
 
 
+@dataclass(frozen=True, repr=False)
+class Answer(Tabular):
+    """The rows that a question in SQL gave: `len`, `to_pylist`, `to_arrow`, `to_pandas` (where pandas is installed)."""
+
+    table: pa.Table
+
+    def to_arrow(self) -> pa.Table:
+        """Return the rows as a `pyarrow.Table`."""
+        return self.table
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries, in order."""
+        rows: list[dict[str, Any]] = self.table.to_pylist()
+        return rows
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a `pandas.DataFrame`; ImportError where pandas is not installed."""
+        return self.table.to_pandas()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def headline(self) -> str:
+        """Return how many rows and columns the answer has."""
+        return f"{self.table.num_rows} rows, {self.table.num_columns} columns"
+
+
+def query(
+    store: Store,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> Answer:
+    """Return the answer to one SELECT over the store's tables; see `select` for what is refused. Never writes.
+
+    >>> query(store, "SELECT gene, count(*) AS cells FROM cells GROUP BY gene")   # doctest: +SKIP
+    """
+    return Answer(select(store, sql, parameters, timeout_s=timeout_s))
+
+
 def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Return the rows of a SELECT of our own as dictionaries, for small answers; only tables that it names are opened.
 
@@ -109,7 +153,7 @@ def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] |
     words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
     wanted = words.union(*(VIEWS[word] for word in words.intersection(VIEWS)))
     tables = [name for name in store.table_names() if name in wanted]
-    answer: list[dict[str, Any]] = query(store, sql, parameters, tables=tables).to_pylist()
+    answer: list[dict[str, Any]] = select(store, sql, parameters, tables=tables).to_pylist()
     return answer
 
 

@@ -85,7 +85,7 @@ def test_a_tag_that_covers_some_tables_shows_those(store: Store) -> None:
     store.tag("bench-1", {"proteins": store.versions()["proteins"]})
     part = Store.open(store.uri, at="bench-1")
     assert part.table_names() == ["proteins"]
-    assert query(part, "SELECT * FROM proteins").num_rows == store.read("proteins").num_rows
+    assert len(query(part, "SELECT * FROM proteins")) == store.read("proteins").num_rows
     with pytest.raises(StoreError, match="no table at tag bench-1 'cells'; choose from: proteins"):
         part.read("cells")
     with pytest.raises(StoreError, match="there is no tag 'bench-2'; choose from: bench-1"):

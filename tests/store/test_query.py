@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from embstore.errors import QueryError
 from embstore.ingest import ingest
-from embstore.store import Store, embeddings_name, query, rows
+from embstore.store import Store, embeddings_name, query, rows, select
 from embstore.store.query import LanceTable, register
 
 
@@ -142,7 +142,7 @@ def test_every_table_reads_in_sql_as_it_is_stored(store: Store) -> None:
     """Whole tables through DuckDB equal Lance's own reading, column by column."""
     for name in store.table_names():
         stored = store.read(name)
-        found = query(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
+        found = select(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
         key = [(c, "ascending") for c in stored.column_names if not pa.types.is_nested(stored.schema.field(c).type)]
         assert found.num_rows == stored.num_rows, name
         assert found.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
@@ -154,7 +154,7 @@ def test_no_column_at_all_may_be_asked_for(store: Store) -> None:
     assert n > 20
     assert rows(store, "SELECT count(*) AS n FROM cells_raw") == [{"n": n}]
     assert rows(store, "SELECT count(*) AS n FROM cells_raw WHERE label = 1") == [{"n": 3}]
-    assert query(store, "SELECT 1 AS one FROM cells_raw")["one"].to_pylist() == [1] * n
+    assert select(store, "SELECT 1 AS one FROM cells_raw")["one"].to_pylist() == [1] * n
     assert rows(store, "SELECT count(*) AS n FROM failures") == [{"n": 0}]
 
 
@@ -177,7 +177,7 @@ def test_half_precision_vectors_are_read_as_single(tmp_path: Path) -> None:
     store.put_vectors(digest, list("abcde"), vectors)
     table = embeddings_name(digest)
     assert rows(store, f"SELECT id FROM {table} ORDER BY id") == [{"id": i} for i in "abcde"]
-    found = query(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
+    found = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
     np.testing.assert_array_equal(found["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
     assert rows(store, f"SELECT sum(vector[1]) AS s FROM {table}")[0]["s"] == pytest.approx(vectors[:, 0].sum(), 1e-2)
 

@@ -1,0 +1,71 @@
+"""What public functions return: an answer that prints in a few lines, is a table in a notebook, and goes to Arrow."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PRINTED_ROWS, HTML_ROWS = 5, 20
+PRINTED_WIDTH = 100  # characters of a line
+PRINTED_VALUE, HTML_VALUE = 24, 80  # characters of a value; what is longer is cut, with an ellipsis
+
+
+class Tabular(ABC):
+    """An answer with rows. Subclasses give the rows as an Arrow table, and one line that says what they are."""
+
+    @abstractmethod
+    def to_arrow(self) -> pa.Table:
+        """Return the rows as a `pyarrow.Table`."""
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """Return one line that says what the rows are."""
+
+    def __repr__(self) -> str:
+        table = self.to_arrow()
+        lines = [self.headline, *_aligned(_cells(table, PRINTED_ROWS, PRINTED_VALUE))] if table.num_rows else []
+        if more := table.num_rows - PRINTED_ROWS if table.num_rows > PRINTED_ROWS else 0:
+            lines.append(f"... {more} more rows")
+        return "\n".join(line.rstrip() for line in lines) or self.headline
+
+    def _repr_html_(self) -> str:
+        table = self.to_arrow()
+        names, *rows = _cells(table, HTML_ROWS, HTML_VALUE)
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        more = f"<p>... {table.num_rows - HTML_ROWS} more rows</p>" if table.num_rows > HTML_ROWS else ""
+        table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if names else ""
+        return f"<p>{escape(self.headline)}</p>{table_html}{more}"
+
+
+def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:
+    """Return the column names and the first rows as text, each value cut to `width` characters."""
+    columns = [[_text(value, width) for value in column.slice(0, n_rows).to_pylist()] for column in table.columns]
+    return [list(table.column_names), *map(list, zip(*columns, strict=True))]
+
+
+def _text(value: Any, width: int) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    listed = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    text = " ".join(listed.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines of aligned columns; columns that do not fit a line are left out, with an ellipsis."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * n <= PRINTED_WIDTH), 1)
+    more = "  …" if shown < len(widths) else ""
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row[:shown], widths[:shown], strict=True)) + more
+        for row in cells
+    ]

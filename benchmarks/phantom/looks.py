@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from embstore.ingest import ingest
 from embstore.phantom.v1.law import LOCATIONS
 from embstore.phantom.write import write_phantom
-from embstore.pixels.thumbnail import THUMBNAIL_PX, decode
+from embstore.pixels.thumbnail import THUMBNAIL_PX, decode_thumbnail
 from embstore.store import Store, rows
 
 PROTEINS, SIMULATED, REAL, CAPTION_PX, GAP_PX, HEAD_PX = 240, 6, 6, 150, 4, 30
@@ -77,7 +77,7 @@ def draw(store: Store, columns: dict[str, int], out: Path) -> None:
                 "each": 2 if dataset == "real" else 1,
             }
             for column, cell in enumerate(rows(store, CELLS, asked)):
-                sheet.paste(Image.fromarray(decode(cell["thumbnail"])), (int(left) + column * step, top))
+                sheet.paste(Image.fromarray(decode_thumbnail(cell["thumbnail"])), (int(left) + column * step, top))
     sheet.save(out)
 
 

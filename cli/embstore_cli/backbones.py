@@ -23,11 +23,11 @@ def list_backbones(form: Output = Format.table) -> None:
 
     Example: `embstore backbones list`
     """
-    from embstore.backbones.registry import availability, records
+    from embstore.backbones.registry import availability, backbone_records
     from embstore.backbones.weights import how_to_get
 
     rows = []
-    for backbone in records().values():
+    for backbone in backbone_records().values():
         ready, _ = availability(backbone)
         what = {"name": backbone.name, "ready": "yes" if ready else "no", "origin": backbone.origin}
         shown = {"slots": ",".join(backbone.slots), "dim": backbone.dim, "licence": backbone.licence}
@@ -66,11 +66,11 @@ def fetch(
 
     Example: `embstore backbones fetch hpa --from DINO_FOV_checkpoint.pth`
     """
-    from embstore.backbones.fetch import fetch as run
+    from embstore.backbones.fetch import fetch_weights
     from embstore.backbones.registry import find
 
     with progress_bars() as progress:
-        path = run(find(name), source, progress=progress)
+        path = fetch_weights(find(name), source, progress=progress)
     typer.echo(f"{name} is ready: {path}")
 
 
@@ -101,8 +101,7 @@ def add(
 
     Example: `embstore backbones add checkpoint.pth --name mine --roles nucleus,protein`
     """
-    from embstore.backbones.add import Description
-    from embstore.backbones.add import add as run
+    from embstore.backbones.add import Description, add_backbone
     from embstore.ids import split_list
 
     described = Description(
@@ -116,7 +115,7 @@ def add(
         licence=licence,
         citation=citation,
     )
-    backbone = run(file, name, described, replaces=replaces)
+    backbone = add_backbone(file, name, described, replaces=replaces)
     made = backbone.architecture_args
     typer.echo(
         f"{backbone.name} revision {backbone.revision} is ready: {made['depth']} blocks of width {made['embed_dim']}, "

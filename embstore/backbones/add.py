@@ -38,7 +38,7 @@ class Description:
     citation: str = ""
 
 
-def add(path: Path, name: str, described: Description, *, replaces: bool = False) -> Backbone:
+def add_backbone(path: Path, name: str, described: Description, *, replaces: bool = False) -> Backbone:
     """Make a backbone of the user's own from a checkpoint, and return its record.
 
     Writes `<name>.safetensors` and `<name>.toml` in the weights folder. Raises EmbstoreError in one line, and then

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEAD_WIDTH = 64  # of one attention head, in DINO's, DINOv2's and timm's vision transformers alike
 SUBCELL_ARGUMENTS = {"norm_eps": 1e-12, "attention_pool": True}  # Hugging Face's ViT has another eps than timm's
-AGAIN = "download it again, or name another file"
+_AGAIN = "download it again, or name another file"
 # whatever torch's and pickle's readers raise on bytes that are no checkpoint
 BROKEN = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError,
@@ -67,7 +67,7 @@ def _is_safetensors(path: Path) -> bool:
     except OSError as error:
         raise WeightsError(f"cannot read {path} ({error.strerror}); name a file of weights") from error
     if not head:
-        raise WeightsError(f"{path} is empty; {AGAIN}")
+        raise WeightsError(f"{path} is empty; {_AGAIN}")
     return head[8:9] == b"{" or path.suffix == ".safetensors"
 
 
@@ -78,7 +78,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError, LookupError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({first_line(error)}); {AGAIN}") from error
+        raise WeightsError(f"{path} is not a readable safetensors file ({first_line(error)}); {_AGAIN}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             # mapped, so that DINO's optimizer, student and head, three quarters of its file, are never read
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
     except BROKEN as error:
-        raise WeightsError(f"{path} {_why(error)}; {AGAIN}") from error
+        raise WeightsError(f"{path} {_why(error)}; {_AGAIN}") from error
     if not isinstance(held, Mapping):
-        raise WeightsError(f"{path} holds a {type(held).__name__}, wanted a dictionary of tensors; {AGAIN}")
+        raise WeightsError(f"{path} holds a {type(held).__name__}, wanted a dictionary of tensors; {_AGAIN}")
     return dict(held)
 
 
@@ -105,10 +105,10 @@ def _check_zip(path: Path) -> None:
         claimed = sum(entry.file_size for entry in archive.infolist())
         if claimed > size:
             raise WeightsError(
-                f"{path} is a zip file of {size} bytes that unpacks to {claimed}, which no checkpoint does; {AGAIN}"
+                f"{path} is a zip file of {size} bytes that unpacks to {claimed}, which no checkpoint does; {_AGAIN}"
             )
         if damaged := archive.testzip():  # torch does not look at checksums
-            raise WeightsError(f"{path} is damaged: its entry {damaged} has another checksum; {AGAIN}")
+            raise WeightsError(f"{path} is damaged: its entry {damaged} has another checksum; {_AGAIN}")
 
 
 def _why(error: BaseException) -> str:
@@ -186,11 +186,11 @@ def _from_subcell(held: Mapping[str, Any], path: Path) -> dict[str, Any]:
         elif name in OTHER_NAMES:
             state[OTHER_NAMES[name]] = tensor
         elif not name.startswith("decoder."):
-            raise WeightsError(f"{path} holds {name}, which is no part of SubCell; {AGAIN}")
+            raise WeightsError(f"{path} holds {name}, which is no part of SubCell; {_AGAIN}")
     for name, parts in joined.items():
         lacking = {"query", "key", "value"} - set(parts)
         if lacking:
-            raise WeightsError(f"{path} lacks the {min(lacking)} of {name}; {AGAIN}")
+            raise WeightsError(f"{path} lacks the {min(lacking)} of {name}; {_AGAIN}")
         state[name] = torch.cat([parts["query"], parts["key"], parts["value"]])
     return state
 
@@ -208,10 +208,10 @@ def _arrays(state: Mapping[str, Any], path: Path) -> Tensors:
 
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
-            raise WeightsError(f"{path}: {name} is a {type(tensor).__name__}, wanted a tensor; {AGAIN}")
+            raise WeightsError(f"{path}: {name} is a {type(tensor).__name__}, wanted a tensor; {_AGAIN}")
     claimed, size = sum(t.numel() * t.element_size() for t in state.values()), path.stat().st_size
     if claimed > size:  # a stride of 0 makes a large tensor of one number
-        raise WeightsError(f"{path} of {size} bytes claims tensors of {claimed}; {AGAIN}")
+        raise WeightsError(f"{path} of {size} bytes claims tensors of {claimed}; {_AGAIN}")
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
@@ -231,7 +231,7 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str
     apart = math.isqrt(positions) ** 2 == positions  # the prefix then has no positions of its own
     grid = math.isqrt(positions if apart else positions - prefix)
     if grid**2 not in {positions, positions - prefix}:
-        raise WeightsError(f"{path} has {positions} positions, wanted a square and {prefix} more; {AGAIN}")
+        raise WeightsError(f"{path} has {positions} positions, wanted a square and {prefix} more; {_AGAIN}")
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in tensors) if m}
     arguments: dict[str, Any] = {
         "img_size": grid * patch[2],
@@ -258,5 +258,5 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str
 def _shape(tensors: Tensors, name: str, axes: int, path: Path) -> tuple[int, ...]:
     if name not in tensors or tensors[name].ndim != axes:
         found = f"as {tensors[name].shape}" if name in tensors else "not at all"
-        raise WeightsError(f"{path} holds {name} {found}, wanted it with {axes} axes; {AGAIN}")
+        raise WeightsError(f"{path} holds {name} {found}, wanted it with {axes} axes; {_AGAIN}")
     return tensors[name].shape

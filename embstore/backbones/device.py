@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
-class Device:
+class TorchDevices:
     """Torch's version, how many threads it uses, and the names of the GPUs that it sees."""
 
     torch: str
@@ -22,12 +22,12 @@ class Device:
     gpus: tuple[str, ...]
 
 
-def find_device() -> Device:
+def find_device() -> TorchDevices:
     """Return what torch finds on this machine; imports it, which takes seconds."""
     import torch
 
     gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    return Device(torch.__version__, torch.get_num_threads(), gpus)
+    return TorchDevices(torch.__version__, torch.get_num_threads(), gpus)
 
 
 def choose_device(wanted: str) -> str:

@@ -20,14 +20,14 @@ from embstore.errors import WeightsError, first_line
 from embstore.files import file_sha256
 from embstore.progress import Progress
 
-TIMEOUT_S = 30.0  # without a byte
+DOWNLOAD_TIMEOUT_S = 30.0  # without a byte
 TRIES = 5  # connections in a row that bring nothing
 WAIT_S = 0.5  # before the next of those, longer each time
 BLOCK = 1 << 20
 MB = 1_000_000
 
 
-def fetch(backbone: Backbone, source: str | None = None, *, progress: Progress | None = None) -> Path:
+def fetch_weights(backbone: Backbone, source: str | None = None, *, progress: Progress | None = None) -> Path:
     """Get a backbone's published file, check it, and keep it in the weights folder as safetensors; return that path.
 
     `source` is a URL or a file to take in place of the record's own. The file's sha256 has to be the record's, where it
@@ -142,7 +142,7 @@ def _one_connection(url: str, handle: IO[bytes], there: int, tag: Path, progress
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag.read_text("utf-8"))
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT_S) as answer:
             goes_on = (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
             if not goes_on:
                 have = 0

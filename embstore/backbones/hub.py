@@ -14,7 +14,7 @@ HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retrie
 def find_or_download(backbone: Backbone) -> Path:
     """Return the backbone's weights file; one that lies on the Hugging Face Hub is downloaded to its cache.
 
-    Raises WeightsError, within seconds when the Hub cannot be reached; a file that lies elsewhere is `fetch`'s work.
+    Raises WeightsError, within seconds when the Hub cannot be reached. `fetch_weights` gets files that lie elsewhere.
     """
     found = local_file(backbone)
     if found is None and not backbone.hub:

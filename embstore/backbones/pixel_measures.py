@@ -20,7 +20,7 @@ from embstore.backbones.pixel_regions import (
 
 Named = Iterator[tuple[str, Float64s]]  # a name and one number per cell
 
-CHUNK = 8  # cells measured at once: their regions then fit the cache (240 cells/s; 170 at 16)
+CELLS_AT_ONCE = 8  # cells measured at once: their regions then fit the cache (240 cells/s; 170 at 16)
 FAINT = 0.02  # added to both sides of a ratio, so that an empty region is "no signal" and not infinity
 FAINT_DETAIL = 0.002  # the same for texture, where a camera's noise lies after scaling
 SIGMAS_PX = (0.7, 1.4, 2.8, 5.6)  # blurs whose differences hold detail of about 0.5, 1 and 2 µm
@@ -37,7 +37,7 @@ def measure(crops: Crops) -> dict[str, Float64s]:
     """
     if not len(crops):
         return {}
-    parts = [dict(_measure_chunk(crops, slice(i, i + CHUNK))) for i in range(0, len(crops), CHUNK)]
+    parts = [dict(_measure_chunk(crops, slice(i, i + CELLS_AT_ONCE))) for i in range(0, len(crops), CELLS_AT_ONCE)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -21,7 +21,7 @@ LIMIT = 5.0  # scaled values are cut off at ±5 sd: one odd number must not deci
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceScaling:
     """The frozen scale of each measurement: its centre and spread over simulated cells."""
 
     names: tuple[str, ...]
@@ -35,12 +35,12 @@ class Reference:
 
 
 @cache
-def reference() -> Reference:
+def reference() -> ReferenceScaling:
     """Return the reference scaling that ships with the package (see benchmarks/fit_pixel_stats_reference.py)."""
     text = files("embstore.backbones").joinpath("pixel_stats_reference.json").read_text("utf-8")
     rows: dict[str, list[float]] = json.loads(text)
     values = np.array(list(rows.values()), dtype=np.float64).reshape(-1, 2)
-    return Reference(tuple(rows), values[:, 0], values[:, 1])
+    return ReferenceScaling(tuple(rows), values[:, 0], values[:, 1])
 
 
 class PixelStats:

@@ -23,7 +23,7 @@ def check_pooling(pooling: str, n_prefix: int, name: str) -> None:
         raise EmbstoreError(f"{name} has no CLS token, which --pooling {pooling} asks for; use --pooling mean")
 
 
-def pool(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:
+def pool_tokens(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:
     """Return float32 (n, parts × width) of tokens (n, n_prefix + patches, width) after the last norm.
 
     `cls` is the first token; mean, std (of the population) and max are over the patch tokens alone, without CLS and

@@ -12,12 +12,12 @@ from embstore.errors import EmbstoreError
 from embstore.space import Space
 
 STRATEGIES = ("mapping", "replication")
-KINDS = ("vit", "hand-made")
+BACKBONE_KINDS = ("vit", "hand-made")
 NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
 # each with how many times the network's width it is
 POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "none": 1}
 WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
-UNITS = ("cell", "image")
+IMAGED_UNITS = ("cell", "image")
 FILLS = ("mean", "copy")  # beside numbers
 MAX_CROP_UM = 10_000.0
 NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
@@ -50,7 +50,7 @@ class Backbone:
 
     name: str
     revision: int
-    kind: str  # KINDS
+    kind: str  # BACKBONE_KINDS
     architecture: str
     slots: tuple[str, ...]
     input_px: int
@@ -76,7 +76,7 @@ class Backbone:
 
     def __post_init__(self) -> None:
         """Refuse, with an EmbstoreError, a record that does not agree with itself."""
-        _one_of(self.kind, "kind of backbone", KINDS)
+        _one_of(self.kind, "kind of backbone", BACKBONE_KINDS)
         _one_of(self.normalisation, "normalisation", NORMALISATIONS)
         _one_of(self.pooling, "pooling", POOLINGS)
         _one_of(self.weights_format, "format of weights", WEIGHTS_FORMATS)
@@ -105,7 +105,7 @@ class Choices:
     fill: float | str = 0.0
     pooling: str | None = None
     masked: bool | None = None
-    unit: str = "cell"  # UNITS
+    unit: str = "cell"  # IMAGED_UNITS
     intensity: str = "percentile"
     crop_um: float | None = None
     image_px: int | None = None
@@ -164,7 +164,7 @@ def _or(given: T | None, default: T) -> T:
 def check_choices(backbone: Backbone, choices: Choices) -> None:
     """Refuse, with an EmbstoreError, choices that do not exist, or that this backbone does not have."""
     check_strategy(backbone, choices.strategy)
-    _one_of(choices.unit, "unit", UNITS)
+    _one_of(choices.unit, "unit", IMAGED_UNITS)
     if not choices.roles or len(set(choices.roles)) != len(choices.roles):
         listed = ", ".join(choices.roles) or "none"
         raise EmbstoreError(f"replication was given the roles {listed}; name each role once")

@@ -25,7 +25,7 @@ from embstore.errors import EmbstoreError, choices, first_line
 from embstore.files import whole_file
 from embstore.space import TIMM, split_spec
 
-NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
+BACKBONE_NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
 
 
 def _built_in() -> dict[str, Backbone]:
@@ -53,7 +53,7 @@ def _adapter() -> Any:
 BACKBONES: dict[str, Backbone] = _built_in()
 
 
-def records() -> dict[str, Backbone]:
+def backbone_records() -> dict[str, Backbone]:
     """Return every record by name: the built-in ones, then the user's own, read from `<weights folder>/<name>.toml`.
 
     A user's record that cannot be read, or that takes a built-in name, is an EmbstoreError.
@@ -81,7 +81,7 @@ def read_record(path: Path) -> Backbone:
 
 def check_name(name: str) -> None:
     """Refuse, with an EmbstoreError, a name that a user's backbone cannot have."""
-    if name in BACKBONES or not re.fullmatch(NAME, name):
+    if name in BACKBONES or not re.fullmatch(BACKBONE_NAME, name):
         raise EmbstoreError(
             f"a backbone of your own cannot be called {name!r}; wanted letters, digits, '.', '_', '+' and '-', and "
             f"none of the built-in names: {', '.join(BACKBONES)}"
@@ -99,7 +99,7 @@ def find(name: str) -> Backbone:
         from embstore.backbones.timm_names import timm_record
 
         return timm_record(name.removeprefix(TIMM))
-    if name not in (there := records()):
+    if name not in (there := backbone_records()):
         raise EmbstoreError(choices(name, "backbone", [*there, f"{TIMM}NAME"]))
     return there[name]
 

@@ -15,7 +15,7 @@ from embstore.backbones.crops import Crops, check_crops
 from embstore.backbones.device import autocast_dtype, choose_device
 from embstore.backbones.network import load_network
 from embstore.backbones.pace import batches, embedded
-from embstore.backbones.pooling import check_pooling, pool
+from embstore.backbones.pooling import check_pooling, pool_tokens
 from embstore.backbones.record import POOLINGS, Backbone, Choices, space_of
 from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.field import native_field
@@ -71,7 +71,7 @@ class ViT:
             if self.space.pooling == "attention":
                 pooled = self.network.attention_pool(tokens)
             else:
-                pooled = pool(tokens, self.network.num_prefix_tokens, self.space.pooling)
+                pooled = pool_tokens(tokens, self.network.num_prefix_tokens, self.space.pooling)
         vectors: Float32s = pooled.float().cpu().numpy()
         return vectors
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from embstore.backbones.device import find_device
-from embstore.backbones.registry import availability, records
+from embstore.backbones.registry import availability, backbone_records
 from embstore.errors import EmbstoreError, MissingStoreError, StoreError
 from embstore.store import Store
 
@@ -102,7 +102,7 @@ def _machine() -> Iterator[Check]:
 
 def _weights() -> Check:
     try:
-        ready = [backbone.name for backbone in records().values() if availability(backbone)[0]]
+        ready = [backbone.name for backbone in backbone_records().values() if availability(backbone)[0]]
     except EmbstoreError as error:  # a record of the user's that is wrong
         return Check("weights", "warn", str(error), "until then, only built-in backbones can be used")
     return Check("weights", "ok", f"ready: {', '.join(ready)}", "`embstore backbones list` says how to get the others")

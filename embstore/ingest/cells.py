@@ -13,7 +13,7 @@ from embstore.ids import cell_id
 from embstore.pixels.crop import CellGeometry, crop, crop_mask, geometries, pack_mask, unpack_mask
 from embstore.pixels.quality import quality_flags
 from embstore.pixels.segment import Segmentation
-from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, composite, encode
+from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, composite, encode_thumbnail
 
 CellRow = Mapping[str, Any]
 Planes = npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ def cell_rows(
                 "cell_id": cell_id(image, segmentation, cell.label),
                 "mask": _packed(found.cells, cell),
                 "nucleus_mask": _packed(found.nuclei, cell),
-                "thumbnail": encode(composite(thumbnail, roles)),
+                "thumbnail": encode_thumbnail(composite(thumbnail, roles)),
             }
         )
     return rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.work import check_dataset
-from embstore.sources.labels import LEVELS, LabelTable, read_label_table
+from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
 from embstore.store import Store, quoted, rows
 
@@ -53,8 +53,8 @@ def add_labels(
     earlier table versions keep the old labels. EmbstoreError where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
-    if level not in (None, *LEVELS):
-        raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LEVELS)}")
+    if level not in (None, *LABEL_LEVELS):
+        raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
     table = read_label_table(path, scheme=scheme, level=level)
     joined, how = _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
     for row in list_labels(store):

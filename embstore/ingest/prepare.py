@@ -18,7 +18,7 @@ from embstore.ids import segmentation_id
 from embstore.ingest.cells import cell_rows
 from embstore.ingest.work import NO_NUCLEUS, Work, described
 from embstore.pixels.intensity import INTENSITY_SPEC, scale
-from embstore.pixels.masks import from_masks, read_mask
+from embstore.pixels.masks import from_masks, read_label_image
 from embstore.pixels.segment import Segmentation, no_cells, segment
 from embstore.pixels.whole import whole_image
 from embstore.sources.layouts import read_channels
@@ -107,7 +107,7 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
     nucleus = pixels[roles.index("nucleus")] if "nucleus" in roles else None
     if work.image.masks is not None:
         nuclei, cells = (
-            None if path is None else read_mask(path, pixels.shape[1:])
+            None if path is None else read_label_image(path, pixels.shape[1:])
             for path in (work.image.masks.nuclei, work.image.masks.cells)
         )
         return from_masks(nuclei, cells, nucleus, um)

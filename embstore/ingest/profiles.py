@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embstore.backbones.record import HAND_MADE_PRECISION
-from embstore.backbones.registry import records
+from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
 from embstore.ingest.commit import record_failures
@@ -22,7 +22,7 @@ from embstore.ingest.work import check_dataset
 from embstore.progress import Progress
 from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Failure, Label, Subject
-from embstore.sources.vectors import Brought, Columns, read_vectors
+from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
 from embstore.space import Space
 from embstore.store import Store, Vectors, add_proteins, embeddings_name, list_spaces, quoted, rows
 
@@ -81,10 +81,10 @@ def bring_vectors(
 
 
 def _space(backbone: str, features: str) -> Space:
-    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in records():
+    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in backbone_records():
         raise EmbstoreError(
             f"brought vectors cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
-            f"that is no backbone of embstore ({', '.join(records())})"
+            f"that is no backbone of embstore ({', '.join(backbone_records())})"
         )
     return Space(
         backbone=backbone,
@@ -115,7 +115,9 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
     store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
-def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Failure]]:
+def _profiles(
+    path: Path, dataset: str, brought: ExternalEmbeddings, *, named: bool
+) -> tuple[list[dict[str, Any]], list[Failure]]:
     """Return a row of `profiles` for each row of the file that can go in, and a failure for each that cannot."""
     proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
     failures = _failures(path, brought, proteins, named=named)
@@ -136,7 +138,7 @@ def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tup
     return profiles, failures
 
 
-def _keys(path: Path, dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[str]:
+def _keys(path: Path, dataset: str, brought: ExternalEmbeddings, proteins: Sequence[Sequence[str]]) -> list[str]:
     """Return a profile id for each row; several rows of one protein are told apart by their number among those."""
     seen: dict[str, int] = {}
     keys = []
@@ -147,7 +149,9 @@ def _keys(path: Path, dataset: str, brought: Brought, proteins: Sequence[Sequenc
     return keys
 
 
-def _failures(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, named: bool) -> list[Failure]:
+def _failures(
+    path: Path, brought: ExternalEmbeddings, proteins: Sequence[Sequence[str]], *, named: bool
+) -> list[Failure]:
     finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
     failures = []
     for row, ids in enumerate(proteins):
@@ -173,7 +177,7 @@ def _renamed(profile: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]])
 
 
 def _labels(
-    path: Path, columns: Columns, brought: Brought, profiles: Sequence[Mapping[str, Any]]
+    path: Path, columns: Columns, brought: ExternalEmbeddings, profiles: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Label], list[Subject]]:
     """Return the labels of good rows, and every protein that they were asked of: one may have lost its last label."""
     if columns.label is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embstore.backbones.registry import records
+from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import protein_id, split_genes, split_identifiers
 from embstore.sources.tables import read_table
@@ -42,7 +42,7 @@ def set_seen(
     not name lose the mark; those that come into the store later have none until this is run again. Raises EmbstoreError
     for a backbone that neither the registry nor the store knows, and a table without such columns.
     """
-    names = set(records()) | {space["backbone"] for space in list_spaces(store)}
+    names = set(backbone_records()) | {space["backbone"] for space in list_spaces(store)}
     if backbone not in names:
         raise EmbstoreError(choices(backbone, "backbone", names))
     listed = read_table(table)

@@ -11,7 +11,7 @@ from embstore.pixels.depths import counts
 from embstore.pixels.limits import MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
 from embstore.pixels.ome_zarr import is_zarr, open_zarr
 from embstore.pixels.pillow import open_pillow
-from embstore.pixels.planes import DAMAGE, Claim, Planes, one_line
+from embstore.pixels.planes import DECODING_ERRORS, Claim, Planes, one_line
 from embstore.pixels.stack import Arrangement, arranged, arrangement
 from embstore.pixels.tiff import TIFF_SIGNATURES, open_tiff
 from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
@@ -54,7 +54,7 @@ def _checked(path: Path, channels: int | None) -> Iterator[tuple[Claim, Arrangem
         raise ImageError(f"{path} is a folder, wanted an image file; name a file in it") from None
     except PermissionError:
         raise ImageError(f"{path} may not be read by this user, wanted an image; change its permissions") from None
-    except DAMAGE as error:
+    except DECODING_ERRORS as error:
         raise ImageError(
             f"{path.name} is damaged ({one_line(error)}), wanted a complete image; copy or export the file again"
         ) from error

@@ -10,7 +10,7 @@ from embstore.errors import ImageError
 from embstore.pixels.limits import DTYPES
 
 MAX_COUNT = 65535
-LEVELS = 256  # how many steps of a float32 the values must span, as many as an 8-bit picture has
+MIN_STEPS = 256  # how many steps of a float32 the values must span, as many as an 8-bit picture has
 
 
 def counts(path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def counts(path: Path, pixels: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         cast = pixels.astype(np.float32)
         step = float(np.spacing(max(np.abs(cast.min()), np.abs(cast.max()))))
-    if 0 < high - low < LEVELS * step:
+    if 0 < high - low < MIN_STEPS * step:
         raise ImageError(
             f"{path.name} holds {pixels.dtype.name} values from {low:g} to {high:g}, too close together for float32; "
             "wanted intensities that start near zero; subtract an offset"

@@ -29,7 +29,7 @@ class Mask:
     instances: bool = True
 
 
-def read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
+def read_label_image(path: Path, shape: tuple[int, ...]) -> Mask:
     """Read a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
 
     A foreground mask (one value, bits, or colours on black or on nothing) says where objects are and not which:

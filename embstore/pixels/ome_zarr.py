@@ -19,8 +19,8 @@ from embstore.pixels.size import UNKNOWN, PixelSize, agreed
 
 METADATA = (".zattrs", "zarr.json")
 # what zarr and its codecs raise on damaged groups and chunks
-DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
-TODO = "export it as OME-Zarr 0.4 or 0.5 again"
+ZARR_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
+_TODO = "export it as OME-Zarr 0.4 or 0.5 again"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def attributes(path: Path) -> dict[str, Any]:
     zarr = _zarr()
     try:
         attrs = zarr.open_group(path, mode="r").attrs.asdict()
-    except DAMAGE as error:
-        raise ImageError(f"{path.name} is no group of Zarr ({_line(error)}), wanted OME-Zarr", todo=TODO) from error
+    except ZARR_ERRORS as error:
+        raise ImageError(f"{path.name} is no group of Zarr ({_line(error)}), wanted OME-Zarr", todo=_TODO) from error
     found: dict[str, Any] = attrs.get("ome", attrs)
     return found
 
@@ -61,7 +61,7 @@ def describe(path: Path) -> ZarrImage:
         return ZarrImage("".join(axis["name"] for axis in axes).upper(), names, size, _below(path, str(first["path"])))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ImageError(
-            f"{path.name} has no OME image ({_line(error)} is missing), wanted multiscales", todo=TODO
+            f"{path.name} has no OME image ({_line(error)} is missing), wanted multiscales", todo=_TODO
         ) from error
 
 
@@ -72,7 +72,7 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
     try:
         array = zarr.open_array(path / image.dataset, mode="r")
         claimed = math.prod(array.shape) * array.dtype.itemsize
-    except DAMAGE as error:
+    except ZARR_ERRORS as error:
         raise _damaged(path, error) from error
     if len(array.shape) != len(image.axes) or not 0 < claimed <= max_bytes:
         raise ImageError(
@@ -83,14 +83,14 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
     def read() -> np.ndarray:
         try:
             return np.asarray(array[...])
-        except DAMAGE as error:
+        except ZARR_ERRORS as error:
             raise _damaged(path, error) from error
 
     return Claim(array.shape, image.axes, array.dtype, image.size, read)
 
 
 def _damaged(path: Path, error: BaseException) -> ImageError:
-    return ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=TODO)
+    return ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=_TODO)
 
 
 def _pixel_size(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> PixelSize:
@@ -107,7 +107,7 @@ def _below(path: Path, part: str) -> str:
     """Return a path of the metadata, which may not lead out of its own group."""
     plain = os.path.normpath(part)
     if Path(plain).is_absolute() or plain.split("/")[0] == "..":
-        raise ImageError(f"{path.name} names {part!r}, which leaves it; wanted a path below", todo=TODO)
+        raise ImageError(f"{path.name} names {part!r}, which leaves it; wanted a path below", todo=_TODO)
     return plain
 
 
@@ -121,7 +121,7 @@ def fields_of(path: Path) -> list[tuple[str, dict[str, str]]]:
         return [field for well in attrs["plate"]["wells"] for field in _fields_of_well(path, name, str(well["path"]))]
     except (KeyError, TypeError, AttributeError) as error:
         raise ImageError(
-            f"{path.name} has a plate without {_line(error)}, wanted wells and fields", todo=TODO
+            f"{path.name} has a plate without {_line(error)}, wanted wells and fields", todo=_TODO
         ) from error
 
 
@@ -137,7 +137,7 @@ def label_images(path: Path) -> dict[str, Path]:
         return {}
     names = attributes(path / "labels").get("labels", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ImageError(f"{path.name} lists its labels as {names!r}, wanted names", todo=TODO)
+        raise ImageError(f"{path.name} lists its labels as {names!r}, wanted names", todo=_TODO)
     return {name: path / "labels" / _below(path, name) for name in names}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from embstore.pixels.size import UNKNOWN, PixelSize
 
 # What decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors.
-DAMAGE = (
+DECODING_ERRORS = (
     OSError,
     ValueError,
     TypeError,

@@ -12,7 +12,7 @@ from typing import Any
 
 from embstore.errors import ImageError
 from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_size
-from embstore.pixels.planes import DAMAGE, Claim, one_line
+from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, ome_size, tag_size
 
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
@@ -40,7 +40,7 @@ def ome_xml(path: Path) -> str:
     try:
         with tifffile.TiffFile(path) as tiff:
             return tiff.ome_metadata or ""
-    except DAMAGE as error:
+    except DECODING_ERRORS as error:
         raise ImageError(f"{path.name} is no complete TIFF ({one_line(error)}), wanted OME-TIFF") from error
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont
 
 from embstore.errors import EmbstoreError
-from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, decode
+from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, decode_thumbnail
 from embstore.search.search import Neighbours
 from embstore.store import Store
 
@@ -48,7 +48,7 @@ def draw_sheet(store: Store, found: Neighbours, out: Path) -> Path:
         top = 58 + row * step
         _draw_caption(pen, caption, top)
         for column, cell in enumerate(cells):
-            tile = Image.fromarray(np.asarray(decode(pictures[cell])))
+            tile = Image.fromarray(np.asarray(decode_thumbnail(pictures[cell])))
             sheet.paste(tile, (CAPTION_PX + column * step, top))
     _draw_bar(pen, CAPTION_PX, 58)
     pen.text((GAP_PX, sheet.height - 22), LEGEND, FAINT, ImageFont.load_default(11))

@@ -1,1 +1,1 @@
-"""Where images and brought vectors come from."""
+"""Where images, labels and external embeddings come from."""

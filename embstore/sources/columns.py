@@ -9,9 +9,9 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, strangers
 from embstore.sources.record import Subject
-from embstore.sources.tables import listed
+from embstore.sources.tables import abridged
 
-Row = Mapping[str, str]
+TextRow = Mapping[str, str]
 
 # meaning -> names, in lower case and without `Metadata_`; the first that a table has is taken
 MEANINGS = {
@@ -27,7 +27,7 @@ MEANINGS = {
     "pixel_size_um": ("pixel_size_um",),
     "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
 }
-SCHEME = "main"  # of locations that stand in the table of the images
+DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
 
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
     return {meaning: column for meaning, column in found.items() if column}
 
 
-def description(row: Row, known: Mapping[str, str], used: Iterable[str] = ()) -> dict[str, Any]:
+def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> dict[str, Any]:
     """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
 
     EmbstoreError where the pixel size is no positive number.
@@ -62,15 +62,17 @@ def description(row: Row, known: Mapping[str, str], used: Iterable[str] = ()) ->
     }
 
 
-def locations_of(keyed: Sequence[tuple[str, Row]], known: Mapping[str, str]) -> dict[Subject, dict[str, int | None]]:
+def locations_of(
+    keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
+) -> dict[Subject, dict[str, int | None]]:
     """Return the `;`-joined locations that stand beside images; empty where the table has no such column."""
     column = known.get("locations")
     if column is None:
         return {}
-    return {(SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
+    return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
 
 
-def unknown_ids(rows: Iterable[Row], known: Mapping[str, str]) -> tuple[str, ...]:
+def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
     """Return a note on what stands in a table's column of protein ids and is no accession; none where all are."""
     column = known.get("protein")
     return said_of_ids((row.get(column, "") for row in rows), column) if column else ()
@@ -81,7 +83,7 @@ def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
     found = list(dict.fromkeys(item for text in fields for item in strangers(text)))
     if not found:
         return ()
-    said = f"no Ensembl gene id or UniProt accession in {column}: {listed(found)}"
+    said = f"no Ensembl gene id or UniProt accession in {column}: {abridged(found)}"
     return (f"{said}; such a protein is known by its gene, else by that very text",)
 
 

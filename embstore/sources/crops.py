@@ -7,13 +7,13 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.described import described
+from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files, is_table
 
-TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
+_TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
 
 def read_crops(source: Path, reading: Reading) -> Source:
@@ -31,7 +31,7 @@ def read_crops(source: Path, reading: Reading) -> Source:
     root, paths = image_files(source)
     images, failures = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
     found = Source(root, tuple(images), failures=tuple(failures))
-    return described(found, labels) if labels else found
+    return with_descriptions(found, labels) if labels else found
 
 
 def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
@@ -50,6 +50,6 @@ def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[lis
             named.append((file, key, role))
         else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
-            failures.append(Failure(str(path), "plan", error, TODO))
+            failures.append(Failure(str(path), "plan", error, _TODO))
     images, doubled = grouped(root, named, one_cell=True)
     return images, failures + doubled

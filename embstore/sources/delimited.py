@@ -20,7 +20,7 @@ WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
-def records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def text_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of every record that is not blank, with the line on which it begins, as an editor counts.
 
     EmbstoreError for a file that is missing, damaged, a workbook or not UTF-8 text.

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
-from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
 Key = tuple[str, ...]
 
 
-def described(source: Source, path: Path) -> Source:
+def with_descriptions(source: Source, path: Path) -> Source:
     """Add what a table says of the images of a source: by their key or name, or by plate and well (a plate map).
 
     Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
@@ -24,7 +24,7 @@ def described(source: Source, path: Path) -> Source:
     keys_of, row_key = _ways(path, rows, known)
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
-    keyed: list[tuple[str, Row]] = []
+    keyed: list[tuple[str, TextRow]] = []
     for image in source.images:
         line, row = next((by_key[key] for key in keys_of(image) if key in by_key), (0, None))
         if row is None:
@@ -54,8 +54,8 @@ def described(source: Source, path: Path) -> Source:
 
 
 def _ways(
-    path: Path, rows: Sequence[tuple[int, Row]], known: Mapping[str, str]
-) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[Row], Key]]:
+    path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str]
+) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[TextRow], Key]]:
     """Return how an image and how a row say which image it is."""
     if "key" in known:
         column = known["key"]
@@ -75,9 +75,9 @@ def _ways(
 
 
 def _by_key(
-    path: Path, rows: Sequence[tuple[int, Row]], row_key: Callable[[Row], Key]
-) -> tuple[dict[Key, tuple[int, Row]], list[Failure]]:
-    found: dict[Key, tuple[int, Row]] = {}
+    path: Path, rows: Sequence[tuple[int, TextRow]], row_key: Callable[[TextRow], Key]
+) -> tuple[dict[Key, tuple[int, TextRow]], list[Failure]]:
+    found: dict[Key, tuple[int, TextRow]] = {}
     failures = []
     for line, row in rows:
         if found.setdefault(row_key(row), (line, row))[1] != row:
@@ -86,7 +86,7 @@ def _by_key(
     return found, failures
 
 
-def _with(image: SourceImage, row: Row, known: Mapping[str, str]) -> SourceImage:
+def _with(image: SourceImage, row: TextRow, known: Mapping[str, str]) -> SourceImage:
     said = description(row, known)
     if said["pixel_size_um"] is None:
         del said["pixel_size_source"]

@@ -73,9 +73,9 @@ def _is_zarr(source: Path) -> bool:
 def _by_names(files: Sequence[str]) -> dict[str, str]:
     """Return layout -> what was found of it. A colour proves HPA's layout only behind one of its own field names."""
     names = {file: bare_name(file).rsplit("/", 1)[-1] for file in files}
-    published = sum(bool(opencell.NAME.match(name)) for name in names.values())
-    fields = [match["key"] for name in names.values() if (match := hpa.FILE.match(name))]
-    of_hpa = sum(bool(hpa.KEY.match(key)) for key in fields)
+    published = sum(bool(opencell.OPENCELL_NAME.match(name)) for name in names.values())
+    fields = [match["key"] for name in names.values() if (match := hpa.HPA_FILE.match(name))]
+    of_hpa = sum(bool(hpa.HPA_KEY.match(key)) for key in fields)
     ome = sum(".ome.tif" in file.lower() for file in files)
     counts = {"opencell": (published, "OC-FOV names"), "hpa": (of_hpa, "HPA names"), "ome": (ome, "OME-TIFFs")}
     return {layout: f"{n} {what}" for layout, (n, what) in counts.items() if n}

@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Reading
-from embstore.sources.described import described
+from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.record import Source
-from embstore.sources.tables import bare_name, image_files, listed
+from embstore.sources.tables import abridged, bare_name, image_files
 
 SEPARATORS = " _.-"
 
 
-def read_fields(source: Path, reading: Reading) -> Source:
+def read_field_files(source: Path, reading: Reading) -> Source:
     """Return the fields of a folder whose files are named `<field><ending>.tif`; `--channels ENDING=ROLE,...` says all.
 
     In an ending `*` stands for anything (a site, a time), which stays part of the field's key. Files that are named by
@@ -37,9 +37,9 @@ def read_fields(source: Path, reading: Reading) -> Source:
     left_out = sorted({*files}.difference(file for file, _, _ in named))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
     if left_out:
-        notes.append(f"no images, for they end in none of {', '.join(endings)}: {listed(left_out)}")
+        notes.append(f"no images, for they end in none of {', '.join(endings)}: {abridged(left_out)}")
     found = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
-    return described(found, reading.labels) if reading.labels else found
+    return with_descriptions(found, reading.labels) if reading.labels else found
 
 
 def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -10,17 +10,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from embstore.sources.columns import Row, description, known_columns
-from embstore.sources.described import described
+from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
+from embstore.sources.described import with_descriptions
 from embstore.sources.labels import LabelTable, only_describes, read_label_table
 from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import bare_name, image_files
 
-COLOURS = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
-PIXEL_SIZE_UM = 0.0800885
-FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
+ROLE_OF_COLOUR = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
+HPA_PIXEL_SIZE_UM = 0.0800885
+HPA_FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
 Locations = Mapping[str, int | None]  # with their grades
-KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
+HPA_KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
 
 
 def read_hpa(source: Path, labels: Path | None) -> Source:
@@ -33,12 +33,12 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
     fields: dict[str, dict[str, str]] = {}
     failures = []
     for path in paths:
-        name = FILE.match(bare_name(path.name))
+        name = HPA_FILE.match(bare_name(path.name))
         if not name:
             continue
         relative = path.relative_to(root)
         # HPA's own names are unique; others only within their folder
-        key = name["key"] if KEY.match(name["key"]) else (relative.parent / name["key"]).as_posix()
+        key = name["key"] if HPA_KEY.match(name["key"]) else (relative.parent / name["key"]).as_posix()
         files = fields.setdefault(key, {})
         rival = next((f for c, f in files.items() if c == name["colour"] or Path(f).parent != relative.parent), None)
         if rival:
@@ -49,7 +49,7 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
 
     if labels is None or only_describes(labels):
         found = Source(root, tuple(_image(key, files, {}) for key, files in fields.items()), failures=tuple(failures))
-        return described(found, labels) if labels else found
+        return with_descriptions(found, labels) if labels else found
     table = read_label_table(labels, rather="image")
     rows = table.rows
     images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in fields.items())
@@ -66,7 +66,7 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
         told = f"labels: {proteins} proteins have a row in {table.path.name}, joined to 0 of {len(keys)} images: HPA's "
         told += "names say no protein. Give a table of image_id, gene, ensg_id with --labels, then this to labels add"
         return dict(table.said), [told, *table.notes]
-    scheme = table.schemes[0] if table.said else "main"
+    scheme = table.schemes[0] if table.said else DEFAULT_SCHEME
     by_key = {key: name for key in keys if (name := _known_as(key, table.rows))}
     said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in by_key.items()}
     names = {_known_as(key, table.rows) for key in fields}
@@ -77,19 +77,19 @@ def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Su
     return said, [*notes, *table.notes]
 
 
-def _known_as(key: str, rows: Mapping[str, Row]) -> str | None:
+def _known_as(key: str, rows: Mapping[str, TextRow]) -> str | None:
     """Return the key by which a table knows a field: its own, or its name without folders."""
     return next((name for name in (key, PurePosixPath(key).name) if name in rows), None)
 
 
-def _image(key: str, files: dict[str, str], row: Row) -> SourceImage:
-    colours = [c for c in COLOURS if c in files]
-    place = KEY.match(key)
+def _image(key: str, files: dict[str, str], row: TextRow) -> SourceImage:
+    colours = [c for c in ROLE_OF_COLOUR if c in files]
+    place = HPA_KEY.match(key)
     said = description(row, known_columns(row))
     if place:
         said |= place.groupdict()
         if said["pixel_size_um"] is None:
-            said |= {"pixel_size_um": PIXEL_SIZE_UM, "pixel_size_source": "layout"}
+            said |= {"pixel_size_um": HPA_PIXEL_SIZE_UM, "pixel_size_source": "layout"}
     return SourceImage(
-        key=key, files=tuple(files[c] for c in colours), roles=tuple(COLOURS[c] for c in colours), **said
+        key=key, files=tuple(files[c] for c in colours), roles=tuple(ROLE_OF_COLOUR[c] for c in colours), **said
     )

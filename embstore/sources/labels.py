@@ -9,13 +9,13 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
-from embstore.sources.columns import MEANINGS, Row, known_columns, unknown_ids
+from embstore.sources.columns import DEFAULT_SCHEME, MEANINGS, TextRow, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
 
-LEVELS = ("protein", "image", "cell")
+LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
 
 
@@ -31,7 +31,7 @@ class LabelTable:
     level: str
     said: Mapping[Subject, Mapping[str, int | None]]  # -> location -> grade
     genes: Mapping[str, str] = field(default_factory=dict)
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, TextRow] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -58,7 +58,7 @@ def read_label_table(
             if level not in (None, its_level):
                 raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
             return _called(read(path, rows), scheme)
-    return _own(path, rows, scheme or "main", level, rather)
+    return _own(path, rows, scheme or DEFAULT_SCHEME, level, rather)
 
 
 def only_describes(path: Path) -> bool:
@@ -81,13 +81,13 @@ def _called(table: LabelTable, scheme: str | None) -> LabelTable:
     return replace(table, said=said)
 
 
-def _opencell(path: Path, _: Sequence[Row]) -> LabelTable:
+def _opencell(path: Path, _: Sequence[TextRow]) -> LabelTable:
     targets = read_annotations(path).targets
     genes = {protein: t.gene for t in targets if (protein := protein_id(t.ensg, t.gene))}
     return LabelTable(path, "protein", graded(targets), genes)
 
 
-def _hpa_proteins(path: Path, rows: Sequence[Row]) -> LabelTable:
+def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
     """HPA's locations of each gene: `main` are its main locations, `any` the additional ones too."""
     said: dict[Subject, dict[str, int | None]] = {}
     genes = {}
@@ -102,20 +102,20 @@ def _hpa_proteins(path: Path, rows: Sequence[Row]) -> LabelTable:
     return LabelTable(path, "protein", said, genes)
 
 
-def _kaggle_2018(path: Path, rows: Sequence[Row]) -> LabelTable:
+def _kaggle_2018(path: Path, rows: Sequence[TextRow]) -> LabelTable:
     return _images(path, rows, "28", "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
 
 
-def _kaggle_2021(path: Path, rows: Sequence[Row]) -> LabelTable:
+def _kaggle_2021(path: Path, rows: Sequence[TextRow]) -> LabelTable:
     return _images(path, rows, "19", "ID", lambda row: _names(path, split_list(row["Label"], "|"), KAGGLE_2021))
 
 
-def _hpa_images(path: Path, rows: Sequence[Row]) -> LabelTable:
+def _hpa_images(path: Path, rows: Sequence[TextRow]) -> LabelTable:
     return _images(path, rows, "main", "ID", lambda row: split_list(row["Label_idx"], ","))
 
 
 # the columns by which a published table is known, the more particular ones first
-PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[Row]], LabelTable], str], ...] = (
+PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[TextRow]], LabelTable], str], ...] = (
     ({"annotation_name"}, _opencell, "protein"),
     ({"grade_3"}, _opencell, "protein"),
     ({"annotations_grade_3"}, _opencell, "protein"),
@@ -127,10 +127,10 @@ PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[Row]], LabelTable], st
 
 
 def _images(
-    path: Path, rows: Sequence[Row], scheme: str, key: str, locations: Callable[[Row], list[str]]
+    path: Path, rows: Sequence[TextRow], scheme: str, key: str, locations: Callable[[TextRow], list[str]]
 ) -> LabelTable:
     """Return the labels of images; one of several rows that differ has none, and is a failure."""
-    table: dict[str, Row] = {}
+    table: dict[str, TextRow] = {}
     contradicted = {row[key] for row in rows if table.setdefault(row[key], row) != row}
     failures = tuple(
         Failure(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", ONE_ROW)
@@ -149,7 +149,7 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
-def _refuse_indices(path: Path, rows: Sequence[Row], column: str) -> None:
+def _refuse_indices(path: Path, rows: Sequence[TextRow], column: str) -> None:
     """Lists of numbers are another program's classes: no name of a location can be told from them."""
     texts = [text for row in rows if (text := row[column].strip())]
     if texts and all(re.fullmatch(r"\[[\d\s,]*\]", text) for text in texts):
@@ -159,7 +159,7 @@ def _refuse_indices(path: Path, rows: Sequence[Row], column: str) -> None:
         )
 
 
-def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather: str | None) -> LabelTable:
+def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
     for column in rows[0] if rows else ():
         if column.lower() in MEANINGS["locations"]:
             _refuse_indices(path, rows, column)
@@ -173,7 +173,7 @@ def _own(path: Path, rows: Sequence[Row], scheme: str, level: str | None, rather
         raise EmbstoreError(f"{found}; wanted {wanted} for labels of each {level}")
     said: dict[Subject, dict[str, int | None]] = {}
     genes: dict[str, str] = {}
-    first: dict[str, Row] = {}
+    first: dict[str, TextRow] = {}
     for line, row in numbered_rows(path):
         for subject, gene in _subjects(row, known, level):
             grade = _grade(path, line, row.get("grade", ""))
@@ -191,11 +191,11 @@ def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
     if rather in levels:
         return rather
     if len(levels) != 1:
-        raise EmbstoreError(f"{found}; say which they name: --level {' or '.join(levels or LEVELS)}")
+        raise EmbstoreError(f"{found}; say which they name: --level {' or '.join(levels or LABEL_LEVELS)}")
     return levels[0]
 
 
-def _subjects(row: Row, known: Mapping[str, str], level: str) -> list[tuple[str, str]]:
+def _subjects(row: TextRow, known: Mapping[str, str], level: str) -> list[tuple[str, str]]:
     """Return what a row names, with the gene of each."""
     if level != "protein":
         subject = row[known["key"]].strip()

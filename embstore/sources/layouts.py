@@ -15,7 +15,7 @@ from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
-from embstore.sources.fields import read_fields
+from embstore.sources.fields import read_field_files
 from embstore.sources.hpa import read_hpa
 from embstore.sources.manifest import read_manifest
 from embstore.sources.masks import with_masks
@@ -28,7 +28,7 @@ NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_open
 # layouts that may need to be told
 ASKED: dict[str, Callable[[Path, Reading], Source]] = {
     "manifest": read_manifest,
-    "fields": read_fields,
+    "fields": read_field_files,
     "crops": read_crops,
     "ome": read_ome,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
@@ -20,7 +20,7 @@ DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 
 @dataclass(frozen=True)
-class Columns:
+class ManifestColumns:
     """Where a manifest keeps things: role -> column of files, or one `file` column with its `channels`."""
 
     known: dict[str, str]
@@ -55,7 +55,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     columns = _columns(path, list(rows[0][1]), reading.channels)
     images: dict[str, SourceImage] = {}
     lines: dict[str, int] = {}
-    keyed: list[tuple[str, Row]] = []
+    keyed: list[tuple[str, TextRow]] = []
     failures = []
     for line, row in rows:
         image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
@@ -104,7 +104,7 @@ def file_columns(columns: Sequence[str], channels: Channels) -> tuple[dict[str, 
     return by_role, file
 
 
-def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
+def _columns(path: Path, columns: Sequence[str], channels: Channels) -> ManifestColumns:
     by_role, file = file_columns(columns, channels)
     named = next((c for c in columns if c.lower() == "channels"), None)
     absent = sorted(name for name in channels.by_name if name not in columns)
@@ -124,10 +124,12 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Columns:
         raise EmbstoreError(f"{found} and no channels; say what the planes of {file} show: --channels nucleus,protein")
     known = known_columns(c for c in columns if c not in by_role.values())
     folder = "output_folder" if known.get("key") == "output_prefix" and "output_folder" in columns else None
-    return Columns(known, by_role, file, named, folder, channels.in_order)
+    return ManifestColumns(known, by_role, file, named, folder, channels.in_order)
 
 
-def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: bool) -> tuple[SourceImage, list[str]]:
+def _image(
+    root: Path, row: TextRow, columns: ManifestColumns, listed: str, *, one_cell: bool
+) -> tuple[SourceImage, list[str]]:
     """Return what a row describes, and everything that is wrong with it."""
     errors: list[str] = []
     files, roles = _files(row, columns)
@@ -145,14 +147,14 @@ def _image(root: Path, row: Row, columns: Columns, listed: str, *, one_cell: boo
     return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **said), errors
 
 
-def _key(row: Row, columns: Columns) -> str:
+def _key(row: TextRow, columns: ManifestColumns) -> str:
     key = row.get(columns.known.get("key", ""), "").strip()
     if columns.folder is None:
         return key
     return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))
 
 
-def _files(row: Row, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _files(row: TextRow, columns: ManifestColumns) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if columns.file:
         roles = split_list(row[columns.channels], ",;") if columns.channels else []
         file = row[columns.file].strip()
@@ -186,7 +188,7 @@ def _unusable_file(root: Path, file: str) -> str | None:
         return f"{file[:80]!r} cannot be a file ({error})"
 
 
-def _said(columns: Columns) -> str:
+def _said(columns: ManifestColumns) -> str:
     files = f"files in {columns.file}" if columns.file else ", ".join(f"{c}: {r}" for r, c in columns.by_role.items())
     known = ", ".join(f"{column} as {meaning}" for meaning, column in columns.known.items())
     return files + (f"; {known}" if known else "")

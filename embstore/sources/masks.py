@@ -10,7 +10,7 @@ from typing import Literal
 
 from embstore.errors import EmbstoreError
 from embstore.sources.record import Failure, Masks, Source, SourceImage
-from embstore.sources.tables import image_files, listed
+from embstore.sources.tables import abridged, image_files
 
 Of = Literal["nuclei", "cells"]
 
@@ -179,4 +179,4 @@ def _notes(
 
 
 def _listed(paths: Sequence[Path], folder: Path) -> str:
-    return listed([str(path.relative_to(folder)) for path in paths])
+    return abridged([str(path.relative_to(folder)) for path in paths])

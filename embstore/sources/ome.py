@@ -12,13 +12,13 @@ from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.ome_zarr import describe, fields_of, is_zarr, label_images
 from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
-from embstore.sources.described import described
+from embstore.sources.described import with_descriptions
 from embstore.sources.masks import own_masks
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
 Place = Mapping[str, Any]  # plate, well and site, where the image has them
-TODO = "mend or replace it, then run the same command again"
+_TODO = "mend or replace it, then run the same command again"
 
 
 def read_ome(source: Path, reading: Reading) -> Source:
@@ -45,7 +45,7 @@ def read_ome(source: Path, reading: Reading) -> Source:
         left_out.update(others)
     notes = (*_channels(images), *_labels(images, sorted(left_out)))
     found = Source(root, tuple(images), failures=tuple(failures), notes=notes)
-    return described(found, reading.labels) if reading.labels else found
+    return with_descriptions(found, reading.labels) if reading.labels else found
 
 
 def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Failure]]:
@@ -68,7 +68,7 @@ def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Failure]]:
 
 
 def _failure(path: Path, error: EmbstoreError) -> Failure:
-    found, todo = (error.found, error.todo) if isinstance(error, ImageError) else (str(error), TODO)
+    found, todo = (error.found, error.todo) if isinstance(error, ImageError) else (str(error), _TODO)
     return Failure(str(path), "plan", found, todo)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
 from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
-from embstore.sources.tables import bare_name, find_column, image_files, listed, numbered_rows, read_table
+from embstore.sources.tables import abridged, bare_name, find_column, image_files, numbered_rows, read_table
 
-ROLES = ("nucleus", "protein")
-PIXEL_SIZE_UM = 0.206349
+OPENCELL_ROLES = ("nucleus", "protein")
+OPENCELL_PIXEL_SIZE_UM = 0.206349
 # gene names may hold hyphens, never underscores
-NAME = re.compile(r"^OC-FOV_(?P<gene>[^_]+)_(?P<ensg>ENSG\d{11})_CID\d{6}_FID\d{8}_(?P<kind>proj|stack)$")
+OPENCELL_NAME = re.compile(r"^OC-FOV_(?P<gene>[^_]+)_(?P<ensg>ENSG\d{11})_CID\d{6}_FID\d{8}_(?P<kind>proj|stack)$")
 
 # a location counts in a scheme from this grade up; lower grades are negative there
 SCHEMES = {"grade3": 3, "grade2plus": 2, "any": 1}
@@ -73,7 +73,7 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     images = []
     joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
     for path in paths:
-        name = NAME.match(bare_name(path.name))
+        name = OPENCELL_NAME.match(bare_name(path.name))
         gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")
         target, how = known.find(named.get(path), ensg, gene)
         joined[how] += 1
@@ -86,7 +86,7 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     absent = [file for file in known.by_file if file not in named.values() and not (known.path.parent / file).exists()]
     below = [file for file in absent if source.resolve() in (known.path.parent / file).resolve().parents]
     if elsewhere := [file for file in absent if file not in below]:
-        notes.append(f"names in {known.path.name} that are no file here, or several: {listed(elsewhere)}")
+        notes.append(f"names in {known.path.name} that are no file here, or several: {abridged(elsewhere)}")
     said = graded(known.targets)
     return Source(
         root,
@@ -138,7 +138,7 @@ def _projected(paths: list[Path]) -> tuple[list[Path], list[str]]:
 def _field(path: Path) -> str:
     """Return the key of a field: published names are the key wherever the file lies, and a stack's is a projection."""
     name = re.sub("_stack$", "_proj", bare_name(path.name))
-    return name if NAME.match(name) else path.with_name(name.removesuffix("_proj")).as_posix()
+    return name if OPENCELL_NAME.match(name) else path.with_name(name.removesuffix("_proj")).as_posix()
 
 
 def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
@@ -147,8 +147,8 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
         # one field is one image, whether its stack or its projection is here
         key=_field(path) if certain else bare_name(path.as_posix()),
         files=(path.as_posix(),),
-        roles=ROLES,
-        pixel_size_um=PIXEL_SIZE_UM if certain else None,
+        roles=OPENCELL_ROLES,
+        pixel_size_um=OPENCELL_PIXEL_SIZE_UM if certain else None,
         protein_ids=(protein,) if protein else (),
         genes=(target.gene,) if target.gene else (),
         cell_line="HEK293T" if certain else None,  # every published OpenCell line is one

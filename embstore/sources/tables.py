@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
-from embstore.sources.delimited import records
+from embstore.sources.delimited import text_records
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
-SHOWN = 3
+_SHOWN = 3
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 # the columns of SubCellPortable's path_list.csv
 SUBCELL = ("r_image", "y_image", "b_image", "g_image", "output_prefix")
@@ -42,7 +42,7 @@ def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
 
     So do SubCell's lists, whose lines with `#` are left out by SubCell too.
     """
-    found = records(path)
+    found = text_records(path)
     header = next((fields for _, fields in found if not (_commented(fields) and _is_data(fields))), None)
     if header is None:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
@@ -122,9 +122,9 @@ def is_image(path: Path) -> bool:
     return Path(path.name.lower().removesuffix(".gz")).suffix in IMAGE_SUFFIXES
 
 
-def listed(names: Sequence[str]) -> str:
+def abridged(names: Sequence[str]) -> str:
     """Return how many names there are, and the first of them."""
-    return f"{len(names)} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
+    return f"{len(names)} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
 
 
 def bare_name(file: str) -> str:

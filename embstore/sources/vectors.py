@@ -1,4 +1,4 @@
-"""Brought vectors: npz, npy, CSV(.gz), TSV, Parquet and h5ad files of one vector a row, of proteins or of cells."""
+"""External embeddings: npz, npy, CSV(.gz), TSV, Parquet and h5ad files of one vector a row, of proteins or of cells."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from embstore.arrays import Float32s
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
 from embstore.sources.arrays import read_arrays
-from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, records, refuse_workbook
+from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, refuse_workbook, text_records
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
 
-KINDS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
+VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
 
 
 @dataclass(frozen=True)
-class Brought:
+class ExternalEmbeddings:
     """The rows of a file: `ids`, `genes` and `locations` by row, `vectors` float32 (n, dim) as they were."""
 
     ids: list[str]
@@ -57,10 +57,10 @@ class Columns:
         return [c for c in (self.identifier, self.gene, self.label) if c]
 
 
-def read_vectors(path: Path, columns: Columns) -> Brought:
+def read_vectors(path: Path, columns: Columns) -> ExternalEmbeddings:
     """Read a file of vectors; a file or column that is not there is an EmbstoreError."""
     if not path.is_file():
-        raise EmbstoreError(f"there is no file {path}; give a file of vectors ({KINDS})")
+        raise EmbstoreError(f"there is no file {path}; give a file of vectors ({VECTOR_FORMATS})")
     refuse_workbook(path)
     if is_table(path):
         return _of_table(path, _read(path, columns), columns)
@@ -68,26 +68,26 @@ def read_vectors(path: Path, columns: Columns) -> Brought:
         return _beside_npy(path, columns)
     if path.suffix in (".npz", ".h5ad"):
         return _of_arrays(path, read_arrays(path, columns.vectors, columns.named), columns)
-    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted one of {KINDS}")
+    raise EmbstoreError(f"{path.name} is not a file of vectors; wanted one of {VECTOR_FORMATS}")
 
 
-def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> Brought:
+def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> ExternalEmbeddings:
     key = columns.vectors or _only_array(path, data)
     vectors = _numbers(path, key, _array(path, data, key, ndim=2))
     rows = len(vectors)
     ids = _texts(path, data, columns.identifier, rows) if columns.identifier else [""] * rows
     genes = _texts(path, data, columns.gene, rows) if columns.gene else [""] * rows
     locations = _multi_hot(path, data, columns, rows) if columns.label else [[] for _ in ids]
-    return Brought(ids, genes, locations, vectors, _numbered(rows), short(digest([key, vectors.shape[1]])))
+    return ExternalEmbeddings(ids, genes, locations, vectors, _numbered(rows), short(digest([key, vectors.shape[1]])))
 
 
-def _beside_npy(path: Path, columns: Columns) -> Brought:
+def _beside_npy(path: Path, columns: Columns) -> ExternalEmbeddings:
     """A .npy holds numbers alone; the table beside it says what each row is of."""
     vectors = _numbers(path, path.name, read_arrays(path, None, [])[path.name])
     features = short(digest([vectors.shape[1]]))
     if not columns.named:
         empty = [""] * len(vectors)
-        return Brought(empty, empty, [[] for _ in empty], vectors, _numbered(len(vectors)), features)
+        return ExternalEmbeddings(empty, empty, [[] for _ in empty], vectors, _numbered(len(vectors)), features)
     beside = columns.table or path.with_suffix(".csv")
     if not beside.is_file():
         raise EmbstoreError(
@@ -99,7 +99,7 @@ def _beside_npy(path: Path, columns: Columns) -> Brought:
             f"{path.name} has {len(vectors)} rows and {beside.name} has {table.num_rows}; wanted one each"
         )
     ids, genes, locations = _names(beside, table, columns)
-    return Brought(ids, genes, locations, vectors, _numbered(len(vectors)), features)
+    return ExternalEmbeddings(ids, genes, locations, vectors, _numbered(len(vectors)), features)
 
 
 def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> Float32s:
@@ -181,7 +181,7 @@ def _utf8(path: Path, table: Any) -> Any:
     return table
 
 
-def _of_table(path: Path, table: Any, columns: Columns) -> Brought:
+def _of_table(path: Path, table: Any, columns: Columns) -> ExternalEmbeddings:
     twice = [c for c in table.column_names if table.column_names.count(c) > 1]
     if twice or not table.num_rows:
         found = f"the column {twice[0]!r} more than once" if twice else "no row below its header"
@@ -189,7 +189,7 @@ def _of_table(path: Path, table: Any, columns: Columns) -> Brought:
     ids, genes, locations = _names(path, table, columns)
     chosen, vectors = _vectors(path, table, columns)
     at = _lines(path, len(vectors), header=columns.header)
-    return Brought(ids, genes, locations, vectors, at, short(digest(chosen)))
+    return ExternalEmbeddings(ids, genes, locations, vectors, at, short(digest(chosen)))
 
 
 def _lines(path: Path, rows: int, *, header: bool) -> list[int]:
@@ -198,7 +198,7 @@ def _lines(path: Path, rows: int, *, header: bool) -> list[int]:
         return _numbered(rows)
     found = lines(path)[int(header) :]
     # a field may hold a line's end; to look for those costs more than reading
-    return found if len(found) == rows else [line for line, _ in records(path)][int(header) :]
+    return found if len(found) == rows else [line for line, _ in text_records(path)][int(header) :]
 
 
 def _numbered(rows: int) -> list[int]:

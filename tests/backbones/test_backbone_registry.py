@@ -13,7 +13,7 @@ import pytest
 
 from embstore.backbones.pixel_stats import reference
 from embstore.backbones.record import Backbone, Choices, space_of
-from embstore.backbones.registry import BACKBONES, availability, find, parse, records, write_record
+from embstore.backbones.registry import BACKBONES, availability, backbone_records, find, parse, write_record
 from embstore.backbones.weights import local_file, missing_line, weights_path
 from embstore.errors import EmbstoreError
 from embstore.ids import digest
@@ -195,7 +195,7 @@ def test_a_users_record_is_written_and_found_beside_the_built_in_ones(folder: Pa
     record = mine(architecture_args={"img_size": 64, "norm_eps": 1e-12}, citation="ours, 2026", crop_um=18.5)
     assert write_record(record) == record
     assert find("mine") == record
-    assert list(records()) == [*BACKBONES, "mine"]
+    assert list(backbone_records()) == [*BACKBONES, "mine"]
     text = (folder / "mine.toml").read_text()
     assert 'slots = [\n    "nucleus",\n    "protein",\n]' in text
     assert "crop_um = 18.5" in text

@@ -16,7 +16,7 @@ import torch
 from published import attention_pooled, dino_weights, subcell_of, tokens, write_dino
 from safetensors.torch import save_file
 
-from embstore.backbones.add import Description, add
+from embstore.backbones.add import Description, add_backbone
 from embstore.backbones.checkpoints import architecture_of, read_checkpoint
 from embstore.backbones.crops import Crops
 from embstore.backbones.encoder import load
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def brought(path: Path, channels: int = 2, **choices: Any) -> Backbone:
-    return add(path, "mine", Description(ROLES[:channels], **choices))
+    return add_backbone(path, "mine", Description(ROLES[:channels], **choices))
 
 
 def images(channels: int, height: int, width: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ import torch
 from published import dino_weights, subcell_of, write_dino
 from safetensors.torch import save_file
 
-from embstore.backbones.fetch import TRIES, download, fetch
+from embstore.backbones.fetch import TRIES, download, fetch_weights
 from embstore.backbones.network import load_network
 from embstore.backbones.record import Backbone
 from embstore.backbones.registry import BACKBONES, availability
@@ -128,7 +128,7 @@ def test_a_file_is_fetched_checked_and_converted_once(
     """The backbone is ready, both hashes are kept, the download is not, and a second fetch asks nobody."""
     said: list[tuple[str, int, int]] = []
     assert not availability(backbone)[0]
-    path = fetch(backbone, progress=lambda *step: said.append(step))
+    path = fetch_weights(backbone, progress=lambda *step: said.append(step))
     assert path == weights_path(backbone)
     assert availability(backbone) == (True, "")
     assert left(tmp_path) == [f"{NAME}.safetensors"]
@@ -137,14 +137,14 @@ def test_a_file_is_fetched_checked_and_converted_once(
     assert weights_origin(path) == wanted | {"weights_sha256": sha256}
     assert said[-1][0] == "MB"
     assert said[-1][1] == said[-1][2] == len(server.content) // 1_000_000
-    assert fetch(backbone) == path
+    assert fetch_weights(backbone) == path
     assert server.asked == [None]
 
 
 def test_a_download_whose_connection_is_cut_goes_on_where_it_was(backbone: Backbone, server: Server) -> None:
     """Every connection brings a part; each next one asks for what is missing, and the file is whole."""
     server.drop_after = len(server.content) // 2 - 1000
-    fetch(backbone)
+    fetch_weights(backbone)
     assert server.asked == [None, f"bytes={server.drop_after}-", f"bytes={2 * server.drop_after}-"]
 
 
@@ -154,12 +154,12 @@ def test_a_download_that_stopped_is_gone_on_with_by_the_next_command(
     """When nothing more comes it is one line, what came is kept, and the same command asks for the rest."""
     server.drop_after, server.gives_up = 5000, True
     with pytest.raises(WeightsError, match="keeps stopping after 5000 bytes; run this again to go on") as caught:
-        fetch(backbone)
+        fetch_weights(backbone)
     assert "\n" not in str(caught.value)
     assert server.asked == [None] + ["bytes=5000-"] * TRIES
     assert left(tmp_path) == [".downloads", ".downloads/checkpoint.pth.part", ".downloads/checkpoint.pth.tag"]
     server.drop_after, server.gives_up, server.asked = None, False, []
-    fetch(backbone)
+    fetch_weights(backbone)
     assert server.asked == ["bytes=5000-"]
     assert left(tmp_path) == [f"{NAME}.safetensors"]
 
@@ -219,7 +219,7 @@ def test_a_file_of_another_sha256_is_refused_and_not_kept(backbone: Backbone, se
     """The line names both, and nothing is left."""
     server.content = b"x" + server.content[1:]
     with pytest.raises(WeightsError, match=r"has the sha256 .*, hpa-tiny wants .*; get DINO_FOV_"):
-        fetch(backbone)
+        fetch_weights(backbone)
     assert left(tmp_path) == []
 
 
@@ -235,7 +235,7 @@ def test_a_file_of_another_network_is_refused_and_not_kept(
         path, line = tmp_path / "other.pth", "is in the format subcell, wanted dino; use the file that"
         torch.save(subcell_of(weights), path)
     with pytest.raises(WeightsError, match=line):
-        fetch(replace(backbone, file_sha256=""), str(path))
+        fetch_weights(replace(backbone, file_sha256=""), str(path))
     assert not (tmp_path / "weights").exists()
 
 
@@ -243,23 +243,23 @@ def test_a_copy_on_this_disk_takes_the_place_of_the_download(
     backbone: Backbone, server: Server, checkpoint: Path, tmp_path: Path
 ) -> None:
     """The same weights; the copy stays; a backbone that is ready takes no other file."""
-    fetch(backbone, str(checkpoint))
+    fetch_weights(backbone, str(checkpoint))
     assert checkpoint.exists()
     assert server.asked == []
     with pytest.raises(WeightsError, match=r"hpa-tiny is here already, at .*; move that away"):
-        fetch(backbone, str(checkpoint))
+        fetch_weights(backbone, str(checkpoint))
     with pytest.raises(WeightsError, match="there is no file /nowhere to read; name the file or URL of DINO_FOV"):
-        fetch(replace(backbone, name="other"), "/nowhere")
+        fetch_weights(replace(backbone, name="other"), "/nowhere")
 
 
 def test_servers_that_say_no_or_nothing_are_one_line(backbone: Backbone, server: Server, tmp_path: Path) -> None:
     """A missing page, and a port where nobody answers."""
     server.status = 404
     with pytest.raises(WeightsError, match="answers 404 Not Found; give another --from URL or FILE") as caught:
-        fetch(backbone)
+        fetch_weights(backbone)
     assert "\n" not in str(caught.value)
     with pytest.raises(WeightsError, match=r"cannot download http://127\.0\.0\.1:9/x \(.*refused\)"):
-        fetch(backbone, "http://127.0.0.1:9/x")
+        fetch_weights(backbone, "http://127.0.0.1:9/x")
     assert not (tmp_path / "weights" / ".downloads").exists()
 
 
@@ -274,7 +274,7 @@ def test_what_has_no_file_is_said(name: str, line: str, tmp_path: Path, monkeypa
     """Drawn, shipped and unpublished backbones."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(WeightsError, match=line):
-        fetch(BACKBONES[name])
+        fetch_weights(BACKBONES[name])
 
 
 class Hub(Handler):
@@ -300,12 +300,12 @@ class Hub(Handler):
 HUB_PROGRAM = """
 import sys, numpy as np, torch
 torch.set_num_threads(1)
-from embstore.backbones.fetch import fetch
+from embstore.backbones.fetch import fetch_weights
 from embstore.backbones.network import load_network
 from embstore.backbones.registry import availability, find
 backbone = find("timm:test_vit.r160_in1k")
 before = availability(backbone)[0]
-fetch(backbone)
+fetch_weights(backbone)
 network, sha256 = load_network(backbone)
 shown = torch.linspace(-1, 1, 3 * 160 * 160).reshape(1, 3, 160, 160)
 with torch.inference_mode():

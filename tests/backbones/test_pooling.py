@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from embstore.backbones.pooling import check_pooling, pool
+from embstore.backbones.pooling import check_pooling, pool_tokens
 from embstore.errors import EmbstoreError
 
 TOKENS = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 1 + 4 + 9, 5)).astype(np.float32))
@@ -23,12 +23,12 @@ def test_mean_std_and_max_are_over_patches_alone(n_prefix: int) -> None:
         "cls+mean": [cls, mean],
         "cls+mean+std+max": [cls, mean, std, most],
     }.items():
-        np.testing.assert_allclose(pool(TOKENS, n_prefix, pooling), np.concatenate(wanted, axis=1), atol=1e-6)
+        np.testing.assert_allclose(pool_tokens(TOKENS, n_prefix, pooling), np.concatenate(wanted, axis=1), atol=1e-6)
 
 
 def test_a_single_patch_has_no_spread_and_no_nan() -> None:
     """The standard deviation is the population's."""
-    assert pool(TOKENS[:, :2], 1, "cls+mean+std+max")[:, 10:15].abs().max() == 0
+    assert pool_tokens(TOKENS[:, :2], 1, "cls+mean+std+max")[:, 10:15].abs().max() == 0
 
 
 def test_a_network_without_a_cls_token_is_told_so() -> None:

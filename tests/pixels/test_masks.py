@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from embstore.errors import ImageError
-from embstore.pixels.masks import PLAIN, Mask, from_masks, read_mask
+from embstore.pixels.masks import PLAIN, Mask, from_masks, read_label_image
 from embstore.pixels.segment import SEGMENTER, segment
 
 SHAPE = (40, 60)
@@ -30,7 +30,7 @@ def test_labels_of_every_dtype_keep_their_numbers(tmp_path: Path, dtype: str) ->
     """A cell's label in the store is its label in the file, gaps and all."""
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, squares(3, 7, 200).astype(dtype))
-    found = read_mask(path, SHAPE)
+    found = read_label_image(path, SHAPE)
     np.testing.assert_array_equal(found.labels, squares(3, 7, 200))
     assert (found.labels.dtype, found.note) == (np.int32, "")
 
@@ -38,7 +38,7 @@ def test_labels_of_every_dtype_keep_their_numbers(tmp_path: Path, dtype: str) ->
 def test_one_object_is_an_instance_whatever_its_value(tmp_path: Path) -> None:
     """A single connected piece is one cell with its own label, and nothing has to be said."""
     Image.fromarray(squares(255).astype(np.uint8)).save(tmp_path / "m.png")
-    found = read_mask(tmp_path / "m.png", SHAPE)
+    found = read_label_image(tmp_path / "m.png", SHAPE)
     np.testing.assert_array_equal(found.labels, squares(255))
     assert found.note == ""
 
@@ -47,7 +47,7 @@ def test_labels_too_large_for_a_table_are_numbered_anew(tmp_path: Path) -> None:
     """Labels of four billion give cells 1 and 2 and a note, and not a table of four billion rows."""
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, squares(5, 4_000_000_000).astype(np.uint32))
-    found = read_mask(path, SHAPE)
+    found = read_label_image(path, SHAPE)
     np.testing.assert_array_equal(found.labels, squares(1, 2))
     assert found.note == "labels up to 4000000000 numbered anew"
 
@@ -60,7 +60,7 @@ def test_a_foreground_is_split_into_its_components_and_says_so(tmp_path: Path, k
     image = {"bits": inside, "grey": inside.astype(np.uint8) * 255, "rgb": colour[..., :3], "rgba": colour}[kind]
     path = tmp_path / "m.png"
     Image.fromarray(image).save(path)
-    found = read_mask(path, SHAPE)
+    found = read_label_image(path, SHAPE)
     np.testing.assert_array_equal(found.labels, squares(1, 2, 3))
     assert "split into 3 connected components" in found.note
 
@@ -77,14 +77,14 @@ def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: 
     """Another size, fractions and negative numbers end as one line."""
     tifffile.imwrite(tmp_path / "m.tif", pixels)
     with pytest.raises(ImageError, match=said):
-        read_mask(tmp_path / "m.tif", SHAPE)
+        read_label_image(tmp_path / "m.tif", SHAPE)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float64"])
 def test_labels_keep_their_numbers_in_any_dtype(tmp_path: Path, dtype: str) -> None:
     """Whole numbers from 1 to 70,000, as integers or as MATLAB's doubles, are labels as they stand."""
     tifffile.imwrite(tmp_path / "m.tif", (squares(1, 2) * 35_000).astype(dtype))
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif", SHAPE).labels, squares(1, 2) * 35_000)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "m.tif", SHAPE).labels, squares(1, 2) * 35_000)
 
 
 def as_mask(labels: np.ndarray) -> Mask:
@@ -166,4 +166,4 @@ def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
     """Lossy compression makes labels that nobody drew."""
     Image.fromarray(squares(40, 80).astype(np.uint8)).save(tmp_path / "m.jpg")
     with pytest.raises(ImageError, match=r"the mask m\.jpg is a JPEG"):
-        read_mask(tmp_path / "m.jpg", SHAPE)
+        read_label_image(tmp_path / "m.jpg", SHAPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embstore.pixels.thumbnail import THUMBNAIL_PX, composite, decode, encode
+from embstore.pixels.thumbnail import THUMBNAIL_PX, composite, decode_thumbnail, encode_thumbnail
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_thumbnail_comes_back_close_to_what_it_was() -> None:
     """WebP at quality 85 keeps a smooth picture within a few grey levels, at its size."""
     y, x = np.mgrid[:THUMBNAIL_PX, :THUMBNAIL_PX] / THUMBNAIL_PX
     rgb = composite(np.stack([y, x]), ["nucleus", "protein"])
-    data = encode(rgb)
-    back = decode(data)
+    data = encode_thumbnail(rgb)
+    back = decode_thumbnail(data)
     assert back.shape == rgb.shape
     assert back.dtype == np.uint8
     assert np.abs(back.astype(int) - rgb).mean() < 4

@@ -13,7 +13,7 @@ from PIL import Image
 from embstore.errors import EmbstoreError
 from embstore.ids import connected_groups
 from embstore.ingest import bring_vectors
-from embstore.pixels.thumbnail import decode
+from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins
 from embstore.sources.vectors import Columns
 from embstore.store import Store, find_space, rows
@@ -236,7 +236,7 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
             tile = pixels[y : y + 128, x : x + 128]
             assert tile.std() > 5
             if (row, column) != (0, 0):  # the scale bar lies on the first
-                np.testing.assert_array_equal(tile, decode(thumbnails[cell]))
+                np.testing.assert_array_equal(tile, decode_thumbnail(thumbnails[cell]))
 
 
 def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:

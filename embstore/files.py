@@ -27,8 +27,9 @@ def file_state(path: Path) -> tuple[int, int]:
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """Return the sha256 of a file's content, or of the names and contents of all files of a folder."""
+    path = Path(path)
     if path.is_dir():
         files = sorted(below for below in path.rglob("*") if below.is_file())
         return digest([(below.relative_to(path).as_posix(), file_sha256(below)) for below in files])

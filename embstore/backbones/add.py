@@ -38,15 +38,18 @@ class Description:
     citation: str = ""
 
 
-def add_backbone(path: Path, name: str, described: Description, *, replaces: bool = False) -> Backbone:
+def add_backbone(path: str | Path, name: str, described: Description, *, replaces: bool = False) -> Backbone:
     """Make a backbone of the user's own from a checkpoint, and return its record.
 
     Writes `<name>.safetensors` and `<name>.toml` in the weights folder. Raises EmbstoreError in one line, and then
     writes nothing, for a file that is no vision transformer, for roles that do not count its channels, and for a name
     that is taken.
     """
+    path = Path(path)
     tensors, found = read_checkpoint(path)
-    arguments = architecture_of(tensors, path, described.heads) | ({"dino_positions": True} if found == "dino" else {})
+    arguments = architecture_of(tensors, path, described.heads)
+    if found == "dino":
+        arguments["dino_positions"] = True
     _check(described, path, tensors["patch_embed.proj.weight"].shape[1], arguments["patch_size"])
     pooling = _pooling(described.pooling, path, tensors)
     fixed = described.normalisation == "fixed"
@@ -55,7 +58,7 @@ def add_backbone(path: Path, name: str, described: Description, *, replaces: boo
         revision=1,
         kind="vit",
         architecture="vit_base_patch16_224",
-        architecture_args=arguments,
+        architecture_args=dict(arguments),
         slots=described.roles,
         input_px=described.input_px or arguments["img_size"],
         crop_um=described.crop_um,

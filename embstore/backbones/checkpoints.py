@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from embstore.backbones.weights import Tensors
 from embstore.errors import WeightsError, first_line
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 HEAD_WIDTH = 64  # of one attention head, in DINO's, DINOv2's and timm's vision transformers alike
-SUBCELL_ARGUMENTS = {"norm_eps": 1e-12, "attention_pool": True}  # Hugging Face's ViT has another eps than timm's
+SUBCELL_EPS = 1e-12  # of its norms: Hugging Face's ViT has another eps than timm's
 _AGAIN = "download it again, or name another file"
 # whatever torch's and pickle's readers raise on bytes that are no checkpoint
 BROKEN = (
@@ -29,7 +29,26 @@ BROKEN = (
 )  # fmt: skip
 
 
-def read_checkpoint(path: Path, weights_format: str = "") -> tuple[Tensors, str]:
+class ViTArguments(TypedDict):
+    """The arguments of `network.build` for a vision transformer: timm's, and three of embstore's own."""
+
+    img_size: int
+    patch_size: int
+    embed_dim: int
+    depth: int
+    num_heads: int
+    mlp_ratio: NotRequired[float]
+    init_values: NotRequired[float]
+    class_token: NotRequired[bool]
+    global_pool: NotRequired[str]
+    reg_tokens: NotRequired[int]
+    no_embed_class: NotRequired[bool]
+    norm_eps: NotRequired[float]
+    attention_pool: NotRequired[bool]
+    dino_positions: NotRequired[bool]
+
+
+def read_checkpoint(path: str | Path, weights_format: str = "") -> tuple[Tensors, str]:
     """Return a file's tensors, float32 under timm's names, and the format they were in.
 
     | format | what is taken of the file | what is dropped |
@@ -43,6 +62,7 @@ def read_checkpoint(path: Path, weights_format: str = "") -> tuple[Tensors, str]
     repositories facebookresearch/dino (main_dino.py), czi-ai/sub-cell-embed (models/vit.py, models/
     attention_pooling.py) and CellProfiling/SubCellPortable (vit_model.py), huggingface/pytorch-image-models.
     """
+    path = Path(path)
     held = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     found = _format_of(held)
     if weights_format and found != weights_format:
@@ -215,7 +235,7 @@ def _arrays(state: Mapping[str, Any], path: Path) -> Tensors:
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
-def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str, Any]:
+def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> ViTArguments:
     """Return what timm's create_model has to be given for these tensors, read from their shapes.
 
     The number of heads cannot be seen in them: width / 64 unless `heads` says so. Raises WeightsError where the shapes
@@ -233,7 +253,7 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str
     if grid**2 not in {positions, positions - prefix}:
         raise WeightsError(f"{path} has {positions} positions, wanted a square and {prefix} more; {_AGAIN}")
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in tensors) if m}
-    arguments: dict[str, Any] = {
+    arguments: ViTArguments = {
         "img_size": grid * patch[2],
         "patch_size": patch[2],
         "embed_dim": width,
@@ -251,7 +271,7 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str
     if apart and prefix:
         arguments["no_embed_class"] = True
     if "attention_pool.v.weight" in tensors:
-        arguments |= SUBCELL_ARGUMENTS
+        arguments |= {"norm_eps": SUBCELL_EPS, "attention_pool": True}
     return arguments
 
 

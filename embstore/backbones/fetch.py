@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import time
@@ -27,7 +26,7 @@ BLOCK = 1 << 20
 MB = 1_000_000
 
 
-def fetch_weights(backbone: Backbone, source: str | None = None, *, progress: Progress | None = None) -> Path:
+def fetch_weights(backbone: Backbone, source: str | Path | None = None, *, progress: Progress | None = None) -> Path:
     """Get a backbone's published file, check it, and keep it in the weights folder as safetensors; return that path.
 
     `source` is a URL or a file to take in place of the record's own. The file's sha256 has to be the record's, where it
@@ -44,7 +43,7 @@ def fetch_weights(backbone: Backbone, source: str | None = None, *, progress: Pr
         raise WeightsError(f"{backbone.name} is here already, at {there}; move that away to take another file")
     if source is None and backbone.hub:
         return download_from_hub(backbone)
-    where = source or backbone.url
+    where = str(source or backbone.url)
     if not where:
         raise WeightsError(missing_line(backbone))
     if not where.startswith(("http://", "https://")):
@@ -89,7 +88,7 @@ def _install(backbone: Backbone, path: Path) -> Path:
     return weights_path(backbone)
 
 
-def download(url: str, folder: Path, *, progress: Progress | None = None) -> Path:
+def download(url: str, folder: str | Path, *, progress: Progress | None = None) -> Path:
     """Download a URL into a folder and return the file; what a cut connection left is kept and gone on with.
 
     Goes on only where the server still has the same file (its ETag or date); else from the start. Raises WeightsError,
@@ -97,11 +96,11 @@ def download(url: str, folder: Path, *, progress: Progress | None = None) -> Pat
     """
     try:
         name = Path(urlparse(url).path).name
-        whole = folder / ("weights" if name in {"", ".."} else name)
+        whole = Path(folder) / ("weights" if name in {"", ".."} else name)
         part, tag = whole.with_name(f"{whole.name}.part"), whole.with_name(f"{whole.name}.tag")
-        folder.mkdir(parents=True, exist_ok=True)
+        whole.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two that append would make one wrong file
+            _lock(handle)
             try:
                 _connect(url, handle, tag, progress)
                 part.replace(whole)
@@ -117,6 +116,16 @@ def download(url: str, folder: Path, *, progress: Progress | None = None) -> Pat
         reason = getattr(error, "reason", None) or first_line(error)
         raise WeightsError(f"cannot download {url} ({reason}); run this again, or give --from FILE") from error
     return whole
+
+
+def _lock(handle: IO[bytes]) -> None:
+    """Keep a file for this process until it is closed, as two that append would make one wrong file.
+
+    Raises BlockingIOError where another process has it.
+    """
+    import fcntl  # on POSIX alone: imported late, so that all but a download works elsewhere too
+
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _connect(url: str, handle: IO[bytes], tag: Path, progress: Progress | None) -> None:

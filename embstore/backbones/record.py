@@ -62,7 +62,7 @@ class Backbone:
     source: str
     note: str
     weights_format: str  # WEIGHTS_FORMATS
-    architecture_args: dict[str, Any] = field(default_factory=dict, hash=False)
+    architecture_args: dict[str, Any] = field(default_factory=dict, hash=False)  # timm's keyword arguments
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     masked: bool = False

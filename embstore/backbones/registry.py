@@ -62,10 +62,11 @@ def backbone_records() -> dict[str, Backbone]:
     return BACKBONES | {record.name: record for record in mine}
 
 
-def read_record(path: Path) -> Backbone:
+def read_record(path: str | Path) -> Backbone:
     """Return a user's record; raises EmbstoreError that names the field which is wrong."""
     from pydantic import ValidationError
 
+    path = Path(path)
     try:
         table = tomllib.loads(path.read_text("utf-8"))
         record = _record(table | {"name": path.stem, "origin": "user"})

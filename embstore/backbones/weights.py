@@ -104,10 +104,11 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
             raise WeightsError(f"{where}: {name} holds NaN or infinity; {todo}")
 
 
-def write_weights(path: Path, tensors: Tensors, origin: Mapping[str, str]) -> None:
+def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str]) -> None:
     """Write tensors as safetensors, whole or not at all; `origin`, what they are from, goes into its header."""
     from safetensors.numpy import save_file
 
+    path = Path(path)
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ def write_weights(path: Path, tensors: Tensors, origin: Mapping[str, str]) -> No
         raise WeightsError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error
 
 
-def weights_origin(path: Path) -> dict[str, str]:
+def weights_origin(path: str | Path) -> dict[str, str]:
     """Return what a weights file says it was made from, nothing where it does not or cannot be read."""
     from safetensors import SafetensorError, safe_open
 

@@ -17,7 +17,7 @@ from embstore.pixels.tiff import TIFF_SIGNATURES, open_tiff
 from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
 
-def read_planes(path: Path, channels: int | None = None, *, labels: bool = False) -> Planes:
+def read_planes(path: str | Path, channels: int | None = None, *, labels: bool = False) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
 
     Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`);
@@ -27,17 +27,18 @@ def read_planes(path: Path, channels: int | None = None, *, labels: bool = False
     Raises ImageError for files that are missing, damaged, no image, too large, complex, or other stacks over depth or
     time.
     """
+    path = Path(path)
     with _checked(path, channels) as (claim, how):
         pixels = arranged(claim.read(), how)
         return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth)
 
 
-def read_shape(path: Path, channels: int | None = None) -> tuple[int, int, int]:
+def read_shape(path: str | Path, channels: int | None = None) -> tuple[int, int, int]:
     """Return the shape (c, y, x) that `read_planes` would give, from the file's header alone.
 
     Raises the same errors, except for damage that only decoding finds.
     """
-    with _checked(path, channels) as (_, how):
+    with _checked(Path(path), channels) as (_, how):
         return how.shape
 
 

@@ -29,13 +29,14 @@ class Mask:
     instances: bool = True
 
 
-def read_label_image(path: Path, shape: tuple[int, ...]) -> Mask:
+def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
     """Read a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
 
     A foreground mask (one value, bits, or colours on black or on nothing) says where objects are and not which:
     it is split into connected components, and the note says so. Raises ImageError, also where the image's `shape`
     (y, x) is another.
     """
+    path = Path(path)
     check_mask(path, shape)
     planes = read_planes(path, labels=True).pixels
     if len(planes) > 1:

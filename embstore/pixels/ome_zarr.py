@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,14 @@ class ZarrImage:
     channel_names: tuple[str, ...]
     size: PixelSize
     dataset: str  # the array of full resolution
+
+
+class PlatePosition(TypedDict, total=False):
+    """Where on a plate a field was imaged; empty for an image that is on none."""
+
+    plate: str
+    well: str
+    site: str
 
 
 def is_zarr(path: Path) -> bool:
@@ -111,7 +119,7 @@ def _below(path: Path, part: str) -> str:
     return plain
 
 
-def fields_of(path: Path) -> list[tuple[str, dict[str, str]]]:
+def fields_of(path: Path) -> list[tuple[str, PlatePosition]]:
     """Return the images of a group, as paths below it with their plate, well and site; "" is the group itself."""
     attrs = attributes(path)
     if "plate" not in attrs:
@@ -125,7 +133,7 @@ def fields_of(path: Path) -> list[tuple[str, dict[str, str]]]:
         ) from error
 
 
-def _fields_of_well(path: Path, plate: str, part: str) -> list[tuple[str, dict[str, str]]]:
+def _fields_of_well(path: Path, plate: str, part: str) -> list[tuple[str, PlatePosition]]:
     place = _below(path, part)
     sites = [_below(path, str(image["path"])) for image in attributes(path / place)["well"]["images"]]
     return [(f"{place}/{site}", {"plate": plate, "well": place.replace("/", ""), "site": site}) for site in sites]

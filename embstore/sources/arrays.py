@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
 
-Arrays = dict[str, Any]
+NamedArrays = Mapping[str, npt.NDArray[Any]]
 INDEX = "index"  # what names the rows of an h5ad
 
 
-def read_arrays(path: Path, vectors: str | None, names: Sequence[str]) -> Arrays:
+def read_arrays(path: Path, vectors: str | None, names: Sequence[str]) -> NamedArrays:
     """Return name -> array for a .npz or .npy (under its own name), or of an .h5ad the matrix `vectors` and columns.
 
     In an .h5ad, `vectors` is `X` (the default), a key of `obsm` or a layer; `names` are columns of `obs`, or `index`.
@@ -37,7 +38,7 @@ def read_arrays(path: Path, vectors: str | None, names: Sequence[str]) -> Arrays
         ) from error
 
 
-def _read_h5ad(path: Path, vectors: str, names: Sequence[str]) -> Arrays:
+def _read_h5ad(path: Path, vectors: str, names: Sequence[str]) -> NamedArrays:
     try:
         import anndata
     except ImportError as error:

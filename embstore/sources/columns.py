@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, strangers
@@ -30,6 +30,22 @@ MEANINGS = {
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
 
+class ImageFields(TypedDict, total=False):
+    """The fields of a SourceImage that a row of a table may fill."""
+
+    protein_ids: tuple[str, ...]
+    genes: tuple[str, ...]
+    plate: str | None
+    well: str | None
+    site: str | None
+    cell_line: str | None
+    antibody: str | None
+    licence: str | None
+    pixel_size_um: float | None
+    pixel_size_source: str
+    extra: dict[str, str]
+
+
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
     """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
     there: dict[str, str] = {}
@@ -41,19 +57,22 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
     return {meaning: column for meaning, column in found.items() if column}
 
 
-def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> dict[str, Any]:
+def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> ImageFields:
     """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
 
     EmbstoreError where the pixel size is no positive number.
     """
     value = {meaning: row.get(column, "").strip() for meaning, column in known.items()}
-    fields: dict[str, Any] = {
-        name: value.get(name) or None for name in ("plate", "well", "site", "cell_line", "antibody", "licence")
-    }
     size = value.get("pixel_size_um", "")
     kept = {*known.values(), *used}
     ids, genes = value.get("protein", ""), value.get("gene", "")
-    return fields | {
+    return {
+        "plate": value.get("plate") or None,
+        "well": value.get("well") or None,
+        "site": value.get("site") or None,
+        "cell_line": value.get("cell_line") or None,
+        "antibody": value.get("antibody") or None,
+        "licence": value.get("licence") or None,
         "protein_ids": tuple(protein_ids(ids, genes)),
         "genes": tuple(split_genes(genes, ids)),
         "pixel_size_um": _positive(size) if size else None,

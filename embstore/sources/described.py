@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
@@ -87,7 +88,8 @@ def _by_key(
 
 
 def _with(image: SourceImage, row: TextRow, known: Mapping[str, str]) -> SourceImage:
-    said = description(row, known)
-    if said["pixel_size_um"] is None:
-        del said["pixel_size_source"]
-    return replace(image, **{name: value for name, value in said.items() if value})
+    fields = description(row, known)
+    if fields["pixel_size_um"] is None:
+        del fields["pixel_size_source"]
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    return replace(image, **given)

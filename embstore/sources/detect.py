@@ -16,8 +16,9 @@ from embstore.sources.tables import bare_name, image_files, is_image, is_table, 
 VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad")
 
 
-def detect(source: Path) -> tuple[str, str]:
+def detect(source: str | Path) -> tuple[str, str]:
     """Return the layout of a source and the reason; EmbstoreError where names do not prove one."""
+    source = Path(source)
     if source.name.endswith(VECTOR_SUFFIXES):
         return "vectors", f"{source.name} is a file of vectors"
     refuse_workbook(source)

@@ -85,11 +85,11 @@ def _known_as(key: str, rows: Mapping[str, TextRow]) -> str | None:
 def _image(key: str, files: dict[str, str], row: TextRow) -> SourceImage:
     colours = [c for c in ROLE_OF_COLOUR if c in files]
     place = HPA_KEY.match(key)
-    said = description(row, known_columns(row))
+    fields = description(row, known_columns(row))
     if place:
-        said |= place.groupdict()
-        if said["pixel_size_um"] is None:
-            said |= {"pixel_size_um": HPA_PIXEL_SIZE_UM, "pixel_size_source": "layout"}
+        fields |= {"plate": place["plate"], "well": place["well"], "site": place["site"]}
+        if fields["pixel_size_um"] is None:
+            fields |= {"pixel_size_um": HPA_PIXEL_SIZE_UM, "pixel_size_source": "layout"}
     return SourceImage(
-        key=key, files=tuple(files[c] for c in colours), roles=tuple(ROLE_OF_COLOUR[c] for c in colours), **said
+        key=key, files=tuple(files[c] for c in colours), roles=tuple(ROLE_OF_COLOUR[c] for c in colours), **fields
     )

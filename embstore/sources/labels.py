@@ -42,7 +42,7 @@ class LabelTable:
 
 
 def read_label_table(
-    path: Path, *, scheme: str | None = None, level: str | None = None, rather: str | None = None
+    path: str | Path, *, scheme: str | None = None, level: str | None = None, rather: str | None = None
 ) -> LabelTable:
     """Read OpenCell's annotations, HPA's `subcellular_location.tsv`, a Kaggle train.csv, or a table of a lab's own.
 
@@ -51,6 +51,7 @@ def read_label_table(
     else the level `rather` where it has that. Of a published table `scheme` picks one of its label
     sets, or names them. EmbstoreError for a table of another kind, naming its columns.
     """
+    path = Path(path)
     rows = read_table(path)
     columns = set(rows[0]) if rows else set()
     for wanted, read, its_level in PUBLISHED:

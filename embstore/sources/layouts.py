@@ -43,13 +43,13 @@ CALLED = {
 
 
 def read_source(
-    source: Path,
+    source: str | Path,
     layout: str,
-    labels: Path | None,
+    labels: str | Path | None,
     *,
     channels: str = "",
-    source_root: Path | None = None,
-    masks: Path | None = None,
+    source_root: str | Path | None = None,
+    masks: str | Path | None = None,
     whole: bool = False,
 ) -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
@@ -57,6 +57,7 @@ def read_source(
     With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
     failure, unless it is a crop of one cell, or `whole` images are all that is asked for.
     """
+    source, labels, source_root, masks = Path(source), _path(labels), _path(source_root), _path(masks)
     if (source / ATLAS).exists():  # its masks are images too
         raise EmbstoreError(
             f"{source} is a phantom atlas, with its truth beside its images; ingest {source / 'images'}"
@@ -74,6 +75,10 @@ def read_source(
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _cuttable(source: Source, called: str) -> Source:
@@ -97,13 +102,13 @@ def _cuttable(source: Source, called: str) -> Source:
     return replace(source, images=images, failures=(*source.failures, *failures))
 
 
-def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:
+def read_channels(root: str | Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:
     """Return an image's channels (c, y, x) in one dtype, and the role of each.
 
     A pseudo-coloured RGB file of one role is read as its brightest plane at each pixel, a z-stack as its maximum
     projection. ImageError where the files do not fit together.
     """
-    read = [read_planes(root / file, _channels_a_file(image)) for file in image.files]
+    read = [read_planes(Path(root) / file, _channels_a_file(image)) for file in image.files]
     roles = _fitting(image, [planes.pixels.shape for planes in read])
     size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if len(image.files) == len(image.roles):
@@ -117,9 +122,9 @@ def _how_sure(size: PixelSize) -> int:
     return 2 if size.um is not None else 1 if size.ignored else 0
 
 
-def read_shape_and_roles(root: Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def read_shape_and_roles(root: str | Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the shape (y, x) and roles that `read_channels` would give, from files' headers, with the same errors."""
-    shapes = [read_shape(root / file, _channels_a_file(image)) for file in image.files]
+    shapes = [read_shape(Path(root) / file, _channels_a_file(image)) for file in image.files]
     return shapes[0][1:], _fitting(image, shapes)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import ImageFields, TextRow, description, known_columns, locations_of, unknown_ids
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
@@ -137,14 +137,14 @@ def _image(
     files = tuple(_below(root, file) for file in files)
     errors += [error for file in files if (error := _unusable_file(root, file))]
     try:
-        said = description(row, columns.known, columns.used)
+        fields: ImageFields = description(row, columns.known, columns.used)
     except EmbstoreError as error:
         errors.append(str(error))
-        said = {}
+        fields = {}
     key = _key(row, columns) or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
-    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **said), errors
+    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **fields), errors
 
 
 def _key(row: TextRow, columns: ManifestColumns) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.ome_zarr import describe, fields_of, is_zarr, label_images
+from embstore.pixels.ome_zarr import PlatePosition, describe, fields_of, is_zarr, label_images
 from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import with_descriptions
@@ -17,7 +16,6 @@ from embstore.sources.masks import own_masks
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
-Place = Mapping[str, Any]  # plate, well and site, where the image has them
 _TODO = "mend or replace it, then run the same command again"
 
 
@@ -48,7 +46,7 @@ def read_ome(source: Path, reading: Reading) -> Source:
     return with_descriptions(found, reading.labels) if reading.labels else found
 
 
-def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Failure]]:
+def _files(source: Path) -> tuple[Path, list[tuple[str, PlatePosition]], list[Failure]]:
     """Return the root, every image below it with its place on a plate, and the groups that hold none."""
     if source.is_dir() and is_zarr(source):
         root, tiffs, groups = source.parent, [], [source]
@@ -56,7 +54,7 @@ def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Failure]]:
         root, paths = image_files(source)
         groups = sorted(p for p in source.rglob("*.zarr") if p.is_dir() and is_zarr(p)) if source.is_dir() else []
         tiffs = [p for p in paths if ".tif" in p.name.lower() and not any(g in p.parents for g in groups)]
-    files: list[tuple[str, Place]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
+    files: list[tuple[str, PlatePosition]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
     failures = []
     for group in groups:
         base = group.relative_to(root).as_posix()

@@ -15,12 +15,12 @@ TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 SUBCELL = ("r_image", "y_image", "b_image", "g_image", "output_prefix")
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of a CSV, TSV or (by its suffix) Parquet file; every value is text, missing ones are empty.
 
     A file that is missing, empty, without a header line or not UTF-8 text is an EmbstoreError.
     """
-    return [row for _, row in numbered_rows(path)]
+    return [row for _, row in numbered_rows(Path(path))]
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,12 @@ import numpy.typing as npt
 from embstore.arrays import Float32s
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
-from embstore.sources.arrays import read_arrays
+from embstore.sources.arrays import NamedArrays, read_arrays
 from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, refuse_workbook, text_records
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
 
@@ -49,7 +52,7 @@ class Columns:
     label: str | None = None
     unlabelled: str | None = None  # the value that stands for no label
     header: bool = True
-    table: Path | None = None
+    table: str | Path | None = None
 
     @property
     def named(self) -> list[str]:
@@ -57,8 +60,9 @@ class Columns:
         return [c for c in (self.identifier, self.gene, self.label) if c]
 
 
-def read_vectors(path: Path, columns: Columns) -> ExternalEmbeddings:
+def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
     """Read a file of vectors; a file or column that is not there is an EmbstoreError."""
+    path = Path(path)
     if not path.is_file():
         raise EmbstoreError(f"there is no file {path}; give a file of vectors ({VECTOR_FORMATS})")
     refuse_workbook(path)
@@ -71,7 +75,7 @@ def read_vectors(path: Path, columns: Columns) -> ExternalEmbeddings:
     raise EmbstoreError(f"{path.name} is not a file of vectors; wanted one of {VECTOR_FORMATS}")
 
 
-def _of_arrays(path: Path, data: dict[str, Any], columns: Columns) -> ExternalEmbeddings:
+def _of_arrays(path: Path, data: NamedArrays, columns: Columns) -> ExternalEmbeddings:
     key = columns.vectors or _only_array(path, data)
     vectors = _numbers(path, key, _array(path, data, key, ndim=2))
     rows = len(vectors)
@@ -88,7 +92,7 @@ def _beside_npy(path: Path, columns: Columns) -> ExternalEmbeddings:
     if not columns.named:
         empty = [""] * len(vectors)
         return ExternalEmbeddings(empty, empty, [[] for _ in empty], vectors, _numbered(len(vectors)), features)
-    beside = columns.table or path.with_suffix(".csv")
+    beside = Path(columns.table) if columns.table else path.with_suffix(".csv")
     if not beside.is_file():
         raise EmbstoreError(
             f"{path.name} holds numbers alone and there is no {beside}; name its rows with --table FILE"
@@ -109,14 +113,14 @@ def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> Float32s:
         return np.ascontiguousarray(vectors, np.float32)
 
 
-def _only_array(path: Path, data: dict[str, Any]) -> str:
+def _only_array(path: Path, data: NamedArrays) -> str:
     tables = [key for key, value in data.items() if value.ndim == 2 and value.dtype.kind in "fiu"]
     if len(tables) != 1:
         raise EmbstoreError(f"{path} has {_some(list(data))}; say which holds the vectors: --vectors KEY")
     return tables[0]
 
 
-def _array(path: Path, data: dict[str, Any], name: str, *, ndim: int) -> npt.NDArray[Any]:
+def _array(path: Path, data: NamedArrays, name: str, *, ndim: int) -> npt.NDArray[Any]:
     if name not in data or data[name].ndim != ndim:
         found = ", ".join(f"{key} {value.shape}" for key, value in data.items())
         raise EmbstoreError(f"{path} has {found}; wanted a {ndim}-dimensional array {name!r}")
@@ -124,7 +128,7 @@ def _array(path: Path, data: dict[str, Any], name: str, *, ndim: int) -> npt.NDA
     return array
 
 
-def _texts(path: Path, data: dict[str, Any], name: str, rows: int) -> list[str]:
+def _texts(path: Path, data: NamedArrays, name: str, rows: int) -> list[str]:
     values = _array(path, data, name, ndim=1)
     if len(values) != rows:
         raise EmbstoreError(f"{path}: {name} has {len(values)} rows and the vectors have {rows}; wanted one each")
@@ -136,7 +140,7 @@ def _texts(path: Path, data: dict[str, Any], name: str, rows: int) -> list[str]:
     return texts
 
 
-def _multi_hot(path: Path, data: dict[str, Any], columns: Columns, rows: int) -> list[list[str]]:
+def _multi_hot(path: Path, data: NamedArrays, columns: Columns, rows: int) -> list[list[str]]:
     """Labels are text (one a row, `;`-joined), or multi-hot with their names beside them in `<label>_names`."""
     name = columns.label or ""
     if name in data and data[name].ndim == 1:
@@ -148,7 +152,7 @@ def _multi_hot(path: Path, data: dict[str, Any], columns: Columns, rows: int) ->
     return [[str(names[j]) for j in np.flatnonzero(row)] for row in hot]
 
 
-def _read(path: Path, columns: Columns) -> Any:
+def _read(path: Path, columns: Columns) -> pa.Table:
     """Return a table as Arrow, named columns as text: an id 007 is no number, a gene is no date."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
@@ -173,7 +177,7 @@ def _read(path: Path, columns: Columns) -> Any:
     )
 
 
-def _utf8(path: Path, table: Any) -> Any:
+def _utf8(path: Path, table: pa.Table) -> pa.Table:
     try:
         "".join(table.column_names)
     except UnicodeDecodeError as error:
@@ -181,7 +185,7 @@ def _utf8(path: Path, table: Any) -> Any:
     return table
 
 
-def _of_table(path: Path, table: Any, columns: Columns) -> ExternalEmbeddings:
+def _of_table(path: Path, table: pa.Table, columns: Columns) -> ExternalEmbeddings:
     twice = [c for c in table.column_names if table.column_names.count(c) > 1]
     if twice or not table.num_rows:
         found = f"the column {twice[0]!r} more than once" if twice else "no row below its header"
@@ -205,7 +209,7 @@ def _numbered(rows: int) -> list[int]:
     return list(range(1, rows + 1))
 
 
-def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], Float32s]:
+def _vectors(path: Path, table: pa.Table, columns: Columns) -> tuple[list[Any], Float32s]:
     """Return what the numbers are called, and the numbers: columns that match, or one column of lists."""
     import pyarrow as pa
 
@@ -228,7 +232,7 @@ def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], Float
     return chosen, np.ascontiguousarray(np.column_stack(columned), np.float32)
 
 
-def _lists(path: Path, name: str, column: Any) -> Float32s:
+def _lists(path: Path, name: str, column: pa.ChunkedArray) -> Float32s:
     """Stack a column of lists; a missing list is a row of NaN, which the caller refuses."""
     values = column.to_pylist()
     lengths = {len(value) for value in values if value is not None}
@@ -240,14 +244,14 @@ def _lists(path: Path, name: str, column: Any) -> Float32s:
         return np.array(rows, np.float64).astype(np.float32)
 
 
-def _is_list(kind: Any) -> bool:
+def _is_list(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     of_lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
     return bool(of_lists and _numeric(kind.value_type))
 
 
-def _names(path: Path, table: Any, columns: Columns) -> tuple[list[str], list[str], list[list[str]]]:
+def _names(path: Path, table: pa.Table, columns: Columns) -> tuple[list[str], list[str], list[list[str]]]:
     empty = [""] * table.num_rows
     ids = list(_column(path, table, columns.identifier)) if columns.identifier else empty
     genes = list(_column(path, table, columns.gene)) if columns.gene else empty
@@ -255,14 +259,14 @@ def _names(path: Path, table: Any, columns: Columns) -> tuple[list[str], list[st
     return ids, genes, _split(labels, columns.unlabelled)
 
 
-def _numeric(kind: Any) -> bool:
+def _numeric(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     # a column without any value has the type null
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-def _column(path: Path, table: Any, name: str) -> Iterator[str]:
+def _column(path: Path, table: pa.Table, name: str) -> Iterator[str]:
     if name not in table.column_names:
         raise EmbstoreError(f"{path} has no column {name!r}; it has {_some(table.column_names)}")
     return ("" if value is None else str(value) for value in table[name].to_pylist())

@@ -13,7 +13,7 @@ from embstore.errors import EmbstoreError, ImageError
 from embstore.space import Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Crops:
     """Crops around cells, with the masks of the one nucleus and the one cell that each is about; or whole fields.
 
@@ -35,6 +35,10 @@ class Crops:
         for mask in (self.nucleus, self.cell):
             if mask.dtype != np.bool_ or mask.shape != (shape[0], *shape[2:]):
                 raise EmbstoreError(f"a mask is {mask.dtype} {mask.shape}; wanted bool {(shape[0], *shape[2:])}")
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[-2:]
+        return f"<Crops: {len(self)} of {width} x {height} px showing {', '.join(self.roles)}>"
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -28,7 +28,7 @@ HAND_MADE_PRECISION = "float32"  # hand-made numbers may overflow float16
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbone:
     """What one network, or one set of hand-made measurements, is and what it expects to see.
 
@@ -88,6 +88,10 @@ class Backbone:
             raise EmbstoreError(
                 f"{self.name} has {found}; its normalisation {self.normalisation} wants {wanted} of each"
             )
+
+    def __repr__(self) -> str:
+        shown = f"{', '.join(self.slots)} at {self.input_px} px"
+        return f"<Backbone {self.name}, revision {self.revision}: {self.dim} numbers from {shown}; {self.licence}>"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from embstore.space import Space
 MAX_TOKENS = 2**16  # a field of 2048 px at patches of 8: an hour on two cores, and memory that any machine has
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ViT:
     """A loaded transformer with the way it is shown channels; calling it embeds crops, or whole fields as crops."""
 
@@ -32,6 +32,9 @@ class ViT:
     space: Space
     network: Any
     device: str
+
+    def __repr__(self) -> str:
+        return f"<ViT {self.space.label} on {self.device}: {self.dim} numbers>"
 
     @property
     def dim(self) -> int:

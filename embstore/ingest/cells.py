@@ -12,7 +12,7 @@ from embstore.backbones.crops import Crops
 from embstore.ids import cell_id
 from embstore.pixels.crop import CellGeometry, crop, crop_mask, geometries, pack_mask, unpack_mask
 from embstore.pixels.quality import quality_flags
-from embstore.pixels.segment import Segmentation
+from embstore.pixels.segmentation import Segmentation
 from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, composite, encode_thumbnail
 
 CellRow = Mapping[str, Any]

@@ -19,7 +19,8 @@ from embstore.ingest.cells import cell_rows
 from embstore.ingest.work import NO_NUCLEUS, Work, described
 from embstore.pixels.intensity import INTENSITY_SPEC, scale
 from embstore.pixels.masks import from_masks, read_label_image
-from embstore.pixels.segment import Segmentation, no_cells, segment
+from embstore.pixels.segment import segment
+from embstore.pixels.segmentation import Segmentation, no_cells
 from embstore.pixels.whole import whole_image
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Failure

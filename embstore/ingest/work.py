@@ -12,7 +12,7 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.files import FileState, content, file_sha256, hashed, touched
 from embstore.ids import segmentation_id
-from embstore.pixels.segment import SEGMENTER
+from embstore.pixels.segmentation import SEGMENTER
 from embstore.pixels.whole import WHOLE_IMAGE
 from embstore.sources.record import SourceImage
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from embstore.errors import ImageError
-from embstore.pixels.segment import Segmentation
+from embstore.pixels.segmentation import Segmentation
 
 # Every choice of `crop` is in the name, because the name is what a space's digest sees.
 CROP_SPEC = "square/subpixel/triangle-filter/zero-outside/1"

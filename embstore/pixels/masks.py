@@ -11,7 +11,8 @@ import numpy as np
 from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes, read_shape
-from embstore.pixels.segment import SEGMENTER, Segmentation, estimated_pixel_size_um, expanded, segment
+from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
+from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be made up
 MAX_LABEL = 1_000_000  # beyond any field's cells: tables by label would take gigabytes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.pixels.segment import Segmentation
+from embstore.pixels.segmentation import Segmentation
 
 # As the segmenter's, the record is part of the cell ids.
 WHOLE_IMAGE: dict[str, Any] = {

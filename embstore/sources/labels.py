@@ -19,7 +19,7 @@ LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelTable:
     """What a table says of its subjects; those with no location are asked about too.
 
@@ -34,6 +34,10 @@ class LabelTable:
     rows: Mapping[str, TextRow] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        sets = ", ".join(self.schemes) or "no label set"
+        return f"<LabelTable {self.path.name}: {sets}, {len(self.said)} subjects, {len(self.failures)} failures>"
 
     @property
     def schemes(self) -> list[str]:

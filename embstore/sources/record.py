@@ -85,7 +85,7 @@ class Failure:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location.
 
@@ -99,3 +99,7 @@ class Source:
     notes: tuple[str, ...] = ()
     asked: tuple[Subject, ...] = ()  # that the labels table speaks of
     sound: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.images)} images, {len(self.labels)} labels, {len(self.failures)} failures"
+        return f"<Source {self.root}: {counts}>"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExternalEmbeddings:
     """The rows of a file: `ids`, `genes` and `locations` by row, `vectors` float32 (n, dim) as they were."""
 
@@ -35,6 +35,10 @@ class ExternalEmbeddings:
     vectors: Float32s
     lines: list[int]  # of a text file, on which each row begins; else the rows' numbers from 1
     features: str  # a digest of which numbers these are: the columns in order, or the array's key and how many
+
+    def __repr__(self) -> str:
+        rows, dim = self.vectors.shape
+        return f"<ExternalEmbeddings: {rows} rows of {dim} numbers>"
 
 
 @dataclass(frozen=True)

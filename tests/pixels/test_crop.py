@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from embstore.errors import ImageError
 from embstore.pixels.crop import crop, crop_mask, geometries, pack_mask, unpack_mask
-from embstore.pixels.segment import Segmentation
+from embstore.pixels.segmentation import Segmentation
 
 Y, X = np.mgrid[:80, :100].astype(np.float32)
 

@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from embstore.errors import ImageError
 from embstore.pixels.masks import PLAIN, Mask, from_masks, read_label_image
-from embstore.pixels.segment import SEGMENTER, segment
+from embstore.pixels.segment import segment
+from embstore.pixels.segmentation import SEGMENTER
 
 SHAPE = (40, 60)
 

@@ -12,7 +12,8 @@ from scipy import ndimage
 from embstore.pixels.crop import CellGeometry, geometries
 from embstore.pixels.decode import read_planes
 from embstore.pixels.quality import FLAGS, quality_flags
-from embstore.pixels.segment import Segmentation, expanded, segment
+from embstore.pixels.segment import expanded, segment
+from embstore.pixels.segmentation import Segmentation
 
 UM = 0.3
 ROLES = ("nucleus", "protein")

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from embstore.pixels.decode import read_planes
-from embstore.pixels.segment import NUCLEUS_UM, SEGMENTER, Segmentation, segment
+from embstore.pixels.segment import segment
+from embstore.pixels.segmentation import NUCLEUS_UM, SEGMENTER, Segmentation
 
 
 def discs(shape: tuple[int, int], centres: list[tuple[float, float]], radius: float) -> np.ndarray:

@@ -22,7 +22,7 @@ class FileState(TypedDict):
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Return the size in bytes and the latest modification time in ns; OSError where it is not there."""
+    """Return the size in bytes and the latest modification time in ns; OSError where it is missing."""
     stats = [path.stat()] if path.is_file() else [below.stat() for below in [path, *path.rglob("*")]]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 

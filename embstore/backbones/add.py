@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.backbones.checkpoints import architecture_of, read_checkpoint
+from embstore.backbones.checkpoints import ViTArguments, architecture_of, read_checkpoint
 from embstore.backbones.network import fitting
 from embstore.backbones.record import POOLINGS, Backbone, check_crop_um
 from embstore.backbones.registry import keep
@@ -46,10 +46,8 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
     that is taken.
     """
     path = Path(path)
-    tensors, found = read_checkpoint(path)
-    arguments = architecture_of(tensors, path, described.heads)
-    if found == "dino":
-        arguments["dino_positions"] = True
+    tensors, weights_format = read_checkpoint(path)
+    arguments = _arguments(tensors, path, described.heads, weights_format)
     _check(described, path, tensors["patch_embed.proj.weight"].shape[1], arguments["patch_size"])
     pooling = _pooling(described.pooling, path, tensors)
     fixed = described.normalisation == "fixed"
@@ -70,8 +68,8 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
         dim=arguments["embed_dim"] * POOLINGS[pooling],
         licence=described.licence,
         source=str(path.resolve()),
-        note=f"a file of your own, in the format {found}",
-        weights_format=found,  # `keep` makes it safetensors
+        note=f"a file of your own, in the format {weights_format}",
+        weights_format=weights_format,  # `keep` makes it safetensors
         file=path.name,
         file_sha256=file_sha256(path),
         citation=described.citation,
@@ -79,6 +77,13 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
     )
     fitting(backbone, tensors, str(path))
     return keep(backbone, tensors, replaces=replaces)
+
+
+def _arguments(tensors: Tensors, path: Path, heads: int | None, weights_format: str) -> ViTArguments:
+    arguments = architecture_of(tensors, path, heads)
+    if weights_format == "dino":
+        arguments["dino_positions"] = True
+    return arguments
 
 
 def _check(described: Description, path: Path, channels: int, patch_px: int) -> None:

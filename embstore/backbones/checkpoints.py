@@ -158,7 +158,7 @@ def _named(held: Mapping[str, Any]) -> str:
 
 
 def _from_dino(held: Mapping[str, Any], _: Path) -> dict[str, Any]:
-    # prefixes only: the authors' own loader replaces anywhere in a name, and leaves random weights without a word
+    # prefixes only: the authors' own loader replaces anywhere in a name, and leaves random weights without warning
     bare = {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in held["teacher"].items()}
     return _from_timm(bare, _)
 

@@ -17,7 +17,7 @@ from embstore.space import Space
 class Crops:
     """Crops around cells, with the masks of the one nucleus and the one cell that each is about; or whole fields.
 
-    pixels: float32 (n, roles, y, x) in [0, 1]; roles: what was dyed in each channel, in order;
+    pixels: float32 (n, roles, y, x) in [0, 1]; roles: what is stained in each channel, in order;
     nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
     """
 

@@ -89,7 +89,7 @@ def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
 def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Refuse, with a WeightsError that names the first offender, tensors that are not exactly those in `shapes`.
 
-    A lenient loader leaves random weights without a word.
+    A lenient loader leaves random weights without warning.
     """
     todo = "use the file that the backbone's record names"
     missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))

@@ -94,7 +94,7 @@ def _check_page(path: Path, page: Any) -> None:
     size = path.stat().st_size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(parts) < math.prod(page.chunked) or any(n <= 0 or start + n > size for start, n in parts):
-        # the decoder would fill what is missing with zeros without a word
+        # the decoder would fill what is missing with zeros without warning
         raise ImageError(f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again")
 
 

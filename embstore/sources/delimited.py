@@ -1,4 +1,4 @@
-"""Text tables as records of fields: CSV and TSV, packed with gzip or not, parted by commas, semicolons or tabs."""
+"""Text tables as records of fields: CSV and TSV, packed with gzip or not, separated by commas, semicolons or tabs."""
 
 from __future__ import annotations
 

@@ -53,24 +53,11 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
     root = (reading.root or path.parent).resolve()
     columns = _columns(path, list(rows[0][1]), reading.channels)
-    images: dict[str, SourceImage] = {}
-    lines: dict[str, int] = {}
-    keyed: list[tuple[str, TextRow]] = []
-    failures = []
-    for line, row in rows:
-        image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
-        if image.key in lines:
-            errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
-        if errors:
-            todo = "mend the row, then run the same command again"
-            failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
-            continue
-        images[image.key], lines[image.key] = image, line
-        keyed.append((image.key, row))
+    images, keyed, failures = _images(root, path, rows, columns, one_cell=one_cell)
     said = locations_of(keyed, columns.known)
     return Source(
         root,
-        tuple(images.values()),
+        tuple(images),
         labels_of(said, path.name),
         tuple(failures),
         (
@@ -80,6 +67,28 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(said),
         (str(path),),
     )
+
+
+def _images(
+    root: Path, path: Path, rows: Sequence[tuple[int, TextRow]], columns: ManifestColumns, *, one_cell: bool
+) -> tuple[list[SourceImage], list[tuple[str, TextRow]], list[Failure]]:
+    """Return the images that rows describe, those rows by the key of their image, and a failure for each other row."""
+    images: list[SourceImage] = []
+    keyed: list[tuple[str, TextRow]] = []
+    failures: list[Failure] = []
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
+        if image.key in lines:
+            errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
+        if errors:
+            todo = "mend the row, then run the same command again"
+            failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
+            continue
+        lines[image.key] = line
+        images.append(image)
+        keyed.append((image.key, row))
+    return images, keyed, failures
 
 
 def find_manifest(source: Path) -> Path:

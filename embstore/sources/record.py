@@ -89,7 +89,7 @@ class Failure:
 class Source:
     """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location.
 
-    `sound` are tables whose rows were read: a row of them that was a failure before and is none now is mended.
+    `sound` are tables whose rows were read: a row of them that was a failure before and is none now has been corrected.
     """
 
     root: Path

@@ -65,7 +65,7 @@ class Columns:
 
 
 def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
-    """Read a file of vectors; a file or column that is not there is an EmbstoreError."""
+    """Return the rows of a file of vectors; a missing file or column is an EmbstoreError."""
     path = Path(path)
     if not path.is_file():
         raise EmbstoreError(f"there is no file {path}; give a file of vectors ({VECTOR_FORMATS})")

@@ -35,8 +35,8 @@ def add(
     typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
-    for fault in added.faults:
-        say(f"left out: {fault}")
+    for failure in added.failures:
+        say(f"left out: {failure}")
 
 
 @app.command("list")

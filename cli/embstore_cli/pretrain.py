@@ -73,8 +73,8 @@ def pretrain(
             device=choose_device(device),
             progress=progress,
         )
-    for fault in trained.faults:
-        say(f"left out: {fault}")
+    for failure in trained.failures:
+        say(f"left out: {failure}")
     if trained.resumed_at:
         say(f"went on from step {trained.resumed_at:,}")
     record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)

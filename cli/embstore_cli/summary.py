@@ -13,9 +13,9 @@ from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
     from embstore.ingest import Report
-    from embstore.sources.record import Fault
+    from embstore.sources.record import Failure
 
-SHOWN_FAULTS = 10
+SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
 SHOWN_SOURCES = 3
 
@@ -31,19 +31,19 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
         record = asdict(report)
         emit([record], list(record), form)
     if dry_run:
-        _say_faults("failed before", report.known_failures)
-    _say_faults("failed", report.failures, None if dry_run else SHOWN_FAULTS)
+        _say_failures("failed before", report.known_failures)
+    _say_failures("failed", report.failures, None if dry_run else SHOWN_FAILURES)
     failed = report.failures or report.known_failures
     nothing = not (report.images_in or report.done_before or report.vectors_in)
     if failed and (strict or nothing):
         raise typer.Exit(1)
 
 
-def _say_faults(how: str, faults: Sequence[Fault], most: int | None = None) -> None:
-    shown = list(_mistakes(faults).items())[:most]
+def _say_failures(how: str, failures: Sequence[Failure], most: int | None = None) -> None:
+    shown = list(_mistakes(failures).items())[:most]
     for (error, todo), sources in shown:
         say(f"{how}: {_listed(sources)}: {error}; {todo}")
-    if more := len(faults) - sum(len(sources) for _, sources in shown):
+    if more := len(failures) - sum(len(sources) for _, sources in shown):
         say(f"... and {more} more: embstore sql 'SELECT * FROM failures'")
 
 
@@ -120,11 +120,11 @@ def _known(report: Report) -> str:
     return f"{len(report.known_failures)} files failed before and have not changed (--retry-failed tries again)"
 
 
-def _mistakes(faults: Sequence[Fault]) -> dict[tuple[str, str], list[str]]:
+def _mistakes(failures: Sequence[Failure]) -> dict[tuple[str, str], list[str]]:
     """Return what is wrong and what to do -> the files and rows: one mistake may be made in hundreds of them."""
     found: dict[tuple[str, str], list[str]] = {}
-    for fault in faults:
-        found.setdefault((fault.error, fault.todo), []).append(fault.source)
+    for failure in failures:
+        found.setdefault((failure.error, failure.todo), []).append(failure.source)
     return found
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from embstore.files import files_state
 from embstore.ingest.encode import Embedded
 from embstore.ingest.prepare import Prepared
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.store import TABLES, Store, now, quoted, take_back
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
@@ -107,13 +107,13 @@ class Committer:
         return {held.image_id for held in fresh if not stored.issuperset(held.cells["cell_id"].to_pylist())}
 
 
-def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[str]) -> None:
+def record_failures(store: Store, failures: Sequence[Failure], *, mended: Sequence[str]) -> None:
     """Write the rows of `failures` that are new or changed, and take out those of files that are `mended`.
 
     A file that failed now keeps only what it failed at now. A mended table stands for all of its rows, `<table>:<row>`.
     """
     stored = {(row["source"], row["stage"]): row for row in store.read("failures").to_pylist()}
-    rows = {(fault.source, fault.stage): _failure(fault) for fault in faults}
+    rows = {(failure.source, failure.stage): _failure_row(failure) for failure in failures}
     seen = {source for source, _ in rows}.union(mended)
     gone = [key for key in stored if key not in rows and not seen.isdisjoint((key[0], key[0].rpartition(":")[0]))]
     for stage in dict.fromkeys(stage for _, stage in gone):
@@ -123,9 +123,9 @@ def record_failures(store: Store, faults: Sequence[Fault], *, mended: Sequence[s
     store.upsert("failures", [row | {"failed_at": now()} for row in changed])
 
 
-def _failure(fault: Fault) -> dict[str, Any]:
-    size, mtime_ns = files_state([Path(file) for file in fault.files or (fault.source,)])
-    row = {"source": fault.source, "stage": fault.stage, "error": fault.error, "todo": fault.todo}
+def _failure_row(failure: Failure) -> dict[str, Any]:
+    size, mtime_ns = files_state([Path(file) for file in failure.files or (failure.source,)])
+    row = {"source": failure.source, "stage": failure.stage, "error": failure.error, "todo": failure.todo}
     return row | {"size": size, "mtime_ns": mtime_ns}
 
 

@@ -1,4 +1,4 @@
-"""What reading images will fail at, told from their files' headers: the faults of a dry run."""
+"""What reading images will fail at, told from their files' headers: the failures of a dry run."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from functools import partial
 
 from embstore.backbones.crops import check_roles
 from embstore.errors import ImageError
-from embstore.ingest.prepare import ahead, check_nucleus, image_fault, unread_fault
+from embstore.ingest.prepare import ahead, check_nucleus, image_failure, unread_failure
 from embstore.ingest.work import Work
 from embstore.pixels.masks import check_mask
 from embstore.sources.layouts import read_shape_and_roles
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.space import Space
 
 READERS = 4  # threads: what takes time on a server is waiting for its files
 
 
-def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Fault | None]:
-    """Yield, for each image in order, the fault that it would end in under any of the spaces, or None.
+def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | None]:
+    """Yield, for each image in order, the failure that it would end in under any of the spaces, or None.
 
     The checks are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
     damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
     that are packed with gzip are unpacked.
     """
-    return ahead(partial(_fault, spaces), work, READERS)
+    return ahead(partial(_failure, spaces), work, READERS)
 
 
-def _fault(spaces: Sequence[Space], work: Work) -> Fault | None:
+def _failure(spaces: Sequence[Space], work: Work) -> Failure | None:
     try:
         shape, roles = read_shape_and_roles(work.root, work.image)
         if work.segmentation is None:
@@ -39,9 +39,9 @@ def _fault(spaces: Sequence[Space], work: Work) -> Fault | None:
             if space.digest in work.spaces:
                 check_roles(roles, space.roles, space.backbone)
     except ImageError as error:
-        fault = image_fault(work, error.found, error.todo)
+        failure = image_failure(work, error.found, error.todo)
     except OSError as error:
-        fault = unread_fault(work, error)
+        failure = unread_failure(work, error)
     else:
         return None
-    return replace(fault, source=work.image.listed or fault.source)
+    return replace(failure, source=work.image.listed or failure.source)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from embstore.backbones.crops import Crops, Encoder
 from embstore.errors import ImageError
 from embstore.ingest.cells import crops_of
-from embstore.ingest.prepare import Prepared, image_fault
+from embstore.ingest.prepare import Prepared, image_failure
 from embstore.pixels.field import square_field
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.space import Space
 
 CROPS_HELD = 256
@@ -55,16 +55,16 @@ def _cut(image: Prepared, space: Space, some: slice) -> Crops:
     return crops_of(image.shown[some], image.scaled, image.roles, side_px, input_px)
 
 
-def encode(images: Sequence[Prepared], encoder: Encoder) -> dict[str, Embedded | Fault]:
+def encode(images: Sequence[Prepared], encoder: Encoder) -> dict[str, Embedded | Failure]:
     """Return the vectors of images by image id; those cut ahead to the same shape go through the encoder together."""
-    found: dict[str, Embedded | Fault] = {}
+    found: dict[str, Embedded | Failure] = {}
     for _, run in groupby(images, lambda image: _shape(image, encoder.space)):
         alike = list(run)
         ids = [image.ids(encoder.space.unit) for image in alike]
         try:
             vectors = _vectors(alike, encoder)
         except ImageError as error:
-            found |= {image.work.image_id: image_fault(image.work, error.found, error.todo) for image in alike}
+            found |= {image.work.image_id: image_failure(image.work, error.found, error.todo) for image in alike}
         else:
             parts = np.split(vectors, np.cumsum([len(some) for some in ids])[:-1])
             names = [image.work.image_id for image in alike]
@@ -98,13 +98,13 @@ def _joined(crops: Sequence[Crops]) -> Crops:
     return Crops(pixels, crops[0].roles, nucleus=nucleus, cell=cell)
 
 
-def gathered(images: Iterable[Prepared | Fault], enough: int) -> Iterator[list[Prepared | Fault]]:
+def gathered(images: Iterable[Prepared | Failure], enough: int) -> Iterator[list[Prepared | Failure]]:
     """Yield images in order, together as many as hold `enough` crops (each at least one) or AHEAD_BYTES of pixels."""
-    held: list[Prepared | Fault] = []
+    held: list[Prepared | Failure] = []
     crops = size = 0
     for image in images:
         held.append(image)
-        cut = [] if isinstance(image, Fault) else list(image.crops.values())
+        cut = [] if isinstance(image, Failure) else list(image.crops.values())
         crops += max([1, *map(len, cut)])
         size += sum(some.pixels.nbytes for some in cut)
         if crops >= enough or size >= AHEAD_BYTES:

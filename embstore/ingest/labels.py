@@ -40,7 +40,7 @@ class LabelsAdded:
     subjects: int  # in the table
     joined: dict[str, int]  # how -> subjects of the dataset that have labels now
     changed: int  # subjects, counted in each label set
-    faults: list[str]
+    failures: list[str]
     notes: list[str]
 
 
@@ -69,9 +69,9 @@ def add_labels(
         )
     changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
     subjects = len({subject for _, _, subject in table.said})
-    faults = [fault.error for fault in table.faults]
+    failures = [failure.error for failure in table.failures]
     sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
-    return LabelsAdded(sets, table.level, subjects, how, changed, faults, list(table.notes))
+    return LabelsAdded(sets, table.level, subjects, how, changed, failures, list(table.notes))
 
 
 def list_labels(store: Store) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from embstore.ingest.work import (
     stored_work,
 )
 from embstore.progress import Progress, told
-from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import Store, rows
 
 CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
@@ -39,8 +39,8 @@ class Plan:
 
     work: tuple[Work, ...]
     done: int
-    known_failures: tuple[Fault, ...]
-    faults: tuple[Fault, ...]
+    known_failures: tuple[Failure, ...]
+    failures: tuple[Failure, ...]
     sound: tuple[str, ...]
     renewed: tuple[dict[str, Any], ...] = ()
     gone: int = 0  # images in the store whose files the source has no more
@@ -81,8 +81,8 @@ def make_plan(
     sound = list(source.sound)
     work: list[Work] = []
     described: list[dict[str, Any]] = []
-    known: list[Fault] = []
-    faults = list(source.faults)
+    known: list[Failure] = []
+    failures = list(source.failures)
     seen: set[str] = set()
     done = 0
     ask = {"spaces": spaces, "ingested": stored.ingested, "option_um": pixel_size_um}
@@ -90,11 +90,13 @@ def make_plan(
         name = image_id(dataset, image.key)
         paths = [*(source.root / file for file in image.files), *(image.masks.files if image.masks else ())]
         if name in seen:
-            faults.append(Fault(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them"))
+            failures.append(
+                Failure(str(paths[0]), "plan", f"a second file has the key {image.key}", "rename one of them")
+            )
             continue
         seen.add(name)
         if unreadable := _not_utf8(paths):
-            faults.append(unreadable)
+            failures.append(unreadable)
             continue
         if old_failure := _unchanged_failure(stored.failed, paths):
             known.append(old_failure)
@@ -104,8 +106,8 @@ def make_plan(
             item = _item(source.root, image, name, old, rehash=rehash, **ask)
         else:
             item = _unread(source.root, image, name, spaces, pixel_size_um)
-        if isinstance(item, Fault):
-            faults.append(item)
+        if isinstance(item, Failure):
+            failures.append(item)
             continue
         sound += map(str, paths)
         if old and (row := renewed(item, old)):
@@ -117,7 +119,7 @@ def make_plan(
             done += 1
     others = (row for name, row in stored.images.items() if row["dataset"] == dataset and name not in seen)
     gone = 0 if limit else sum(_is_gone(source.root, row) for row in others)
-    return Plan(tuple(work), done, tuple(known), tuple(faults), tuple(sound), tuple(described), gone)
+    return Plan(tuple(work), done, tuple(known), tuple(failures), tuple(sound), tuple(described), gone)
 
 
 def _is_gone(root: Path, row: dict[str, Any]) -> bool:
@@ -144,7 +146,7 @@ def _item(
     *,
     rehash: bool,
     **ask: Any,
-) -> Work | Fault:
+) -> Work | Failure:
     """Return what one image still needs, or why it cannot be worked on."""
     first = str(root / image.files[0])
     try:
@@ -154,11 +156,13 @@ def _item(
         return _not_there(first, error)
     if old and item.sha256 != old["sha256"] and (rival := _rival(root, old)):
         taken = f"{rival} is in the store under the same key {name}"
-        return Fault(first, "plan", taken, "give one of the two folders another --dataset")
+        return Failure(first, "plan", taken, "give one of the two folders another --dataset")
     return item
 
 
-def _unread(root: Path, image: SourceImage, name: str, spaces: Sequence[str], option_um: float | None) -> Work | Fault:
+def _unread(
+    root: Path, image: SourceImage, name: str, spaces: Sequence[str], option_um: float | None
+) -> Work | Failure:
     """Return an image that the store does not hold as work whose files are there, and were not read."""
     first = root / image.files[0]
     try:
@@ -169,8 +173,8 @@ def _unread(root: Path, image: SourceImage, name: str, spaces: Sequence[str], op
     return Work(image, root, name, 1, (), "", tuple(spaces), option_um=option_um)
 
 
-def _not_there(source: str, error: OSError) -> Fault:
-    return Fault(source, "plan", f"cannot be read: {error.strerror}", "check the file")
+def _not_there(source: str, error: OSError) -> Failure:
+    return Failure(source, "plan", f"cannot be read: {error.strerror}", "check the file")
 
 
 def stored_plan(
@@ -183,7 +187,7 @@ def stored_plan(
     """
     ingested = _ingested(store, drop_flagged=drop_flagged)
     work: list[Work] = []
-    faults: list[Fault] = []
+    failures: list[Failure] = []
     sound: list[str] = []
     moved: list[dict[str, Any]] = []
     done = 0
@@ -195,41 +199,41 @@ def stored_plan(
         if not missing and source_root is None:
             continue
         item = _found(stored_work(row, missing, Path(row["source_root"])), source_root)
-        if isinstance(item, Fault):
-            faults += [item] if missing else []
+        if isinstance(item, Failure):
+            failures += [item] if missing else []
             continue
         sound += _paths(item.root, row) + _paths(Path(row["source_root"]), row)
         if str(item.root) != row["source_root"]:
             moved.append(row | {"files": list(item.files), "source_root": str(item.root)})
         if missing:
             work.append(replace(item, drop_flagged=drop_flagged))
-    if not work and not done and not faults:
+    if not work and not done and not failures:
         raise EmbstoreError(
             f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first"
         )
-    return Plan(tuple(work), done, (), tuple(faults), tuple(sound), tuple(moved))
+    return Plan(tuple(work), done, (), tuple(failures), tuple(sound), tuple(moved))
 
 
-def _found(work: Work, source_root: Path | None) -> Work | Fault:
+def _found(work: Work, source_root: Path | None) -> Work | Failure:
     """Return the work with the root under which its files are the same, or why there is none."""
     roots = [work.root] if source_root is None else [source_root, work.root]
     tried = [_unchanged(replace(work, root=root)) for root in roots]
     return next((item for item in tried if isinstance(item, Work)), tried[0])
 
 
-def _unchanged(work: Work) -> Work | Fault:
+def _unchanged(work: Work) -> Work | Failure:
     path = str(work.root / work.image.files[0])
     try:
         if not touched(work.root, work.image.files, work.files):
             return work
         files = hashed(work.root, work.image.files)
     except OSError as error:
-        return Fault(
+        return Failure(
             path, "embed", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
         )
     if content(files) == work.sha256:
         return replace(work, files=files)
-    return Fault(path, "embed", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
+    return Failure(path, "embed", "the file changed since it was ingested", "run `embstore ingest` on its folder first")
 
 
 def _rival(root: Path, old: dict[str, Any]) -> Path | None:
@@ -266,16 +270,16 @@ def _failed(store: Store, unit: str) -> dict[str, dict[str, Any]]:
     return {row["source"]: row for row in read if unit != "image" or not row["error"].startswith(NO_NUCLEUS)}
 
 
-def _not_utf8(paths: Sequence[Path]) -> Fault | None:
+def _not_utf8(paths: Sequence[Path]) -> Failure | None:
     for path in paths:
         if not str(path).isprintable() or any("\ud800" <= c <= "\udfff" for c in str(path)):
-            return Fault(ascii(str(path)), "plan", "the file's name is not printable UTF-8 text", "rename the file")
+            return Failure(ascii(str(path)), "plan", "the file's name is not printable UTF-8 text", "rename the file")
     return None
 
 
-def _unchanged_failure(failed: Mapping[str, dict[str, Any]], paths: Sequence[Path]) -> Fault | None:
+def _unchanged_failure(failed: Mapping[str, dict[str, Any]], paths: Sequence[Path]) -> Failure | None:
     for path in paths:
         row = failed.get(str(path))
         if row and (row["size"], row["mtime_ns"]) == files_state(paths):
-            return Fault(row["source"], row["stage"], row["error"], row["todo"])
+            return Failure(row["source"], row["stage"], row["error"], row["todo"])
     return None

@@ -22,7 +22,7 @@ from embstore.pixels.masks import from_masks, read_mask
 from embstore.pixels.segment import Segmentation, no_cells, segment
 from embstore.pixels.whole import whole_image
 from embstore.sources.layouts import read_channels
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.store import Store, now
 
 PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
@@ -57,8 +57,8 @@ class Prepared:
         return [self.work.image_id] if unit == "image" else [cell["cell_id"] for cell in self.shown]
 
 
-def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INTENSITY_SPEC) -> Prepared | Fault:
-    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Fault.
+def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INTENSITY_SPEC) -> Prepared | Failure:
+    """Read one image and find its cells, or take those that the store has; a file that cannot be used is a Failure.
 
     `intensity` is the spec that the encoders' images are scaled by; pictures of cells always look alike.
     """
@@ -83,9 +83,9 @@ def prepare(work: Work, stored_cells: list[dict[str, Any]], intensity: str = INT
         if work.image.one_cell:  # its border is where it was cut out, not where the image cuts it off
             cells = [cell | {"flags": [flag for flag in cell["flags"] if flag != "touches_edge"]} for cell in cells]
     except ImageError as error:
-        return image_fault(work, error.found, error.todo)
+        return image_failure(work, error.found, error.todo)
     except OSError as error:
-        return unread_fault(work, error)
+        return unread_failure(work, error)
     ignored = planes.size.ignored if known_um is None else ""
     notes = [found.note or _note(planes.depth, one_cell=work.image.one_cell), ignored and said_of_size(ignored)]
     row = (
@@ -127,16 +127,16 @@ def check_nucleus(work: Work, roles: Sequence[str]) -> None:
         raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
 
 
-def image_fault(work: Work, error: str, todo: str) -> Fault:
+def image_failure(work: Work, error: str, todo: str) -> Failure:
     """Return what is wrong with an image or its masks, under the name of its first file."""
     masks = work.image.masks.files if work.image.masks else ()
     files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
-    return Fault(files[0], "read", error, todo, files)
+    return Failure(files[0], "read", error, todo, files)
 
 
-def unread_fault(work: Work, error: OSError) -> Fault:
+def unread_failure(work: Work, error: OSError) -> Failure:
     """Return what the file system says of an image's file."""
-    return image_fault(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
+    return image_failure(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
 
 
 def with_cells(store: Store, work: Sequence[Work]) -> Iterator[tuple[Work, list[dict[str, Any]]]]:

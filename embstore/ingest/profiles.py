@@ -21,7 +21,7 @@ from embstore.ingest.run import opened
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress
 from embstore.sources.columns import said_of_ids
-from embstore.sources.record import Fault, Label, Subject
+from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.space import Space
 from embstore.store import Store, Vectors, add_proteins, embeddings_name, list_spaces, quoted, rows
@@ -48,10 +48,10 @@ def bring_vectors(
     path = path.resolve()
     brought = read_vectors(path, columns)
     space = _space(backbone, brought.features)
-    profiles, faults = _profiles(path, dataset, brought, named=bool(columns.identifier or columns.gene))
+    profiles, failures = _profiles(path, dataset, brought, named=bool(columns.identifier or columns.gene))
     keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
 
-    report = Report(dataset, images=len(brought.ids), unit="profile", failures=faults)
+    report = Report(dataset, images=len(brought.ids), unit="profile", failures=failures)
     report.without_protein = sum(not p["protein_ids"] for p in profiles)
     report.notes += said_of_ids(brought.ids, columns.identifier) if columns.identifier else ()
     if dry_run:
@@ -73,7 +73,7 @@ def bring_vectors(
     if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
         store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
         report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
-    record_failures(store, faults, mended=[f"{path}:{brought.lines[row]}" for row in good])
+    record_failures(store, failures, mended=[f"{path}:{brought.lines[row]}" for row in good])
     report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))
@@ -115,11 +115,11 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
     store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
-def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Fault]]:
-    """Return a row of `profiles` for each row of the file that can go in, and a fault for each that cannot."""
+def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Failure]]:
+    """Return a row of `profiles` for each row of the file that can go in, and a failure for each that cannot."""
     proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
-    faults = _faults(path, brought, proteins, named=named)
-    bad = {fault.source for fault in faults}
+    failures = _failures(path, brought, proteins, named=named)
+    bad = {failure.source for failure in failures}
     keys = _keys(path, dataset, brought, proteins)
     profiles = [
         {
@@ -133,7 +133,7 @@ def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tup
         for row in range(len(keys))
         if f"{path}:{brought.lines[row]}" not in bad
     ]
-    return profiles, faults
+    return profiles, failures
 
 
 def _keys(path: Path, dataset: str, brought: Brought, proteins: Sequence[Sequence[str]]) -> list[str]:
@@ -147,19 +147,19 @@ def _keys(path: Path, dataset: str, brought: Brought, proteins: Sequence[Sequenc
     return keys
 
 
-def _faults(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, named: bool) -> list[Fault]:
+def _failures(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *, named: bool) -> list[Failure]:
     finite = np.isfinite(brought.vectors).min(axis=1, initial=True)
-    faults = []
+    failures = []
     for row, ids in enumerate(proteins):
         name, where = brought.ids[row] or brought.genes[row], f"{path}:{brought.lines[row]}"
         if named and not ids:
-            faults.append(Fault(where, "vectors", "no protein id and no gene", "fill in one of them"))
+            failures.append(Failure(where, "vectors", "no protein id and no gene", "fill in one of them"))
         elif not finite[row]:
             name = name or f"row {row + 1}"
             count = int((~np.isfinite(brought.vectors[row])).sum())
             error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
-            faults.append(Fault(where, "vectors", error, "fill in the numbers or take the row out"))
-    return faults
+            failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out"))
+    return failures
 
 
 def _stored_profiles(store: Store, dataset: str) -> dict[str, dict[str, Any]]:

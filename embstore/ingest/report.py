@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from embstore.ingest.plan import Plan
 from embstore.ingest.prepare import Prepared
 from embstore.pixels.masks import PLAIN
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Report:
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
-    failures: list[Fault] = field(default_factory=list)
-    known_failures: list[Fault] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 

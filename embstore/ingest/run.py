@@ -22,12 +22,12 @@ from embstore.ingest.dry_run import foreseen
 from embstore.ingest.encode import Embedded, cut_ahead, encode, gathered
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan, stored_plan
-from embstore.ingest.prepare import Prepared, ahead, image_fault, prepare, with_cells
+from embstore.ingest.prepare import Prepared, ahead, image_failure, prepare, with_cells
 from embstore.ingest.report import Report, compared, count
 from embstore.ingest.work import Work, check_dataset
 from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.space import Space
 from embstore.store import Store, add_proteins, list_spaces
 
@@ -131,7 +131,7 @@ def embed(
     committer = Committer(store)
     source_root = source_root and source_root.resolve()
     plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
-    images = len(plan.work) + plan.done + len(plan.faults)
+    images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
@@ -147,13 +147,13 @@ def _if_any(store: Store | str) -> Store | None:
 
 
 def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: Progress | None) -> Report:
-    """Return what a dry run reports: the plan, and every fault that can be told without decoding pixels."""
+    """Return what a dry run reports: the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
-    report.failures = list(plan.faults)
+    report.failures = list(plan.failures)
     spaces = [encoder.space for encoder in encoders.values()]
-    for work, fault in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if fault:
-            report.failures.append(fault)
+    for work, failure in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+        if failure:
+            report.failures.append(failure)
         else:
             report.images_in += 1
             report.without_protein += work.segmentation is None and not work.image.protein_ids
@@ -182,7 +182,7 @@ def _run(
     committer: Committer,
     progress: Progress | None,
 ) -> None:
-    report.failures = list(plan.faults)
+    report.failures = list(plan.failures)
     recorded = {space["digest"] for space in list_spaces(store)}
     for digest, encoder in encoders.items():
         if plan.work or (plan.done and digest not in recorded):  # lost: its vectors are here
@@ -221,32 +221,32 @@ def _work_off(
             yield done
 
 
-def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -> Prepared | Fault:
+def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -> Prepared | Failure:
     work, stored_cells = item
     image = prepare(work, stored_cells, spaces[0].intensity)  # one for all
-    if isinstance(image, Fault):
+    if isinstance(image, Failure):
         return image
     try:
         return cut_ahead(image, spaces)
     except ImageError as error:
-        return image_fault(work, error.found, error.todo)
+        return image_failure(work, error.found, error.todo)
 
 
 def _take(
-    image: Prepared | Fault,
-    vectors: dict[str, dict[str, Embedded | Fault]],
+    image: Prepared | Failure,
+    vectors: dict[str, dict[str, Embedded | Failure]],
     encoders: dict[str, Encoder],
     report: Report,
     committer: Committer,
 ) -> None:
     """Commit one image with its vectors in every space, or record why it cannot be."""
-    if isinstance(image, Fault):
+    if isinstance(image, Failure):
         report.failures.append(image)
         return
     found = {space: vectors[space][image.work.image_id] for space in image.work.spaces}
     embedded = {space: some for space, some in found.items() if isinstance(some, Embedded)}
-    if faults := [some for some in found.values() if isinstance(some, Fault)]:
-        report.failures.append(faults[0])
+    if failures := [some for some in found.values() if isinstance(some, Failure)]:
+        report.failures.append(failures[0])
         return
     committer.add(image, embedded)
     count(report, image, {encoders[space].space.label: len(some.ids) for space, some in embedded.items()})

@@ -16,7 +16,7 @@ from embstore.ingest import Prepared, Work, ahead, crops_of, prepare, stored_pla
 from embstore.pixels.intensity import intensity_spec
 from embstore.pretrain.recipe import CUT_WIDER, Recipe
 from embstore.progress import Progress
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.store import Store
 
 SHARD_IMAGES = 64
@@ -30,7 +30,7 @@ class CropSet:
     cell_ids: npt.NDArray[np.str_]  # (n,)
     image: npt.NDArray[np.int64]  # (n,) ascending
     digest: str
-    faults: tuple[Fault, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def __len__(self) -> int:
         return len(self.cell_ids)
@@ -58,17 +58,17 @@ def cut_crops(
 
     They are CUT_WIDER times `crop_um` wide, at the recipe's pixels per µm; a channel that an image lacks is black.
     Writes shards of 64 images each into the folder, so that a stopped run goes on. Images that cannot be read are
-    `faults`. EmbstoreError where nothing is left.
+    `failures`. EmbstoreError where nothing is left.
     """
     plan = stored_plan(store, dataset, ["pretraining"], None)
     if not plan.work:
-        first = plan.faults[0]
+        first = plan.failures[0]
         raise EmbstoreError(f"no image can be read ({first.source}: {first.error}); {first.todo}")
     folder.mkdir(parents=True, exist_ok=True)
-    works, faults, shards = plan.work, list(plan.faults), []
+    works, failures, shards = plan.work, list(plan.failures), []
     for start in range(0, len(works), SHARD_IMAGES):
         some = works[start : start + SHARD_IMAGES]
-        shards.append(_shard(store, some, recipe, folder, faults))
+        shards.append(_shard(store, some, recipe, folder, failures))
         if progress:
             progress("crops", min(start + SHARD_IMAGES, len(works)), len(works))
     ids = [np.load(path.with_suffix(".ids.npy")) for path in shards]
@@ -82,7 +82,7 @@ def cut_crops(
     image = np.cumsum(np.concatenate([[False], fields[1:] != fields[:-1]]))  # a field's cells stand together
     pixels = tuple(np.load(path, mmap_mode="r") for path, found in zip(shards, ids, strict=True) if len(found))
     what = [(work.image_id, work.sha256) for work in works]
-    return CropSet(pixels, cells, image, digest([_spec(recipe), what, cells.tolist()]), tuple(faults))
+    return CropSet(pixels, cells, image, digest([_spec(recipe), what, cells.tolist()]), tuple(failures))
 
 
 def _spec(recipe: Recipe) -> list[object]:
@@ -95,7 +95,7 @@ def cut_px(recipe: Recipe) -> int:
     return round(recipe.input_px * CUT_WIDER)
 
 
-def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, faults: list[Fault]) -> Path:
+def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, failures: list[Failure]) -> Path:
     """Return the file with the crops of some images, made where it is not there; its name tells what is in it."""
     name = digest([_spec(recipe), [(w.image_id, w.revision, w.segmentation, w.sha256) for w in works]])[:16]
     path = folder / f"{name}.npy"
@@ -106,8 +106,8 @@ def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, fa
     spec = intensity_spec(recipe.intensity)
     for image in ahead(lambda item: prepare(*item, spec), with_cells(store, works)):
         cut = _cut(image, recipe) if isinstance(image, Prepared) else image
-        if isinstance(cut, Fault):
-            faults.append(cut)
+        if isinstance(cut, Failure):
+            failures.append(cut)
         elif len(cut):
             ids += [cell["cell_id"] for cell in image.cells]  # type: ignore[union-attr]
             found.append(cut)
@@ -118,7 +118,7 @@ def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, fa
     return path
 
 
-def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Fault:
+def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Failure:
     side = cut_px(recipe)
     shown = np.zeros((len(image.cells), len(recipe.roles), side, side), np.uint8)
     if not image.cells or image.pixel_size_um is None:
@@ -126,7 +126,7 @@ def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Fault:
     try:
         crops = crops_of(image.cells, image.scaled, image.roles, recipe.crop_um * CUT_WIDER / image.pixel_size_um, side)
     except ImageError as error:  # wider than any field: the image's pixel size is wrong
-        return Fault(image.work.image_id, "pretrain", error.found, error.todo)
+        return Failure(image.work.image_id, "pretrain", error.found, error.todo)
     for channel, role in enumerate(recipe.roles):
         if role in image.roles:
             shown[:, channel] = np.round(crops.pixels[:, image.roles.index(role)] * 255)

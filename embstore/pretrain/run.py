@@ -37,7 +37,7 @@ class Pretrained:
     data_digest: str
     watched: str | None
     resumed_at: int  # the step that it went on from, 0 where it began
-    faults: tuple[str, ...]
+    failures: tuple[str, ...]
     log: list[Row] = field(default_factory=list)
 
 
@@ -71,7 +71,7 @@ def pretrain(
         crops.digest,
         watched.label_set if watched else None,
         resumed_at,
-        tuple(f"{fault.source}: {fault.error}" for fault in crops.faults),
+        tuple(f"{failure.source}: {failure.error}" for failure in crops.failures),
         run.log,
     )
 

@@ -10,7 +10,7 @@ from embstore.sources.channels import Channels, Reading
 from embstore.sources.described import described
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
-from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files, is_table
 
 TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
@@ -29,19 +29,19 @@ def read_crops(source: Path, reading: Reading) -> Source:
         raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")
     channels, labels = reading.channels, reading.labels
     root, paths = image_files(source)
-    images, faults = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
-    found = Source(root, tuple(images), faults=tuple(faults))
+    images, failures = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
+    found = Source(root, tuple(images), failures=tuple(failures))
     return described(found, labels) if labels else found
 
 
-def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Fault]]:
+def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
     files = [path.relative_to(root).as_posix() for path in paths]
     return [SourceImage(bare_name(f), (f,), channels.in_order, one_cell=True) for f in files], []
 
 
-def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Fault]]:
+def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
     named = []
-    faults = []
+    failures = []
     for path in paths:
         file = path.relative_to(root).as_posix()
         key, _, name = bare_name(file).rpartition("_")
@@ -50,6 +50,6 @@ def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[lis
             named.append((file, key, role))
         else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
-            faults.append(Fault(str(path), "plan", error, TODO))
+            failures.append(Failure(str(path), "plan", error, TODO))
     images, doubled = grouped(root, named, one_cell=True)
-    return images, faults + doubled
+    return images, failures + doubled

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
-from embstore.sources.record import Fault, Source, SourceImage, labels_of
+from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
 Key = tuple[str, ...]
@@ -17,12 +17,12 @@ Key = tuple[str, ...]
 def described(source: Source, path: Path) -> Source:
     """Add what a table says of the images of a source: by their key or name, or by plate and well (a plate map).
 
-    Two different rows of one image are a fault, and the first is taken. EmbstoreError where no column names images.
+    Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
     """
     rows = numbered_rows(path)
     known = known_columns(rows[0][1]) if rows else {}
     keys_of, row_key = _ways(path, rows, known)
-    by_key, faults = _by_key(path, rows, row_key)
+    by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
     keyed: list[tuple[str, Row]] = []
     for image in source.images:
@@ -34,14 +34,16 @@ def described(source: Source, path: Path) -> Source:
             images.append(_with(image, row, known))
             keyed.append((image.key, row))
         except EmbstoreError as error:
-            faults.append(Fault(f"{path}:{line}", "plan", str(error), "mend the row; until then its image stays out"))
+            failures.append(
+                Failure(f"{path}:{line}", "plan", str(error), "mend the row; until then its image stays out")
+            )
     said = locations_of(keyed, known)
     return replace(
         source,
         images=tuple(images),
         labels=labels_of(said, path.name),
         asked=tuple(said),
-        faults=(*source.faults, *faults),
+        failures=(*source.failures, *failures),
         notes=(
             *source.notes,
             f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}",
@@ -74,14 +76,14 @@ def _ways(
 
 def _by_key(
     path: Path, rows: Sequence[tuple[int, Row]], row_key: Callable[[Row], Key]
-) -> tuple[dict[Key, tuple[int, Row]], list[Fault]]:
+) -> tuple[dict[Key, tuple[int, Row]], list[Failure]]:
     found: dict[Key, tuple[int, Row]] = {}
-    faults = []
+    failures = []
     for line, row in rows:
         if found.setdefault(row_key(row), (line, row))[1] != row:
             error = f"{' '.join(row_key(row))} has another row before this one, which was taken"
-            faults.append(Fault(f"{path}:{line}", "plan", error, "keep one row of it"))
-    return found, faults
+            failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
+    return found, failures
 
 
 def _with(image: SourceImage, row: Row, known: Mapping[str, str]) -> SourceImage:

@@ -33,12 +33,12 @@ def read_fields(source: Path, reading: Reading) -> Source:
     root, paths = image_files(source)
     files = [path.relative_to(root).as_posix() for path in paths]
     named = list(_named(root, files, endings))
-    images, faults = grouped(root, named)
+    images, failures = grouped(root, named)
     left_out = sorted({*files}.difference(file for file, _, _ in named))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
     if left_out:
         notes.append(f"no images, for they end in none of {', '.join(endings)}: {listed(left_out)}")
-    found = Source(root, tuple(images), faults=tuple(faults), notes=tuple(dict.fromkeys(notes)))
+    found = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
     return described(found, reading.labels) if reading.labels else found
 
 

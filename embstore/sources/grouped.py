@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from embstore.sources.record import Fault, SourceImage
+from embstore.sources.record import Failure, SourceImage
 
 
 def grouped(
     root: Path, named: Iterable[tuple[str, str, str]], *, one_cell: bool = False
-) -> tuple[list[SourceImage], list[Fault]]:
-    """Return an image for each key among (file, key, role), its nucleus first; a second file of a role is a fault."""
+) -> tuple[list[SourceImage], list[Failure]]:
+    """Return an image for each key among (file, key, role), its nucleus first; a second file of a role is a failure."""
     images: dict[str, dict[str, str]] = {}
-    faults = []
+    failures = []
     for file, key, role in named:
         if rival := images.setdefault(key, {}).get(role):
-            faults.append(Fault(str(root / file), "plan", f"{rival} is the {role} of {key} too", "keep one of them"))
+            failures.append(
+                Failure(str(root / file), "plan", f"{rival} is the {role} of {key} too", "keep one of them")
+            )
         else:
             images[key][role] = file
-    return [_image(key, files, one_cell=one_cell) for key, files in images.items()], faults
+    return [_image(key, files, one_cell=one_cell) for key, files in images.items()], failures
 
 
 def _image(key: str, files: dict[str, str], *, one_cell: bool) -> SourceImage:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from embstore.sources.columns import Row, description, known_columns
 from embstore.sources.described import described
 from embstore.sources.labels import LabelTable, only_describes, read_label_table
-from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
+from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import bare_name, image_files
 
 COLOURS = {"blue": "nucleus", "green": "protein", "red": "microtubules", "yellow": "er"}
@@ -31,7 +31,7 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
     """
     root, paths = image_files(source)
     fields: dict[str, dict[str, str]] = {}
-    faults = []
+    failures = []
     for path in paths:
         name = FILE.match(bare_name(path.name))
         if not name:
@@ -43,20 +43,20 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         rival = next((f for c, f in files.items() if c == name["colour"] or Path(f).parent != relative.parent), None)
         if rival:
             error = f"{rival} and {relative.as_posix()} both claim to be of field {key}"
-            faults.append(Fault(str(path), "plan", error, "keep one field of this name in this source"))
+            failures.append(Failure(str(path), "plan", error, "keep one field of this name in this source"))
         else:
             files[name["colour"]] = relative.as_posix()
 
     if labels is None or only_describes(labels):
-        found = Source(root, tuple(_image(key, files, {}) for key, files in fields.items()), faults=tuple(faults))
+        found = Source(root, tuple(_image(key, files, {}) for key, files in fields.items()), failures=tuple(failures))
         return described(found, labels) if labels else found
     table = read_label_table(labels, rather="image")
     rows = table.rows
     images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in fields.items())
     said, notes = _said(table, list(fields), set(fields))
-    faults += table.faults
+    failures += table.failures
     sound = (str(table.path),)
-    return Source(root, images, labels_of(said, table.path.name), tuple(faults), tuple(notes), tuple(said), sound)
+    return Source(root, images, labels_of(said, table.path.name), tuple(failures), tuple(notes), tuple(said), sound)
 
 
 def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Subject, Locations], list[str]]:

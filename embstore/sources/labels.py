@@ -12,7 +12,7 @@ from embstore.ids import protein_id, protein_ids, split_genes, split_list
 from embstore.sources.columns import MEANINGS, Row, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
-from embstore.sources.record import Fault, Subject
+from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
 
 LEVELS = ("protein", "image", "cell")
@@ -32,7 +32,7 @@ class LabelTable:
     said: Mapping[Subject, Mapping[str, int | None]]  # -> location -> grade
     genes: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
+    failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -129,17 +129,17 @@ PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[Row]], LabelTable], st
 def _images(
     path: Path, rows: Sequence[Row], scheme: str, key: str, locations: Callable[[Row], list[str]]
 ) -> LabelTable:
-    """Return the labels of images; one of several rows that differ has none, and is a fault."""
+    """Return the labels of images; one of several rows that differ has none, and is a failure."""
     table: dict[str, Row] = {}
     contradicted = {row[key] for row in rows if table.setdefault(row[key], row) != row}
-    faults = tuple(
-        Fault(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", ONE_ROW)
+    failures = tuple(
+        Failure(f"{path}:{image}", "plan", f"{path.name} has several different rows of {image}", ONE_ROW)
         for image in sorted(contradicted)
     )
     kept = {image: row for image, row in table.items() if image not in contradicted}
     said = {(scheme, "image", image): dict.fromkeys(locations(row)) for image, row in kept.items()}
     notes = unknown_ids(rows, known_columns(rows[0]))
-    return LabelTable(path, "image", said, rows=kept, faults=faults, notes=notes)
+    return LabelTable(path, "image", said, rows=kept, failures=failures, notes=notes)
 
 
 def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str]:

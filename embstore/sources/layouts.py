@@ -21,7 +21,7 @@ from embstore.sources.manifest import read_manifest
 from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
-from embstore.sources.record import ATLAS, Fault, Source, SourceImage
+from embstore.sources.record import ATLAS, Failure, Source, SourceImage
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
@@ -55,7 +55,7 @@ def read_source(
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
 
     With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
-    fault, unless it is a crop of one cell, or `whole` images are all that is asked for.
+    failure, unless it is a crop of one cell, or `whole` images are all that is asked for.
     """
     if (source / ATLAS).exists():  # its masks are images too
         raise EmbstoreError(
@@ -70,22 +70,22 @@ def read_source(
         found = NAMED[layout](source, labels)
     else:
         found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
-    if not found.images and not found.faults:
+    if not found.images and not found.failures:
         raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
 
 
 def _cuttable(source: Source, called: str) -> Source:
-    """Return the source with a fault in place of each image in which no cell can be found.
+    """Return the source with a failure in place of each image in which no cell can be found.
 
     `called` is where the layout has its nuclei.
     """
     without = [
         image for image in source.images if image.masks is None and not image.one_cell and "nucleus" not in image.roles
     ]
-    faults = [
-        Fault(
+    failures = [
+        Failure(
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
@@ -94,7 +94,7 @@ def _cuttable(source: Source, called: str) -> Source:
         for image in without
     ]
     images = tuple(image for image in source.images if image not in without)
-    return replace(source, images=images, faults=(*source.faults, *faults))
+    return replace(source, images=images, failures=(*source.failures, *failures))
 
 
 def read_channels(root: Path, image: SourceImage) -> tuple[Planes, tuple[str, ...]]:

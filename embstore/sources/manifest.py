@@ -12,7 +12,7 @@ from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import Row, description, known_columns, locations_of, unknown_ids
 from embstore.sources.delimited import refuse_workbook
-from embstore.sources.record import Fault, Source, SourceImage, labels_of
+from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name")
@@ -39,7 +39,7 @@ class Columns:
 def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> Source:
     """Return the fields that a manifest lists; files are relative to its folder, or another root, and lie below it.
 
-    Every row that cannot be used is a fault with its line; the others are read. With `one_cell`, a row is one cell
+    Every row that cannot be used is a failure with its line; the others are read. With `one_cell`, a row is one cell
     that fills its files. EmbstoreError where the columns don't say where the pixels are.
     """
     if reading.labels:
@@ -56,14 +56,14 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     images: dict[str, SourceImage] = {}
     lines: dict[str, int] = {}
     keyed: list[tuple[str, Row]] = []
-    faults = []
+    failures = []
     for line, row in rows:
         image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
             todo = "mend the row, then run the same command again"
-            faults.append(Fault(f"{path}:{line}", "plan", "; ".join(errors), todo))
+            failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
             continue
         images[image.key], lines[image.key] = image, line
         keyed.append((image.key, row))
@@ -72,7 +72,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         root,
         tuple(images.values()),
         labels_of(said, path.name),
-        tuple(faults),
+        tuple(failures),
         (
             f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
             *unknown_ids((row for _, row in rows), columns.known),

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from embstore.errors import EmbstoreError
-from embstore.sources.record import Fault, Masks, Source, SourceImage
+from embstore.sources.record import Failure, Masks, Source, SourceImage
 from embstore.sources.tables import image_files, listed
 
 Of = Literal["nuclei", "cells"]
@@ -40,7 +40,7 @@ def with_masks(source: Source, folder: Path) -> Source:
 
     A mask is named like its image (or one of its channels, or its key), with or without an ending such as `_nuclei`,
     `_cell_mask`, `_cp_masks` or `_labels`, in any subfolder. What it is of is said by the ending, else by its folder's
-    name; else it is taken as nuclei, and a note says so. An image without a mask, or with two of one kind, is a fault.
+    name; else it is taken as nuclei, and a note says so. An image with no mask, or two of one kind, is a failure.
     """
     folder, paths = image_files(folder.resolve(), "masks")
     images = _outside(source, folder)
@@ -55,11 +55,11 @@ def with_masks(source: Source, folder: Path) -> Source:
     for mask in found:
         masks.setdefault(mask.key, []).append(mask)
     given = {image.key: _given(masks.get(image.key, [])) for image in images}
-    faults = [_fault(source.root, folder, i, why) for i in images if isinstance(why := given[i.key], str)]
+    failures = [_failure(source.root, folder, i, why) for i in images if isinstance(why := given[i.key], str)]
     kept = [replace(i, masks=its) for i in images if isinstance(its := given[i.key], Masks)]
     strangers = [path for path in paths if path.resolve() not in taken and path.resolve() not in files]
     notes = (*source.notes, *_notes(kept, found, strangers, folder))
-    return replace(source, images=tuple(kept), faults=(*source.faults, *faults), notes=notes)
+    return replace(source, images=tuple(kept), failures=(*source.failures, *failures), notes=notes)
 
 
 def _outside(source: Source, folder: Path) -> list[SourceImage]:
@@ -155,11 +155,11 @@ def _given(found: Sequence[_Found]) -> Masks | str:
     return Masks(*(paths[0] if paths else None for paths in by_kind.values()))
 
 
-def _fault(root: Path, folder: Path, image: SourceImage, why: str) -> Fault:
+def _failure(root: Path, folder: Path, image: SourceImage, why: str) -> Failure:
     path = root / image.files[0]
     name = path.stem
     todo = f"keep one mask of each kind, named {name}_nuclei.png or {name}_cells.png, in {folder}"
-    return Fault(str(path), "plan", f"{why} {image.key}", todo)
+    return Failure(str(path), "plan", f"{why} {image.key}", todo)
 
 
 def _notes(

@@ -14,7 +14,7 @@ from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import described
 from embstore.sources.masks import own_masks
-from embstore.sources.record import Fault, Source, SourceImage
+from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
 Place = Mapping[str, Any]  # plate, well and site, where the image has them
@@ -25,12 +25,12 @@ def read_ome(source: Path, reading: Reading) -> Source:
     """Return the OME-TIFFs and OME-Zarr images of a folder; plates give plate, well and site.
 
     Roles come from `channels`, by position or name, else from well-known channel names in the metadata; a file whose
-    channels stay unknown is a fault that lists them. Pixel sizes are read from the metadata, with the pixels. Label
+    channels stay unknown is a failure that lists them. Pixel sizes are read from the metadata, with the pixels. Label
     images of an OME-Zarr that are called nuclei or cells are its masks. `labels` has a row an image or a well.
     """
     if reading.root:
         raise EmbstoreError("--source-root does not go with --layout ome; give the folder itself")
-    root, files, faults = _files(source)
+    root, files, failures = _files(source)
     images = []
     left_out: set[str] = set()
     for file, place in files:
@@ -38,17 +38,17 @@ def read_ome(source: Path, reading: Reading) -> Source:
             roles = _roles(root / file, reading.channels)
             masks, others = own_masks(label_images(root / file))
         except EmbstoreError as error:
-            faults.append(_fault(root / file, error))
+            failures.append(_failure(root / file, error))
             continue
         key = bare_name(file).replace(".zarr", "")
         images.append(replace(SourceImage(key, (file,), roles, masks=masks), **place))
         left_out.update(others)
     notes = (*_channels(images), *_labels(images, sorted(left_out)))
-    found = Source(root, tuple(images), faults=tuple(faults), notes=notes)
+    found = Source(root, tuple(images), failures=tuple(failures), notes=notes)
     return described(found, reading.labels) if reading.labels else found
 
 
-def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Fault]]:
+def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Failure]]:
     """Return the root, every image below it with its place on a plate, and the groups that hold none."""
     if source.is_dir() and is_zarr(source):
         root, tiffs, groups = source.parent, [], [source]
@@ -57,19 +57,19 @@ def _files(source: Path) -> tuple[Path, list[tuple[str, Place]], list[Fault]]:
         groups = sorted(p for p in source.rglob("*.zarr") if p.is_dir() and is_zarr(p)) if source.is_dir() else []
         tiffs = [p for p in paths if ".tif" in p.name.lower() and not any(g in p.parents for g in groups)]
     files: list[tuple[str, Place]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
-    faults = []
+    failures = []
     for group in groups:
         base = group.relative_to(root).as_posix()
         try:
             files += [(f"{base}/{path}" if path else base, place) for path, place in fields_of(group)]
         except ImageError as error:
-            faults.append(_fault(group, error))
-    return root, files, faults
+            failures.append(_failure(group, error))
+    return root, files, failures
 
 
-def _fault(path: Path, error: EmbstoreError) -> Fault:
+def _failure(path: Path, error: EmbstoreError) -> Failure:
     found, todo = (error.found, error.todo) if isinstance(error, ImageError) else (str(error), TODO)
-    return Fault(str(path), "plan", found, todo)
+    return Failure(str(path), "plan", found, todo)
 
 
 def _roles(path: Path, channels: Channels) -> tuple[str, ...]:

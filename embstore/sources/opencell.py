@@ -14,7 +14,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
-from embstore.sources.record import Fault, Source, SourceImage, Subject, labels_of
+from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import bare_name, find_column, image_files, listed, numbered_rows, read_table
 
 ROLES = ("nucleus", "protein")
@@ -206,6 +206,6 @@ def graded(targets: Iterable[Annotation]) -> dict[Subject, dict[str, int | None]
     return said
 
 
-def _missing(path: Path) -> Fault:
+def _missing(path: Path) -> Failure:
     todo = "put the file there or take its row out of the labels, then run the same command again"
-    return Fault(str(path.resolve()), "plan", "the labels name this file and it is missing", todo)
+    return Failure(str(path.resolve()), "plan", "the labels name this file and it is missing", todo)

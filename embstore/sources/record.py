@@ -1,4 +1,4 @@
-"""What every layout gives: images to read, labels, and faults found before anything is decoded."""
+"""What every layout gives: images to read, labels, and failures found before anything is decoded."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def labels_of(said: Mapping[Subject, Mapping[str, int | None]], source: str) -> 
 
 
 @dataclass(frozen=True)
-class Fault:
+class Failure:
     """A file or row that cannot go in: what was found and what to do.
 
     `files` are all files of the image, where it has several: a change of any of them brings another try.
@@ -89,13 +89,13 @@ class Fault:
 class Source:
     """A whole folder as one layout reads it; `asked` includes the subjects to which the table gives no location.
 
-    `sound` are tables whose rows were read: a row of them that was a fault before and is none now is mended.
+    `sound` are tables whose rows were read: a row of them that was a failure before and is none now is mended.
     """
 
     root: Path
     images: tuple[SourceImage, ...]
     labels: tuple[Label, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     asked: tuple[Subject, ...] = ()  # that the labels table speaks of
     sound: tuple[str, ...] = ()

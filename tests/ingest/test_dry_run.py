@@ -1,4 +1,4 @@
-"""A dry run tells beforehand what an ingest will do: the same work, and the faults that files' headers show."""
+"""A dry run tells beforehand what an ingest will do: the same work, and the failures that files' headers show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def take(store: Store | Path, source: Path, layout: str = "opencell", **choices:
 
 
 def told(report: Report) -> dict[str, str]:
-    return {Path(fault.source).name: fault.error for fault in report.failures}
+    return {Path(failure.source).name: failure.error for failure in report.failures}
 
 
 def claim_65k(path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_folder_that_is_there_and_no_store_yet_holds_nothing(tmp_path: Path) -
 
 
 def test_a_dry_run_tells_what_failed_before(hostile: Path, tmp_path: Path) -> None:
-    """Files that an ingest could not read are not its work now, and are told again; tried again, they are faults."""
+    """Files that an ingest could not read are not its work now, and are told again; tried again, they are failures."""
     take(tmp_path / "store", hostile)
     again = take(tmp_path / "store", hostile, dry_run=True)
     assert (again.images_in, again.done_before, len(told(again)), len(again.known_failures)) == (0, 2, 2, 9)
@@ -120,7 +120,7 @@ def test_a_fault_of_a_table_names_its_row(tmp_path: Path) -> None:
 
 
 def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
-    """A mask of another size, a file without its nucleus plane, and a field without a role that is shown are faults."""
+    """A mask of another size, a file without its nucleus plane, a field without a role that is shown: failures."""
     write_hpa(tmp_path / "in", "57_F11_1", 1, ("blue", "yellow"))
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "masks" / "57_F11_1_nuclei.png")
@@ -134,7 +134,7 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_counts_images_without_a_protein_among_those_that_would_go_in(hostile: Path, tmp_path: Path) -> None:
-    """Files that cannot go in are told as faults, and not once more."""
+    """Files that cannot go in are told as failures, and not once more."""
     assert take(tmp_path / "none", hostile, dry_run=True).without_protein == 2
     write_opencell(tmp_path / "named", [1])
     assert take(tmp_path / "none", tmp_path / "named", dry_run=True).without_protein == 0

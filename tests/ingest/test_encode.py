@@ -12,7 +12,7 @@ from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_hpa,
 from killing import everything
 
 from embstore.ingest import ahead, encode, ingest
-from embstore.sources.record import Fault
+from embstore.sources.record import Failure
 from embstore.store import Store, rows
 
 
@@ -54,9 +54,9 @@ def test_how_crops_are_cut_and_put_together_changes_no_vector(
 
 
 def test_images_are_gathered_until_there_is_enough_to_do() -> None:
-    """Faults count as one each, so that they are told while the work goes on; what is left comes last."""
-    faults: Sequence[Fault] = [Fault(str(n), "read", "broken", "mend it") for n in range(7)]
-    assert [len(some) for some in encode.gathered(faults, 3)] == [3, 3, 1]
+    """Failures count as one each, so that they are told while the work goes on; what is left comes last."""
+    failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "mend it") for n in range(7)]
+    assert [len(some) for some in encode.gathered(failures, 3)] == [3, 3, 1]
 
 
 def test_an_image_without_a_role_that_the_backbone_knows_is_a_failure_and_the_rest_goes_in(tmp_path: Path) -> None:
@@ -72,5 +72,5 @@ def test_an_image_without_a_role_that_the_backbone_knows_is_a_failure_and_the_re
         store, tmp_path / "in", layout="hpa", backbones=["pixel-stats"], masks=tmp_path / "masks", pixel_size_um=0.08
     )
     assert (report.images_in, report.vectors_in) == (1, {"pixel-stats:mapping": 1})
-    (fault,) = report.failures
-    assert "holds microtubules, er and pixel-stats is shown nucleus, protein" in fault.error
+    (failure,) = report.failures
+    assert "holds microtubules, er and pixel-stats is shown nucleus, protein" in failure.error

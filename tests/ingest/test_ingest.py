@@ -96,7 +96,7 @@ def test_a_second_run_finds_nothing_to_do_and_writes_no_version(phantom_copy: Pa
 
 
 def test_a_dry_run_writes_nothing(store: Store, tmp_path: Path) -> None:
-    """It counts what would go in, faults too, and leaves every table's version."""
+    """It counts what would go in, failures too, and leaves every table's version."""
     write_opencell(tmp_path / "in", [1, 2])
     labels = write_labels(tmp_path / "labels.csv", {1: {"er": 3}})
     versions = store.versions()
@@ -281,7 +281,7 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
     take(store, tmp_path / "in")
     shutil.move(tmp_path / "in", tmp_path / "moved")
     report = embed(store, backbones=[wide])
-    assert [fault.todo for fault in report.failures] == ["name the folder it moved to with --source-root"] * 2
+    assert [failure.todo for failure in report.failures] == ["name the folder it moved to with --source-root"] * 2
     assert embed(store, backbones=[wide], source_root=tmp_path / "moved").vectors_in == {f"{wide}:mapping": 2 * CELLS}
     assert failures(store) == {}
 

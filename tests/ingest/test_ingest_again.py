@@ -76,7 +76,7 @@ def test_a_changed_file_is_said_to_have_changed(store: Store, tmp_path: Path) ->
 
 
 def test_hpa_channels_of_different_folders_are_different_fields(tmp_path: Path) -> None:
-    """Names that HPA did not give are keyed by folder; those that it gave, lying in two folders, are a fault."""
+    """Names that HPA did not give are keyed by folder; those that it gave, lying in two folders, are a failure."""
     write_hpa(tmp_path / "p1", "A1_1", 1, ["blue"])
     write_hpa(tmp_path / "p2", "A1_1", 1, ["blue", "green"])
     found = read_hpa(tmp_path, None)
@@ -87,13 +87,13 @@ def test_hpa_channels_of_different_folders_are_different_fields(tmp_path: Path) 
     write_hpa(tmp_path / "q1", "57_F11_1", 1, ["blue"])
     write_hpa(tmp_path / "q2", "57_F11_1", 1, ["green"])
     found = read_hpa(tmp_path, None)
-    assert [fault.error for fault in found.faults] == [
+    assert [failure.error for failure in found.failures] == [
         "q1/57_F11_1_blue.png and q2/57_F11_1_green.png both claim to be of field 57_F11_1"
     ]
 
 
 def test_rows_that_contradict_each_other_label_nothing(tmp_path: Path) -> None:
-    """An image of two different rows keeps neither, and is a fault; the same row twice is no contradiction."""
+    """An image of two different rows keeps neither, and is a failure; the same row twice is no contradiction."""
     for key in ("1_A1_1", "1_A2_1"):
         write_hpa(tmp_path / "in", key, 1, ["blue", "green"])
     labels = tmp_path / "labels.csv"
@@ -101,7 +101,7 @@ def test_rows_that_contradict_each_other_label_nothing(tmp_path: Path) -> None:
     found = read_hpa(tmp_path / "in", labels)
     assert {image.key: image.genes for image in found.images} == {"1_A1_1": (), "1_A2_1": ("C",)}
     assert {label.subject for label in found.labels} == {"1_A2_1"}
-    assert ["several different rows of 1_A1_1" in fault.error for fault in found.faults] == [True]
+    assert ["several different rows of 1_A1_1" in failure.error for failure in found.failures] == [True]
 
 
 def test_enormous_intensities_are_no_reason_to_stop(store: Store, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_missing_link_and_a_name_that_is_no_text_are_failures(store: Store, tm
     Path(os.fsdecode(os.fsencode(source / "bad") + b"\xff.tif")).write_bytes((source / "good.tif").read_bytes())
     report = take(store, source)
     assert report.images_in == 1
-    assert sorted(Path(fault.source.strip("'")).name for fault in report.failures) == ["bad\\udcff.tif", "gone.tif"]
+    assert sorted(Path(failure.source.strip("'")).name for failure in report.failures) == ["bad\\udcff.tif", "gone.tif"]
 
 
 def test_a_dry_run_makes_no_store(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
     draw_mask(good, 1, 2)
     report = take(store, tmp_path / "in", tmp_path / "m")
     assert (report.images_in, report.cells_in) == (2, 2)
-    said = {Path(fault.source).name: fault.error for fault in report.failures}
+    said = {Path(failure.source).name: failure.error for failure in report.failures}
     assert set(said) == {path.name for path in paths[:3]}
     assert "(161, 161) and its image (160, 160)" in said[paths[0].name]
     assert said[paths[1].name].startswith("no mask is named like")
@@ -167,13 +167,13 @@ def test_images_and_masks_may_say_so_at_the_beginning_of_their_names(tmp_path: P
 
 
 def test_a_manifest_without_nuclei_goes_in_with_masks(store: Store, tmp_path: Path) -> None:
-    """Rows that name no nucleus are faults of their lines, and none with masks of their cells."""
+    """Rows that name no nucleus are failures of their lines, and none with masks of their cells."""
     pixels = draw_field(1)[1:]
     save_tiff(tmp_path / "a.tif", pixels)
     manifest = tmp_path / "m.csv"
     manifest.write_text("image_id,protein,pixel_size_um\na,a.tif,0.2\n")
-    (fault,) = take(store, manifest, layout="manifest").failures
-    assert (fault.source, "no nucleus" in fault.error) == (f"{manifest}:2", True)
+    (failure,) = take(store, manifest, layout="manifest").failures
+    assert (failure.source, "no nucleus" in failure.error) == (f"{manifest}:2", True)
     draw_mask(tmp_path / "masks" / "a_cells.png", 1, 2)
     report = take(store, manifest, tmp_path / "masks", layout="manifest")
     assert (report.images_in, report.cells_in, report.failures) == (1, 2, [])
@@ -189,14 +189,14 @@ def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
     source = read_source(tmp_path, "opencell", None, masks=tmp_path)
     masks = {image.key: image.masks and image.masks.nuclei for image in source.images}
     assert masks == {key: tmp_path / f"{key}_mask.tif" for key in ("a", "a_cell", "b")}
-    assert [Path(fault.source).name for fault in source.faults] == ["other_mask.tif"]
+    assert [Path(failure.source).name for failure in source.failures] == ["other_mask.tif"]
     (tmp_path / "masks").mkdir()
     for name in ("a", "a_cell", "b"):
         (tmp_path / f"{name}_mask.tif").rename(tmp_path / "masks" / f"{name}.tif")
     (tmp_path / "other_mask.tif").rename(tmp_path / "masks" / "other.tif")
     source = read_source(tmp_path, "opencell", None, masks=tmp_path / "masks")
     assert [image.key for image in source.images] == ["a", "a_cell", "b"]
-    assert source.faults == ()
+    assert source.failures == ()
     assert source.notes[-1] == "masks of no image here, left out: 1 (other.tif)"
 
 

@@ -268,7 +268,7 @@ def test_a_bad_row_is_named_by_its_line(store: Store, tmp_path: Path, text: str,
     for name, data in (("plain.csv", text.encode()), ("packed.csv", gzip.compress(text.encode()))):
         (tmp_path / name).write_bytes(data)
         report = bring(store, tmp_path / name, Columns(gene=gene, header=gene != "1"), dry_run=True)
-        assert [fault.source for fault in report.failures] == [f"{tmp_path / name}:{line}"]
+        assert [failure.source for failure in report.failures] == [f"{tmp_path / name}:{line}"]
         assert report.images_in == 1
 
 
@@ -372,8 +372,8 @@ def check_brought(store: Store, path: Path, columns: Columns) -> None:
     assert rows(store, "SELECT * FROM spaces") == []
     report = bring(store, path, columns)
     assert report.vectors_in == {"theirs": 3}
-    (fault,) = report.failures
-    assert fault.source == f"{path}:3"  # counted from 1
+    (failure,) = report.failures
+    assert failure.source == f"{path}:3"  # counted from 1
     ids = [f"mine/{name}" for i, name in enumerate(names["id"]) if i != 2]
     np.testing.assert_array_equal(store.matrix(space_of(store)["digest"], ids), X[[0, 1, 3]])
     assert {row["location"] for row in rows(store, "SELECT location FROM labels")} == {"er", "golgi", "x"}

@@ -60,13 +60,13 @@ def test_hpa_cells_go_in_with_gene_and_location(tmp_path: Path, samples: Path) -
 
 
 def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Path) -> None:
-    """A name that is no stain is a fault that says how to name it; named, all go in; planes are named in order."""
+    """A name that is no stain is a failure that says how to name it; named, all go in; planes are named in order."""
     folder = samples / "yeast" / "cells_2ch" / "AAC1"
     unknown = read_source(folder, "crops", None)
-    assert len(unknown.faults) == 40
-    assert "'rfp' is no channel that is known" in unknown.faults[0].error
+    assert len(unknown.failures) == 40
+    assert "'rfp' is no channel that is known" in unknown.failures[0].error
     source = read_source(folder, "crops", samples / "yeast" / "labels.csv", channels="gfp=protein,rfp=cytosol")
-    assert (len(source.images), source.faults) == (40, ())
+    assert (len(source.images), source.failures) == (40, ())
     assert {image.roles for image in source.images} == {("protein", "cytosol")}
     assert {image.genes for image in source.images} == {("AAC1",)}
     assert {label.location for label in source.labels} == {"mitochondria"}
@@ -89,9 +89,9 @@ def test_a_subcell_list_is_read(tmp_path: Path) -> None:
         "nucleus": "b.png",
         "protein": "g.png",
     }
-    (fault,) = source.faults
-    assert fault.source.endswith("path_list.csv:3")
-    assert fault.error == "y.png does not exist"
+    (failure,) = source.failures
+    assert failure.source.endswith("path_list.csv:3")
+    assert failure.error == "y.png does not exist"
 
 
 def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         source = read_source(path, "crops", None)
-        assert source.faults == ()
+        assert source.failures == ()
         assert [(image.key, image.roles) for image in source.images] == [
             ("outA/cell1_", ("microtubules", "nucleus", "protein")),
             ("outB/cell1_", ("microtubules", "nucleus", "protein")),
@@ -117,20 +117,20 @@ def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
 
 
 def test_names_that_clash_and_tables_that_name_nothing_are_said(tmp_path: Path) -> None:
-    """Two files of one channel are a fault; two rows of one cell too; a table without a key is refused."""
+    """Two files of one channel are a failure; two rows of one cell too; a table without a key is refused."""
     for name in ("c_dapi.tif", "c_blue.tif", "c_gfp.tif"):
         save_tiff(tmp_path / name, np.zeros((8, 8), np.uint8), metadata={})
     labels = tmp_path / "l.csv"
     labels.write_text("cell,gene\nc,A\nc,B\n")
     source = read_source(tmp_path, "crops", labels)
     assert [image.genes for image in source.images] == [("A",)]
-    clash, twice = source.faults
+    clash, twice = source.failures
     assert "is the nucleus of c too" in clash.error
     assert twice.source == f"{labels}:3"
     labels.write_text("cell,gene,pixel_size_um\nc,A,wide\n")
     source = read_source(tmp_path, "crops", labels)
     assert source.images == ()
-    assert "pixel_size_um is 'wide'" in source.faults[1].error
+    assert "pixel_size_um is 'wide'" in source.failures[1].error
     labels.write_text("gene\nA\n")
     with pytest.raises(EmbstoreError, match="wanted a column that names images"):
         read_source(tmp_path, "crops", labels)

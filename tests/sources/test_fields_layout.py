@@ -59,12 +59,12 @@ def test_files_named_by_their_channel_alone_are_the_field_of_their_folder(tmp_pa
 
 
 def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
-    """A picture with none of the endings is a note; a second file of one role, or no nucleus, is a fault."""
+    """A picture with none of the endings is a note; a second file of one role, or no nucleus, is a failure."""
     write(tmp_path, "a_dapi.tif", "a_gfp.tif", "a_overview.tif", "a_gfp.png", "b_gfp.tif")
     source = read(tmp_path)
     assert [image.key for image in source.images] == ["a"]
     assert "no images, for they end in none of _dapi, _gfp: 1 (a_overview.tif)" in source.notes
-    errors = {Path(fault.source).name: fault.error for fault in source.faults}
+    errors = {Path(failure.source).name: failure.error for failure in source.failures}
     assert errors["a_gfp.tif"] == "a_gfp.png is the protein of a too"
     assert "no nucleus" in errors["b_gfp.tif"]
 

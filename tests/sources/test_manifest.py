@@ -1,4 +1,4 @@
-"""Manifests: a table of a lab's own, with one row a field, and every fault in it at once."""
+"""Manifests: a table of a lab's own, with one row a field, and every failure in it at once."""
 
 from __future__ import annotations
 
@@ -132,12 +132,14 @@ def test_channels_are_joined_by_commas_or_semicolons(tmp_path: Path, joint: str)
     assert parse_channels(joint.join(["nucleus", "protein"])).in_order == ("nucleus", "protein")
     assert parse_channels(joint.join(["gfp=protein", "x=er"])).by_name == {"gfp": "protein", "x": "er"}
     write_manifest(manifest, [["a.tif", joint.join(["er", "protein"])]], ["file", "channels"])
-    (fault,) = read_source(manifest, "manifest", None).faults
-    assert fault.todo.startswith("add its nucleus channel (a column `nucleus`, or `nucleus` in `channels`), give masks")
+    (failure,) = read_source(manifest, "manifest", None).failures
+    assert failure.todo.startswith(
+        "add its nucleus channel (a column `nucleus`, or `nucleus` in `channels`), give masks"
+    )
 
 
 def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path) -> None:
-    """Missing files, paths that leave the folder, duplicates, sizes that are none: one fault a row; mended, it ends."""
+    """Missing files, paths out of the folder, duplicates, sizes that are none: a failure a row; corrected, it ends."""
     write_channels(tmp_path / "in", "a")
     save_tiff(tmp_path / "outside.tif", draw_field(3)[0], metadata={})
     good = ["a_n.tif", "a_p.tif", "", "", "", "", "", "", ""]
@@ -152,7 +154,7 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
     manifest = write_manifest(tmp_path / "in" / "m.csv", lines)
     report = take(tmp_path / "store", manifest, dry_run=True)
     assert not (tmp_path / "store").exists()
-    found = {int(fault.source.rsplit(":", 1)[1]): fault.error for fault in report.failures}
+    found = {int(failure.source.rsplit(":", 1)[1]): failure.error for failure in report.failures}
     assert found.keys() == {3, 4, 5, 6, 7}
     assert "ok stands in line 2 already" in found[3]
     for text in ("nope.tif does not exist", "nor this.tif does not exist", "pixel_size_um is '-3'"):

@@ -54,13 +54,13 @@ def write_plate(path: Path) -> None:
 
 
 def test_known_channel_names_give_roles_and_the_metadata_the_pixel_size(tmp_path: Path) -> None:
-    """DAPI and GFP are known; a name that is not is a fault which lists what was found, and --channels settles it."""
+    """DAPI and GFP are known; a name that is not is a failure which lists what was found, and --channels settles it."""
     write_tiff(tmp_path / "in" / "a.ome.tif", ["DAPI", "GFP"])
     write_tiff(tmp_path / "in" / "b.ome.tif", ["DAPI", "Cy5"])
     report = take(tmp_path / "store", tmp_path / "in")
     assert (report.images_in, report.cells_in) == (1, CELLS)
-    (fault,) = report.failures
-    assert "DAPI (nucleus), Cy5 (unknown)" in fault.error
+    (failure,) = report.failures
+    assert "DAPI (nucleus), Cy5 (unknown)" in failure.error
     (row,) = rows(Store.open(tmp_path / "store"), "SELECT * FROM images")
     assert (row["image_id"], row["roles"], row["pixel_size_source"]) == ("o/a", ["nucleus", "protein"], "metadata")
     assert row["pixel_size_um"] == pytest.approx(0.2)
@@ -167,7 +167,7 @@ def test_broken_groups_are_faults_and_the_rest_goes_in(tmp_path: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:40])
     report = take(tmp_path / "store", folder)
     assert report.images_in == 1
-    errors = {Path(fault.source).name: fault.error for fault in report.failures}
+    errors = {Path(failure.source).name: failure.error for failure in report.failures}
     assert errors.keys() == {"bare.zarr", "outside.zarr", "huge.zarr", "cut.zarr", "time.zarr"}
     for name, said in (("bare", "no OME image"), ("outside", "leaves it"), ("huge", "claims"), ("time", "time series")):
         assert said in errors[f"{name}.zarr"]
@@ -210,10 +210,10 @@ def test_labels_of_a_plate_stand_in_for_a_nucleus_channel(tmp_path: Path) -> Non
     write_labels(field, cells=two_squares())
     report = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er")
     assert (report.images_in, report.cells_in) == (1, 2)
-    (fault,) = report.failures
-    assert "field p/B/2/0 has er, protein and no nucleus" in fault.error
+    (failure,) = report.failures
+    assert "field p/B/2/0 has er, protein and no nucleus" in failure.error
     write_labels(
         zarr.open_group(tmp_path / "p.zarr" / "B" / "2" / "0", mode="a"), cells=two_squares(), cell=two_squares()
     )
-    (fault,) = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er").failures
-    assert "both claim to be the cells of one image" in fault.error
+    (failure,) = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er").failures
+    assert "both claim to be the cells of one image" in failure.error

@@ -184,10 +184,10 @@ def test_files_that_the_labels_name_and_that_are_missing_are_faults(tmp_path: Pa
     row = {"target_name": "G", "ensg_id": "", "grade_3": "er", "grade_2": "", "grade_1": ""}
     rows = [row | {"file": f} for f in ("in/here.tif", "in/gone.tif", "elsewhere/x.tif", "")]
     source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "labels.csv", rows))
-    (fault,) = source.faults
-    assert fault.source == str(tmp_path / "in" / "gone.tif")
-    assert "missing" in fault.error
-    assert "put the file there" in fault.todo
+    (failure,) = source.failures
+    assert failure.source == str(tmp_path / "in" / "gone.tif")
+    assert "missing" in failure.error
+    assert "put the file there" in failure.todo
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -209,7 +209,7 @@ def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bo
         "labels joined by file: 3, nothing: 2",
         "names in l.csv that are no file here, or several: 2 (twice.tif, gone.tif)",
     )
-    assert source.faults == ()
+    assert source.failures == ()
 
 
 def test_labels_that_join_no_image_say_what_they_would_need(tmp_path: Path) -> None:
@@ -274,13 +274,13 @@ def test_hpa_files_of_one_field_are_one_image(tmp_path: Path) -> None:
 
 
 def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
-    """A field without blue and a second file of one colour are faults that say what to do; the rest is read."""
+    """A field without blue and a second file of one colour are failures that say what to do; the rest is read."""
     write_hpa(tmp_path, "1_A1_1", 1)
     write_hpa(tmp_path, "1_A1_2", 2, ("green", "red"))
     shutil.copy(tmp_path / "1_A1_1_red.png", tmp_path / "1_A1_1_red.jpg")
     source = read_source(tmp_path, "hpa", None)
     assert [image.key for image in source.images] == ["1_A1_1"]
-    twice, no_blue = source.faults
+    twice, no_blue = source.failures
     assert "both claim" in twice.error
     assert "has microtubules, protein and no nucleus" in no_blue.error
     assert no_blue.todo.startswith("add its nucleus channel (HPA: blue), give masks with --masks, or take whole images")

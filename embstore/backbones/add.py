@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from embstore.backbones.checkpoints import architecture_of, read_checkpoint
 from embstore.backbones.network import fitting
 from embstore.backbones.record import POOLINGS, Backbone, check_crop_um
 from embstore.backbones.registry import keep
 from embstore.backbones.timm_names import CROP_UM
+from embstore.backbones.weights import Tensors
 from embstore.errors import EmbstoreError, choices
 from embstore.files import file_sha256
 
@@ -100,7 +97,7 @@ def _check(described: Description, path: Path, channels: int, patch_px: int) -> 
     check_crop_um(described.crop_um)
 
 
-def _pooling(asked: str | None, path: Path, tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
+def _pooling(asked: str | None, path: Path, tensors: Tensors) -> str:
     """Return the pooling that was asked for, else the file's own, if its tensors have what that pools."""
     has = ["attention"] if "attention_pool.v.weight" in tensors else []
     has += [pooling for pooling in ("cls", "cls+mean", "cls+mean+std+max") if "cls_token" in tensors]

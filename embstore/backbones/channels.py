@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Float32s
 from embstore.backbones.crops import Crops
 from embstore.backbones.normalise import normalise
 from embstore.backbones.record import Backbone
 from embstore.space import Space
 
-Views = npt.NDArray[np.float32]  # (n, slots, y, x)
 
-
-def views_of(crops: Crops, backbone: Backbone, space: Space) -> list[Views]:
+def views_of(crops: Crops, backbone: Backbone, space: Space) -> list[Float32s]:
     """Return what the network is shown of crops, float32 (n, slots, y, x): one for mapping, one a role for replication.
 
     Mapping shows each role in the slot that the backbone learned it in; replication shows one role alone in all slots,
@@ -27,7 +25,7 @@ def views_of(crops: Crops, backbone: Backbone, space: Space) -> list[Views]:
     return [_view(pixels, crops.roles, [role] * len(backbone.slots), backbone, space) for role in space.roles]
 
 
-def _view(pixels: Views, roles: Sequence[str], wanted: Sequence[str], backbone: Backbone, space: Space) -> Views:
+def _view(pixels: Float32s, roles: Sequence[str], wanted: Sequence[str], backbone: Backbone, space: Space) -> Float32s:
     """Return (n, slots, y, x) with `wanted[slot]` in each slot, normalised as that slot is; absent roles are filled."""
     there = [slot for slot, role in enumerate(wanted) if role in roles]
     view = np.full((len(pixels), len(wanted), *pixels.shape[2:]), space.fill, np.float32)
@@ -39,7 +37,7 @@ def _view(pixels: Views, roles: Sequence[str], wanted: Sequence[str], backbone: 
     return view
 
 
-def _fill(view: Views, there: Sequence[int], wanted: Sequence[str], filling: str) -> None:
+def _fill(view: Float32s, there: Sequence[int], wanted: Sequence[str], filling: str) -> None:
     """Fill the slots that are not `there`: with the mean of those that are, or with a copy of the protein's."""
     absent = [slot for slot in range(len(wanted)) if slot not in there]
     if absent and filling == "mean":

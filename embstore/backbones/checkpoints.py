@@ -13,15 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from embstore.backbones.weights import Tensors
 from embstore.errors import WeightsError, first_line
 
 if TYPE_CHECKING:
     import torch
-
-Tensors = dict[str, npt.NDArray[np.float32]]
 
 HEAD_WIDTH = 64  # of one attention head, in DINO's, DINOv2's and timm's vision transformers alike
 SUBCELL_ARGUMENTS = {"norm_eps": 1e-12, "attention_pool": True}  # Hugging Face's ViT has another eps than timm's
@@ -219,7 +215,7 @@ def _arrays(state: Mapping[str, Any], path: Path) -> Tensors:
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
-def architecture_of(tensors: Mapping[str, npt.NDArray[np.float32]], path: Path, heads: int | None) -> dict[str, Any]:
+def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> dict[str, Any]:
     """Return what timm's create_model has to be given for these tensors, read from their shapes.
 
     The number of heads cannot be seen in them: width / 64 unless `heads` says so. Raises WeightsError where the shapes
@@ -259,7 +255,7 @@ def architecture_of(tensors: Mapping[str, npt.NDArray[np.float32]], path: Path, 
     return arguments
 
 
-def _shape(tensors: Mapping[str, npt.NDArray[np.float32]], name: str, axes: int, path: Path) -> tuple[int, ...]:
+def _shape(tensors: Tensors, name: str, axes: int, path: Path) -> tuple[int, ...]:
     if name not in tensors or tensors[name].ndim != axes:
         found = f"as {tensors[name].shape}" if name in tensors else "not at all"
         raise WeightsError(f"{path} holds {name} {found}, wanted it with {axes} axes; {AGAIN}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Bools, Float32s
 from embstore.errors import EmbstoreError, ImageError
 from embstore.space import Space
 
@@ -21,10 +21,10 @@ class Crops:
     nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
     """
 
-    pixels: npt.NDArray[np.float32]  # (n, roles, y, x)
+    pixels: Float32s  # (n, roles, y, x)
     roles: tuple[str, ...]
-    nucleus: npt.NDArray[np.bool_]  # (n, y, x)
-    cell: npt.NDArray[np.bool_]  # (n, y, x)
+    nucleus: Bools  # (n, y, x)
+    cell: Bools  # (n, y, x)
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -55,7 +55,7 @@ class Encoder(Protocol):
     def device(self) -> str:
         """Return what computes the vectors: cpu or cuda."""
 
-    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
+    def __call__(self, crops: Crops) -> Float32s:
         """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import timm
 import torch
 from torch import nn
 
-from embstore.backbones.checkpoints import Tensors, read_checkpoint
+from embstore.backbones.checkpoints import read_checkpoint
 from embstore.backbones.hub import find_or_download
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import check_weights, random_weights, weights_sha256
+from embstore.backbones.weights import Tensors, check_weights, random_weights, weights_sha256
 from embstore.errors import WeightsError
 
 POOL_WIDTH, POOL_HEADS = 512, 2  # SubCell's (int_dim and num_heads of its published configurations)
@@ -97,6 +94,7 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
     Raises WeightsError where the weights are not here, are not exactly the network's tensors, or are not the ones that
     the record pins.
     """
+    tensors: Tensors
     if backbone.weights_format == "drawn":
         network = build(backbone, empty=True)
         tensors = random_weights(shapes_of(network))
@@ -114,7 +112,7 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
     return network.eval(), found
 
 
-def fitting(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], where: str) -> Any:
+def fitting(backbone: Backbone, tensors: Tensors, where: str) -> Any:
     """Return the backbone's network filled with exactly these tensors; `where` they are from is named in errors.
 
     Position embeddings may be for another square of patches than the record's: the network then is built for that one.
@@ -138,7 +136,7 @@ def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def fill(network: Any, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
+def fill(network: Any, tensors: Tensors) -> None:
     """Set the network's weights to tensors that are exactly its own; they are taken, not copied."""
     held = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     network.load_state_dict(held, strict=True, assign=True)

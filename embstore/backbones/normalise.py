@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Planes = npt.NDArray[np.float32]  # (n, channels, y, x)
+from embstore.arrays import Float32s
 
 ZSCORE_EPS = np.float32(1e-7)  # DINO4Cells' own
 MINMAX_EPS = np.float32(1e-6)  # SubCell's own
@@ -16,7 +15,7 @@ BRIGHT_EPS = np.float32(1e-3)
 BRIGHT_KNEE = np.float32(2.0)
 
 
-def normalise(planes: Planes, how: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Planes:
+def normalise(planes: Float32s, how: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Float32s:
     """Return float32 (n, channels, y, x), normalised the way that `how` names; the input is left as it is.
 
     `fixed` takes `mean` and `std`, one a channel; every other way takes its numbers from each crop itself, so that a
@@ -28,35 +27,35 @@ def normalise(planes: Planes, how: str, mean: Sequence[float] = (), std: Sequenc
     return planes if how == "none" else BY_CROP[how](planes)
 
 
-def _by_channel(numbers: Sequence[float]) -> Planes:
+def _by_channel(numbers: Sequence[float]) -> Float32s:
     return np.asarray(numbers, np.float32)[:, None, None]
 
 
-def _zscore(planes: Planes, eps: np.float32 = ZSCORE_EPS) -> Planes:
+def _zscore(planes: Float32s, eps: np.float32 = ZSCORE_EPS) -> Float32s:
     # summed in float64: the rounded mean of a constant channel would be off by as much as ZSCORE_EPS
     mean = planes.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
     sd = planes.std(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
-    scaled: Planes = (planes - mean) / (sd + eps)
+    scaled: Float32s = (planes - mean) / (sd + eps)
     return scaled
 
 
-def _minmax(planes: Planes, over: tuple[int, ...] = (2, 3)) -> Planes:
+def _minmax(planes: Float32s, over: tuple[int, ...] = (2, 3)) -> Float32s:
     low, high = planes.min(axis=over, keepdims=True), planes.max(axis=over, keepdims=True)
-    scaled: Planes = (planes - low) / (high - low + MINMAX_EPS)
+    scaled: Float32s = (planes - low) / (high - low + MINMAX_EPS)
     return scaled
 
 
-def _minmax_joint(planes: Planes) -> Planes:
+def _minmax_joint(planes: Float32s) -> Float32s:
     return _minmax(planes, (1, 2, 3))
 
 
-def _bright_log(planes: Planes) -> Planes:
+def _bright_log(planes: Float32s) -> Float32s:
     z = _zscore(planes, BRIGHT_EPS)
     bent = BRIGHT_KNEE + BRIGHT_KNEE * np.log(np.maximum(z, BRIGHT_KNEE) / BRIGHT_KNEE)
     return np.where(z > BRIGHT_KNEE, bent, z)
 
 
-BY_CROP: dict[str, Callable[[Planes], Planes]] = {
+BY_CROP: dict[str, Callable[[Float32s], Float32s]] = {
     "zscore": _zscore,
     "minmax": _minmax,
     "minmax-joint": _minmax_joint,

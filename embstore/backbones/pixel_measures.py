@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Bools, Float32s, Float64s
 from embstore.backbones.crops import Crops
 from embstore.backbones.pixel_regions import (
     CENTRE_RINGS,
@@ -18,9 +18,7 @@ from embstore.backbones.pixel_regions import (
     regions,
 )
 
-Planes = npt.NDArray[np.float32]  # (n, y, x)
-Floats = npt.NDArray[np.float64]
-Named = Iterator[tuple[str, Floats]]  # a name and one number per cell
+Named = Iterator[tuple[str, Float64s]]  # a name and one number per cell
 
 CHUNK = 8  # cells measured at once: their regions then fit the cache (240 cells/s; 170 at 16)
 FAINT = 0.02  # added to both sides of a ratio, so that an empty region is "no signal" and not infinity
@@ -32,7 +30,7 @@ CELL_PERCENTILES = (5, 25, 50, 75, 95, 99)
 NUCLEUS_PERCENTILES = (10, 50, 90, 99)
 
 
-def measure(crops: Crops) -> dict[str, Floats]:
+def measure(crops: Crops) -> dict[str, Float64s]:
     """Return every measurement by name, float64 (n,), unscaled; NaN where it cannot be made.
 
     Measurements of a role that the crops lack are left out.
@@ -60,7 +58,7 @@ def _prefixed(prefix: str, named: Named) -> Named:
     return ((f"{prefix}: {name}", values) for name, values in named)
 
 
-def _role(plane: Planes, places: Regions, wholes: tuple[str, ...]) -> Named:
+def _role(plane: Float32s, places: Regions, wholes: tuple[str, ...]) -> Named:
     """Measure what every role is asked: brightness, places, nuclear profile, detail inside `wholes`."""
     flat = plane.reshape(len(plane), -1)
     mean = places.means(flat, ("all cell",))[:, 0]
@@ -75,7 +73,7 @@ def _role(plane: Planes, places: Regions, wholes: tuple[str, ...]) -> Named:
     yield from _spots(blurred[0] - blurred[2], places, wholes, mean)
 
 
-def _extent(plane: Planes, places: Regions) -> Named:
+def _extent(plane: Float32s, places: Regions) -> Named:
     """Measure a protein's way from the nucleus outwards and how unevenly it fills the cell."""
     flat = plane.reshape(len(plane), -1)
     mean = places.means(flat, ("all cell",))[:, 0]
@@ -87,19 +85,19 @@ def _extent(plane: Planes, places: Regions) -> Named:
     yield "nucleus to cytoplasm", _ratio(centre, edge)
 
 
-def _ratio(part: Floats, whole: Floats, floor: float = FAINT) -> Floats:
+def _ratio(part: Float64s, whole: Float64s, floor: float = FAINT) -> Float64s:
     """Return how many doublings `part` lies above `whole`; `floor` and FAINT keep faint signals finite."""
-    ratio: Floats = np.log2((part + floor) / (whole + FAINT))
+    ratio: Float64s = np.log2((part + floor) / (whole + FAINT))
     return ratio
 
 
-def _ratios(flat: Planes, places: Regions, names: tuple[str, ...], mean: Floats) -> Named:
+def _ratios(flat: Float32s, places: Regions, names: tuple[str, ...], mean: Float64s) -> Named:
     found = places.means(flat, names)
     for column, name in enumerate(names):
         yield f"mean of {name}", _ratio(found[:, column], mean)
 
 
-def _percentiles(flat: Planes, places: Regions, whole: str, wanted: tuple[int, ...]) -> Named:
+def _percentiles(flat: Float32s, places: Regions, whole: str, wanted: tuple[int, ...]) -> Named:
     mask, mean = places.mask(whole), places.means(flat, (whole,))[:, 0]
     found = np.full((len(flat), len(wanted)), np.nan)
     for i in range(len(flat)):
@@ -110,7 +108,7 @@ def _percentiles(flat: Planes, places: Regions, whole: str, wanted: tuple[int, .
         yield f"percentile {percent} of {whole}", _ratio(found[:, column], mean)
 
 
-def _moments(flat: Planes, places: Regions, whole: str) -> tuple[Floats, Floats, Floats]:
+def _moments(flat: Float32s, places: Regions, whole: str) -> tuple[Float64s, Float64s, Float64s]:
     """Return mean, sd and skewness inside a region; the skewness of what does not vary is about 0."""
     mean = places.means(flat, (whole,))
     off = flat - np.nan_to_num(mean).astype(np.float32)
@@ -120,20 +118,20 @@ def _moments(flat: Planes, places: Regions, whole: str) -> tuple[Floats, Floats,
     return mean[:, 0], sd, places.means(squared * off, (whole,))[:, 0] / (sd + FAINT_DETAIL) ** 3
 
 
-def _variation(flat: Planes, places: Regions, whole: str) -> Named:
+def _variation(flat: Float32s, places: Regions, whole: str) -> Named:
     mean, sd, skewness = _moments(flat, places, whole)
     yield f"variation in {whole}", _ratio(sd, mean, FAINT_DETAIL)
     yield f"skewness in {whole}", np.arcsinh(skewness)
 
 
-def _blur(plane: Planes, sigma: float) -> Planes:
+def _blur(plane: Float32s, sigma: float) -> Float32s:
     from scipy.ndimage import gaussian_filter
 
-    blurred: Planes = gaussian_filter(plane, (0, sigma, sigma), mode="nearest", truncate=3.0)
+    blurred: Float32s = gaussian_filter(plane, (0, sigma, sigma), mode="nearest", truncate=3.0)
     return blurred
 
 
-def _detail(blurred: list[Planes], places: Regions, whole: str, mean: Floats) -> Named:
+def _detail(blurred: list[Float32s], places: Regions, whole: str, mean: Float64s) -> Named:
     """Measure how much detail there is at three sizes, and whether it is bright on dark or dark on bright."""
     for i in range(len(SIGMAS_PX) - 1):
         detail = (blurred[i] - blurred[i + 1]).reshape(len(mean), -1)
@@ -145,7 +143,7 @@ def _detail(blurred: list[Planes], places: Regions, whole: str, mean: Floats) ->
             yield f"brightness of detail {i} in {whole}", np.arcsinh(sign)
 
 
-def _shapes(blurred: Planes, places: Regions, whole: str) -> Named:
+def _shapes(blurred: Float32s, places: Regions, whole: str) -> Named:
     """Measure whether bright detail is round or drawn out, and how much of the detail is dark (second derivatives)."""
     strongest, weakest = (plane.reshape(len(blurred), -1) for plane in _curvatures(blurred))
     ridge, blob, hole = (places.means(np.maximum(bent, 0), (whole,))[:, 0] for bent in (-strongest, -weakest, weakest))
@@ -153,19 +151,19 @@ def _shapes(blurred: Planes, places: Regions, whole: str) -> Named:
     yield f"holes in {whole}", np.log2((hole + FAINT_DETAIL / 4) / (ridge + FAINT_DETAIL / 4))
 
 
-def _curvatures(plane: Planes) -> tuple[Planes, Planes]:
+def _curvatures(plane: Float32s) -> tuple[Float32s, Float32s]:
     """Return the smaller and the larger second derivative over all directions, each (n, y, x)."""
     wide = np.pad(plane, ((0, 0), (1, 1), (1, 1)), mode="edge")
     middle = 2 * plane
     yy = wide[:, 2:, 1:-1] + wide[:, :-2, 1:-1] - middle
     xx = wide[:, 1:-1, 2:] + wide[:, 1:-1, :-2] - middle
     xy = (wide[:, 2:, 2:] + wide[:, :-2, :-2] - wide[:, 2:, :-2] - wide[:, :-2, 2:]) / 4
-    half: Planes = np.asarray((yy + xx) / 2, np.float32)
-    spread: Planes = np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
+    half: Float32s = np.asarray((yy + xx) / 2, np.float32)
+    spread: Float32s = np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
     return half - spread, half + spread
 
 
-def _spots(detail: Planes, places: Regions, wholes: tuple[str, ...], mean: Floats) -> Named:
+def _spots(detail: Float32s, places: Regions, wholes: tuple[str, ...], mean: Float64s) -> Named:
     """Count the local maxima that rise above their surroundings."""
     from scipy.ndimage import maximum_filter
 
@@ -178,7 +176,7 @@ def _spots(detail: Planes, places: Regions, wholes: tuple[str, ...], mean: Float
             yield f"spots above {height} in {whole}", np.where(np.isnan(mean), np.nan, counts)
 
 
-def _granularity(plane: Planes, places: Regions, mean: Floats) -> Named:
+def _granularity(plane: Float32s, places: Regions, mean: Float64s) -> Named:
     """Measure how much intensity lies in grains narrower than a square (what a grey opening takes away)."""
     from scipy.ndimage import grey_opening
 
@@ -188,7 +186,7 @@ def _granularity(plane: Planes, places: Regions, mean: Floats) -> Named:
         yield f"grains below {side} px", removed / (mean + FAINT)
 
 
-def _polarity(plane: Planes, places: Regions, nucleus: npt.NDArray[np.bool_]) -> Named:
+def _polarity(plane: Float32s, places: Regions, nucleus: Bools) -> Named:
     """Measure whether the cytoplasm's bright part lies on one side of the nucleus, and how far out."""
     flat, mask = plane.reshape(len(plane), -1), places.mask("all cytoplasm")
     found = np.full((len(flat), 2), np.nan)
@@ -205,7 +203,7 @@ def _polarity(plane: Planes, places: Regions, nucleus: npt.NDArray[np.bool_]) ->
     yield "reach in the cytoplasm", found[:, 1]
 
 
-def _overlap(nucleus: Planes, protein: Planes, places: Regions) -> Named:
+def _overlap(nucleus: Float32s, protein: Float32s, places: Regions) -> Named:
     """Correlate the two stains inside the cell's parts, as they are and at the middle size of detail."""
     fine = [_blur(plane, SIGMAS_PX[0]) - _blur(plane, SIGMAS_PX[2]) for plane in (nucleus, protein)]
     flat = [plane.reshape(len(plane), -1) for plane in (nucleus, protein, *fine)]
@@ -214,7 +212,7 @@ def _overlap(nucleus: Planes, protein: Planes, places: Regions) -> Named:
     yield "correlation of detail in all nucleus", _correlation(flat[2], flat[3], places, "all nucleus")
 
 
-def _correlation(a: Planes, b: Planes, places: Regions, whole: str) -> Floats:
+def _correlation(a: Float32s, b: Float32s, places: Regions, whole: str) -> Float64s:
     """Return Pearson's correlation inside a region; 0 where a stain does not vary."""
     a = a - np.nan_to_num(places.means(a, (whole,))).astype(np.float32)
     b = b - np.nan_to_num(places.means(b, (whole,))).astype(np.float32)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from embstore.arrays import Bools, Float32s, Float64s
 
 RIM_PX = 2.0  # half the nuclear rim: ±0.5 µm at 25 µm on 96 px, a nuclear membrane blurred by the optics
 CELL_RIM_PX = 3.0  # 0.8 µm, the same for the cell's outline, which is known less well
@@ -27,15 +25,15 @@ FAR_PX = 1e6  # stands for "no edge in sight": finite, so that ratios of distanc
 class Regions:
     """The regions of n cells, by name, as float32 masks (n, region, pixel) of zeros and ones."""
 
-    masks: npt.NDArray[np.float32]
-    counts: Floats  # (n, region)
+    masks: Float32s
+    counts: Float64s  # (n, region)
 
-    def means(self, planes: npt.NDArray[np.float32], names: tuple[str, ...]) -> Floats:
+    def means(self, planes: Float32s, names: tuple[str, ...]) -> Float64s:
         """Return the mean of planes (n, pixel) over each named region, (n, names); NaN where a region is empty."""
         rows = [REGIONS.index(name) for name in names]
         sums = np.matmul(self.masks[:, rows], planes[:, :, None])[:, :, 0].astype(np.float64)
         counts = self.counts[:, rows]
-        means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        means: Float64s = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
         return means
 
     def mask(self, name: str) -> Bools:
@@ -77,14 +75,14 @@ def _centre_rings(nucleus: Bools, cell: Bools) -> list[Bools]:
     return [cell & (squared >= low**2) & (squared < high**2) for low, high in pairwise(CENTRE_RING_EDGES)]
 
 
-def from_centre(nucleus: Bools) -> tuple[tuple[Floats, Floats], float]:
+def from_centre(nucleus: Bools) -> tuple[tuple[Float64s, Float64s], float]:
     """Return each pixel's offset (y, x) from the nucleus' centroid, and the radius of a disc of its area, in px.
 
     Without a nucleus the middle of the crop and a radius of 1 px take their place.
     """
-    grid: Floats = np.indices(nucleus.shape, dtype=np.float64)
-    ys: Floats
-    xs: Floats
+    grid: Float64s = np.indices(nucleus.shape, dtype=np.float64)
+    ys: Float64s
+    xs: Float64s
     ys, xs = grid[0], grid[1]
     area = int(nucleus.sum())
     if not area:
@@ -94,7 +92,7 @@ def from_centre(nucleus: Bools) -> tuple[tuple[Floats, Floats], float]:
     return (ys - centre_y, xs - centre_x), float(np.sqrt(area / np.pi))
 
 
-def distance(mask: Bools) -> Floats:
+def distance(mask: Bools) -> Float64s:
     """Return each pixel's distance in px to the nearest pixel outside the mask; FAR_PX where there is none."""
     from scipy.ndimage import distance_transform_edt
 

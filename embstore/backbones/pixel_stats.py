@@ -8,16 +8,14 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Float32s, Float64s
 from embstore.backbones.crops import Crops, check_crops
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.errors import WeightsError
 from embstore.ids import digest
 from embstore.space import Space
-
-Floats = npt.NDArray[np.float64]
 
 LIMIT = 5.0  # scaled values are cut off at ±5 sd: one odd number must not decide a similarity
 
@@ -27,8 +25,8 @@ class Reference:
     """The frozen scale of each measurement: its centre and spread over simulated cells."""
 
     names: tuple[str, ...]
-    centre: Floats
-    spread: Floats
+    centre: Float64s
+    spread: Float64s
 
     @property
     def sha256(self) -> str:
@@ -66,7 +64,7 @@ class PixelStats:
         """Return the number of measurements."""
         return len(self.reference.names)
 
-    def __call__(self, crops: Crops) -> npt.NDArray[np.float32]:
+    def __call__(self, crops: Crops) -> Float32s:
         """Return float32 (n, dim): each measurement in sd from the reference, within ±5.
 
         What cannot be measured (an absent role, no nucleus) takes the space's fill, by default the reference's centre.

@@ -12,11 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from embstore.backbones.record import Backbone, check_strategy
 from embstore.backbones.weights import (
+    Tensors,
     local_file,
     missing_line,
     weights_folder,
@@ -158,7 +156,7 @@ def next_revision(backbone: Backbone, *, replaces: bool) -> int:
     return old.revision + 1
 
 
-def keep(backbone: Backbone, tensors: Mapping[str, npt.NDArray[np.float32]], *, replaces: bool = False) -> Backbone:
+def keep(backbone: Backbone, tensors: Tensors, *, replaces: bool = False) -> Backbone:
     """Keep a user's backbone: its tensors, under timm's names, and its record, pinned to them; return the record.
 
     Writes `<name>.safetensors` and `<name>.toml` in the weights folder, as `write_record` says.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from embstore.backbones.channels import Views, views_of
+from embstore.arrays import Float32s
+from embstore.backbones.channels import views_of
 from embstore.backbones.crops import Crops, check_crops
 from embstore.backbones.device import autocast_dtype, choose_device
 from embstore.backbones.network import load_network
@@ -20,8 +20,6 @@ from embstore.backbones.record import POOLINGS, Backbone, Choices, space_of
 from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.field import native_field
 from embstore.space import Space
-
-Floats = npt.NDArray[np.float32]
 
 MAX_TOKENS = 2**16  # a field of 2048 px at patches of 8: an hour on two cores, and memory that any machine has
 
@@ -41,7 +39,7 @@ class ViT:
         roles = len(self.space.roles) if self.space.strategy == "replication" else 1
         return int(self.network.embed_dim) * POOLINGS[self.space.pooling] * roles
 
-    def __call__(self, crops: Crops) -> Floats:
+    def __call__(self, crops: Crops) -> Float32s:
         """Return float32 (n, dim), in the order of the crops; as many go through the network at once as pay.
 
         In a space of native size, fields may be of any size that holds a patch. Raises ImageError for one of more than
@@ -61,10 +59,10 @@ class ViT:
             raise ImageError(f"{found}, wanted at most {MAX_TOKENS}", todo="show it smaller: --image-px 512")
         return tokens
 
-    def _embed(self, crops: Crops) -> Floats:
+    def _embed(self, crops: Crops) -> Float32s:
         return np.concatenate([self._forward(view) for view in views_of(crops, self.backbone, self.space)], axis=1)
 
-    def _forward(self, view: Views) -> Floats:
+    def _forward(self, view: Float32s) -> Float32s:
         """Return the pooled tokens of what the network is shown, float32 (n, dim of one pass)."""
         if self.space.input_px is None:
             view = np.ascontiguousarray(native_field(view, max(self.network.patch_embed.patch_size)))
@@ -74,7 +72,7 @@ class ViT:
                 pooled = self.network.attention_pool(tokens)
             else:
                 pooled = pool(tokens, self.network.num_prefix_tokens, self.space.pooling)
-        vectors: Floats = pooled.float().cpu().numpy()
+        vectors: Float32s = pooled.float().cpu().numpy()
         return vectors
 
 

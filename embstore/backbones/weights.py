@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from embstore.arrays import Float32s, Float64s
 from embstore.backbones.record import Backbone
 from embstore.errors import WeightsError, first_line
 
-Tensors = Mapping[str, npt.NDArray[np.float32]]
+Tensors = Mapping[str, Float32s]
 
 RANDOM_SEED = "embstore/vit-random/1"
 RANDOM_SD = 0.02  # timm's and DINO's for every linear layer; both truncate at ±2, which is 100 sd, so nothing is cut
@@ -129,7 +130,7 @@ def weights_origin(path: Path) -> dict[str, str]:
         return {}
 
 
-def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.float32]]:
+def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32s]:
     """Return untrained weights that depend on the tensors' names and shapes alone, not on any engine's version.
 
     Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD.
@@ -138,7 +139,7 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArr
     return {name: _draw(name, tuple(shape), quantiles) for name, shape in shapes.items()}
 
 
-def _normal_quantiles() -> npt.NDArray[np.float32]:
+def _normal_quantiles() -> Float32s:
     """Return the 65,536 mid-point quantiles of the normal: 16 raw bits pick one.
 
     Raw PCG64 bits and a rounded table, because numpy promises to keep the bits but not what `standard_normal` makes of
@@ -146,11 +147,11 @@ def _normal_quantiles() -> npt.NDArray[np.float32]:
     """
     from scipy.special import ndtri
 
-    table: npt.NDArray[np.float64] = np.round(ndtri((np.arange(65536) + 0.5) / 65536) * RANDOM_SD, 9)
+    table: Float64s = np.round(ndtri((np.arange(65536) + 0.5) / 65536) * RANDOM_SD, 9)
     return table.astype(np.float32)
 
 
-def _draw(name: str, shape: tuple[int, ...], quantiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _draw(name: str, shape: tuple[int, ...], quantiles: Float32s) -> Float32s:
     if name.endswith(".bias"):
         return np.zeros(shape, np.float32)
     if "norm" in name:
@@ -158,5 +159,5 @@ def _draw(name: str, shape: tuple[int, ...], quantiles: npt.NDArray[np.float32])
     seed = hashlib.sha256(f"{RANDOM_SEED}/{name}".encode()).digest()
     count = int(np.prod(shape))
     raw = np.random.PCG64(int.from_bytes(seed[:16], "big")).random_raw(-(-count // 4)).astype("<u8")
-    drawn: npt.NDArray[np.float32] = quantiles[raw.view("<u2")[:count]].reshape(shape)
+    drawn: Float32s = quantiles[raw.view("<u2")[:count]].reshape(shape)
     return drawn

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.segment import SEGMENTER, Segmentation, estimated_pixel_size_um, expanded, segment
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be made up
 MAX_LABEL = 1_000_000  # beyond any field's cells: tables by label would take gigabytes
-Labels = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Mask:
     Without `instances` its labels are connected components of a foreground, which may hold several objects each.
     """
 
-    labels: Labels
+    labels: LabelImage
     note: str = ""
     instances: bool = True
 
@@ -101,15 +100,15 @@ def from_masks(
     return Segmentation(found.nuclei, found.cells, um, "; ".join(notes))
 
 
-def _coloured(planes: np.ndarray) -> npt.NDArray[np.bool_]:
+def _coloured(planes: np.ndarray) -> Bools:
     """Return where a grey + alpha, RGB or RGBA picture shows a colour: opaque and not black."""
     opaque = planes[-1] > 0 if len(planes) in (2, 4) else np.ones(planes.shape[1:], bool)
     shown = planes[: 1 if len(planes) == 2 else 3]
-    lit: npt.NDArray[np.bool_] = (shown > 0).any(axis=0) & opaque
+    lit: Bools = (shown > 0).any(axis=0) & opaque
     return lit
 
 
-def _components(foreground: npt.NDArray[np.bool_], what: str) -> Mask:
+def _components(foreground: Bools, what: str) -> Mask:
     from scipy import ndimage
 
     labels, n = ndimage.label(foreground, np.ones((3, 3)))
@@ -117,7 +116,7 @@ def _components(foreground: npt.NDArray[np.bool_], what: str) -> Mask:
     return Mask(labels.astype(np.int32), note, instances=False)
 
 
-def _divided(cells: Mask, nuclei: Labels) -> Mask:
+def _divided(cells: Mask, nuclei: LabelImage) -> Mask:
     """Divide a foreground of more nuclei than components among them, each pixel to the nearest within its component.
 
     The labels are then those of the nuclei; a component without one is left out, as it may be any number of cells.
@@ -134,18 +133,18 @@ def _divided(cells: Mask, nuclei: Labels) -> Mask:
     return Mask(labels.astype(np.int32), f"a foreground mask, divided among its nuclei{said}")
 
 
-def _diameter_px(labels: Labels) -> float:
+def _diameter_px(labels: LabelImage) -> float:
     areas = np.bincount(labels.ravel())[1:]
     return 2 * math.sqrt(float(np.median(areas[areas > 0])) / math.pi) if areas.any() else 0.0
 
 
-def _found(nucleus_channel: np.ndarray | None, cells: Labels, pixel_size_um: float | None) -> Labels:
+def _found(nucleus_channel: np.ndarray | None, cells: LabelImage, pixel_size_um: float | None) -> LabelImage:
     if nucleus_channel is None:
         return np.zeros_like(cells)
     return segment(nucleus_channel, pixel_size_um).nuclei
 
 
-def _joined(nuclei: Labels, cells: Labels) -> tuple[Segmentation, str]:
+def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
     """Give each nucleus to the cell that holds most of its pixels; say how many nuclei and cells stay alone."""
     inside = nuclei > 0
     n_cells = int(cells.max(initial=0)) + 1

@@ -15,8 +15,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from embstore.arrays import Bools, Float64s
 from embstore.pixels.crop import CellGeometry
 from embstore.pixels.segment import LARGEST, SEGMENTER, Segmentation, reduced
 
@@ -38,9 +38,6 @@ GRADIENT_UM = 0.3  # sd of the Gaussian whose gradient is taken
 EDGE_UM = 1.0  # how far on either side of the outline the edge is looked for
 MAX_NOISE = 3.0  # sd
 MIN_OUTSIDE = 0.01  # share of an image outside all cells, below which the whole image is the background
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 
 def quality_flags(
@@ -142,7 +139,7 @@ def _are_counts(channel: np.ndarray) -> bool:
 
 def _edge_widths_um(
     labels: np.ndarray, nucleus: np.ndarray | None, cells: Sequence[CellGeometry], um: float | None
-) -> Floats:
+) -> Float64s:
     """Return the width of each nucleus' edge: its contrast over its steep gradient (upper quartile along the outline).
 
     NaN where it cannot be measured: no nucleus, no background beside it, no channel.
@@ -159,7 +156,7 @@ def _edge_widths_um(
     return _widths(labels[np.ix_(rows, columns)], image, [cell.label for cell in cells], um)
 
 
-def _widths(labels: np.ndarray, image: np.ndarray, wanted: Sequence[int], um: float) -> Floats:
+def _widths(labels: np.ndarray, image: np.ndarray, wanted: Sequence[int], um: float) -> Float64s:
     from scipy import ndimage
 
     gradient = ndimage.gaussian_gradient_magnitude(image, max(GRADIENT_UM / um, 0.7))

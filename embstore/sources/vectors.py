@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embstore.arrays import Float32s
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short, split_list
 from embstore.sources.arrays import read_arrays
@@ -28,7 +29,7 @@ class Brought:
     ids: list[str]
     genes: list[str]
     locations: list[list[str]]
-    vectors: npt.NDArray[np.float32]
+    vectors: Float32s
     lines: list[int]  # of a text file, on which each row begins; else the rows' numbers from 1
     features: str  # a digest of which numbers these are: the columns in order, or the array's key and how many
 
@@ -101,7 +102,7 @@ def _beside_npy(path: Path, columns: Columns) -> Brought:
     return Brought(ids, genes, locations, vectors, _numbered(len(vectors)), features)
 
 
-def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> Float32s:
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or not vectors.size:
         raise EmbstoreError(f"{path}: {key} is {vectors.dtype} {vectors.shape}; wanted rows of numbers")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which the caller refuses row by row
@@ -204,7 +205,7 @@ def _numbered(rows: int) -> list[int]:
     return list(range(1, rows + 1))
 
 
-def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], npt.NDArray[np.float32]]:
+def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], Float32s]:
     """Return what the numbers are called, and the numbers: columns that match, or one column of lists."""
     import pyarrow as pa
 
@@ -227,7 +228,7 @@ def _vectors(path: Path, table: Any, columns: Columns) -> tuple[list[Any], npt.N
     return chosen, np.ascontiguousarray(np.column_stack(columned), np.float32)
 
 
-def _lists(path: Path, name: str, column: Any) -> npt.NDArray[np.float32]:
+def _lists(path: Path, name: str, column: Any) -> Float32s:
     """Stack a column of lists; a missing list is a row of NaN, which the caller refuses."""
     values = column.to_pylist()
     lengths = {len(value) for value in values if value is not None}

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from embstore.ids import digest
+
+
+class FileState(TypedDict):
+    """One file of an image as it was when it was read; `path` is relative to the source root."""
+
+    path: str
+    size: int  # bytes
+    mtime_ns: int
+    sha256: str
 
 
 def file_state(path: Path) -> tuple[int, int]:
@@ -34,7 +45,26 @@ def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
     return sum(size for size, _ in states), max(mtime_ns for _, mtime_ns in states)
 
 
-def touched(root: Path, files: Sequence[str], known: Sequence[Mapping[str, Any]]) -> bool:
+@contextmanager
+def whole_file(path: Path, *, replaces: bool = True) -> Iterator[Path]:
+    """Yield the path of a temporary file in the folder of `path`, to be written; then give it its name in one step.
+
+    Whoever looks at `path` sees the file as it was or whole. Where writing fails, nothing is left of it. Without
+    `replaces` a file that is there by then stays, and the new one is dropped.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield unfinished
+        if replaces:
+            unfinished.replace(path)
+        else:
+            with suppress(FileExistsError):  # of two writers at once, one is first
+                os.link(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def touched(root: Path, files: Sequence[str], known: Sequence[FileState]) -> bool:
     """Tell whether files below `root` are others than the known ones, or differ from them in size or time."""
     if [file["path"] for file in known] != list(files):
         return True
@@ -42,17 +72,17 @@ def touched(root: Path, files: Sequence[str], known: Sequence[Mapping[str, Any]]
     return any(state != (k["size"], k["mtime_ns"]) for state, k in zip(states, known, strict=True))
 
 
-def hashed(root: Path, files: Sequence[str]) -> tuple[dict[str, Any], ...]:
+def hashed(root: Path, files: Sequence[str]) -> tuple[FileState, ...]:
     """Return path, size, mtime_ns and sha256 of files below `root`; OSError where one cannot be read."""
     return tuple(_hashed(root, file) for file in files)
 
 
-def _hashed(root: Path, file: str) -> dict[str, Any]:
+def _hashed(root: Path, file: str) -> FileState:
     size, mtime_ns = file_state(root / file)  # before its content: what is written meanwhile is found by the next run
     return {"path": file, "size": size, "mtime_ns": mtime_ns, "sha256": file_sha256(root / file)}
 
 
-def content(files: Sequence[Mapping[str, Any]]) -> str:
+def content(files: Sequence[FileState]) -> str:
     """Return one digest over the contents of an image's files, in order."""
     return digest([file["sha256"] for file in files])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from embstore.backbones.weights import (
     write_weights,
 )
 from embstore.errors import EmbstoreError, choices, first_line
+from embstore.files import whole_file
 from embstore.space import TIMM, split_spec
 
 NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
@@ -128,15 +128,13 @@ def write_record(backbone: Backbone, *, replaces: bool = False) -> Backbone:
     record = replace(backbone, revision=next_revision(backbone, replaces=replaces), origin="user")
     table = {name: value for name, value in asdict(record).items() if value not in (None, "", (), {})}
     path = weights_path(record).with_suffix(".toml")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    text = tomli_w.dumps({k: v for k, v in table.items() if k not in {"name", "origin"}})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(tomli_w.dumps({k: v for k, v in table.items() if k not in {"name", "origin"}}), "utf-8")
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(text, "utf-8")
     except OSError as error:
         raise EmbstoreError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return record
 
 

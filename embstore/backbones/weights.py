@@ -13,6 +13,7 @@ import numpy.typing as npt
 from embstore.arrays import Float32s, Float64s
 from embstore.backbones.record import Backbone
 from embstore.errors import WeightsError, first_line
+from embstore.files import whole_file
 
 Tensors = Mapping[str, Float32s]
 
@@ -107,16 +108,14 @@ def write_weights(path: Path, tensors: Tensors, origin: Mapping[str, str]) -> No
     """Write tensors as safetensors, whole or not at all; `origin`, what they are from, goes into its header."""
     from safetensors.numpy import save_file
 
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, unfinished, dict(origin))
-        unfinished.chmod(0o644)  # it is written for its owner alone, and weights are often shared
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(arrays, unfinished, dict(origin))
+            unfinished.chmod(0o644)  # it is written for its owner alone, and weights are often shared
     except OSError as error:
         raise WeightsError(f"cannot write {path} ({first_line(error)}); set EMBSTORE_WEIGHTS to a folder") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def weights_origin(path: Path) -> dict[str, str]:

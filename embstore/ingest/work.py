@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.files import content, file_sha256, hashed, touched
+from embstore.files import FileState, content, file_sha256, hashed, touched
 from embstore.ids import segmentation_id
 from embstore.pixels.segment import SEGMENTER
 from embstore.pixels.whole import WHOLE_IMAGE
@@ -32,7 +32,7 @@ class Work:
     root: Path
     image_id: str
     revision: int
-    files: tuple[dict[str, Any], ...]  # path, size, mtime_ns, sha256
+    files: tuple[FileState, ...]
     sha256: str
     spaces: tuple[str, ...]
     segmentation: str | None = None  # of cells that are in the store already
@@ -49,7 +49,7 @@ def missing_work(
     image: SourceImage,
     name: str,
     old: dict[str, Any] | None,
-    files: tuple[dict[str, Any], ...],
+    files: tuple[FileState, ...],
     *,
     spaces: Sequence[str],
     ingested: Done,
@@ -93,7 +93,7 @@ def missing_spaces(ingested: Done, image: dict[str, Any], spaces: Sequence[str])
     return tuple(space for space in spaces if ingested.get((image["image_id"], space)) not in done)
 
 
-def states_of(root: Path, image: SourceImage, old: dict[str, Any] | None) -> tuple[dict[str, Any], ...]:
+def states_of(root: Path, image: SourceImage, old: dict[str, Any] | None) -> tuple[FileState, ...]:
     """Return the state of an image's files with their contents' sha256; that on record where size and time agree."""
     known = old is not None and not touched(root, image.files, old["files"])
     return tuple(old["files"]) if old and known else hashed(root, image.files)

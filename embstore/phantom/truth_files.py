@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
+from embstore.files import whole_file
 from embstore.phantom import names
 from embstore.phantom.versions import atlas_digest
 from embstore.sources.record import ATLAS
@@ -39,7 +40,7 @@ class TruthFiles:
 
     def __init__(self, folder: Path, layout: str) -> None:
         self._folder, self._layout = folder, layout
-        self._files: dict[str, IO[str]] = {}
+        self._files = ExitStack()  # each table whole, or as it was: a stopped call leaves no half of one
         self._tables: dict[str, Any] = {}
 
     def __enter__(self) -> TruthFiles:
@@ -51,12 +52,7 @@ class TruthFiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for table, file in self._files.items():
-            file.close()
-            if kind is None:  # whole, or as it was: a stopped call leaves no half of a table
-                Path(file.name).replace(self._folder / f"{table}.csv")
-            else:
-                Path(file.name).unlink()
+        self._files.__exit__(kind, error, at)
 
     def add_protein(self, protein: Protein) -> None:
         """Write one row of `proteins`, and one of `looks` for each of its locations."""
@@ -81,8 +77,9 @@ class TruthFiles:
             self._write("cells", row | _shares(truth.shares))
 
     def _open(self, table: str, columns: Sequence[str]) -> None:
-        self._files[table] = (self._folder / f"{table}.csv.{os.getpid()}").open("w", newline="", encoding="utf-8")
-        self._tables[table] = csv.DictWriter(self._files[table], columns, lineterminator="\n")
+        unfinished = self._files.enter_context(whole_file(self._folder / f"{table}.csv"))
+        file = self._files.enter_context(unfinished.open("w", newline="", encoding="utf-8"))
+        self._tables[table] = csv.DictWriter(file, columns, lineterminator="\n")
         self._tables[table].writeheader()
 
     def _write(self, table: str, row: Mapping[str, Any]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embstore.errors import EmbstoreError, choices
+from embstore.files import whole_file
 from embstore.phantom import names
 from embstore.phantom.truth_files import TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
@@ -111,14 +110,11 @@ def _claim(out: Path, request: dict[str, object]) -> None:
     """Make the folder and say in it what it is for; refuse one that holds something else."""
     note = out / ATLAS
     if not note.exists():
-        if out.exists() and any(not path.name.startswith(ATLAS) for path in out.iterdir()):
+        if out.exists() and any(not path.name.lstrip(".").startswith(ATLAS) for path in out.iterdir()):
             raise EmbstoreError(f"{out} is not empty and holds no phantom atlas; write to a new folder")
         out.mkdir(parents=True, exist_ok=True)
-        mine = out / f"{ATLAS}.{os.getpid()}"
-        mine.write_text(json.dumps(request, indent=1) + "\n", "utf-8")
-        with contextlib.suppress(FileExistsError):  # of two at once, one is first
-            os.link(mine, note)
-        mine.unlink()
+        with whole_file(note, replaces=False) as unfinished:
+            unfinished.write_text(json.dumps(request, indent=1) + "\n", "utf-8")
     held = read_request(out)
     if held != request:
         differs = ", ".join(f"{k} {held.get(k)} (asked: {v})" for k, v in request.items() if held.get(k) != v)

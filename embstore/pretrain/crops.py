@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError
+from embstore.files import whole_file
 from embstore.ids import digest
 from embstore.ingest import Prepared, Work, ahead, crops_of, prepare, stored_plan, with_cells
 from embstore.pixels.intensity import intensity_spec
@@ -134,7 +134,5 @@ def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Failure:
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with beside.open("wb") as handle:
+    with whole_file(path) as unfinished, unfinished.open("wb") as handle:
         np.save(handle, values)
-    beside.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
+from embstore.files import whole_file
 from embstore.pretrain.recipe import SIZES, Recipe, backbone_of
 from embstore.pretrain.views import bright_log, random_views
 
@@ -240,9 +240,8 @@ def save_checkpoint(training: Training, path: Path, kept: dict[str, Any], identi
     import torch
 
     state = {name: part.state_dict() for name, part in training.parts.items()}
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    torch.save({"step": training.step, "identity": identity, "kept": kept, **state}, beside)
-    beside.replace(path)
+    with whole_file(path) as unfinished:
+        torch.save({"step": training.step, "identity": identity, "kept": kept, **state}, unfinished)
 
 
 def resume(training: Training, path: Path, identity: dict[str, str]) -> dict[str, Any]:

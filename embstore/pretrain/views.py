@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from embstore.backbones.normalise import BRIGHT_EPS, BRIGHT_KNEE
+
 if TYPE_CHECKING:
     import torch
 
     from embstore.pretrain.recipe import Recipe
 
-EPSILON = 1e-3  # of the sd: a blank channel stays blank
-BEND_SD = 2.0
 NOISE_SD = 0.5  # of a channel, the most that is added
 
 
@@ -32,12 +32,16 @@ def random_views(
 
 
 def bright_log(shown: torch.Tensor) -> torch.Tensor:
-    """Return each channel of each crop with mean 0 and sd 1, what lies more than 2 sd above bent to a logarithm."""
+    """Return crops as `normalise` does by `bright-log`, computed where the tensor lies: a GPU while training.
+
+    Each channel of each crop has mean 0 and sd 1; what lies more than 2 sd above is bent to a logarithm.
+    """
     import torch
 
+    knee = float(BRIGHT_KNEE)
     off = shown - shown.mean((2, 3), keepdim=True)
-    z = off / (off.std((2, 3), keepdim=True, unbiased=False) + EPSILON)
-    return torch.where(z > BEND_SD, BEND_SD + BEND_SD * torch.log(z.clamp_min(BEND_SD) / BEND_SD), z)
+    z = off / (off.std((2, 3), keepdim=True, unbiased=False) + float(BRIGHT_EPS))
+    return torch.where(z > knee, knee + knee * torch.log(z.clamp_min(knee) / knee), z)
 
 
 def _sampled(crops: torch.Tensor, scale: tuple[float, float], side_px: int, random: torch.Generator) -> torch.Tensor:

@@ -14,7 +14,7 @@ from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import records
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
-from embstore.ingest.commit import record_failures
+from embstore.ingest.failures import record_failures
 from embstore.ingest.labels import set_labels
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened
@@ -73,7 +73,7 @@ def bring_vectors(
     if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
         store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
         report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
-    record_failures(store, failures, mended=[f"{path}:{brought.lines[row]}" for row in good])
+    record_failures(store, failures, usable=[f"{path}:{brought.lines[row]}" for row in good])
     report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
     if progress:
         progress("vectors", len(good), len(good))

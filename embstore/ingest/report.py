@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from embstore.ingest.finished import Finished
 from embstore.ingest.plan import Plan
-from embstore.ingest.prepare import Prepared
 from embstore.pixels.masks import PLAIN
 from embstore.sources.record import Failure
+from embstore.store import ImageRow
 
 
 @dataclass
@@ -47,25 +48,29 @@ def compared(report: Report, plan: Plan) -> None:
         )
 
 
-def count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
-    """Count one finished image, with how many vectors it has in each space, in the report."""
+def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
+    """Count one finished image in the report; `labels` are those of the spaces, by digest."""
     report.images_in += 1
-    report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
-    report.images_recut += image.work.recut
-    report.without_protein += image.new and not image.work.image.protein_ids
-    report.cells_in += len(image.cells) if image.new else 0
-    report.dropped += len(image.cells) - len(image.shown) if report.unit == "cell" else 0
-    for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):
-        report.flags[flag] = report.flags.get(flag, 0) + 1
-    for space, n in vectors.items():
-        report.vectors_in[space] = report.vectors_in.get(space, 0) + n
-    if image.new and not image.cells:
-        report.empty[image.work.image_id] = image.image_row["note"]
-    if image.new and image.image_row["pixel_size_source"] == "crop":
-        report.crops_assumed += 1
+    report.images_recut += image.resegmented
+    report.dropped += image.flagged_out if report.unit == "cell" else 0
+    for space, embedded in image.vectors.items():
+        report.vectors_in[labels[space]] = report.vectors_in.get(labels[space], 0) + len(embedded.ids)
     if image.size_ignored:
         report.sizes_ignored[image.size_ignored] = report.sizes_ignored.get(image.size_ignored, 0) + 1
-    if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:
-        report.mask_notes[image.work.image_id] = image.image_row["note"]
-    if image.new and image.image_row["pixel_size_source"] == "estimated":
-        report.estimated_um.append(image.image_row["pixel_size_um"])
+    if image.image_row is not None:
+        _count_new(report, image, image.image_row)
+
+
+def _count_new(report: Report, image: Finished, row: ImageRow) -> None:
+    report.images_changed += row["revision"] > 1 and not image.resegmented
+    report.without_protein += not row["protein_ids"]
+    report.cells_in += image.cells.num_rows
+    for flag in (flag for flags in image.cells["flags"].to_pylist() for flag in flags):
+        report.flags[flag] = report.flags.get(flag, 0) + 1
+    if not image.cells.num_rows:
+        report.empty[image.image_id] = row["note"] or ""
+    if image.from_masks and row["note"] != PLAIN:
+        report.mask_notes[image.image_id] = row["note"] or ""
+    report.crops_assumed += row["pixel_size_source"] == "crop"
+    if row["pixel_size_source"] == "estimated" and row["pixel_size_um"] is not None:
+        report.estimated_um.append(row["pixel_size_um"])

@@ -5,29 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from embstore.ingest.finished import Finished
 from embstore.ingest.plan import Plan
 from embstore.pixels.masks import PLAIN
 from embstore.sources.record import Failure
 from embstore.store import ImageRow
+from embstore.tabular import Tabular
 
 
-@dataclass
-class Report:
-    """What one ingest or embed found and did."""
+@dataclass(repr=False)
+class Report(Tabular):
+    """What one ingest or embed found and did, counted while it runs; its rows are the spaces that got vectors."""
 
     dataset: str
-    images: int = 0  # in the source; rows, where vectors were brought
+    images: int = 0  # in the source; rows, where external embeddings are imported
     unit: str = "cell"  # what the vectors are of: cell, image or profile
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
     images_changed: int = 0  # of those, in the store before with other content: now a new revision
-    images_recut: int = 0  # of those, in the store before with the same content and other cells
+    images_resegmented: int = 0  # of those, in the store before with the same content and other cells
+    images_gone: int = 0  # in the store, and no more in the source
+    images_removed: int = 0  # by somebody else while they went in; they are out again
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
+    labels_changed: int = 0  # subjects, counted in each label set
     cells_in: int = 0
     flags: dict[str, int] = field(default_factory=dict)  # of the new cells: flag -> cells
     dropped: int = 0  # cells that have a flag and therefore no vector
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
+    vectors_replaced: int = 0  # of those, external embeddings of rows that had another one
+    vectors_deleted: int = 0  # external embeddings of rows that are gone from the file or refused now
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
     without_protein: int = 0  # of those that are new in the store, or would be
@@ -36,22 +44,35 @@ class Report:
     sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
     failures: list[Failure] = field(default_factory=list)
     known_failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # on how the source was read
+
+    def to_arrow(self) -> pa.Table:
+        """Return how many vectors went into each space: columns `space` and `vectors`."""
+        counts = list(self.vectors_in.values())
+        return pa.table({"space": pa.array(self.vectors_in, pa.string()), "vectors": pa.array(counts, pa.int64())})
+
+    @property
+    def headline(self) -> str:
+        """Return how many images (or rows of external embeddings) went in, were done before and failed."""
+        profiles = self.unit == "profile"
+        n_in = sum(self.vectors_in.values()) if profiles and self.vectors_in else self.images_in
+        what = "rows" if profiles else "images"
+        return (
+            f"{self.dataset}: {n_in} of {self.images} {what} in, {self.done_before} done before, "
+            f"{len(self.failures)} failures"
+        )
 
 
 def compared(report: Report, plan: Plan) -> None:
-    """Report what comparing the source with the store has found."""
-    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
-    if plan.gone:
-        report.notes.append(
-            f"{plan.gone} images that were in are gone from the source; they stay (`embstore remove` takes them out)"
-        )
+    """Report what comparing the source with the store gave."""
+    report.done_before, report.images_gone = plan.done, plan.gone
+    report.known_failures = list(plan.known_failures)
 
 
 def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
     """Count one finished image in the report; `labels` are those of the spaces, by digest."""
     report.images_in += 1
-    report.images_recut += image.resegmented
+    report.images_resegmented += image.resegmented
     report.dropped += image.flagged_out if report.unit == "cell" else 0
     for space, embedded in image.vectors.items():
         report.vectors_in[labels[space]] = report.vectors_in.get(labels[space], 0) + len(embedded.ids)

@@ -25,23 +25,23 @@ from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
-from embstore.sources.record import Failure
+from embstore.sources.record import Failure, Source
 from embstore.store import Store, add_proteins, list_spaces
 
 DEFAULT = Choices()
 
 
 def ingest(
-    store: Store | str,
-    source: Path,
+    store: Store | str | Path,
+    source: str | Path,
     *,
     layout: str,
     backbones: Sequence[str],
-    labels: Path | None = None,
+    labels: str | Path | None = None,
     channels: str = "",
-    source_root: Path | None = None,
+    source_root: str | Path | None = None,
     dataset: str | None = None,
-    masks: Path | None = None,
+    masks: str | Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     choices: Choices = DEFAULT,
@@ -71,11 +71,19 @@ def ingest(
     before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
-    source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
+    # stored and compared with: the folder that this is called in may be another next time
+    source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
-    whole = choices.unit == "image"
-    found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks, whole=whole)
+    folder = read_source(
+        source,
+        layout,
+        _path(labels),
+        channels=channels,
+        source_root=_path(source_root),
+        masks=_path(masks),
+        whole=choices.unit == "image",
+    )
     encoders = _encoders(backbones, choices, device)
     wanted = Wanted(
         spaces=tuple(encoder.space.digest for encoder in encoders),
@@ -87,61 +95,69 @@ def ingest(
         rehash=rehash,
         hashing=not dry_run,
     )
-    report = Report(dataset, len(found.images), choices.unit, notes=list(found.notes))
+    report = Report(dataset, len(folder.images), choices.unit, notes=list(folder.notes))
     if dry_run:
-        return _dry(make_plan(_if_any(store), found, dataset, wanted), encoders, report, progress)
-    store = opened(store)
-    committer = Committer(store)
-    plan = make_plan(store, found, dataset, wanted, progress)
-    compared(report, plan)
-    committer.describe(plan.renewed)
-    report.renewed = len(plan.renewed)
-    add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
-    if changed := set_labels(store, dataset, found.labels, found.asked):
-        report.notes.append(f"labels: {changed} subjects are new or changed")
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+        _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
+    else:
+        _fill(opened(store), folder, wanted, encoders, report, progress=progress)
     return report
 
 
-def embed(
+def _fill(
     store: Store,
+    folder: Source,
+    wanted: Wanted,
+    encoders: Sequence[Encoder],
+    report: Report,
+    *,
+    progress: Progress | None,
+) -> None:
+    committer = Committer(store)
+    plan = make_plan(store, folder, report.dataset, wanted, progress)
+    compared(report, plan)
+    add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
+    report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+    _run(store, plan, encoders, report, committer=committer, progress=progress)
+
+
+def embed(
+    store: Store | str | Path,
     *,
     backbones: Sequence[str],
     dataset: str | None = None,
-    source_root: Path | None = None,
+    source_root: str | Path | None = None,
     drop_flagged: bool = False,
     choices: Choices = DEFAULT,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
-    """Give cells, or whole images, that are in the store their vectors from further backbones; images are read again.
+    """Compute vectors from further backbones for the cells, or whole images, in the store; images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones, choices, device)
+    store = store if isinstance(store, Store) else Store.open(store)
     committer = Committer(store)
-    source_root = source_root and source_root.resolve()
+    root = None if source_root is None else Path(source_root).resolve()
     spaces = [encoder.space.digest for encoder in encoders]
-    plan = stored_plan(store, dataset, spaces, source_root, drop_flagged=drop_flagged)
+    plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
-    committer.describe(plan.renewed)
-    report.renewed = len(plan.renewed)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
 
-def _if_any(store: Store | str) -> Store | None:
+def _if_any(store: Store | str | Path) -> Store | None:
     try:
         return store if isinstance(store, Store) else Store.open(store)
     except (MissingStoreError, NotAStoreError):  # where an ingest makes one
         return None
 
 
-def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Progress | None) -> Report:
-    """Return what a dry run reports: the plan, and every failure that can be told without decoding pixels."""
+def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Progress | None) -> None:
+    """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
     spaces = [encoder.space for encoder in encoders]
@@ -151,10 +167,13 @@ def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Prog
         else:
             report.images_in += 1
             report.without_protein += work.segmentation is None and not work.image.protein_ids
-    return report
 
 
-def opened(store: Store | str) -> Store:
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def opened(store: Store | str | Path) -> Store:
     """Return the store itself, or the one at a path or URI, made where there is none."""
     return store if isinstance(store, Store) else Store.open(store, create=True)
 
@@ -177,6 +196,8 @@ def _run(
     progress: Progress | None,
 ) -> None:
     """Do the work of a plan, and record what cannot be used; what was finished goes in, whatever stops the rest."""
+    committer.describe(plan.renewed)
+    report.renewed = len(plan.renewed)
     report.failures = list(plan.failures)
     recorded = {space["digest"] for space in list_spaces(store)}
     for encoder in encoders:
@@ -195,8 +216,5 @@ def _run(
                 progress("images", done, len(plan.work))
     finally:
         committer.flush()
-        if committer.taken_back:
-            report.notes.append(
-                f"{len(committer.taken_back)} images were removed while they went in, and are out again"
-            )
+        report.images_removed = len(committer.taken_back)
         record_failures(store, report.failures, usable=plan.usable)

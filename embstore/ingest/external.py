@@ -1,15 +1,16 @@
-"""Bring your own vectors: a file's rows become `profiles` and a space of their own."""
+"""External embeddings: the rows of a file become `profiles`, and their vectors a space of their own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
+from embstore.arrays import Float32s
 from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import records
 from embstore.errors import EmbstoreError
@@ -24,12 +25,12 @@ from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.space import Space
-from embstore.store import Store, Vectors, add_proteins, embeddings_name, list_spaces, quoted, rows
+from embstore.store import ProfileRow, Store, add_proteins, embeddings_name, list_spaces, quoted, rows
 
 
-def bring_vectors(
-    store: Store | str,
-    path: Path,
+def import_embeddings(
+    store: Store | str | Path,
+    path: str | Path,
     columns: Columns,
     *,
     dataset: str,
@@ -37,47 +38,53 @@ def bring_vectors(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Bring a file's vectors into the store, one profile a row, under a space named `backbone`.
+    """Import vectors that were computed elsewhere, one profile a row of a file, under a space named `backbone`.
 
     Stored as float32, since hand-made numbers may overflow float16. Rows that hold NaN, and rows without an id or gene
     where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to do; a row
-    whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; both are said
-    in the report. With `dry_run`, only the report is made.
+    whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; the report
+    counts both. With `dry_run`, only the report is made.
     """
     check_dataset(dataset)
-    path = path.resolve()
+    path = Path(path).resolve()
     brought = read_vectors(path, columns)
     space = _space(backbone, brought.features)
     profiles, failures = _profiles(path, dataset, brought, named=bool(columns.identifier or columns.gene))
-    keys, good = [p["profile_id"] for p in profiles], [p["row"] for p in profiles]
-
     report = Report(dataset, images=len(brought.ids), unit="profile", failures=failures)
-    report.without_protein = sum(not p["protein_ids"] for p in profiles)
+    report.without_protein = sum(not profile["protein_ids"] for profile in profiles)
     report.notes += said_of_ids(brought.ids, columns.identifier) if columns.identifier else ()
     if dry_run:
         report.images_in = len(profiles)
         return report
     store = opened(store)
     _open_space(store, space, brought.vectors.shape[1])
-    add_proteins(store, [(p["protein_ids"], p["genes"]) for p in profiles])
-    if changed := set_labels(store, dataset, *_labels(path, columns, brought, profiles)):
-        report.notes.append(f"labels: {changed} subjects are new or changed")
-    known = _stored_profiles(store, dataset)
-    there, same = _compare(store, space.digest, keys, brought.vectors[good])
-    fresh = [p for p in profiles if p["profile_id"] not in same]
-    store.upsert("profiles", [p for p in profiles if p["profile_id"] not in same or _renamed(p, known)])
-    if fresh:
-        store.put_vectors(space.digest, [p["profile_id"] for p in fresh], brought.vectors[[p["row"] for p in fresh]])
-    if replaced := sum(p["profile_id"] in there for p in fresh):
-        report.notes.append(f"{replaced} of these replaced other vectors of the same rows")
-    if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
-        store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
-        report.notes.append(f"{len(gone)} rows of this file are gone or refused now: their vectors were taken out")
-    record_failures(store, failures, usable=[f"{path}:{brought.lines[row]}" for row in good])
-    report.done_before, report.vectors_in = len(same), {backbone: len(fresh)} if fresh else {}
+    add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
+    report.labels_changed = set_labels(store, dataset, *_labels(path, columns, brought, profiles))
+    _write(store, space, profiles, brought, report, path=path)
+    record_failures(store, failures, usable=[f"{path}:{brought.lines[profile['row']]}" for profile in profiles])
     if progress:
-        progress("vectors", len(good), len(good))
+        progress("vectors", len(profiles), len(profiles))
     return report
+
+
+def _write(
+    store: Store, space: Space, profiles: Sequence[ProfileRow], brought: Brought, report: Report, *, path: Path
+) -> None:
+    """Write the profiles and vectors that are new or changed, and delete those of rows that are gone."""
+    keys = [profile["profile_id"] for profile in profiles]
+    known = _stored_profiles(store, report.dataset)
+    stored, same = _compare(store, space.digest, keys, brought.vectors[[profile["row"] for profile in profiles]])
+    new = [profile for profile in profiles if profile["profile_id"] not in same]
+    changed = [p for p in profiles if p["profile_id"] not in same or _renamed(p, known.get(p["profile_id"]))]
+    store.upsert("profiles", changed)
+    if new:
+        store.put_vectors(space.digest, [p["profile_id"] for p in new], brought.vectors[[p["row"] for p in new]])
+        report.vectors_in = {space.backbone: len(new)}
+    report.vectors_replaced = sum(profile["profile_id"] in stored for profile in new)
+    if gone := sorted(k for k in stored.intersection(known).difference(keys) if known[k]["source"] == str(path)):
+        store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
+    report.vectors_deleted = len(gone)
+    report.done_before = len(same)
 
 
 def _space(backbone: str, features: str) -> Space:
@@ -115,24 +122,23 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
     store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
-def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Failure]]:
+def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[ProfileRow], list[Failure]]:
     """Return a row of `profiles` for each row of the file that can go in, and a failure for each that cannot."""
     proteins = [protein_ids(i, g) for i, g in zip(brought.ids, brought.genes, strict=True)]
     failures = _failures(path, brought, proteins, named=named)
     bad = {failure.source for failure in failures}
-    keys = _keys(path, dataset, brought, proteins)
-    profiles = [
-        {
-            "profile_id": keys[row],
+    profiles: list[ProfileRow] = []
+    for row, key in enumerate(_keys(path, dataset, brought, proteins)):
+        profile: ProfileRow = {
+            "profile_id": key,
             "dataset": dataset,
             "protein_ids": proteins[row],
             "genes": split_genes(brought.genes[row], brought.ids[row]),
             "source": str(path),
             "row": row,
         }
-        for row in range(len(keys))
-        if f"{path}:{brought.lines[row]}" not in bad
-    ]
+        if f"{path}:{brought.lines[row]}" not in bad:
+            profiles.append(profile)
     return profiles, failures
 
 
@@ -162,36 +168,37 @@ def _failures(path: Path, brought: Brought, proteins: Sequence[Sequence[str]], *
     return failures
 
 
-def _stored_profiles(store: Store, dataset: str) -> dict[str, dict[str, Any]]:
-    found = rows(store, "SELECT * FROM profiles WHERE dataset = $dataset", {"dataset": dataset})
-    return {row["profile_id"]: row for row in found}
+def _stored_profiles(store: Store, dataset: str) -> dict[str, ProfileRow]:
+    stored = rows(store, "SELECT * FROM profiles WHERE dataset = $dataset", {"dataset": dataset})
+    return {row["profile_id"]: row for row in cast("list[ProfileRow]", stored)}
 
 
-def _renamed(profile: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
-    old = known.get(profile["profile_id"])
-    return old is None or any(old[column] != profile[column] for column in ("protein_ids", "genes"))
+def _renamed(profile: ProfileRow, old: ProfileRow | None) -> bool:
+    if old is None:
+        return True
+    return (old["protein_ids"], old["genes"]) != (profile["protein_ids"], profile["genes"])
 
 
 def _labels(
-    path: Path, columns: Columns, brought: Brought, profiles: Sequence[Mapping[str, Any]]
+    path: Path, columns: Columns, brought: Brought, profiles: Sequence[ProfileRow]
 ) -> tuple[list[Label], list[Subject]]:
     """Return the labels of good rows, and every protein that they were asked of: one may have lost its last label."""
     if columns.label is None:
         return [], []
-    pairs = [(protein, p["row"]) for p in profiles for protein in p["protein_ids"]]
-    found = {
+    pairs = [(protein, profile["row"]) for profile in profiles for protein in profile["protein_ids"]]
+    labels = {
         Label(columns.label, "protein", protein, location, None, path.name)
         for protein, row in pairs
         for location in brought.locations[row]
     }
     asked = dict.fromkeys((columns.label, "protein", protein) for protein, _ in pairs)
-    return sorted(found, key=lambda label: (label.subject, label.location)), list(asked)
+    return sorted(labels, key=lambda label: (label.subject, label.location)), list(asked)
 
 
-def _compare(store: Store, space: str, keys: Sequence[str], vectors: Vectors) -> tuple[set[str], set[str]]:
-    """Return every id that the space holds, and those of `keys` whose vector there is this very one."""
-    there = {row["id"] for row in rows(store, f'SELECT id FROM "{embeddings_name(space)}"')}
-    held = [i for i, key in enumerate(keys) if key in there]
-    stored = store.matrix(space, [keys[i] for i in held])
-    same = {keys[i] for i, vector in zip(held, stored, strict=True) if np.array_equal(vector, vectors[i])}
-    return there, same
+def _compare(store: Store, space: str, keys: Sequence[str], vectors: Float32s) -> tuple[set[str], set[str]]:
+    """Return every id of the space, and those of `keys` whose stored vector is this very one."""
+    stored = {row["id"] for row in rows(store, f'SELECT id FROM "{embeddings_name(space)}"')}
+    positions = [i for i, key in enumerate(keys) if key in stored]
+    old = store.matrix(space, [keys[i] for i in positions])
+    same = {keys[i] for i, vector in zip(positions, old, strict=True) if np.array_equal(vector, vectors[i])}
+    return stored, same

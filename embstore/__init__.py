@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from embstore.errors import EmbstoreError as EmbstoreError
     from embstore.ingest import add_labels as add_labels
     from embstore.ingest import embed as embed
+    from embstore.ingest import import_embeddings as import_embeddings
     from embstore.ingest import ingest as ingest
     from embstore.ingest import list_labels as list_labels
+    from embstore.ingest import list_labels_sql as list_labels_sql
+    from embstore.ingest import set_seen as set_seen
     from embstore.phantom import write_phantom as write_phantom
     from embstore.search import draw_sheet as draw_sheet
     from embstore.search import similar_cells as similar_cells
@@ -49,12 +52,15 @@ _PUBLIC = {
     "doctor": "embstore.care.doctor",
     "draw_sheet": "embstore.search",
     "embed": "embstore.ingest",
+    "import_embeddings": "embstore.ingest",
     "ingest": "embstore.ingest",
     "list_labels": "embstore.ingest",
+    "list_labels_sql": "embstore.ingest",
     "list_tags": "embstore.care.tags",
     "maintain": "embstore.care.maintain",
     "query": "embstore.store",
     "remove": "embstore.care.remove",
+    "set_seen": "embstore.ingest",
     "similar_cells": "embstore.search",
     "similar_proteins": "embstore.search",
     "verify": "embstore.care.verify",

@@ -1,11 +1,11 @@
 """Does appending to a store of a million vectors cost more than to an empty one? Commits of 10,000 cells, in turn.
 
 A commit is what an ingest writes, by the same committer: rows of `images`, `cells` (with a picture of some hundred
-bytes), the vectors of one space (384 × float16), and the `ingested` markers. Each store is opened anew, as an ingest
+bytes), the vectors of one space (384 × float16), and the completion records. Each store is opened anew, as an ingest
 does it; the first commit to it reads the keys that are there, once, and stands beside the median of the others.
 
 `clock` and `cpu` are of all that the committer does, `writes` of its flush, in which rounding vectors and making rows
-of images and markers cost as much whatever is there. Wanted: at most 1.2 times an empty store.
+of images and completion records cost as much whatever is there. Wanted: at most 1.2 times an empty store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from embstore.ingest import Prepared, Work
 from embstore.ingest.commit import Committer
-from embstore.ingest.encode import Embedded
+from embstore.ingest.finished import Embedded, finished
 from embstore.sources.record import SourceImage
 from embstore.store import Store
 
@@ -65,7 +65,7 @@ def append(committer: Committer, images: list[tuple[Prepared, dict[str, Embedded
     """Write images with their vectors as one commit."""
     started, busy = time.perf_counter(), time.process_time()
     for image, vectors in images:
-        committer.add(image, vectors)
+        committer.add(finished(image, vectors))
     held = time.perf_counter()
     committer.flush()
     ended = time.perf_counter()
@@ -89,7 +89,7 @@ def _image(number: int, vectors: np.ndarray) -> tuple[Prepared, dict[str, Embedd
     work = Work(SourceImage(key, (f"{key}.tif",), ROLES), Path("images"), name, 1, files, "0" * 64, (DIGEST,))
     cells = [_cell(name, label) for label in range(1, len(vectors) + 1)]
     row = {"image_id": name, "revision": 1, "dataset": "opencell", "files": list(files), "segmentation": SEGMENTATION}
-    image = Prepared(work, np.empty((2, 0, 0), np.float32), ROLES, cells, SEGMENTATION, 0.2, row, new=True)
+    image = Prepared(work, np.empty((2, 0, 0), np.float32), ROLES, cells, SEGMENTATION, 0.2, row)
     return image, {DIGEST: Embedded([cell["cell_id"] for cell in cells], vectors)}
 
 

@@ -19,8 +19,9 @@ from embstore.backbones.crops import Crops, Encoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import find
-from embstore.ingest import Prepared, crops_of, ingest, prepare
+from embstore.ingest import Prepared, crops_of, ingest, prepared_images
 from embstore.ingest.plan import make_plan
+from embstore.ingest.work import Wanted
 from embstore.phantom import write_phantom
 from embstore.sources.layouts import read_source
 from embstore.sources.tables import read_table
@@ -72,8 +73,8 @@ def _crops(folder: Path, encoder: Encoder, masks: Path | None) -> list[Crops]:
     source, space = read_source(folder / "images", "opencell", None, masks=masks), encoder.space
     with tempfile.TemporaryDirectory() as empty:
         store = Store.open(Path(empty) / "store", create=True)
-        plan = make_plan(store, source, "opencell", [space.digest], retry_failed=False, limit=None)
-    fields = [image for work in plan.work if isinstance(image := prepare(work, []), Prepared)]
+        plan = make_plan(store, source, "opencell", Wanted((space.digest,)))
+    fields = [image for image in prepared_images(plan.work, lambda _: {}) if isinstance(image, Prepared)]
     return [
         crops_of(f.cells, f.scaled, f.roles, space.crop_um / f.pixel_size_um, space.input_px) for f in fields if f.cells
     ]

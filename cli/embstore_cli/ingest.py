@@ -248,12 +248,12 @@ def _refuse(options: Mapping[str, object], layout: str) -> None:
 
 
 def _bring(source: Path, dataset: str | None, backbone: list[str], columns: Columns, *, dry_run: bool) -> Report:
-    from embstore.ingest import bring_vectors
+    from embstore.ingest import import_embeddings
 
     if dataset is None or len(backbone) != 1:
         raise EmbstoreError("vectors need --dataset NAME and one --backbone NAME that says what made them")
     with progress_bars() as progress:
-        return bring_vectors(
+        return import_embeddings(
             store_to_write(),
             source,
             columns,

@@ -10,8 +10,8 @@ import typer
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit, say
 
+LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
-COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 
 
 @app.command("add")
@@ -47,4 +47,5 @@ def list_all(form: Output = Format.table) -> None:
     """
     from embstore.ingest import list_labels
 
-    emit(list_labels(open_store()), COLUMNS, form)
+    table = list_labels(open_store()).to_arrow()
+    emit(table.to_pylist(), LABEL_SET_COLUMNS, form)

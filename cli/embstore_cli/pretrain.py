@@ -43,7 +43,7 @@ def pretrain(
     from embstore.backbones.weights import weights_folder
     from embstore.pretrain.recipe import Recipe, parse_arch, view_sizes
     from embstore.pretrain.record import keep_pretrained
-    from embstore.pretrain.run import LOG, pretrain
+    from embstore.pretrain.run import LOG_COLUMNS, pretrain
 
     check_name(name)
     size, patch_px = parse_arch(arch)
@@ -78,6 +78,6 @@ def pretrain(
     if trained.resumed_at:
         say(f"went on from step {trained.resumed_at:,}")
     record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)
-    emit(trained.log, LOG, form)
+    emit(trained.log, LOG_COLUMNS, form)
     say(f"{name} revision {record.revision} is in the registry; how it was made: {made_of}")
     say(f"next: embstore embed --backbone {name}")

@@ -31,5 +31,5 @@ def seen(
     report = asdict(
         set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)
     )
-    emit([report], tuple(report), form)
+    emit([report], tuple(name for name in report if name != "version"), form)
     say(f"to leave them out: SELECT * FROM proteins WHERE NOT list_contains(seen_in_pretraining, '{backbone}')")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
 SHOWN_SOURCES = 3
+COUNTED_IN_NOTES = ("images_gone", "images_removed", "labels_changed", "vectors_replaced", "vectors_deleted")
 
 
 def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
     """Say what an ingest or embed did, and exit 1 where nothing went in, or with `strict` where anything failed."""
-    from dataclasses import asdict
-
     if form is Format.table:
         for line in summary(report, dry_run=dry_run):
             typer.echo(line)
     else:
-        record = asdict(report)
+        record = _record(report)
         emit([record], list(record), form)
     if dry_run:
         _say_failures("failed before", report.known_failures)
@@ -37,6 +36,32 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     nothing = not (report.images_in or report.done_before or report.vectors_in)
     if failed and (strict or nothing):
         raise typer.Exit(1)
+
+
+def _record(report: Report) -> dict[str, Any]:
+    """Return the report as one record, under the names that scripts know; rare counts are among its notes."""
+    from dataclasses import asdict
+
+    counted = asdict(report)
+    for name in COUNTED_IN_NOTES:
+        del counted[name]
+    names = {"images_resegmented": "images_recut"}
+    return {names.get(name, name): value for name, value in counted.items()} | {"notes": _notes(report)}
+
+
+def _notes(report: Report) -> list[str]:
+    """Return the notes on the source, and a line for each thing that seldom happens."""
+    counts = (
+        (
+            report.images_gone,
+            "{} images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+        ),
+        (report.labels_changed, "labels: {} subjects are new or changed"),
+        (report.vectors_replaced, "{} of these replaced other vectors of the same rows"),
+        (report.vectors_deleted, "{} rows of this file are gone or refused now: their vectors were taken out"),
+        (report.images_removed, "{} images were removed while they went in, and are out again"),
+    )
+    return [*report.notes, *(line.format(n) for n, line in counts if n)]
 
 
 def _say_failures(how: str, failures: Sequence[Failure], most: int | None = None) -> None:
@@ -68,16 +93,16 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         )
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
-    if report.images_recut:
+    if report.images_resegmented:
         lines.append(
-            f"  {report.images_recut} images that were in have new cells (other masks or pixel size); "
+            f"  {report.images_resegmented} images that were in have new cells (other masks or pixel size); "
             "embstore embed brings their vectors in further spaces"
         )
     if report.renewed:
         lines.append(
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
-    lines += [f"  {note}" for note in report.notes]
+    lines += [f"  {note}" for note in _notes(report)]
     lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
     if len(report.mask_notes) > SHOWN_NOTES:
         lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
@@ -94,7 +119,7 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
 
 def _planned(report: Report) -> list[str]:
     todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
-    lines = [f"{report.dataset}: {todo}", *report.notes]
+    lines = [f"{report.dataset}: {todo}", *_notes(report)]
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
     if report.known_failures:

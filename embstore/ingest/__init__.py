@@ -1,30 +1,37 @@
-"""From images and external vectors to rows of the store; the work is what is missing."""
+"""From images and external embeddings to rows of the store; the work is what is missing."""
 
 from embstore.ingest.cells import crops_of
-from embstore.ingest.labels import add_labels, list_labels, set_labels
-from embstore.ingest.plan import stored_plan
-from embstore.ingest.prepare import Prepared, ahead, prepare, with_cells
-from embstore.ingest.profiles import bring_vectors
+from embstore.ingest.embedding import embed_images
+from embstore.ingest.external import import_embeddings
+from embstore.ingest.finished import Finished
+from embstore.ingest.labels import LabelsAdded, LabelSets, add_labels, list_labels, list_labels_sql, set_labels
+from embstore.ingest.prepare import Prepared
+from embstore.ingest.reading import prepared_images, stored_cells
 from embstore.ingest.report import Report
 from embstore.ingest.run import embed, ingest
 from embstore.ingest.seen import Seen, set_seen
+from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Work
 
 __all__ = [
+    "Finished",
+    "LabelSets",
+    "LabelsAdded",
     "Prepared",
     "Report",
     "Seen",
     "Work",
     "add_labels",
-    "ahead",
-    "bring_vectors",
     "crops_of",
     "embed",
+    "embed_images",
+    "import_embeddings",
     "ingest",
     "list_labels",
-    "prepare",
+    "list_labels_sql",
+    "prepared_images",
     "set_labels",
     "set_seen",
+    "stored_cells",
     "stored_plan",
-    "with_cells",
 ]

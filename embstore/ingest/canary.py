@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow.compute as pc
 
+from embstore.arrays import Float32s
 from embstore.backbones.crops import Crops, Encoder
 from embstore.errors import EmbstoreError
+from embstore.store import Store, list_spaces
 
-ROLES = ("nucleus", "protein", "microtubules", "er")
+GOLDEN_ROLES = ("nucleus", "protein", "microtubules", "er")
 # the same weights on another processor or thread count agree to 1e-6; another normalisation differs by 1e-2
 MIN_SIMILARITY = 0.9999
 
 
-def canary_vectors(encoder: Encoder) -> npt.NDArray[np.float32]:
+def canary_vectors(encoder: Encoder) -> Float32s:
     """Return what the encoder makes of the golden crops, float32 (2, dim)."""
     return encoder(golden_crops(encoder.space.input_px or 224))
+
+
+def open_space(store: Store, encoder: Encoder) -> None:
+    """Record an encoder's space, or, if it is recorded, check that the encoder still gives its golden vectors."""
+    space = encoder.space
+    vectors = canary_vectors(encoder)
+    if any(known["digest"] == space.digest for known in list_spaces(store)):
+        stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
+        check_canary(space.label, stored, vectors)
+        return
+    record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
+    store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
 
 
 def golden_crops(px: int) -> Crops:
@@ -26,10 +41,12 @@ def golden_crops(px: int) -> Crops:
     cells = [(0.5, 0.5, 0.2), (0.4, 0.6, 0.12)]
     radii = [np.hypot(y - cy, (x - cx) * 1.2) / r for cy, cx, r in cells]  # 1 at the nuclear edge
     pixels = np.stack([_draw(radius, y, x) for radius in radii]).astype(np.float32)  # (n, c, y, x)
-    return Crops(pixels, ROLES, nucleus=np.stack([r < 1 for r in radii]), cell=np.stack([r < 1.8 for r in radii]))
+    return Crops(
+        pixels, GOLDEN_ROLES, nucleus=np.stack([r < 1 for r in radii]), cell=np.stack([r < 1.8 for r in radii])
+    )
 
 
-def check_canary(label: str, stored: Sequence[float], vectors: npt.NDArray[np.float32]) -> None:
+def check_canary(label: str, stored: Sequence[float], vectors: Float32s) -> None:
     """Refuse an encoder whose golden vectors left those that the space was made with (EmbstoreError with the drift)."""
     kept = np.asarray(stored, np.float32).reshape(vectors.shape)
     norms = np.linalg.norm(kept, axis=1) * np.linalg.norm(vectors, axis=1)
@@ -41,7 +58,7 @@ def check_canary(label: str, stored: Sequence[float], vectors: npt.NDArray[np.fl
         )
 
 
-def _draw(radius: npt.NDArray[np.float32], y: npt.NDArray[np.float32], x: npt.NDArray[np.float32]) -> np.ndarray:
+def _draw(radius: Float32s, y: Float32s, x: Float32s) -> np.ndarray:
     cytoplasm = np.clip(1.8 - radius, 0, 0.8) * (radius > 1)
     stripes = 0.5 + 0.5 * np.sin(60 * x + 25 * y)
     return np.stack(

@@ -8,7 +8,9 @@ from functools import partial
 
 from embstore.backbones.crops import check_roles
 from embstore.errors import ImageError
-from embstore.ingest.prepare import ahead, check_nucleus, image_failure, unread_failure
+from embstore.ingest.failures import image_failure, unread_failure
+from embstore.ingest.prepare import check_nucleus
+from embstore.ingest.reading import read_ahead
 from embstore.ingest.work import Work
 from embstore.pixels.masks import check_mask
 from embstore.sources.layouts import read_shape_and_roles
@@ -25,7 +27,7 @@ def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure 
     damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
     that are packed with gzip are unpacked.
     """
-    return ahead(partial(_failure, spaces), work, READERS)
+    return read_ahead(partial(_failure, spaces), work, READERS)
 
 
 def _failure(spaces: Sequence[Space], work: Work) -> Failure | None:

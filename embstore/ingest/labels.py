@@ -1,39 +1,77 @@
-"""Labels after the ingest: a new release of annotations, and what is asked of the store."""
+"""The labels of subjects: set by an ingest, added from a table, listed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
+
+import pyarrow as pa
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.work import check_dataset
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
-from embstore.store import Store, quoted, rows
+from embstore.store import LabelRow, Store, quoted, rows
+from embstore.tabular import Tabular
 
-SUMMARY = """
+LABEL_SETS_SQL = """
 SELECT label_set, level, count(DISTINCT location) AS locations, count(DISTINCT subject_id) AS subjects,
     count(*) AS labels, max(revision) AS revision, string_agg(DISTINCT source, ';' ORDER BY source) AS source
 FROM labels GROUP BY label_set, level ORDER BY label_set, level
 """
-PROTEINS = """
+PROTEINS_SQL = """
 SELECT DISTINCT p.protein_id, p.gene FROM proteins AS p
 INNER JOIN (
     SELECT unnest(protein_ids) AS protein_id FROM images WHERE dataset = $dataset
     UNION SELECT unnest(protein_ids) FROM profiles WHERE dataset = $dataset
 ) USING (protein_id)
 """
-KEYS = {
+IDS_SQL = {
     "image": "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset",
     "cell": "SELECT cell_id AS id FROM cells WHERE dataset = $dataset",
 }
 
 
 @dataclass(frozen=True)
-class LabelsAdded:
-    """What a table of labels said and how it met the dataset."""
+class LabelSet:
+    """One label set at one level, with how many labels it has and where they are from (sources joined by `;`)."""
+
+    label_set: str
+    level: str
+    locations: int
+    subjects: int
+    labels: int
+    revision: int
+    source: str
+
+
+@dataclass(frozen=True, repr=False)
+class LabelSets(Tabular):
+    """The label sets of a store, by name and level; iterates over them."""
+
+    records: tuple[LabelSet, ...]
+
+    def __iter__(self) -> Iterator[LabelSet]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def to_arrow(self) -> pa.Table:
+        """Return a row for each label set and level."""
+        return pa.Table.from_pylist([asdict(record) for record in self.records])
+
+    @property
+    def headline(self) -> str:
+        """Return how many label sets there are."""
+        return f"{len(self.records)} label sets"
+
+
+@dataclass(frozen=True, repr=False)
+class LabelsAdded(Tabular):
+    """What a table of labels contains and how it met the dataset."""
 
     label_sets: list[str]
     level: str
@@ -42,10 +80,21 @@ class LabelsAdded:
     changed: int  # subjects, counted in each label set
     failures: list[str]
     notes: list[str]
+    version: int = 0  # of the table `labels` now
+
+    def to_arrow(self) -> pa.Table:
+        """Return how many subjects were joined in which way: columns `joined_by` and `subjects`."""
+        counts = list(self.joined.values())
+        return pa.table({"joined_by": pa.array(self.joined, pa.string()), "subjects": pa.array(counts, pa.int64())})
+
+    @property
+    def headline(self) -> str:
+        """Return which label sets the table gave, and how many subjects changed."""
+        return f"{', '.join(self.label_sets)}: {self.changed} of {self.subjects} {self.level}s new or changed"
 
 
 def add_labels(
-    store: Store, path: Path, *, dataset: str, scheme: str | None = None, level: str | None = None
+    store: Store, path: str | Path, *, dataset: str, scheme: str | None = None, level: str | None = None
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
 
@@ -53,49 +102,66 @@ def add_labels(
     earlier table versions keep the old labels. EmbstoreError where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
+    path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
     table = read_label_table(path, scheme=scheme, level=level)
     joined, how = _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
-    for row in list_labels(store):
-        if row["label_set"] in {f"{dataset}/{s}" for s in table.schemes} and row["level"] != table.level:
-            raise EmbstoreError(
-                f"{row['label_set']} holds labels of each {row['level']} and {path.name} speaks of each {table.level}; "
-                "one label set has one level: give another name with --scheme"
-            )
+    label_sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
+    _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
     if not any(how.values()):
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --dataset and --level, or ingest it first"
         )
     changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
-    subjects = len({subject for _, _, subject in table.said})
-    failures = [failure.error for failure in table.failures]
-    sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
-    return LabelsAdded(sets, table.level, subjects, how, changed, failures, list(table.notes))
+    return LabelsAdded(
+        label_sets=label_sets,
+        level=table.level,
+        subjects=len({subject for _, _, subject in table.said}),
+        joined=how,
+        changed=changed,
+        failures=[failure.error for failure in table.failures],
+        notes=list(table.notes),
+        version=store.versions()["labels"],
+    )
 
 
-def list_labels(store: Store) -> list[dict[str, Any]]:
-    """Return a row for each label set and level: how many locations, subjects and labels it holds."""
-    return rows(store, SUMMARY)
+def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> None:
+    for known in list_labels(store):
+        if known.label_set in label_sets and known.level != table.level:
+            raise EmbstoreError(
+                f"{known.label_set} holds labels of each {known.level} and {table.path.name} speaks of each "
+                f"{table.level}; one label set has one level: give another name with --scheme"
+            )
+
+
+def list_labels(store: Store) -> LabelSets:
+    """Return a record for each label set and level: how many locations, subjects and labels it contains."""
+    return LabelSets(tuple(LabelSet(**row) for row in rows(store, LABEL_SETS_SQL)))
+
+
+def list_labels_sql() -> str:
+    """Return the SQL that `list_labels` runs."""
+    return LABEL_SETS_SQL.strip()
 
 
 def _by_protein(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, dict[str, int]]:
     """Take the store's own ids of proteins that it knows by gene; all others keep the table's, as ingest does."""
-    there = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS, {"dataset": dataset})}
-    by_gene = {gene: protein for protein, gene in there.items()}
+    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
+    by_gene = {gene: protein for protein, gene in genes.items()}
     ids = {
-        s: s if s in there else by_gene.get(table.genes.get(s, ""), s)
+        s: s if s in genes else by_gene.get(table.genes.get(s, ""), s)
         for s in dict.fromkeys(subject for _, _, subject in table.said)
     }
-    met = [(s, t) for s, t in ids.items() if t in there]
-    by_id = sum(s == t for s, t in met)
-    return _renamed(table, ids), {"id": by_id, "gene": len(met) - by_id}
+    stored = [(s, t) for s, t in ids.items() if t in genes]
+    by_id = sum(s == t for s, t in stored)
+    return _renamed(table, ids), {"id": by_id, "gene": len(stored) - by_id}
 
 
 def _by_key(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, dict[str, int]]:
-    """Keep what speaks of images or cells that are here: published tables name thousands that are not."""
+    """Keep the labels of images or cells that are in the store: published tables name thousands that are not."""
     prefix = f"{dataset}/"
-    keys = [row["id"].removeprefix(prefix) for row in rows(store, KEYS[table.level], {"dataset": dataset})]
+    keys = [row["id"].removeprefix(prefix) for row in rows(store, IDS_SQL[table.level], {"dataset": dataset})]
     subjects = {subject.removeprefix(prefix): subject for _, _, subject in table.said}
     ids = {subjects[key]: key for key in keys if key in subjects}
     by_name = {subjects[n]: key for key in keys if key not in subjects and (n := Path(key).name) in subjects}
@@ -105,13 +171,10 @@ def _by_key(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, 
 def _renamed(table: LabelTable, ids: Mapping[str, str]) -> LabelTable:
     """Return the table with other names for its subjects, those without one left out; two under one name unite."""
     said: dict[Subject, dict[str, int | None]] = {}
-    for (scheme, level, subject), locations in _named(table, ids):
-        said.setdefault((scheme, level, ids[subject]), {}).update(locations)
+    for (scheme, level, subject), locations in table.said.items():
+        if subject in ids:
+            said.setdefault((scheme, level, ids[subject]), {}).update(locations)
     return replace(table, said=said)
-
-
-def _named(table: LabelTable, ids: Mapping[str, str]) -> Iterable[tuple[Subject, Mapping[str, int | None]]]:
-    return ((subject, locations) for subject, locations in table.said.items() if subject[2] in ids)
 
 
 def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Iterable[Subject] = ()) -> int:
@@ -123,16 +186,12 @@ def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Itera
     wanted = {_subject(dataset, *named): dict[str, Label]() for named in asked}
     for label in labels:
         wanted.setdefault(_subject(dataset, label.scheme, label.level, label.subject), {})[label.location] = label
-    stored: dict[Subject, list[dict[str, Any]]] = {}
-    for row in rows(store, "SELECT * FROM labels ORDER BY ALL"):
+    stored: dict[Subject, list[LabelRow]] = {}
+    for row in cast("list[LabelRow]", rows(store, "SELECT * FROM labels ORDER BY ALL")):
         stored.setdefault((row["label_set"], row["level"], row["subject_id"]), []).append(row)
 
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
-    upserts = []
-    for (label_set, level, subject), new in changed.items():
-        revision = 1 + max((row["revision"] for row in stored.get((label_set, level, subject), [])), default=0)
-        key = {"label_set": label_set, "level": level, "subject_id": subject, "revision": revision}
-        upserts += [key | {"location": o, "grade": v.grade, "source": v.source} for o, v in new.items()]
+    upserts = [row for subject, new in changed.items() for row in _next_rows(subject, new, stored.get(subject, []))]
     store.upsert("labels", upserts)
     # dropped last: a reader or a kill in between meets a location too many, never a subject without any
     _drop_labels(
@@ -141,7 +200,24 @@ def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Itera
     return len(changed)
 
 
-def _same(old: list[dict[str, Any]], new: Mapping[str, Label]) -> bool:
+def _next_rows(subject: Subject, new: Mapping[str, Label], old: Sequence[LabelRow]) -> list[LabelRow]:
+    label_set, level, subject_id = subject
+    revision = 1 + max((row["revision"] for row in old), default=0)
+    return [
+        {
+            "label_set": label_set,
+            "level": level,
+            "subject_id": subject_id,
+            "location": location,
+            "grade": label.grade,
+            "source": label.source,
+            "revision": revision,
+        }
+        for location, label in new.items()
+    ]
+
+
+def _same(old: Sequence[LabelRow], new: Mapping[str, Label]) -> bool:
     return {(r["location"], r["grade"]) for r in old} == {(o, v.grade) for o, v in new.items()}
 
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
+from embstore.ingest.finished import Finished
 from embstore.ingest.plan import Plan
-from embstore.ingest.prepare import Prepared
 from embstore.pixels.masks import PLAIN
 from embstore.sources.record import Failure
+from embstore.store import ImageRow
+from embstore.tabular import Tabular
 
 
-@dataclass
-class Report:
-    """What one ingest or embed found and did."""
+@dataclass(repr=False)
+class Report(Tabular):
+    """What one ingest or embed found and did, counted while it runs; its rows are the spaces that got vectors."""
 
     dataset: str
-    images: int = 0  # in the source; rows, where vectors were brought
+    images: int = 0  # in the source; rows, where external embeddings are imported
     unit: str = "cell"  # what the vectors are of: cell, image or profile
     done_before: int = 0
     images_in: int = 0  # or planned, in a dry run
     images_changed: int = 0  # of those, in the store before with other content: now a new revision
-    images_recut: int = 0  # of those, in the store before with the same content and other cells
+    images_resegmented: int = 0  # of those, in the store before with the same content and other cells
+    images_gone: int = 0  # in the store, and no more in the source
+    images_removed: int = 0  # by somebody else while they went in; they are out again
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
+    labels_changed: int = 0  # subjects, counted in each label set
     cells_in: int = 0
     flags: dict[str, int] = field(default_factory=dict)  # of the new cells: flag -> cells
     dropped: int = 0  # cells that have a flag and therefore no vector
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
+    vectors_replaced: int = 0  # of those, external embeddings of rows that had another one
+    vectors_deleted: int = 0  # external embeddings of rows that are gone from the file or refused now
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
     without_protein: int = 0  # of those that are new in the store, or would be
@@ -35,37 +44,54 @@ class Report:
     sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
     failures: list[Failure] = field(default_factory=list)
     known_failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # on how the source was read
 
+    def to_arrow(self) -> pa.Table:
+        """Return how many vectors went into each space: columns `space` and `vectors`."""
+        counts = list(self.vectors_in.values())
+        return pa.table({"space": pa.array(self.vectors_in, pa.string()), "vectors": pa.array(counts, pa.int64())})
 
-def compared(report: Report, plan: Plan) -> None:
-    """Report what comparing the source with the store has found."""
-    report.done_before, report.known_failures = plan.done, list(plan.known_failures)
-    if plan.gone:
-        report.notes.append(
-            f"{plan.gone} images that were in are gone from the source; they stay (`embstore remove` takes them out)"
+    @property
+    def headline(self) -> str:
+        """Return how many images (or rows of external embeddings) went in, were done before and failed."""
+        profiles = self.unit == "profile"
+        n_in = sum(self.vectors_in.values()) if profiles and self.vectors_in else self.images_in
+        what = "rows" if profiles else "images"
+        return (
+            f"{self.dataset}: {n_in} of {self.images} {what} in, {self.done_before} done before, "
+            f"{len(self.failures)} failures"
         )
 
 
-def count(report: Report, image: Prepared, vectors: Mapping[str, int]) -> None:
-    """Count one finished image, with how many vectors it has in each space, in the report."""
+def compared(report: Report, plan: Plan) -> None:
+    """Report what comparing the source with the store gave."""
+    report.done_before, report.images_gone = plan.done, plan.gone
+    report.known_failures = list(plan.known_failures)
+
+
+def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
+    """Count one finished image in the report; `labels` are those of the spaces, by digest."""
     report.images_in += 1
-    report.images_changed += image.new and image.work.revision > 1 and not image.work.recut
-    report.images_recut += image.work.recut
-    report.without_protein += image.new and not image.work.image.protein_ids
-    report.cells_in += len(image.cells) if image.new else 0
-    report.dropped += len(image.cells) - len(image.shown) if report.unit == "cell" else 0
-    for flag in (flag for cell in image.cells for flag in cell["flags"] if image.new):
-        report.flags[flag] = report.flags.get(flag, 0) + 1
-    for space, n in vectors.items():
-        report.vectors_in[space] = report.vectors_in.get(space, 0) + n
-    if image.new and not image.cells:
-        report.empty[image.work.image_id] = image.image_row["note"]
-    if image.new and image.image_row["pixel_size_source"] == "crop":
-        report.crops_assumed += 1
+    report.images_resegmented += image.resegmented
+    report.dropped += image.flagged_out if report.unit == "cell" else 0
+    for space, embedded in image.vectors.items():
+        report.vectors_in[labels[space]] = report.vectors_in.get(labels[space], 0) + len(embedded.ids)
     if image.size_ignored:
         report.sizes_ignored[image.size_ignored] = report.sizes_ignored.get(image.size_ignored, 0) + 1
-    if image.new and image.work.image.masks and image.image_row["note"] != PLAIN:
-        report.mask_notes[image.work.image_id] = image.image_row["note"]
-    if image.new and image.image_row["pixel_size_source"] == "estimated":
-        report.estimated_um.append(image.image_row["pixel_size_um"])
+    if image.image_row is not None:
+        _count_new(report, image, image.image_row)
+
+
+def _count_new(report: Report, image: Finished, row: ImageRow) -> None:
+    report.images_changed += row["revision"] > 1 and not image.resegmented
+    report.without_protein += not row["protein_ids"]
+    report.cells_in += image.cells.num_rows
+    for flag in (flag for flags in image.cells["flags"].to_pylist() for flag in flags):
+        report.flags[flag] = report.flags.get(flag, 0) + 1
+    if not image.cells.num_rows:
+        report.empty[image.image_id] = row["note"] or ""
+    if image.from_masks and row["note"] != PLAIN:
+        report.mask_notes[image.image_id] = row["note"] or ""
+    report.crops_assumed += row["pixel_size_source"] == "crop"
+    if row["pixel_size_source"] == "estimated" and row["pixel_size_um"] is not None:
+        report.estimated_um.append(row["pixel_size_um"])

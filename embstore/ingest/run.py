@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pyarrow.compute as pc
 
 from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, ImageError, MissingStoreError, NotAStoreError
-from embstore.ingest.canary import canary_vectors, check_canary
-from embstore.ingest.commit import Committer, record_failures
+from embstore.errors import EmbstoreError, MissingStoreError, NotAStoreError
+from embstore.ingest.canary import open_space
+from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
-from embstore.ingest.encode import Embedded, cut_ahead, encode, gathered
+from embstore.ingest.embedding import embed_images
+from embstore.ingest.failures import record_failures
 from embstore.ingest.labels import set_labels
-from embstore.ingest.plan import Plan, make_plan, stored_plan
-from embstore.ingest.prepare import Prepared, ahead, image_failure, prepare, with_cells
+from embstore.ingest.plan import Plan, make_plan
+from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
-from embstore.ingest.work import Work, check_dataset
+from embstore.ingest.stored_plan import stored_plan
+from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
-from embstore.sources.record import Failure
-from embstore.space import Space
+from embstore.sources.record import Failure, Source
 from embstore.store import Store, add_proteins, list_spaces
 
 DEFAULT = Choices()
-TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
-TOGETHER_GPU = 256
 
 
 def ingest(
-    store: Store | str,
-    source: Path,
+    store: Store | str | Path,
+    source: str | Path,
     *,
     layout: str,
     backbones: Sequence[str],
-    labels: Path | None = None,
+    labels: str | Path | None = None,
     channels: str = "",
-    source_root: Path | None = None,
+    source_root: str | Path | None = None,
     dataset: str | None = None,
-    masks: Path | None = None,
+    masks: str | Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     choices: Choices = DEFAULT,
@@ -76,189 +71,150 @@ def ingest(
     before a store is made, where a choice is wrong.
     """
     dataset = check_dataset(dataset or layout)
-    source = source.resolve()  # stored and compared with: the folder that this is called in may be another next time
+    # stored and compared with: the folder that this is called in may be another next time
+    source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
-    whole = choices.unit == "image"
-    found = read_source(source, layout, labels, channels=channels, source_root=source_root, masks=masks, whole=whole)
+    folder = read_source(
+        source,
+        layout,
+        _path(labels),
+        channels=channels,
+        source_root=_path(source_root),
+        masks=_path(masks),
+        whole=choices.unit == "image",
+    )
     encoders = _encoders(backbones, choices, device)
-    planned = partial(
-        make_plan,
-        source=found,
-        dataset=dataset,
-        spaces=list(encoders),
-        retry_failed=retry_failed,
-        limit=limit,
+    wanted = Wanted(
+        spaces=tuple(encoder.space.digest for encoder in encoders),
+        unit=choices.unit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
-        unit=choices.unit,
+        limit=limit,
+        retry_failed=retry_failed,
         rehash=rehash,
+        hashing=not dry_run,
     )
-    report = Report(dataset, len(found.images), choices.unit, notes=list(found.notes))
+    report = Report(dataset, len(folder.images), choices.unit, notes=list(folder.notes))
     if dry_run:
-        return _dry(planned(_if_any(store), hashing=False), encoders, report, progress)
-    store = opened(store)
-    committer = Committer(store)
-    plan = planned(store, progress=progress)
-    compared(report, plan)
-    committer.describe(plan.renewed)
-    report.renewed = len(plan.renewed)
-    add_proteins(store, [(image.protein_ids, image.genes) for image in found.images])
-    if changed := set_labels(store, dataset, found.labels, found.asked):
-        report.notes.append(f"labels: {changed} subjects are new or changed")
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+        _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
+    else:
+        _fill(opened(store), folder, wanted, encoders, report, progress=progress)
     return report
 
 
-def embed(
+def _fill(
     store: Store,
+    folder: Source,
+    wanted: Wanted,
+    encoders: Sequence[Encoder],
+    report: Report,
+    *,
+    progress: Progress | None,
+) -> None:
+    committer = Committer(store)
+    plan = make_plan(store, folder, report.dataset, wanted, progress)
+    compared(report, plan)
+    add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
+    report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+    _run(store, plan, encoders, report, committer=committer, progress=progress)
+
+
+def embed(
+    store: Store | str | Path,
     *,
     backbones: Sequence[str],
     dataset: str | None = None,
-    source_root: Path | None = None,
+    source_root: str | Path | None = None,
     drop_flagged: bool = False,
     choices: Choices = DEFAULT,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
-    """Give cells, or whole images, that are in the store their vectors from further backbones; images are read again.
+    """Compute vectors from further backbones for the cells, or whole images, in the store; images are read again.
 
     The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
     encoders = _encoders(backbones, choices, device)
+    store = store if isinstance(store, Store) else Store.open(store)
     committer = Committer(store)
-    source_root = source_root and source_root.resolve()
-    plan = stored_plan(store, dataset, list(encoders), source_root, drop_flagged=drop_flagged)
+    root = None if source_root is None else Path(source_root).resolve()
+    spaces = [encoder.space.digest for encoder in encoders]
+    plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
-    committer.describe(plan.renewed)
-    report.renewed = len(plan.renewed)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
 
-def _if_any(store: Store | str) -> Store | None:
+def _if_any(store: Store | str | Path) -> Store | None:
     try:
         return store if isinstance(store, Store) else Store.open(store)
     except (MissingStoreError, NotAStoreError):  # where an ingest makes one
         return None
 
 
-def _dry(plan: Plan, encoders: Mapping[str, Encoder], report: Report, progress: Progress | None) -> Report:
-    """Return what a dry run reports: the plan, and every failure that can be told without decoding pixels."""
+def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Progress | None) -> None:
+    """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    spaces = [encoder.space for encoder in encoders.values()]
+    spaces = [encoder.space for encoder in encoders]
     for work, failure in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if failure:
             report.failures.append(failure)
         else:
             report.images_in += 1
             report.without_protein += work.segmentation is None and not work.image.protein_ids
-    return report
 
 
-def opened(store: Store | str) -> Store:
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def opened(store: Store | str | Path) -> Store:
     """Return the store itself, or the one at a path or URI, made where there is none."""
     return store if isinstance(store, Store) else Store.open(store, create=True)
 
 
-def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> dict[str, Encoder]:
+def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> list[Encoder]:
     if not backbones:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
     named = (parse(spec) for spec in dict.fromkeys(backbones))
     loaded = (load(backbone, replace(choices, strategy=strategy), device) for backbone, strategy in named)
-    return {encoder.space.digest: encoder for encoder in loaded}
+    return list({encoder.space.digest: encoder for encoder in loaded}.values())
 
 
 def _run(
     store: Store,
     plan: Plan,
-    encoders: dict[str, Encoder],
+    encoders: Sequence[Encoder],
     report: Report,
     *,
     committer: Committer,
     progress: Progress | None,
 ) -> None:
+    """Do the work of a plan, and record what cannot be used; what was finished goes in, whatever stops the rest."""
+    committer.describe(plan.renewed)
+    report.renewed = len(plan.renewed)
     report.failures = list(plan.failures)
     recorded = {space["digest"] for space in list_spaces(store)}
-    for digest, encoder in encoders.items():
-        if plan.work or (plan.done and digest not in recorded):  # lost: its vectors are here
+    for encoder in encoders:
+        if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
+    labels = {encoder.space.digest: encoder.space.label for encoder in encoders}
     try:
-        for done in _work_off(store, plan, encoders, report, committer):
+        images = embed_images(plan.work, partial(stored_cells, store), encoders)
+        for done, image in enumerate(images, start=1):
+            if isinstance(image, Failure):
+                report.failures.append(image)
+            else:
+                committer.add(image)
+                count(report, image, labels)
             if progress:
                 progress("images", done, len(plan.work))
-    finally:  # what was finished goes in, whatever stopped the rest
+    finally:
         committer.flush()
-        if committer.taken_back:
-            report.notes.append(
-                f"{len(committer.taken_back)} images were removed while they went in, and are out again"
-            )
-        record_failures(store, report.failures, mended=plan.sound)
-
-
-def _work_off(
-    store: Store, plan: Plan, encoders: dict[str, Encoder], report: Report, committer: Committer
-) -> Iterator[int]:
-    """Do the work, image by image; yields how many are done."""
-    on_gpu = any(encoder.device != "cpu" for encoder in encoders.values())
-    spaces = [encoder.space for encoder in encoders.values()]
-    # one core reads and cuts while the others compute, and all of them where a GPU computes
-    images = ahead(partial(_readied, spaces), with_cells(store, plan.work), (os.cpu_count() or 1) if on_gpu else 1)
-    done = 0
-    for some in gathered(images, TOGETHER_GPU if on_gpu else TOGETHER):
-        good = [image for image in some if isinstance(image, Prepared)]
-        vectors = {
-            space: encode([image for image in good if space in image.work.spaces], encoder)
-            for space, encoder in encoders.items()
-        }
-        for image in some:
-            _take(image, vectors, encoders, report, committer)
-            done += 1
-            yield done
-
-
-def _readied(spaces: Sequence[Space], item: tuple[Work, list[dict[str, Any]]]) -> Prepared | Failure:
-    work, stored_cells = item
-    image = prepare(work, stored_cells, spaces[0].intensity)  # one for all
-    if isinstance(image, Failure):
-        return image
-    try:
-        return cut_ahead(image, spaces)
-    except ImageError as error:
-        return image_failure(work, error.found, error.todo)
-
-
-def _take(
-    image: Prepared | Failure,
-    vectors: dict[str, dict[str, Embedded | Failure]],
-    encoders: dict[str, Encoder],
-    report: Report,
-    committer: Committer,
-) -> None:
-    """Commit one image with its vectors in every space, or record why it cannot be."""
-    if isinstance(image, Failure):
-        report.failures.append(image)
-        return
-    found = {space: vectors[space][image.work.image_id] for space in image.work.spaces}
-    embedded = {space: some for space, some in found.items() if isinstance(some, Embedded)}
-    if failures := [some for some in found.values() if isinstance(some, Failure)]:
-        report.failures.append(failures[0])
-        return
-    committer.add(image, embedded)
-    count(report, image, {encoders[space].space.label: len(some.ids) for space, some in embedded.items()})
-
-
-def open_space(store: Store, encoder: Encoder) -> None:
-    """Record an encoder's space, or, where it is there, check that the encoder still gives its golden vectors."""
-    space = encoder.space
-    vectors = canary_vectors(encoder)
-    if any(known["digest"] == space.digest for known in list_spaces(store)):
-        stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
-        check_canary(space.label, stored, vectors)
-        return
-    record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
-    store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
+        report.images_removed = len(committer.taken_back)
+        record_failures(store, report.failures, usable=plan.usable)

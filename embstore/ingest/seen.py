@@ -6,23 +6,26 @@ A network that was trained on images of a protein has an advantage on it: scores
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
+
+import pyarrow as pa
 
 from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import protein_id, split_genes, split_identifiers
 from embstore.sources.tables import read_table
-from embstore.store import Store, list_spaces, rows
+from embstore.store import ProteinRow, Store, list_spaces, rows
+from embstore.tabular import Tabular
 
 # as OpenCell, HPA and their users call them; HPA's `Gene` holds Ensembl ids beside `Gene name`
 ID_COLUMNS = ("protein_id", "ensg_id", "ENSG", "ensembl_id", "Ensembl", "Gene", "uniprot_id", "uniprot", "UniProt")
 GENE_COLUMNS = ("gene", "gene_name", "Gene name", "target_name", "gene_symbol", "symbol")
 
 
-@dataclass(frozen=True)
-class Seen:
+@dataclass(frozen=True, repr=False)
+class Seen(Tabular):
     """How a table of seen proteins met the store's: `by_id` + `by_gene` of `proteins` were seen, `changed` are new."""
 
     backbone: str
@@ -31,10 +34,20 @@ class Seen:
     by_id: int
     by_gene: int
     changed: int
+    version: int = 0  # of the table `proteins` now
+
+    def to_arrow(self) -> pa.Table:
+        """Return the counts as one row."""
+        return pa.Table.from_pylist([asdict(self)])
+
+    @property
+    def headline(self) -> str:
+        """Return how many of the store's proteins the backbone saw."""
+        return f"{self.backbone} saw {self.by_id + self.by_gene} of {self.proteins} proteins in pretraining"
 
 
 def set_seen(
-    store: Store, table: Path, *, backbone: str, id_column: str | None = None, gene_column: str | None = None
+    store: Store, table: str | Path, *, backbone: str, id_column: str | None = None, gene_column: str | None = None
 ) -> Seen:
     """Record in `proteins.seen_in_pretraining` which proteins a backbone was trained on: exactly those of the table.
 
@@ -45,19 +58,20 @@ def set_seen(
     names = set(backbone_records()) | {space["backbone"] for space in list_spaces(store)}
     if backbone not in names:
         raise EmbstoreError(choices(backbone, "backbone", names))
+    table = Path(table)
     listed = read_table(table)
     ids, genes = _named(table, listed, id_column, gene_column)
-    proteins = rows(store, "SELECT * FROM proteins ORDER BY protein_id")
+    proteins = cast("list[ProteinRow]", rows(store, "SELECT * FROM proteins ORDER BY protein_id"))
     by_id = {p["protein_id"] for p in proteins if p["protein_id"] in ids}
     by_gene = {p["protein_id"] for p in proteins if _symbols(p) & genes} - by_id
-    changed = []
+    changed: list[ProteinRow] = []
     for protein in proteins:
         before = protein["seen_in_pretraining"] or []
         after = sorted({*before, backbone} if protein["protein_id"] in by_id | by_gene else {*before} - {backbone})
         if after != sorted(before):
-            changed.append(protein | {"seen_in_pretraining": after})
-    store.upsert("proteins", changed)
-    return Seen(backbone, len(listed), len(proteins), len(by_id), len(by_gene), len(changed))
+            changed.append({**protein, "seen_in_pretraining": after})
+    version = store.upsert("proteins", changed)
+    return Seen(backbone, len(listed), len(proteins), len(by_id), len(by_gene), len(changed), version)
 
 
 def _named(
@@ -81,5 +95,5 @@ def _named(
     return {i for i in ids if i}, genes
 
 
-def _symbols(protein: dict[str, Any]) -> set[str]:
+def _symbols(protein: ProteinRow) -> set[str]:
     return {name.lower() for name in (protein["gene"], *(protein["synonyms"] or [])) if name}

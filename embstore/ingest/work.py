@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from embstore.errors import EmbstoreError
 from embstore.files import FileState, content, file_sha256, hashed, touched
@@ -15,17 +15,33 @@ from embstore.ids import segmentation_id
 from embstore.pixels.segmentation import SEGMENTER
 from embstore.pixels.whole import WHOLE_IMAGE
 from embstore.sources.record import SourceImage
+from embstore.store import ImageRow
 
 NO_NUCLEUS = "there is no nucleus channel"
 WHOLE = ""  # in place of a segmentation: the vector is of the image, whatever its cells are
 Done = Mapping[tuple[str, str], tuple[int, str]]  # (image, space) -> revision, segmentation
 
 
+class ImageDescription(TypedDict):
+    """The columns of `images` that a layout's names and tables give, whatever the pixels are."""
+
+    plate: str | None
+    well: str | None
+    site: str | None
+    cell_line: str | None
+    protein_ids: list[str]
+    genes: list[str]
+    antibody: str | None
+    licence: str | None
+    extra: str | None
+
+
 @dataclass(frozen=True)
 class Work:
     """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
 
-    `recut` says that cells of the very same content are in the store, made from other masks or at another pixel size.
+    `resegmented` is True where cells of the very same content are in the store, made from other masks or at another
+    pixel size.
     """
 
     image: SourceImage
@@ -39,35 +55,60 @@ class Work:
     pixel_size_um: float | None = None  # of those
     segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
     option_um: float | None = None  # the pixel size that the user gives
-    recut: bool = False
+    resegmented: bool = False
     drop_flagged: bool = False  # cells with a quality flag get no vector
     unit: str = "cell"  # of the spaces: where it is image, an image that cannot be segmented will do
 
 
-def missing_work(
-    root: Path,
-    image: SourceImage,
-    name: str,
-    old: dict[str, Any] | None,
-    files: tuple[FileState, ...],
-    *,
-    spaces: Sequence[str],
-    ingested: Done,
-    option_um: float | None,
-) -> Work:
-    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks."""
-    spec = _segmenter(image)
-    fresh = Work(image, root, name, 1, files, content(files), tuple(spaces), segmenter=spec, option_um=option_um)
-    if old is None:
-        return fresh
-    if fresh.sha256 != old["sha256"] or _read_otherwise(image, old):
-        return replace(fresh, revision=old["revision"] + 1)
-    if _other_cells(image, old, spec, option_um):
-        return replace(fresh, revision=old["revision"], recut=True)
-    return replace(stored_work(old, missing_spaces(ingested, old, spaces), root), image=image, files=files)
+@dataclass(frozen=True)
+class Wanted:
+    """What an ingest asks for, of every image of its source.
+
+    With `rehash` contents are compared whatever sizes and times say. Without `hashing`, files of images that are not in
+    the store are not read: their work lacks its contents' sha256, and is for looking at alone.
+    """
+
+    spaces: tuple[str, ...]
+    unit: str = "cell"  # of the spaces
+    pixel_size_um: float | None = None  # whatever files and layout say
+    drop_flagged: bool = False
+    limit: int | None = None  # only the first images
+    retry_failed: bool = False
+    rehash: bool = False
+    hashing: bool = True
 
 
-def stored_work(row: dict[str, Any], missing: tuple[str, ...], root: Path) -> Work:
+def new_work(root: Path, image: SourceImage, name: str, wanted: Wanted, files: tuple[FileState, ...] = ()) -> Work:
+    """Return an image that is not in the store as work for all spaces; without `files`, one that was not read."""
+    return Work(
+        image=image,
+        root=root,
+        image_id=name,
+        revision=1,
+        files=files,
+        sha256=content(files) if files else "",
+        spaces=wanted.spaces,
+        segmenter=_segmenter(image) if files else SEGMENTER,
+        option_um=wanted.pixel_size_um,
+        drop_flagged=wanted.drop_flagged,
+        unit=wanted.unit,
+    )
+
+
+def missing_work(new: Work, old: ImageRow, ingested: Done) -> Work:
+    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks.
+
+    `new` is the image as if it were not in the store.
+    """
+    if new.sha256 != old["sha256"] or _shows_something_else(new.image, old):
+        return replace(new, revision=old["revision"] + 1)
+    if _other_cells(new, old):
+        return replace(new, revision=old["revision"], resegmented=True)
+    stored = stored_work(old, missing_spaces(ingested, old, new.spaces), new.root)
+    return replace(stored, image=new.image, files=new.files, drop_flagged=new.drop_flagged, unit=new.unit)
+
+
+def stored_work(row: ImageRow, missing: tuple[str, ...], root: Path) -> Work:
     """Return an image that is in the store, with its cells as they are, as work for the spaces that it lacks."""
     image = SourceImage(
         key=row["image_id"].removeprefix(row["dataset"] + "/"),
@@ -87,22 +128,22 @@ def stored_work(row: dict[str, Any], missing: tuple[str, ...], root: Path) -> Wo
     )
 
 
-def missing_spaces(ingested: Done, image: dict[str, Any], spaces: Sequence[str]) -> tuple[str, ...]:
+def missing_spaces(ingested: Done, image: ImageRow, spaces: Sequence[str]) -> tuple[str, ...]:
     """Return the spaces that have no vectors of an image as it is, or of its current cells."""
     done = ((image["revision"], image["segmentation"]), (image["revision"], WHOLE))
     return tuple(space for space in spaces if ingested.get((image["image_id"], space)) not in done)
 
 
-def states_of(root: Path, image: SourceImage, old: dict[str, Any] | None) -> tuple[FileState, ...]:
+def states_of(root: Path, image: SourceImage, old: ImageRow | None) -> tuple[FileState, ...]:
     """Return the state of an image's files with their contents' sha256; that on record where size and time agree."""
     known = old is not None and not touched(root, image.files, old["files"])
     return tuple(old["files"]) if old and known else hashed(root, image.files)
 
 
-def _read_otherwise(image: SourceImage, old: dict[str, Any]) -> bool:
-    """Tell whether the same pixels are now said to show something else, or to be of another size: new cells then.
+def _shows_something_else(image: SourceImage, old: ImageRow) -> bool:
+    """True if the source now gives the same pixels other roles or another size: they get new cells then.
 
-    What the file or the user said of the size goes before what a layout says.
+    The size that the file or the user gave takes precedence over a layout's.
     """
     if list(image.roles[: len(old["roles"])]) != old["roles"]:
         return True
@@ -119,20 +160,20 @@ def _segmenter(image: SourceImage) -> Mapping[str, Any]:
     return {"name": "masks", "revision": 1, "nuclei": nuclei, "cells": cells, "completed_by": completed}
 
 
-def _other_cells(image: SourceImage, old: dict[str, Any], spec: Mapping[str, Any], option_um: float | None) -> bool:
-    """Tell whether the masks and pixel size of this source make other cells than those in the store.
+def _other_cells(new: Work, old: ImageRow) -> bool:
+    """True if the masks and pixel size of this source make other cells than those in the store.
 
-    What it does not say (no masks, no pixel size) stays as it was.
+    What it does not give (no masks, no pixel size) stays as it was.
     """
-    if image.masks is None:
-        return option_um not in (None, old["pixel_size_um"])
+    if new.image.masks is None:
+        return new.option_um not in (None, old["pixel_size_um"])
     known_um = old["pixel_size_um"] if old["pixel_size_source"] != "estimated" else None
-    wanted = segmentation_id(spec, old["sha256"], known_um if option_um is None else option_um)
-    return bool(old["segmentation"] != wanted)
+    wanted = segmentation_id(new.segmenter, old["sha256"], known_um if new.option_um is None else new.option_um)
+    return old["segmentation"] != wanted
 
 
-def described(image: SourceImage) -> dict[str, Any]:
-    """Return the columns of `images` that a layout's names and labels say, whatever the pixels are."""
+def image_description(image: SourceImage) -> ImageDescription:
+    """Return what a layout's names and tables say of an image."""
     return {
         "plate": image.plate,
         "well": image.well,
@@ -146,15 +187,15 @@ def described(image: SourceImage) -> dict[str, Any]:
     }
 
 
-def renewed(work: Work, old: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the row of an image whose content is as it was, where what is known of it changed; else None.
+def renewed(work: Work, old: ImageRow) -> ImageRow | None:
+    """Return the row of an image whose content is as it was, where its description changed; else None.
 
     What the source does not say now (no labels were given) stays as it was.
     """
     if work.revision != old["revision"]:
         return None
-    said = {column: value for column, value in described(work.image).items() if value}
-    row = old | said | {"files": list(work.files), "source_root": str(work.root)}
+    given = {column: value for column, value in image_description(work.image).items() if value}
+    row = cast(ImageRow, {**old, **given, "files": list(work.files), "source_root": str(work.root)})
     return row if row != old else None
 
 

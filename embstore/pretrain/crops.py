@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from embstore.errors import EmbstoreError, ImageError
 from embstore.files import whole_file
 from embstore.ids import digest
-from embstore.ingest import Prepared, Work, ahead, crops_of, prepare, stored_plan, with_cells
+from embstore.ingest import Prepared, Work, crops_of, prepared_images, stored_cells, stored_plan
 from embstore.pixels.intensity import intensity_spec
 from embstore.pretrain.recipe import CUT_WIDER, Recipe
 from embstore.progress import Progress
@@ -103,8 +104,7 @@ def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, fa
         return path
     ids: list[str] = []
     found: list[npt.NDArray[np.uint8]] = []
-    spec = intensity_spec(recipe.intensity)
-    for image in ahead(lambda item: prepare(*item, spec), with_cells(store, works)):
+    for image in prepared_images(works, partial(stored_cells, store), intensity_spec(recipe.intensity)):
         cut = _cut(image, recipe) if isinstance(image, Prepared) else image
         if isinstance(cut, Failure):
             failures.append(cut)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
 from embstore.files import whole_file
-from embstore.pretrain.recipe import SIZES, Recipe, backbone_of
+from embstore.pretrain.recipe import VIT_SIZES, Recipe, backbone_of
 from embstore.pretrain.views import bright_log, random_views
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def begin(recipe: Recipe, device: str = "cpu") -> Training:
     backbone = backbone_of(recipe, "being trained")
     student, teacher = build(backbone), build(backbone)  # called, they return the CLS token after the last norm
     hidden, bottleneck, prototypes = recipe.head
-    width = SIZES[recipe.size][0]
+    width = VIT_SIZES[recipe.size][0]
     with warnings.catch_warnings():  # lightly still makes its last layer by torch's older weight norm
         warnings.simplefilter("ignore", FutureWarning)
         heads = [DINOProjectionHead(width, hidden, bottleneck, prototypes, norm_last_layer=True) for _ in range(2)]

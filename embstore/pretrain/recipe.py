@@ -10,9 +10,9 @@ from embstore.backbones.record import POOLINGS, Backbone
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest
 
-VIEWS = ("field", "cell")
+VIEW_SOURCES = ("field", "cell")
 # width, depth, heads: the published sizes of vision transformers (arXiv 2010.11929, 2104.14294), and one for 2 cores
-SIZES = {"micro": (128, 6, 2), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
+VIT_SIZES = {"micro": (128, 6, 2), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 ARCHITECTURE = "vit_small_patch16_224"  # timm's name of the code that networks are built by; sizes are the recipe's
 POOLING = "cls+mean"
 CUT_WIDER = 1.25  # crops are cut wider than they are shown, so that turned and shifted views find pixels
@@ -59,7 +59,7 @@ class Recipe:
     @property
     def architecture_args(self) -> dict[str, Any]:
         """Return what ARCHITECTURE is built with in place of its own sizes."""
-        width, depth, heads = SIZES[self.size]
+        width, depth, heads = VIT_SIZES[self.size]
         return {
             "img_size": self.input_px,
             "patch_size": self.patch_px,
@@ -77,16 +77,16 @@ class Recipe:
 def parse_arch(arch: str) -> tuple[str, int]:
     """Return (size, patch in pixels) of a name such as `vit_small_patch16`; EmbstoreError lists what there is."""
     found = re.fullmatch(r"vit_([a-z]+)_patch(\d+)", arch)
-    if found is None or found[1] not in SIZES:
-        names = [f"vit_{size}_patch16" for size in SIZES]
+    if found is None or found[1] not in VIT_SIZES:
+        names = [f"vit_{size}_patch16" for size in VIT_SIZES]
         raise EmbstoreError(choices(arch, "architecture", names) + "; any patch size may follow")
     return found[1], int(found[2])
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Refuse, with an EmbstoreError, settings that cannot be trained with."""
-    if recipe.views not in VIEWS:
-        raise EmbstoreError(choices(recipe.views, "source of views", VIEWS))
+    if recipe.views not in VIEW_SOURCES:
+        raise EmbstoreError(choices(recipe.views, "source of views", VIEW_SOURCES))
     if not recipe.roles or len(set(recipe.roles)) != len(recipe.roles):
         raise EmbstoreError(f"the roles are {', '.join(recipe.roles) or 'none'}; name each role once")
     for name in ("input_px", "global_px", "local_px"):
@@ -121,7 +121,7 @@ def backbone_of(recipe: Recipe, name: str) -> Backbone:
         crop_um=recipe.crop_um,
         normalisation="bright-log",
         pooling=POOLING,
-        dim=SIZES[recipe.size][0] * POOLINGS[POOLING],
+        dim=VIT_SIZES[recipe.size][0] * POOLINGS[POOLING],
         licence="",
         source="",
         note="",

@@ -14,7 +14,7 @@ from embstore.backbones.weights import weights_folder
 from embstore.pretrain.recipe import backbone_of
 from embstore.pretrain.run import Pretrained
 
-LIBRARIES = ("embstore", "torch", "timm", "lightly", "numpy")
+TRAINING_LIBRARIES = ("embstore", "torch", "timm", "lightly", "numpy")
 
 
 def keep_pretrained(
@@ -48,6 +48,6 @@ def made_of(trained: Pretrained, record: Backbone) -> dict[str, Any]:
         "recipe_digest": trained.recipe.digest,
         "data": {"cells": trained.cells, "images": trained.images, "digest": trained.data_digest},
         "watched": trained.watched,
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: version(name) for name in TRAINING_LIBRARIES},
         "log": trained.log,
     }

@@ -6,46 +6,67 @@ import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
+from embstore.arrays import Float32s
 from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
 from embstore.pretrain.recipe import Recipe, check_recipe
 from embstore.progress import Progress
 from embstore.store import Store
+from embstore.tabular import Tabular
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
-LOG = ("epoch", "step", "loss", "entropy", "knn_macro_f1", "seconds")
-Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """A finished training: the teacher's tensors by timm's names, what it learnt from, and a row of the log an epoch.
+class LogRow(TypedDict):
+    """One epoch of a training; epoch 0 is the untrained network."""
 
-    The row of epoch 0 is the untrained network; `knn_macro_f1` is None without a label set to watch.
-    """
+    epoch: int
+    step: int
+    loss: float | None
+    entropy: float | None
+    knn_macro_f1: float | None  # None without a label set to watch
+    seconds: float
+
+
+LOG_COLUMNS = tuple(LogRow.__annotations__)
+
+
+@dataclass(frozen=True, repr=False)
+class Pretrained(Tabular):
+    """A finished training: the teacher's tensors by timm's names, what it learnt from, and a log row an epoch."""
 
     recipe: Recipe
-    tensors: dict[str, npt.NDArray[np.float32]]
+    tensors: dict[str, Float32s]
     cells: int
     images: int
     data_digest: str
     watched: str | None
     resumed_at: int  # the step that it went on from, 0 where it began
     failures: tuple[str, ...]
-    log: list[Row] = field(default_factory=list)
+    log: list[LogRow] = field(default_factory=list)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the log: a row an epoch."""
+        return pa.Table.from_pylist(self.log)
+
+    @property
+    def headline(self) -> str:
+        """Return what was trained, and on how much."""
+        network = f"vit_{self.recipe.size}_patch{self.recipe.patch_px}"
+        return f"{network} trained on {self.cells:,} cells of {self.images:,} images"
 
 
 def pretrain(
     store: Store,
     recipe: Recipe,
     *,
-    work: Path,
+    work: str | Path,
     dataset: str | None = None,
     watch: str | None = None,
     device: str = "cpu",
@@ -58,6 +79,7 @@ def pretrain(
     store only. Raises EmbstoreError for settings that cannot be trained with. `progress(stage, done, total)`.
     """
     check_recipe(recipe)
+    work = Path(work)
     crops = cut_crops(store, dataset, recipe, work / "crops", progress)
     watched = watched_cells(store, crops.cell_ids, dataset, watch)
     run = _Run(dino.begin(recipe, device), crops, watched, work)
@@ -81,7 +103,7 @@ class _Run:
 
     def __init__(self, training: dino.Training, crops: CropSet, watched: Watched | None, work: Path) -> None:
         self.training, self.crops, self.watched, self.work = training, crops, watched, work
-        self.log: list[Row] = []
+        self.log: list[LogRow] = []
         self.measures: list[dict[str, float]] = []  # of the epoch's steps so far
         self.seconds = 0.0
         self._saved = time.monotonic()
@@ -135,8 +157,9 @@ class _Run:
                 "step": self.training.step,
                 "loss": mean.get("loss"),
                 "entropy": mean.get("entropy"),
+                "knn_macro_f1": score,
+                "seconds": round(self.seconds, 1),
             }
-            | {"knn_macro_f1": score, "seconds": round(self.seconds, 1)}
         )
         self.measures.clear()
         self.save()
@@ -146,7 +169,7 @@ class _Run:
         kept = {"log": self.log, "measures": self.measures, "seconds": self.seconds}
         dino.save_checkpoint(self.training, self.checkpoint, kept, self._identity)
         with (self.work / "log.csv").open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, LOG)
+            writer = csv.DictWriter(handle, LOG_COLUMNS)
             writer.writeheader()
             writer.writerows(self.log)
         self._saved = time.monotonic()

@@ -253,6 +253,6 @@ class FailureRow(TypedDict):
     stage: str
     error: str
     todo: str
-    size: int
-    mtime_ns: int
+    size: int | None
+    mtime_ns: int | None
     failed_at: datetime

@@ -17,7 +17,7 @@ from embstore.care.repair import mend
 from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import StoreError
-from embstore.ingest import bring_vectors, ingest
+from embstore.ingest import import_embeddings, ingest
 from embstore.sources.vectors import Columns
 from embstore.store import PENDING, TABLES, Store, rows
 
@@ -32,7 +32,7 @@ def again(store: Store, phantom: Path) -> None:
     whole = Choices(unit="image", image_px=64)
     ingest(store, images, layout="opencell", labels=labels, backbones=["pixel-stats"])
     ingest(store, images, layout="opencell", labels=labels, backbones=["phantom-dino"], choices=whole)
-    bring_vectors(store, phantom / "v.csv", Columns("f*", "id", "gene"), dataset="mine", backbone="theirs")
+    import_embeddings(store, phantom / "v.csv", Columns("f*", "id", "gene"), dataset="mine", backbone="theirs")
 
 
 @pytest.fixture(scope="module")

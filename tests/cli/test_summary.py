@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import typer
 
 from embstore.ingest import Report
 from embstore.sources.record import Failure
 from embstore_cli.context import Format
-from embstore_cli.summary import finish
+from embstore_cli.summary import finish, summary
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -33,3 +35,30 @@ def test_a_dry_run_shows_every_mistake(capsys: pytest.CaptureFixture[str], dry_r
     said = capsys.readouterr().err.splitlines()
     assert len(said) == lines
     assert said[-1].startswith("failed: 14.tif" if dry_run else "... and 5 more: embstore sql")
+
+
+def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    """They come after the notes on how the source was read; what is zero is not mentioned."""
+    report = Report("d", images=3, images_in=3, images_gone=2, images_resegmented=1, labels_changed=4, notes=["read"])
+    lines = [
+        "read",
+        "2 images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+        "labels: 4 subjects are new or changed",
+    ]
+    assert [line.strip() for line in summary(report)][2:] == lines
+    finish(report, form=Format.json, strict=False, dry_run=False)
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["notes"] == lines
+    assert record["images_recut"] == 1
+    assert not {"images_gone", "labels_changed", "images_resegmented"} & record.keys()
+
+
+def test_a_report_prints_in_a_few_lines() -> None:
+    """What went in, and how many vectors in which space: not its failures one by one."""
+    failures = [Failure(f"{n}.tif", "plan", f"error {n}", "rename it") for n in range(300)]
+    report = Report("d", images=303, images_in=3, vectors_in={"hpa:mapping": 60}, failures=failures)
+    assert repr(report).splitlines() == [
+        "d: 3 of 303 images in, 0 done before, 300 failures",
+        "space        vectors",
+        "hpa:mapping  60",
+    ]

@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from embstore.ingest import bring_vectors, ingest
+from embstore.ingest import import_embeddings, ingest
 from embstore.phantom import write_phantom
 from embstore.search import similar_cells, similar_proteins
 from embstore.sources.vectors import Columns
@@ -44,10 +44,10 @@ def make(folder: Path) -> Store:
     columns = Columns("f*", "ensg", "gene", "place", "unknown")
     vectors = folder / "vectors.csv"
     vectors.write_text(BROUGHT)
-    bring_vectors(store, vectors, columns, dataset="brought", backbone="theirs")
+    import_embeddings(store, vectors, columns, dataset="brought", backbone="theirs")
     vectors.write_text(BROUGHT.replace("cytoskeleton;membrane", "cytoskeleton"))
     store.tag("before-correction", store.versions())
-    bring_vectors(store, vectors, columns, dataset="brought", backbone="theirs")
+    import_embeddings(store, vectors, columns, dataset="brought", backbone="theirs")
     return store
 
 

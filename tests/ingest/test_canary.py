@@ -12,15 +12,15 @@ from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
 from embstore.errors import EmbstoreError
-from embstore.ingest.canary import ROLES, canary_vectors, check_canary, golden_crops
+from embstore.ingest.canary import GOLDEN_ROLES, canary_vectors, check_canary, golden_crops
 
 
 def test_golden_crops_are_two_cells_in_every_role() -> None:
     """Drawn without randomness, in [0, 1], each nucleus inside its cell, the two different in place and size."""
     for px in (96, 224):
         crops = golden_crops(px)
-        assert crops.pixels.shape == (2, len(ROLES), px, px)
-        assert crops.roles == ROLES
+        assert crops.pixels.shape == (2, len(GOLDEN_ROLES), px, px)
+        assert crops.roles == GOLDEN_ROLES
         assert crops.pixels.min() >= 0
         assert crops.pixels.max() <= 1
         assert not (crops.nucleus & ~crops.cell).any()

@@ -27,9 +27,12 @@ from killing import RUN, everything, kill_after
 
 from embstore.backbones.registry import BACKBONES
 from embstore.errors import EmbstoreError, StoreError
-from embstore.ingest import Prepared, Report, embed, ingest, prepare
+from embstore.ingest import Prepared, Report, embed, ingest
 from embstore.ingest.commit import Committer
+from embstore.ingest.finished import finished
 from embstore.ingest.plan import make_plan
+from embstore.ingest.prepare import prepare
+from embstore.ingest.work import Wanted
 from embstore.search import similar_proteins
 from embstore.sources.layouts import read_source
 from embstore.store import Store, embeddings_name, rows
@@ -237,12 +240,12 @@ def test_two_ingests_of_one_source_at_once_leave_no_duplicate(
 def test_what_waits_for_a_commit_holds_no_pixels(store: Store, tmp_path: Path) -> None:
     """Images wait for up to a minute; only their cells and vectors do, or memory would grow by gigabytes."""
     write_opencell(tmp_path / "in", [1])
-    plan = make_plan(store, read_source(tmp_path / "in", "opencell", None), "d", ["s"], retry_failed=False, limit=None)
+    plan = make_plan(store, read_source(tmp_path / "in", "opencell", None), "d", Wanted(("s",)))
     image = prepare(plan.work[0], [])
     assert isinstance(image, Prepared)
     pixels = weakref.ref(image.scaled)
     committer = Committer(store)
-    committer.add(image, {})
+    committer.add(finished(image, {}))
     del image
     assert pixels() is None
     committer.flush()

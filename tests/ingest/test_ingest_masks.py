@@ -68,11 +68,11 @@ def test_other_masks_make_other_cells_and_keep_the_old(store: Store, tmp_path: P
     built_in = current(store)
     mask = draw_mask(tmp_path / "m" / f"{path.stem}_nuclei.png", 2, 7)
     report = take(store, tmp_path / "in", tmp_path / "m")
-    assert (report.images_in, report.images_recut, report.images_changed, report.cells_in) == (1, 1, 0, 2)
+    assert (report.images_in, report.images_resegmented, report.images_changed, report.cells_in) == (1, 1, 0, 2)
     first = current(store)
     assert [label for label, _ in first] == [2, 7]
     draw_mask(mask, 1, 2, 3)
-    assert take(store, tmp_path / "in", tmp_path / "m").images_recut == 1
+    assert take(store, tmp_path / "in", tmp_path / "m").images_resegmented == 1
     assert {segmentation for _, segmentation in current(store)}.isdisjoint({s for _, s in built_in + first})
     assert rows(store, "SELECT revision FROM images") == [{"revision": 1}]
     assert len(store.read("cells")) == len(built_in) + 2 + 3
@@ -118,7 +118,7 @@ def test_a_pixel_size_by_option_beats_the_layout_and_makes_new_cells(store: Stor
     """The option is recorded as such; the same one again does nothing, and none at all keeps it."""
     write_opencell(tmp_path / "in", [1])
     take(store, tmp_path / "in")
-    assert take(store, tmp_path / "in", um=0.3).images_recut == 1
+    assert take(store, tmp_path / "in", um=0.3).images_resegmented == 1
     assert rows(store, "SELECT pixel_size_um um, pixel_size_source s FROM images") == [{"um": 0.3, "s": "option"}]
     assert take(store, tmp_path / "in", um=0.3).done_before == 1
     assert take(store, tmp_path / "in").done_before == 1

@@ -38,7 +38,9 @@ def test_ids_come_first_and_genes_are_the_fallback(store: Store, tmp_path: Path)
     table = write(
         tmp_path / "t.tsv", "Gene\tGene name\nENSG00000000001.4\tAAA\nENSG00000000099\tddd\nENSG00000000098\tZZZ\n"
     )
-    assert set_seen(store, table, backbone="hpa") == Seen("hpa", rows=3, proteins=4, by_id=1, by_gene=1, changed=2)
+    assert set_seen(store, table, backbone="hpa") == Seen(
+        "hpa", rows=3, proteins=4, by_id=1, by_gene=1, changed=2, version=store.versions()["proteins"]
+    )
     assert seen(store) == ["AAA", "DDD"]
     versions = store.versions()
     assert set_seen(store, table, backbone="hpa").changed == 0

@@ -189,7 +189,7 @@ def test_other_cells_of_the_same_image_leave_its_vector_as_it_is(tmp_path: Path)
     write_opencell(source, [1])
     take(store, source, WHOLE)
     recut = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
-    assert recut.images_recut == 1
+    assert recut.images_resegmented == 1
     assert embed(store, backbones=["tiny"], choices=WHOLE).done_before == 1
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embstore.errors import EmbstoreError
 from embstore.ids import connected_groups
-from embstore.ingest import bring_vectors
+from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins
 from embstore.sources.vectors import Columns
@@ -134,7 +134,7 @@ def test_cosine_of_nothing_is_zero() -> None:
 
 def bring(store: Store, path: Path, vectors: np.ndarray, genes: list[str]) -> None:
     np.savez(path, X=vectors, gene=np.array(genes))
-    bring_vectors(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
+    import_embeddings(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
 
 
 def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def test_a_new_release_replaces_labels_without_an_ingest(opencell: Store, tmp_pa
     one, two = f"ensembl:{ensg(1)}", f"ensembl:{ensg(2)}"
     assert stored(opencell, "opencell/grade3") == {(one, "golgi")}
     assert stored(opencell, "opencell/any") == {(one, "golgi"), (one, "er"), (two, "golgi")}
-    listed = {row["label_set"]: row for row in list_labels(opencell)}
-    assert (listed["opencell/any"]["revision"], listed["opencell/any"]["source"]) == (2, "first.csv;second.csv")
+    listed = {record.label_set: record for record in list_labels(opencell)}
+    assert (listed["opencell/any"].revision, listed["opencell/any"].source) == (2, "first.csv;second.csv")
     versions = opencell.versions()
     assert add_labels(opencell, second, dataset="opencell").changed == 0
     assert opencell.versions() == versions

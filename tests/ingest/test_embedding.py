@@ -11,7 +11,8 @@ import pytest
 from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_hpa, write_opencell
 from killing import everything
 
-from embstore.ingest import ahead, encode, ingest
+from embstore.ingest import embedding, ingest
+from embstore.ingest.reading import read_ahead
 from embstore.sources.record import Failure
 from embstore.store import Store, rows
 
@@ -27,7 +28,7 @@ def test_items_come_in_order_and_a_few_ahead(workers: int) -> None:
         return item * item
 
     found = []
-    for result in ahead(slow, range(30), workers):
+    for result in read_ahead(slow, range(30), workers):
         found.append(result)
         assert len(started) - len(found) < 3 + workers
     assert found == [n * n for n in range(30)]
@@ -44,8 +45,8 @@ def test_how_crops_are_cut_and_put_together_changes_no_vector(
     single = Store.open(tmp_path / "single", create=True)
     for path in sorted((tmp_path / "in").rglob("*.tif")):
         ingest(single, path, layout="opencell", backbones=["pixel-stats"])
-    monkeypatch.setattr(encode, "AHEAD_BYTES", ahead_bytes)
-    monkeypatch.setattr(encode, "CROPS_HELD", held)
+    monkeypatch.setattr(embedding, "AHEAD_BYTES", ahead_bytes)
+    monkeypatch.setattr(embedding, "CROPS_HELD", held)
     store = Store.open(tmp_path / "store", create=True)
     report = ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"])
     assert report.vectors_in == {"pixel-stats:mapping": 4 * CELLS}
@@ -56,7 +57,7 @@ def test_how_crops_are_cut_and_put_together_changes_no_vector(
 def test_images_are_gathered_until_there_is_enough_to_do() -> None:
     """Failures count as one each, so that they are told while the work goes on; what is left comes last."""
     failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "mend it") for n in range(7)]
-    assert [len(some) for some in encode.gathered(failures, 3)] == [3, 3, 1]
+    assert [len(batch) for batch in embedding._batches(failures, 3)] == [3, 3, 1]
 
 
 def test_an_image_without_a_role_that_the_backbone_knows_is_a_failure_and_the_rest_goes_in(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore.errors import EmbstoreError
-from embstore.ingest import Report, bring_vectors
+from embstore.ingest import Report, import_embeddings
 from embstore.search import similar_proteins
 from embstore.sources.vectors import Columns, read_vectors
 from embstore.store import Store, rows
@@ -43,7 +43,7 @@ def save(path: Path, n: int = 4, **changed: Any) -> Path:
 
 
 def bring(store: Store, path: Path, columns: Columns = COLUMNS, **choices: Any) -> Report:
-    return bring_vectors(store, path, columns, **{"dataset": "mine", "backbone": "theirs"} | choices)
+    return import_embeddings(store, path, columns, **{"dataset": "mine", "backbone": "theirs"} | choices)
 
 
 def space_of(store: Store, backbone: str = "theirs") -> dict[str, Any]:

@@ -1,0 +1,214 @@
+"""External embeddings: the rows of a file become `profiles`, and their vectors a space of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from embstore.arrays import Float32s
+from embstore.backbones.record import HAND_MADE_PRECISION
+from embstore.backbones.registry import backbone_records
+from embstore.errors import EmbstoreError
+from embstore.ids import image_id, protein_ids, split_genes
+from embstore.ingest.failures import record_failures
+from embstore.ingest.labels import set_labels
+from embstore.ingest.report import Report
+from embstore.ingest.run import opened
+from embstore.ingest.work import check_dataset
+from embstore.progress import Progress
+from embstore.sources.columns import said_of_ids
+from embstore.sources.record import Failure, Label, Subject
+from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
+from embstore.space import Space
+from embstore.store import ProfileRow, Store, add_proteins, embeddings_name, list_spaces, quoted, rows
+
+
+def import_embeddings(
+    store: Store | str | Path,
+    path: str | Path,
+    columns: Columns,
+    *,
+    dataset: str,
+    backbone: str,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Import vectors that were computed elsewhere, one profile a row of a file, under a space named `backbone`.
+
+    Stored as float32, since hand-made numbers may overflow float16. Rows that hold NaN, and rows without an id or gene
+    where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to do; a row
+    whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; the report
+    counts both. With `dry_run`, only the report is made.
+    """
+    check_dataset(dataset)
+    path = Path(path).resolve()
+    embeddings = read_vectors(path, columns)
+    space = _space(backbone, embeddings.features)
+    profiles, failures = _profiles(path, dataset, embeddings, named=bool(columns.identifier or columns.gene))
+    report = Report(dataset, images=len(embeddings.ids), unit="profile", failures=failures)
+    report.without_protein = sum(not profile["protein_ids"] for profile in profiles)
+    report.notes += said_of_ids(embeddings.ids, columns.identifier) if columns.identifier else ()
+    if dry_run:
+        report.images_in = len(profiles)
+        return report
+    store = opened(store)
+    _open_space(store, space, embeddings.vectors.shape[1])
+    add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
+    report.labels_changed = set_labels(store, dataset, *_labels(path, columns, embeddings, profiles))
+    _write(store, space, profiles, embeddings, report, path=path)
+    record_failures(store, failures, usable=[f"{path}:{embeddings.lines[profile['row']]}" for profile in profiles])
+    if progress:
+        progress("vectors", len(profiles), len(profiles))
+    return report
+
+
+def _write(
+    store: Store,
+    space: Space,
+    profiles: Sequence[ProfileRow],
+    embeddings: ExternalEmbeddings,
+    report: Report,
+    *,
+    path: Path,
+) -> None:
+    """Write the profiles and vectors that are new or changed, and delete those of rows that are gone."""
+    keys = [profile["profile_id"] for profile in profiles]
+    known = _stored_profiles(store, report.dataset)
+    stored, same = _compare(store, space.digest, keys, embeddings.vectors[[profile["row"] for profile in profiles]])
+    new = [profile for profile in profiles if profile["profile_id"] not in same]
+    changed = [p for p in profiles if p["profile_id"] not in same or _renamed(p, known.get(p["profile_id"]))]
+    store.upsert("profiles", changed)
+    if new:
+        store.put_vectors(space.digest, [p["profile_id"] for p in new], embeddings.vectors[[p["row"] for p in new]])
+        report.vectors_in = {space.backbone: len(new)}
+    report.vectors_replaced = sum(profile["profile_id"] in stored for profile in new)
+    if gone := sorted(k for k in stored.intersection(known).difference(keys) if known[k]["source"] == str(path)):
+        store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
+    report.vectors_deleted = len(gone)
+    report.done_before = len(same)
+
+
+def _space(backbone: str, features: str) -> Space:
+    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in backbone_records():
+        raise EmbstoreError(
+            f"brought vectors cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
+            f"that is no backbone of embstore ({', '.join(backbone_records())})"
+        )
+    return Space(
+        backbone=backbone,
+        revision=1,
+        weights_sha256=None,
+        strategy="brought",
+        roles=(),
+        fill=0.0,
+        crop_um=None,
+        input_px=None,
+        masked=False,
+        intensity=f"as brought, features {features}",
+        resampling="as brought",
+        pooling="as brought",
+        unit="protein",
+        precision=HAND_MADE_PRECISION,
+    )
+
+
+def _open_space(store: Store, space: Space, dim: int) -> None:
+    """Record the space; one name stands for one list of features, or search and bench would not know which is meant."""
+    for known in list_spaces(store):
+        if known["backbone"] == space.backbone and known["digest"] != space.digest:
+            raise EmbstoreError(
+                f"{space.backbone} holds vectors of {known['dim']} other features than the {dim} of this file; "
+                "they cannot be compared: choose another --backbone name"
+            )
+    store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
+
+
+def _profiles(
+    path: Path, dataset: str, embeddings: ExternalEmbeddings, *, named: bool
+) -> tuple[list[ProfileRow], list[Failure]]:
+    """Return a row of `profiles` for each row of the file that can go in, and a failure for each that cannot."""
+    proteins = [protein_ids(i, g) for i, g in zip(embeddings.ids, embeddings.genes, strict=True)]
+    failures = _failures(path, embeddings, proteins, named=named)
+    bad = {failure.source for failure in failures}
+    profiles: list[ProfileRow] = []
+    for row, key in enumerate(_keys(path, dataset, embeddings, proteins)):
+        profile: ProfileRow = {
+            "profile_id": key,
+            "dataset": dataset,
+            "protein_ids": proteins[row],
+            "genes": split_genes(embeddings.genes[row], embeddings.ids[row]),
+            "source": str(path),
+            "row": row,
+        }
+        if f"{path}:{embeddings.lines[row]}" not in bad:
+            profiles.append(profile)
+    return profiles, failures
+
+
+def _keys(path: Path, dataset: str, embeddings: ExternalEmbeddings, proteins: Sequence[Sequence[str]]) -> list[str]:
+    """Return a profile id for each row; several rows of one protein are told apart by their number among those."""
+    seen: dict[str, int] = {}
+    keys = []
+    for row, ids in enumerate(proteins):
+        name = embeddings.ids[row].strip() or (ids[0] if ids else f"{path.name}:{row}")
+        seen[name] = seen.get(name, 0) + 1
+        keys.append(image_id(dataset, name if seen[name] == 1 else f"{name}#{seen[name]}"))
+    return keys
+
+
+def _failures(
+    path: Path, embeddings: ExternalEmbeddings, proteins: Sequence[Sequence[str]], *, named: bool
+) -> list[Failure]:
+    finite = np.isfinite(embeddings.vectors).min(axis=1, initial=True)
+    failures = []
+    for row, ids in enumerate(proteins):
+        name, where = embeddings.ids[row] or embeddings.genes[row], f"{path}:{embeddings.lines[row]}"
+        if named and not ids:
+            failures.append(Failure(where, "vectors", "no protein id and no gene", "fill in one of them"))
+        elif not finite[row]:
+            name = name or f"row {row + 1}"
+            count = int((~np.isfinite(embeddings.vectors[row])).sum())
+            error = f"the vector of {name} holds {count} numbers that are missing or not finite in float32"
+            failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out"))
+    return failures
+
+
+def _stored_profiles(store: Store, dataset: str) -> dict[str, ProfileRow]:
+    stored = rows(store, "SELECT * FROM profiles WHERE dataset = $dataset", {"dataset": dataset})
+    return {row["profile_id"]: row for row in cast("list[ProfileRow]", stored)}
+
+
+def _renamed(profile: ProfileRow, old: ProfileRow | None) -> bool:
+    if old is None:
+        return True
+    return (old["protein_ids"], old["genes"]) != (profile["protein_ids"], profile["genes"])
+
+
+def _labels(
+    path: Path, columns: Columns, embeddings: ExternalEmbeddings, profiles: Sequence[ProfileRow]
+) -> tuple[list[Label], list[Subject]]:
+    """Return the labels of good rows, and every protein that they were asked of: one may have lost its last label."""
+    if columns.label is None:
+        return [], []
+    pairs = [(protein, profile["row"]) for profile in profiles for protein in profile["protein_ids"]]
+    labels = {
+        Label(columns.label, "protein", protein, location, None, path.name)
+        for protein, row in pairs
+        for location in embeddings.locations[row]
+    }
+    asked = dict.fromkeys((columns.label, "protein", protein) for protein, _ in pairs)
+    return sorted(labels, key=lambda label: (label.subject, label.location)), list(asked)
+
+
+def _compare(store: Store, space: str, keys: Sequence[str], vectors: Float32s) -> tuple[set[str], set[str]]:
+    """Return every id of the space, and those of `keys` whose stored vector is this very one."""
+    stored = {row["id"] for row in rows(store, f'SELECT id FROM "{embeddings_name(space)}"')}
+    positions = [i for i, key in enumerate(keys) if key in stored]
+    old = store.matrix(space, [keys[i] for i in positions])
+    same = {keys[i] for i, vector in zip(positions, old, strict=True) if np.array_equal(vector, vectors[i])}
+    return stored, same

@@ -1,0 +1,58 @@
+"""Files that could not be used: what is wrong with them, and their rows of `failures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embstore.files import files_state
+from embstore.ingest.work import Work
+from embstore.sources.record import Failure
+from embstore.store import FailureRow, Store, now, quoted
+
+
+def image_failure(work: Work, error: str, todo: str) -> Failure:
+    """Return what is wrong with an image or its masks, under the name of its first file."""
+    masks = work.image.masks.files if work.image.masks else ()
+    files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
+    return Failure(files[0], "read", error, todo, files)
+
+
+def unread_failure(work: Work, error: OSError) -> Failure:
+    """Return what the file system reports of an image's file."""
+    return image_failure(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
+
+
+def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequence[str]) -> int:
+    """Write the rows of `failures` that are new or changed, and delete those of sources that are `usable` now.
+
+    A file that failed now keeps only what it failed at now. A usable table stands for all of its rows, `<table>:<row>`.
+    Returns the table's version.
+    """
+    stored: dict[tuple[str, str], FailureRow] = {
+        (row["source"], row["stage"]): row for row in store.read("failures").to_pylist()
+    }
+    rows = {(failure.source, failure.stage): _failure_row(failure) for failure in failures}
+    seen = {source for source, _ in rows}.union(usable)
+    gone = [key for key in stored if key not in rows and not seen.isdisjoint((key[0], key[0].rpartition(":")[0]))]
+    for stage in dict.fromkeys(stage for _, stage in gone):
+        listed = ", ".join(quoted(source) for source, s in gone if s == stage)
+        store.delete("failures", f"stage = {quoted(stage)} AND source IN ({listed})")
+    return store.upsert("failures", [row for key, row in rows.items() if not _same_failure(row, stored.get(key))])
+
+
+def _same_failure(row: FailureRow, stored: FailureRow | None) -> bool:
+    return stored is not None and {**stored, "failed_at": None} == {**row, "failed_at": None}
+
+
+def _failure_row(failure: Failure) -> FailureRow:
+    size, mtime_ns = files_state([Path(file) for file in failure.files or (failure.source,)])
+    return {
+        "source": failure.source,
+        "stage": failure.stage,
+        "error": failure.error,
+        "todo": failure.todo,
+        "size": size,
+        "mtime_ns": mtime_ns,
+        "failed_at": now(),
+    }

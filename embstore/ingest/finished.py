@@ -1,0 +1,64 @@
+"""What one image brings into the store once its vectors are computed, and what a report counts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from embstore.arrays import Float32s
+from embstore.ingest.prepare import Prepared
+from embstore.store import TABLES, ImageRow, IngestedRow
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors float32 (n, dim) and the ids that they are of, in order."""
+
+    ids: list[str]
+    vectors: Float32s
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One image with its vectors: new rows of the tables, in Arrow's columns where they are many.
+
+    As Python's rows, what waits a minute for its commit would be gigabytes.
+    """
+
+    image_id: str
+    image_row: ImageRow | None  # None, and no cells: they are in the store already
+    cells: pa.Table  # new rows of `cells`
+    vectors: Mapping[str, Embedded]  # by space digest
+    completion_records: list[IngestedRow]
+    resegmented: bool = False  # new cells of an unchanged image
+    flagged_out: int = 0  # cells that have a quality flag and therefore no vector
+    from_masks: bool = False  # its cells are those of another tool's masks
+    size_ignored: str = ""  # the pixel size in the file that does not count, and why
+
+
+def finished(image: Prepared, vectors: Mapping[str, Embedded]) -> Finished:
+    """Return an image with its vectors by space digest, without its pixels."""
+    row = image.image_row
+    return Finished(
+        image_id=image.work.image_id,
+        image_row=row,
+        cells=pa.Table.from_pylist([] if row is None else image.cells, schema=TABLES["cells"].schema),
+        vectors=vectors,
+        completion_records=[_completion_record(image, space, len(vectors[space].ids)) for space in vectors],
+        resegmented=image.work.resegmented,
+        flagged_out=len(image.cells) - len(image.shown),
+        from_masks=image.work.image.masks is not None,
+        size_ignored=image.size_ignored,
+    )
+
+
+def _completion_record(image: Prepared, space: str, n_cells: int) -> IngestedRow:
+    return {
+        "image_id": image.work.image_id,
+        "space": space,
+        "revision": image.work.revision,
+        "segmentation": image.segmentation,
+        "n_cells": n_cells,
+    }

@@ -3,6 +3,25 @@
 from embstore.store.proteins import add_proteins, find_proteins
 from embstore.store.query import VIEWS, Answer, query, rows, select, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
+from embstore.store.row_types import (
+    CanarySpaceRow,
+    CellRow,
+    EntryRow,
+    FailureRow,
+    FileRow,
+    ImageRow,
+    IngestedRow,
+    LabelRow,
+    MetaRow,
+    PredictionRow,
+    ProfileRow,
+    ProteinRow,
+    ResultRow,
+    RunRow,
+    SpaceRow,
+    SplitGroupRow,
+    SplitRow,
+)
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import find_space, label, list_spaces, matches, told_apart
 from embstore.store.store import Store, code_version, now, quoted, read_only
@@ -15,6 +34,23 @@ __all__ = [
     "TABLES",
     "VIEWS",
     "Answer",
+    "CanarySpaceRow",
+    "CellRow",
+    "EntryRow",
+    "FailureRow",
+    "FileRow",
+    "ImageRow",
+    "IngestedRow",
+    "LabelRow",
+    "MetaRow",
+    "PredictionRow",
+    "ProfileRow",
+    "ProteinRow",
+    "ResultRow",
+    "RunRow",
+    "SpaceRow",
+    "SplitGroupRow",
+    "SplitRow",
     "Store",
     "Table",
     "Vectors",

@@ -34,7 +34,7 @@ def _table(name: str, key: str, /, **columns: pa.DataType) -> Table:
     return Table(name, keys, pa.schema(fields))
 
 
-FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
+IMAGE_FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("sha256", pa.string())])
 
 TABLES: dict[str, Table] = {
     t.name: t
@@ -47,7 +47,7 @@ TABLES: dict[str, Table] = {
             revision=pa.int32(),
             dataset=pa.string(),
             source_root=pa.string(),  # `files` are relative to it
-            files=pa.list_(FILE),
+            files=pa.list_(IMAGE_FILE),
             sha256=pa.string(),  # over the files' contents, in order
             roles=STRINGS,
             shape=pa.list_(pa.int32()),  # (c, y, x)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store, with_options
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
     from embstore.search import Neighbours
@@ -69,7 +69,6 @@ def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchO
         check_sheet(sheet)
     store = open_store()
     neighbours = search(store, query, **given)
-    table = neighbours.to_arrow()
-    emit(table.to_pylist(), table.column_names, form, title=neighbours.headline)
+    emit_table(neighbours, form, title=neighbours.headline)
     if sheet is not None:
         say(f"drawn: {draw_sheet(store, neighbours, sheet)}")

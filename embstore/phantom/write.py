@@ -84,11 +84,10 @@ def write_phantom(
     `progress(stage, done, total)` is called after every field. Raises EmbstoreError.
     """
     _check(layout, proteins=proteins, fields=fields, seed=seed, field_px=field_px)
-    from embstore.phantom.v1.field import draw_field
     from embstore.phantom.v1.law import LAYOUTS as DRAWN
     from embstore.phantom.v1.proteins import plan_proteins
 
-    folder, side = Path(out), field_px or DRAWN[layout].field_px
+    folder = Path(out)
     request: AtlasRequest = {
         "version": version,
         "digest": atlas_digest(version),
@@ -96,22 +95,12 @@ def write_phantom(
         "proteins": proteins,
         "fields": fields,
         "seed": seed,
-        "field_px": side,
+        "field_px": field_px or DRAWN[layout].field_px,
     }
-    plan, cells = plan_proteins(proteins, seed), 0
-    save = _save_opencell if layout == "opencell" else _save_hpa
+    plan = plan_proteins(proteins, seed)
     try:
         _claim(folder, request)
-        with TruthFiles(folder / "truth", layout) as truth:
-            for protein in plan:
-                truth.add_protein(protein)
-                for number in range(fields):
-                    field = draw_field(protein, number, layout, side)
-                    save(folder / "images", protein, number, field)
-                    truth.add_field(protein, number, field)
-                    cells += len(field.truths)
-                    if progress:
-                        progress(f"simulating {layout}", protein.index * fields + number + 1, proteins * fields)
+        cells = _write_fields(folder, layout, plan, request, progress)
         labels = _write_labels(folder / LABEL_FILES[layout], layout, plan, fields)
     except OSError as error:
         path = error.filename or folder
@@ -126,6 +115,27 @@ def write_phantom(
         version=version,
         digest=request["digest"],
     )
+
+
+def _write_fields(
+    folder: Path, layout: Layout, plan: list[Protein], request: AtlasRequest, progress: Progress | None
+) -> int:
+    """Draw and write every field with its truth; return how many cells these show."""
+    from embstore.phantom.v1.field import draw_field
+
+    save = _save_opencell if layout == "opencell" else _save_hpa
+    cells, fields = 0, request["fields"]
+    with TruthFiles(folder / "truth", layout) as truth:
+        for protein in plan:
+            truth.add_protein(protein)
+            for number in range(fields):
+                field = draw_field(protein, number, layout, request["field_px"])
+                save(folder / "images", protein, number, field)
+                truth.add_field(protein, number, field)
+                cells += len(field.truths)
+                if progress:
+                    progress(f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
+    return cells
 
 
 def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int | None) -> None:

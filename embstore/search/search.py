@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -39,21 +40,17 @@ def similar_proteins(
     chosen = find_space(store, backbone, digest=space, unit=unit)
     units = read_units(store, chosen["digest"])
     units = units.filter(pc.is_valid(units["group_id"]))
-    protein_ids = find_proteins(store, name)
-    is_asked = is_of_proteins(units, protein_ids)
-    if not is_asked.any():
-        raise EmbstoreError(_no_protein(name, protein_ids, units, label(chosen)))
+    is_asked = _is_asked(store, name, units, label(chosen))
     units, is_asked = _within(units, is_asked, dataset)
     vectors = _vectors(store, chosen["digest"], units, centre=centre)
     query = vectors[is_asked].mean(axis=0)
 
-    owner = number_proteins(units)
-    first, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
-    similarity = cosine(_means(vectors, owner, counts), query)
-    order = _descending(similarity, _eligible(units, is_asked, first, dataset))[:k]
+    proteins = _protein_means(units, vectors)
+    similarity = cosine(proteins.means, query)
+    order = _descending(similarity, _eligible(units, is_asked, proteins.first, dataset))[:k]
 
     to_query = cosine(vectors, query)
-    asked, *protein_rows = located_rows(store, units, [int(np.argmax(is_asked)), *first[order]])
+    asked, *protein_rows = located_rows(store, units, [int(np.argmax(is_asked)), *proteins.first[order]])
     neighbours = tuple(
         SimilarProtein(
             rank=rank,
@@ -61,9 +58,9 @@ def similar_proteins(
             protein_id=";".join(row["protein_ids"]),
             dataset=row["dataset"],
             similarity=float(similarity[number]),
-            n_cells=int(counts[number]),
+            n_cells=int(proteins.counts[number]),
             locations=row["locations"],
-            nearest=_nearest(units, to_query, owner == number),
+            nearest=_nearest(units, to_query, proteins.owner == number),
         )
         for rank, (number, row) in enumerate(zip(order, protein_rows, strict=True), start=1)
     )
@@ -157,12 +154,33 @@ def _vectors(store: Store, digest: str, units: pa.Table, *, centre: bool) -> Vec
     return vectors - vectors.mean(axis=0) if centre else vectors
 
 
-def _means(vectors: Vectors, owner: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Vectors:
+def _is_asked(store: Store, name: str, units: pa.Table, space: str) -> npt.NDArray[np.bool_]:
+    """Tell of each unit whether it is of the protein that was asked for; EmbstoreError where none is."""
+    protein_ids = find_proteins(store, name)
+    is_asked = is_of_proteins(units, protein_ids)
+    if not is_asked.any():
+        raise EmbstoreError(_no_protein(name, protein_ids, units, space))
+    return is_asked
+
+
+@dataclass(frozen=True)
+class _ProteinMeans:
+    """The mean vector of each protein of each dataset, in the order of their first units."""
+
+    owner: npt.NDArray[np.int64]  # (n,) the protein of each unit
+    first: npt.NDArray[np.int64]  # (p,) its first unit
+    counts: npt.NDArray[np.int64]  # (p,) its number of units
+    means: Vectors  # (p, dim)
+
+
+def _protein_means(units: pa.Table, vectors: Vectors) -> _ProteinMeans:
+    owner = number_proteins(units)
+    first, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
     # summed run by run after sorting: three times as fast as np.add.at at 100k × 384
     order = np.argsort(owner, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)
-    return (sums / counts[:, None]).astype(np.float32)
+    return _ProteinMeans(owner, first, counts, (sums / counts[:, None]).astype(np.float32))
 
 
 def _descending(similarity: Vectors, of: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

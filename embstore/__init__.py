@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from embstore.search import draw_sheet as draw_sheet
     from embstore.search import similar_cells as similar_cells
     from embstore.search import similar_proteins as similar_proteins
+    from embstore.search import thumbnails as thumbnails
     from embstore.store import Store as Store
     from embstore.store import query as query
 
@@ -63,6 +64,7 @@ _PUBLIC = {
     "set_seen": "embstore.ingest",
     "similar_cells": "embstore.search",
     "similar_proteins": "embstore.search",
+    "thumbnails": "embstore.search",
     "verify": "embstore.care.verify",
     "write_phantom": "embstore.phantom",
 }

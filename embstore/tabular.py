@@ -29,10 +29,12 @@ class Tabular(ABC):
 
     def __repr__(self) -> str:
         table = self.to_arrow()
-        lines = [self.headline, *_aligned(_cells(table, PRINTED_ROWS, PRINTED_VALUE))] if table.num_rows else []
-        if more := table.num_rows - PRINTED_ROWS if table.num_rows > PRINTED_ROWS else 0:
-            lines.append(f"... {more} more rows")
-        return "\n".join(line.rstrip() for line in lines) or self.headline
+        lines = [_text(self.headline, PRINTED_WIDTH)]
+        if table.num_rows:
+            lines += _aligned(_cells(table, PRINTED_ROWS, PRINTED_VALUE))
+        if table.num_rows > PRINTED_ROWS:
+            lines.append(f"... {table.num_rows - PRINTED_ROWS} more rows")
+        return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
         table = self.to_arrow()
@@ -47,7 +49,8 @@ class Tabular(ABC):
 def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:
     """Return the column names and the first rows as text, each value cut to `width` characters."""
     columns = [[_text(value, width) for value in column.slice(0, n_rows).to_pylist()] for column in table.columns]
-    return [list(table.column_names), *map(list, zip(*columns, strict=True))]
+    names = [_text(name, width) for name in table.column_names]
+    return [names, *map(list, zip(*columns, strict=True))]
 
 
 def _text(value: Any, width: int) -> str:

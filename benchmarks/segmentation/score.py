@@ -25,7 +25,7 @@ from skimage.morphology import remove_small_objects
 from skimage.segmentation import watershed
 
 from embstore.phantom import write_phantom
-from embstore.phantom.truth_files import read_mask
+from embstore.phantom.truth_files import read_true_mask
 from embstore.pixels.decode import read_planes
 from embstore.pixels.segment import segment
 from embstore.sources.layouts import read_channels, read_source
@@ -91,7 +91,7 @@ def simulated(folder: Path, layout: str) -> Iterator[Field]:
     source = read_source(atlas.images_folder, layout, None)
     for image in source.images:
         planes, roles = read_channels(source.root, image)
-        truth = read_mask(atlas.truth, image.key, "nuclei")
+        truth = read_true_mask(atlas.truth, image.key, "nuclei")
         yield Field(image.key, planes.pixels[roles.index("nucleus")], image.pixel_size_um, truth)
 
 

@@ -13,8 +13,8 @@ from embstore_cli.render import progress_bars
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
 
-FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # some ten cells each: the demo is to be fast
-SHOWN = 7  # of seed 0: a nuclear membrane protein, whose nearest neighbour was published as something else
+DEMO_FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # some ten cells each: the demo is to be fast
+PROTEIN_OF_DEMO = 7  # of seed 0: a nuclear membrane protein, whose nearest neighbour was published as something else
 STEPS = (
     (
         "images become cells, cells become vectors",
@@ -74,7 +74,7 @@ def demo(
 
     _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
     with progress_bars() as progress:
-        for layout, px in FIELD_PX.items():
+        for layout, px in DEMO_FIELD_PX.items():
             write_phantom(
                 out / layout,
                 layout=layout,
@@ -82,9 +82,9 @@ def demo(
                 fields=1,
                 seed=seed,
                 field_px=px,
-                progress=lambda done, of, what=layout: progress(f"simulating {what}", done, of),  # type: ignore[misc]
+                progress=progress,
             )
-    names = {"out": shlex.quote(str(out)), "folds": max(3, min(5, proteins // 16)), "gene": gene(seed, SHOWN)}
+    names = {"out": shlex.quote(str(out)), "folds": max(3, min(5, proteins // 16)), "gene": gene(seed, PROTEIN_OF_DEMO)}
     store = f"--store {names['out']}/store"
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.render import emit, emit_table, progress_bars, say
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -47,10 +46,9 @@ def write(
             seed=seed,
             version=version,
             field_px=field_px,
-            progress=lambda done, of: progress("fields", done, of),
+            progress=progress,
         )
-    row = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(report).items()}
-    emit([row], tuple(row), form)
+    emit_table(report, form)
     images, labels, atlas = (shlex.quote(str(path)) for path in (report.images_folder, report.labels, out))
     say(f"next: embstore ingest {images} --layout {layout} --labels {labels} --backbone pixel-stats")
     say(f"then: embstore phantom truth {atlas}")
@@ -69,8 +67,7 @@ def truth(
     from embstore.phantom.truth import add_truth
 
     report = add_truth(open_store(write=True), atlas, dataset=dataset)
-    row = asdict(report)
-    emit([row], tuple(row), form)
+    emit_table(report, form)
     say(
         f"{report.labelled} cells have their true locations: "
         f"embstore sql \"SELECT location, grade, count(*) AS cells FROM labels WHERE label_set = '{report.label_set}' "

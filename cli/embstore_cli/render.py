@@ -16,12 +16,13 @@ from embstore_cli.context import Format
 
 if TYPE_CHECKING:
     from embstore.progress import Progress
+    from embstore.tabular import Tabular
 
-Row = Mapping[str, Any]
+PrintedRow = Mapping[str, Any]  # typed by its columns: what is printed is named where it is printed
 WIDE = 200  # columns of a table that is piped: nothing should be cut off
 
 
-def emit(rows: Sequence[Row], columns: Sequence[str], form: Format, *, title: str = "", faint: str = "") -> None:
+def emit(rows: Sequence[PrintedRow], columns: Sequence[str], form: Format, *, title: str = "", faint: str = "") -> None:
     """Write rows to stdout; `faint` names a boolean column whose true rows are dimmed in a table."""
     if form is Format.json:
         shown = [{c: _plain(row.get(c)) for c in columns} for row in rows]
@@ -34,6 +35,12 @@ def emit(rows: Sequence[Row], columns: Sequence[str], form: Format, *, title: st
         _parquet(rows, columns)
     else:
         _table(rows, columns, title, faint)
+
+
+def emit_table(answer: Tabular, form: Format, *, title: str = "") -> None:
+    """Write an answer of the library to stdout, with all its columns."""
+    table = answer.to_arrow()
+    emit(table.to_pylist(), table.column_names, form, title=title)
 
 
 def say(text: str) -> None:
@@ -69,7 +76,7 @@ def progress_bars() -> Iterator[Progress]:
             raise typer.Exit(130) from None
 
 
-def _parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
+def _parquet(rows: Sequence[PrintedRow], columns: Sequence[str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,7 +84,7 @@ def _parquet(rows: Sequence[Row], columns: Sequence[str]) -> None:
     pq.write_table(table.select([c for c in columns if c in table.column_names]), sys.stdout.buffer)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], title: str, faint: str) -> None:
+def _table(rows: Sequence[PrintedRow], columns: Sequence[str], title: str, faint: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

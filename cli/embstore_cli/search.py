@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store, with_options
+from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
     from embstore.search import Neighbours
-    from embstore.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
 
-PROTEIN_COLUMNS = ("rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations")
-CELL_COLUMNS = ("rank", "cell_id", "gene", "similarity", "dataset", "locations")
-K = Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")]
-Sheet = Annotated[Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells.")]
-Centre = Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")]
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The options of every search; those up to `centre` are the library's own."""
+
+    backbone: OneBackbone = None
+    space: SpaceDigest = None
+    unit: OneUnit = None
+    dataset: Dataset = None
+    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 10
+    centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
+    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells.")] = None
+    form: Output = Format.table
 
 
 @app.command("protein")
+@with_options(SearchOptions)
 def protein(
-    name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")],
-    backbone: OneBackbone = None,
-    space: SpaceDigest = None,
-    unit: OneUnit = None,
-    dataset: Dataset = None,
-    k: K = 10,
-    centre: Centre = False,
-    sheet: Sheet = None,
-    form: Output = Format.table,
+    name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
 ) -> None:
     """The proteins whose mean vector is nearest to a protein's.
 
@@ -41,25 +43,13 @@ def protein(
     """
     from embstore.search import similar_proteins
 
-    _check(sheet)
-    store = open_store()
-    found = similar_proteins(
-        store, name, backbone=backbone, space=space, unit=unit, dataset=dataset, k=k, centre=centre
-    )
-    _show(store, found, PROTEIN_COLUMNS, sheet, form)
+    _search(similar_proteins, name, options)
 
 
 @app.command("cell")
+@with_options(SearchOptions)
 def cell(
-    cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")],
-    backbone: OneBackbone = None,
-    space: SpaceDigest = None,
-    unit: OneUnit = None,
-    dataset: Dataset = None,
-    k: K = 10,
-    centre: Centre = False,
-    sheet: Sheet = None,
-    form: Output = Format.table,
+    cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")], options: SearchOptions
 ) -> None:
     """The cells nearest to a cell.
 
@@ -67,24 +57,18 @@ def cell(
     """
     from embstore.search import similar_cells
 
-    _check(sheet)
-    store = open_store()
-    found = similar_cells(
-        store, cell_id, backbone=backbone, space=space, unit=unit, dataset=dataset, k=k, centre=centre
-    )
-    _show(store, found, CELL_COLUMNS, sheet, form)
+    _search(similar_cells, cell_id, options)
 
 
-def _check(sheet: Path | None) -> None:
+def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchOptions) -> None:
+    from embstore.search import check_sheet, draw_sheet
+
+    given = asdict(options)
+    sheet, form = given.pop("sheet"), given.pop("form")
     if sheet is not None:
-        from embstore.search import check_sheet
-
         check_sheet(sheet)
-
-
-def _show(store: Store, found: Neighbours, columns: tuple[str, ...], sheet: Path | None, form: Format) -> None:
-    emit(found.rows, columns, form, title=f"nearest to {found.query} in {found.space} (cosine similarity)")
+    store = open_store()
+    neighbours = search(store, query, **given)
+    emit_table(neighbours, form, title=neighbours.headline)
     if sheet is not None:
-        from embstore.search import draw_sheet
-
-        say(f"drawn: {draw_sheet(store, found, sheet)}")
+        say(f"drawn: {draw_sheet(store, neighbours, sheet)}")

@@ -10,7 +10,7 @@ from embstore_cli.context import Dataset, Format, Output, open_store
 from embstore_cli.render import emit, say
 
 app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together: frozen assignments to folds.")
-COLUMNS = ("name", "dataset", "label_set", "by", "k", "seed", "n_groups", "digest", "created")
+SPLIT_COLUMNS = ("name", "dataset", "label_set", "by", "k", "seed", "n_groups", "digest", "created")
 
 
 @app.command("make")
@@ -42,7 +42,7 @@ def list_all(form: Output = Format.table) -> None:
     """
     from embstore_bench.splits import list_splits
 
-    emit(list_splits(open_store()), COLUMNS, form)
+    emit(list_splits(open_store()), SPLIT_COLUMNS, form)
 
 
 @app.command("show")

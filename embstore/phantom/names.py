@@ -6,7 +6,7 @@ from embstore.phantom.v1.law import PLATE_WELLS
 
 # A range that Ensembl has never used: an id that begins so is simulated, in whatever store it turns up.
 PHANTOM_ENSG = "ENSG99"
-MAX_SEED, MAX_PROTEINS, MAX_FIELDS = 9_999, 99_999, 999  # what the digits of the ids hold
+MAX_ATLAS_SEED, MAX_PROTEINS, MAX_FIELDS = 9_999, 99_999, 999  # what the digits of the ids can count
 
 # OpenCell's name -> HPA's for the same place, in the pairs of SubCell's location_group_mapping.tsv
 # (there "Nuclear speckles" means OpenCell's chromatin, so that OpenCell's nuclear_punctae are "Nuclear bodies").

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import set_labels
-from embstore.phantom.truth_files import read_cell_truth, read_fields, read_mask, read_request
+from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_request, read_true_mask
 from embstore.pixels.crop import unpack_mask
 from embstore.sources.record import Label
-from embstore.store import Store, rows
+from embstore.store import CellRow, Store, rows, select_columns
+from embstore.tabular import Tabular
 
-SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
+TRUTH_SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
 MATCH_IOU = 0.5  # of the nuclei: the usual bar of segmentation scores
 SLIVER_UM2 = 10.0  # a nucleus of which the border leaves less than this is neither asked for nor counted
 
 
-@dataclass(frozen=True)
-class TruthReport:
+@dataclass(frozen=True, repr=False)
+class TruthReport(Tabular):
     """How an atlas' nuclei were found, and how many cells of the store now carry their true locations.
 
     `f1` is 2 tp / (2 tp + fp + fn) at IoU 0.5 of nuclei, `iou` the mean over those matched; slivers at the border below
@@ -39,8 +40,17 @@ class TruthReport:
     iou: float
     labelled: int
 
+    def to_arrow(self) -> pa.Table:
+        """Return one row with a column for each of the report's values."""
+        return pa.Table.from_pylist([vars(self)])
 
-def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> TruthReport:
+    @property
+    def headline(self) -> str:
+        """Return how well the nuclei were found, and how many cells were labelled."""
+        return f"{self.label_set}: {self.labelled} cells labelled; F1 of the nuclei {self.f1:.3f}, IoU {self.iou:.3f}"
+
+
+def add_truth(store: Store, atlas: str | Path, *, dataset: str | None = None) -> TruthReport:
     """Give the store's cells of a phantom atlas their own true locations, as `<dataset>/truth` at level cell.
 
     Each current cell takes the label of the true nucleus that it covers with an IoU above 0.5; the grade
@@ -49,7 +59,8 @@ def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> Truth
     """
     from embstore.phantom.v1.law import LAYOUTS
 
-    layout = str(read_request(atlas)["layout"])
+    atlas = Path(atlas)
+    layout = read_request(atlas)["layout"]
     dataset, um = layout if dataset is None else dataset, LAYOUTS[layout].pixel_size_um
     truth = read_cell_truth(atlas / "truth")
     cells = _cells(store, dataset, atlas)
@@ -59,19 +70,19 @@ def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> Truth
     nuclei = found = 0
     overlaps: list[float] = []
     for key, mine in cells.items():
-        true = read_mask(atlas / "truth", key, "nuclei")
+        true = read_true_mask(atlas / "truth", key, "nuclei")
         if list(true.shape) != shapes[key]:
             held = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"
             raise EmbstoreError(f"{held}; give the atlas that was ingested")
         matches = _matched(true, mine, um)
         nuclei, found = nuclei + matches.nuclei, found + matches.found
         overlaps += matches.overlaps
-        asked += [(SCHEME, "cell", _subject(cell, dataset)) for cell in mine]
+        asked += [(TRUTH_SCHEME, "cell", _subject(cell, dataset)) for cell in mine]
         labels += _labels(matches.pairs, truth.get(key, {}), dataset)
     set_labels(store, dataset, labels, asked)
     tp = len(overlaps)
     return TruthReport(
-        label_set=f"{dataset}/{SCHEME}",
+        label_set=f"{dataset}/{TRUTH_SCHEME}",
         images=len(cells),
         nuclei=nuclei,
         found=found,
@@ -84,30 +95,28 @@ def add_truth(store: Store, atlas: Path, *, dataset: str | None = None) -> Truth
 
 @dataclass(frozen=True)
 class _Matches:
-    pairs: list[tuple[dict[str, Any], int]]  # a cell of the store and the label that it truly is
+    pairs: list[tuple[CellRow, int]]  # a cell of the store and the label that it truly is
     overlaps: list[float]
     nuclei: int
     found: int
 
 
-def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[dict[str, Any]]]:
+def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[CellRow]]:
     """Return the current cells of each of the atlas' images that the store has, by image key, in order of label."""
-    known = set(read_fields(atlas / "truth"))
+    known = set(read_field_keys(atlas / "truth"))
     there = rows(
         store, "SELECT DISTINCT image_id FROM images WHERE dataset = $dataset ORDER BY 1", {"dataset": dataset}
     )
     keys = [row["image_id"].removeprefix(f"{dataset}/") for row in there]
-    ours = {key: list[dict[str, Any]]() for key in keys if key in known}
+    ours = {key: list[CellRow]() for key in keys if key in known}
     if not ours:
         raise EmbstoreError(
             f"the store's dataset {dataset!r} has {len(keys)} images, none of them of {atlas}; "
             f"embstore ingest {atlas}/images first, or name the dataset it went into with --dataset"
         )
-    for cell in rows(
-        store,
-        "SELECT cell_id, image_id, box, nucleus_mask FROM cells WHERE dataset = $dataset ORDER BY image_id, label",
-        {"dataset": dataset},
-    ):
+    sql = "SELECT cell_id, image_id, box, nucleus_mask FROM cells WHERE dataset = $dataset ORDER BY image_id, label"
+    cells: list[CellRow] = select_columns(store, sql, {"dataset": dataset}).to_pylist()
+    for cell in cells:
         key = cell["image_id"].removeprefix(f"{dataset}/")
         if key in ours:
             ours[key].append(cell)
@@ -120,7 +129,7 @@ def _shapes(store: Store, dataset: str) -> dict[str, list[int]]:
     return {r["image_id"].removeprefix(f"{dataset}/"): r["shape"][1:] for r in rows(store, sql, {"dataset": dataset})}
 
 
-def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]], um: float) -> _Matches:
+def _matched(true: npt.NDArray[np.int32], cells: Sequence[CellRow], um: float) -> _Matches:
     """Pair the nuclei of one image; above an IoU of a half, no two cells can claim one nucleus."""
     sizes = np.bincount(true.ravel())
     counted = sizes * um**2 >= SLIVER_UM2
@@ -144,16 +153,14 @@ def _matched(true: npt.NDArray[np.int32], cells: Sequence[dict[str, Any]], um: f
     return _Matches(pairs, overlaps, int(counted.sum()), found)
 
 
-def _labels(
-    pairs: Sequence[tuple[dict[str, Any], int]], truth: dict[int, dict[str, float]], dataset: str
-) -> Iterator[Label]:
+def _labels(pairs: Sequence[tuple[CellRow, int]], truth: dict[int, dict[str, float]], dataset: str) -> Iterator[Label]:
     from embstore.phantom.v1.law import grade
 
     for cell, label in pairs:
         for location, share in truth[label].items():
             if level := grade(share):
-                yield Label(SCHEME, "cell", _subject(cell, dataset), location, level, "phantom")
+                yield Label(TRUTH_SCHEME, "cell", _subject(cell, dataset), location, level, "phantom")
 
 
-def _subject(cell: dict[str, Any], dataset: str) -> str:
-    return str(cell["cell_id"]).removeprefix(f"{dataset}/")
+def _subject(cell: CellRow, dataset: str) -> str:
+    return cell["cell_id"].removeprefix(f"{dataset}/")

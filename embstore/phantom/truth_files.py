@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,19 @@ if TYPE_CHECKING:
     from embstore.phantom.v1.field import Field
     from embstore.phantom.v1.proteins import Protein
 
-AGAIN = "write the atlas again with the same command"
-Labels = npt.NDArray[np.int32]
+WRITE_AGAIN = "write the atlas again with the same command"
+
+
+class AtlasRequest(TypedDict):
+    """What an atlas was asked for, as `phantom.json` beside it says."""
+
+    version: str
+    digest: str  # of the simulator version, 64 hex
+    layout: str
+    proteins: int
+    fields: int  # of each protein
+    seed: int
+    field_px: int
 
 
 class TruthFiles:
@@ -123,7 +134,7 @@ def mask_path(truth: Path, key: str, name: str) -> Path:
     return truth / "masks" / f"{key}_{name}.png"
 
 
-def read_mask(truth: Path, key: str, name: str) -> Labels:
+def read_true_mask(truth: Path, key: str, name: str) -> npt.NDArray[np.int32]:
     """Return a field's instance mask, int32 (y, x); EmbstoreError where it cannot be read."""
     from PIL import Image
 
@@ -132,13 +143,13 @@ def read_mask(truth: Path, key: str, name: str) -> Labels:
         with Image.open(path) as image:
             labels = np.asarray(image, dtype=np.int32)
     except OSError as error:
-        raise EmbstoreError(f"{path} cannot be read ({error}); {AGAIN}") from error
+        raise EmbstoreError(f"{path} cannot be read ({error}); {WRITE_AGAIN}") from error
     if labels.ndim != 2:
-        raise EmbstoreError(f"{path} has the shape {labels.shape}, wanted one label a pixel; {AGAIN}")
+        raise EmbstoreError(f"{path} has the shape {labels.shape}, wanted one label a pixel; {WRITE_AGAIN}")
     return labels
 
 
-def read_fields(truth: Path) -> list[str]:
+def read_field_keys(truth: Path) -> list[str]:
     """Return the keys of all images of an atlas, in order."""
     return [row["image"] for row in _rows(truth / "fields.csv", "image")]
 
@@ -154,9 +165,9 @@ def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
             shares = {location: float(row[location]) for location in LOCATIONS if row[location]}
             label = int(row["label"])
         except ValueError as error:
-            raise EmbstoreError(f"{path}, line {number}: {error}; {AGAIN}") from error
+            raise EmbstoreError(f"{path}, line {number}: {error}; {WRITE_AGAIN}") from error
         if abs(sum(shares.values()) - 1) > 1e-3:
-            raise EmbstoreError(f"{path}, line {number}: shares of {sum(shares.values()):g}, wanted 1; {AGAIN}")
+            raise EmbstoreError(f"{path}, line {number}: shares of {sum(shares.values()):g}, wanted 1; {WRITE_AGAIN}")
         found.setdefault(row["image"], {})[label] = shares
     return found
 
@@ -167,21 +178,21 @@ def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
     try:
         rows = read_table(path)
     except EmbstoreError as error:
-        raise EmbstoreError(f"{str(error).split('; ')[0]}; {AGAIN}") from error
+        raise EmbstoreError(f"{str(error).split('; ')[0]}; {WRITE_AGAIN}") from error
     if rows and (absent := [column for column in columns if column not in rows[0]]):
-        raise EmbstoreError(f"{path} has no column {absent[0]}; {AGAIN}")
+        raise EmbstoreError(f"{path} has no column {absent[0]}; {WRITE_AGAIN}")
     return rows
 
 
-def read_request(atlas: Path) -> dict[str, Any]:
-    """Return what an atlas was asked for; EmbstoreError where the folder is none, or of a law that is not this one."""
+def read_request(atlas: Path) -> AtlasRequest:
+    """Return what an atlas was asked for; EmbstoreError where it is none, or of a simulator version that is unknown."""
     note = atlas / ATLAS
     try:
-        request = json.loads(note.read_text("utf-8"))
+        request: AtlasRequest = json.loads(note.read_text("utf-8"))
     except FileNotFoundError:
         raise EmbstoreError(f"{atlas} holds no {ATLAS}; give the folder that `embstore phantom write` made") from None
     except (OSError, ValueError) as error:
-        raise EmbstoreError(f"{note} cannot be read ({error}); delete it, then {AGAIN}") from error
+        raise EmbstoreError(f"{note} cannot be read ({error}); delete it, then {WRITE_AGAIN}") from error
     from embstore.phantom.v1.law import LAYOUTS
 
     if (
@@ -189,9 +200,9 @@ def read_request(atlas: Path) -> dict[str, Any]:
         or request.get("layout") not in LAYOUTS
         or not {"version", "digest"} <= set(request)
     ):
-        raise EmbstoreError(f"{note} is no request of an atlas; delete it, then {AGAIN}")
+        raise EmbstoreError(f"{note} is no request of an atlas; delete it, then {WRITE_AGAIN}")
     if request["digest"] != atlas_digest(str(request["version"])):
         raise EmbstoreError(
-            f"{atlas} was drawn by another law ({str(request['digest'])[:12]}); {AGAIN} to a new folder"
+            f"{atlas} was drawn by another law ({str(request['digest'])[:12]}); {WRITE_AGAIN} to a new folder"
         )
     return request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from embstore.errors import EmbstoreError, choices
 from embstore.files import whole_file
 from embstore.phantom import names
-from embstore.phantom.truth_files import TruthFiles, read_request
+from embstore.phantom.truth_files import AtlasRequest, TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
+from embstore.progress import Progress
 from embstore.sources.record import ATLAS
+from embstore.tabular import Tabular
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from embstore.phantom.v1.field import Field
     from embstore.phantom.v1.proteins import Protein
 
@@ -28,9 +32,12 @@ FIELD_PX = {"opencell": (128, 4096), "hpa": (320, 4096)}
 LABEL_FILES = {"opencell": "labels.csv", "hpa": "image_labels.csv"}
 
 
-@dataclass(frozen=True)
-class PhantomReport:
-    """What was written: where, how much, and the law's digest. `cells` counts those with any pixel in a field."""
+@dataclass(frozen=True, repr=False)
+class PhantomReport(Tabular):
+    """What was written: where, how much, and the digest of the simulator version.
+
+    `cells` counts those with any pixel in a field.
+    """
 
     images_folder: Path
     labels: Path
@@ -41,9 +48,21 @@ class PhantomReport:
     version: str
     digest: str
 
+    def to_arrow(self) -> pa.Table:
+        """Return one row with a column for each of the report's values; paths are text."""
+        import pyarrow as pa
+
+        row = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
+        return pa.Table.from_pylist([row])
+
+    @property
+    def headline(self) -> str:
+        """Return how much was written."""
+        return f"phantom.{self.version}: {self.images} images of {self.proteins} proteins, {self.cells} cells"
+
 
 def write_phantom(
-    out: Path,
+    out: str | Path,
     *,
     layout: Layout,
     proteins: int = 60,
@@ -51,7 +70,7 @@ def write_phantom(
     seed: int = 0,
     version: str = LATEST,
     field_px: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PhantomReport:
     """Write simulated fields of known localization as OpenCell or HPA publish theirs; the same call, the same bytes
     (on one machine, under the same libraries).
@@ -61,35 +80,61 @@ def write_phantom(
     twenty with a wrong one (`labels.csv` with grades, or `image_labels.csv`); `truth/` with what is so; `phantom.json`
     with the request. Fields are squares of `field_px` (default: 600 for opencell as published, 1536 for hpa). A call
     that was stopped is made good by the same call, which draws all again; a folder of another request is refused.
-    `progress(done, of)` is called after every field. Raises EmbstoreError.
+    `progress(stage, done, total)` is called after every field. Raises EmbstoreError.
     """
     _check(layout, proteins=proteins, fields=fields, seed=seed, field_px=field_px)
-    from embstore.phantom.v1.field import draw_field
     from embstore.phantom.v1.law import LAYOUTS as DRAWN
     from embstore.phantom.v1.proteins import plan_proteins
 
-    side = field_px or DRAWN[layout].field_px
-    request = {"version": version, "digest": atlas_digest(version), "layout": layout, "proteins": proteins}
-    request |= {"fields": fields, "seed": seed, "field_px": side}
-    plan, cells = plan_proteins(proteins, seed), 0
-    save = _save_opencell if layout == "opencell" else _save_hpa
+    folder = Path(out)
+    request: AtlasRequest = {
+        "version": version,
+        "digest": atlas_digest(version),
+        "layout": layout,
+        "proteins": proteins,
+        "fields": fields,
+        "seed": seed,
+        "field_px": field_px or DRAWN[layout].field_px,
+    }
+    plan = plan_proteins(proteins, seed)
     try:
-        _claim(out, request)
-        with TruthFiles(out / "truth", layout) as truth:
-            for protein in plan:
-                truth.add_protein(protein)
-                for number in range(fields):
-                    field = draw_field(protein, number, layout, side)
-                    save(out / "images", protein, number, field)
-                    truth.add_field(protein, number, field)
-                    cells += len(field.truths)
-                    if progress:
-                        progress(protein.index * fields + number + 1, proteins * fields)
-        labels = _write_labels(out / LABEL_FILES[layout], layout, plan, fields)
+        _claim(folder, request)
+        cells = _write_fields(folder, layout, plan, request, progress)
+        labels = _write_labels(folder / LABEL_FILES[layout], layout, plan, fields)
     except OSError as error:
-        raise EmbstoreError(f"cannot write {error.filename or out}: {error.strerror}; choose another folder") from error
-    digest = str(request["digest"])
-    return PhantomReport(out / "images", labels, out / "truth", proteins * fields, cells, proteins, version, digest)
+        path = error.filename or folder
+        raise EmbstoreError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    return PhantomReport(
+        images_folder=folder / "images",
+        labels=labels,
+        truth=folder / "truth",
+        images=proteins * fields,
+        cells=cells,
+        proteins=proteins,
+        version=version,
+        digest=request["digest"],
+    )
+
+
+def _write_fields(
+    folder: Path, layout: Layout, plan: list[Protein], request: AtlasRequest, progress: Progress | None
+) -> int:
+    """Draw and write every field with its truth; return how many cells these show."""
+    from embstore.phantom.v1.field import draw_field
+
+    save = _save_opencell if layout == "opencell" else _save_hpa
+    cells, fields = 0, request["fields"]
+    with TruthFiles(folder / "truth", layout) as truth:
+        for protein in plan:
+            truth.add_protein(protein)
+            for number in range(fields):
+                field = draw_field(protein, number, layout, request["field_px"])
+                save(folder / "images", protein, number, field)
+                truth.add_field(protein, number, field)
+                cells += len(field.truths)
+                if progress:
+                    progress(f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
+    return cells
 
 
 def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int | None) -> None:
@@ -99,14 +144,14 @@ def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int 
     for what, found, low, high in (
         ("proteins", proteins, 1, names.MAX_PROTEINS),
         ("fields per protein", fields, 1, names.MAX_FIELDS),
-        ("seed", seed, 0, names.MAX_SEED),
+        ("seed", seed, 0, names.MAX_ATLAS_SEED),
         ("field pixels", low_px if field_px is None else field_px, low_px, high_px),
     ):
         if not low <= found <= high:
             raise EmbstoreError(f"{what} asked of the phantom atlas: {found}; ask for {low} to {high}")
 
 
-def _claim(out: Path, request: dict[str, object]) -> None:
+def _claim(out: Path, request: AtlasRequest) -> None:
     """Make the folder and say in it what it is for; refuse one that holds something else."""
     note = out / ATLAS
     if not note.exists():

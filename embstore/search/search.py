@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, Vectors, embeddings_name, find_proteins, find_space, label, rows, sql_text
+from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
+from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
+from embstore.store import Store, Vectors, find_proteins, find_space, label
 
-PICTURED = 6  # cells a neighbour shows in a sheet
-STRICTEST_FIRST = ("grade3", "grade2plus")
-
-Unit = dict[str, Any]
-Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """An answer: what was asked, in which space, the rows nearest first, and the cells to picture for each row."""
-
-    query: str
-    space: str
-    centred: bool
-    rows: list[dict[str, Any]]
-    pictured: list[tuple[str, list[str]]]  # (caption, cell ids), the query first
+PICTURED = 6  # vectors of a neighbour that are named, and pictured in a sheet
 
 
 def similar_proteins(
@@ -40,54 +28,44 @@ def similar_proteins(
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
-) -> Neighbours:
+) -> SimilarProteins:
     """Return the proteins whose mean vector is nearest to that of the protein `name` (gene symbol or protein id).
 
-    A protein is one row a dataset: the mean of its cells (or, by `unit`, whole images or brought profiles) there, and
-    `n_cells` is how many. Columns: rank, gene, protein_id, dataset, similarity (cosine, -1..1), n_cells, locations.
-    Proteins of the query's own group are left out. `centre` subtracts the mean of the searched vectors first. With
-    `dataset`, neighbours are of that dataset, and so are the cells that stand for the query, unless it has none there.
+    A protein is one row a dataset: the mean of its cells (or, by `unit`, whole images or external embeddings) there,
+    and `n_cells` is how many. Proteins of the query's own group are left out. `backbone`, `space` (the start of a
+    digest) and `unit` choose the space; `centre` subtracts the mean of the searched vectors first. With `dataset`,
+    neighbours are of that dataset, and so are the cells that stand for the query, unless it has none there.
     Reads only; EmbstoreError where the space lacks `name`.
     """
     chosen = find_space(store, backbone, digest=space, unit=unit)
-    units = [u for u in _units(store, chosen) if u["group_id"] is not None]
-    wanted = set(find_proteins(store, name))
-    is_asked = np.array([bool(wanted.intersection(u["protein_ids"])) for u in units], bool)
-    if not is_asked.any():
-        raise EmbstoreError(_no_protein(name, wanted, units, label(chosen)))
-    if dataset is not None:
-        units, is_asked = _within(units, is_asked, dataset)
-    vectors = _vectors(store, chosen, units, centre=centre)
+    units = read_units(store, chosen["digest"])
+    units = units.filter(pc.is_valid(units["group_id"]))
+    is_asked = _is_asked(store, name, units, label(chosen))
+    units, is_asked = _within(units, is_asked, dataset)
+    vectors = _vectors(store, chosen["digest"], units, centre=centre)
     query = vectors[is_asked].mean(axis=0)
 
-    owner, first, counts = _proteins(units)
-    similarity = cosine(_means(vectors, owner, counts), query)
-    asked_groups = {units[i]["group_id"] for i in np.flatnonzero(is_asked)}
-    order = [
-        i
-        for i in _descending(similarity)
-        if first[i]["group_id"] not in asked_groups and dataset in (None, first[i]["dataset"])
-    ][:k]
+    proteins = _protein_means(units, vectors)
+    similarity = cosine(proteins.means, query)
+    order = _descending(similarity, _eligible(units, is_asked, proteins.first, dataset))[:k]
 
-    located = _located(store)
-    found = [
-        {
-            "rank": rank,
-            "gene": first[i]["gene"],
-            "protein_id": ";".join(first[i]["protein_ids"]),
-            "dataset": first[i]["dataset"],
-            "similarity": float(similarity[i]),
-            "n_cells": int(counts[i]),
-            "locations": located(first[i]),
-        }
-        for rank, i in enumerate(order, start=1)
-    ]
-    to_cells = cosine(vectors, query)
-    pictured = [
-        (f"{name} (asked for)\n{located(units[int(np.argmax(is_asked))])}", _nearest(units, to_cells, is_asked))
-    ]
-    pictured += [(_caption(row), _nearest(units, to_cells, owner == i)) for row, i in zip(found, order, strict=True)]
-    return Neighbours(name, label(chosen), centre, found, pictured)
+    to_query = cosine(vectors, query)
+    asked, *protein_rows = located_rows(store, units, [int(np.argmax(is_asked)), *proteins.first[order]])
+    neighbours = tuple(
+        SimilarProtein(
+            rank=rank,
+            gene=row["gene"],
+            protein_id=";".join(row["protein_ids"]),
+            dataset=row["dataset"],
+            similarity=float(similarity[number]),
+            n_cells=int(proteins.counts[number]),
+            locations=row["locations"],
+            nearest=_nearest(units, to_query, proteins.owner == number),
+        )
+        for rank, (number, row) in enumerate(zip(order, protein_rows, strict=True), start=1)
+    )
+    record = Query(name=name, locations=asked["locations"], nearest=_nearest(units, to_query, is_asked))
+    return SimilarProteins(name, label(chosen), centre, record, neighbours)
 
 
 def similar_cells(
@@ -100,39 +78,38 @@ def similar_cells(
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
-) -> Neighbours:
+) -> SimilarCells:
     """Return the cells nearest to one cell, itself left out; in a space of whole images, those nearest to an image.
 
-    Columns: rank, cell_id, gene, similarity (cosine, -1..1), dataset, locations. Reads only; EmbstoreError where the
-    space does not hold the cell.
+    The choices are those of `similar_proteins`. Reads only; EmbstoreError where the space does not hold the cell.
     """
     chosen = find_space(store, backbone, digest=space, unit=unit)
-    units = _units(store, chosen)
-    asked = next((u for u in units if u["id"] == cell_id), None)
-    if asked is None:
-        example = units[0]["id"] if units else "none yet"
-        kind = "an image_id" if chosen["unit"] == "image" else "a cell_id"
-        raise EmbstoreError(f"{label(chosen)} holds no vector of {cell_id!r}; wanted {kind} such as {example}")
-    _check_dataset(units, dataset)
-    units = [u for u in units if dataset in (None, u["dataset"]) or u is asked]
-    vectors = _vectors(store, chosen, units, centre=centre)
-    similarity = cosine(vectors, vectors[units.index(asked)])
-    located = _located(store)
-    found = [
-        {
-            "rank": rank,
-            "cell_id": units[i]["id"],
-            "gene": units[i]["gene"],
-            "similarity": float(similarity[i]),
-            "dataset": units[i]["dataset"],
-            "locations": located(units[i]),
-        }
-        for rank, i in enumerate([i for i in _descending(similarity) if units[i] is not asked][:k], start=1)
-    ]
-    pictured = [(f"{asked['gene'] or cell_id} (asked for)\n{located(asked)}", [cell_id])]
-    return Neighbours(
-        cell_id, label(chosen), centre, found, pictured + [(_caption(row), [row["cell_id"]]) for row in found]
+    units = read_units(store, chosen["digest"])
+    is_asked = pc.equal(units["id"], cell_id).to_numpy()
+    if not is_asked.any():
+        raise EmbstoreError(_no_cell(cell_id, units, label(chosen), chosen["unit"]))
+    inside = _inside(units, dataset) | is_asked
+    units, is_asked = units.filter(pa.array(inside)), is_asked[inside]
+    vectors = _vectors(store, chosen["digest"], units, centre=centre)
+    asked_number = int(np.argmax(is_asked))
+    similarity = cosine(vectors, vectors[asked_number])
+
+    order = _descending(similarity, ~is_asked)[:k]
+    asked, *cell_rows = located_rows(store, units, [asked_number, *order])
+    neighbours = tuple(
+        SimilarCell(
+            rank=rank,
+            cell_id=row["id"],
+            gene=row["gene"],
+            similarity=float(similarity[number]),
+            dataset=row["dataset"],
+            locations=row["locations"],
+            nearest=(row["id"],),
+        )
+        for rank, (number, row) in enumerate(zip(order, cell_rows, strict=True), start=1)
     )
+    record = Query(name=asked["gene"] or cell_id, locations=asked["locations"], nearest=(cell_id,))
+    return SimilarCells(cell_id, label(chosen), centre, record, neighbours)
 
 
 def cosine(vectors: Vectors, query: Vectors) -> Vectors:
@@ -143,92 +120,90 @@ def cosine(vectors: Vectors, query: Vectors) -> Vectors:
     return similarity
 
 
-def _units(store: Store, space: Unit) -> list[Unit]:
-    sql = sql_text("units").replace("{embeddings}", embeddings_name(space["digest"]))
-    return rows(store, sql, {"space": space["digest"]})
+def _inside(units: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
+    """Tell of each unit whether it is of the dataset, if one is named; EmbstoreError where no unit is."""
+    if dataset is None:
+        return np.ones(units.num_rows, bool)
+    inside: npt.NDArray[np.bool_] = pc.equal(units["dataset"], dataset).to_numpy()
+    if not inside.any():
+        raise EmbstoreError(choices(dataset, "dataset in this space", pc.unique(units["dataset"]).to_pylist()))
+    return inside
 
 
 def _within(
-    units: Sequence[Unit], is_asked: npt.NDArray[np.bool_], dataset: str
-) -> tuple[list[Unit], npt.NDArray[np.bool_]]:
+    units: pa.Table, is_asked: npt.NDArray[np.bool_], dataset: str | None
+) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
     """Keep the units of a dataset; those that were asked for are kept from others only where it has none."""
-    _check_dataset(units, dataset)
-    inside = np.array([u["dataset"] == dataset for u in units], bool)
+    inside = _inside(units, dataset)
     keep = inside if (inside & is_asked).any() else inside | is_asked
-    return [u for u, kept in zip(units, keep, strict=True) if kept], is_asked[keep]
+    return units.filter(pa.array(keep)), is_asked[keep]
 
 
-def _check_dataset(units: Sequence[Unit], dataset: str | None) -> None:
-    datasets = {u["dataset"] for u in units}
-    if dataset is not None and dataset not in datasets:
-        raise EmbstoreError(choices(dataset, "dataset in this space", datasets))
+def _eligible(
+    units: pa.Table, is_asked: npt.NDArray[np.bool_], first: npt.NDArray[np.int64], dataset: str | None
+) -> npt.NDArray[np.bool_]:
+    """Tell of each protein, by its first unit, whether it may be a neighbour: of another group, of the dataset."""
+    groups = units["group_id"].combine_chunks()
+    of_query = groups.filter(pa.array(is_asked))
+    other: npt.NDArray[np.bool_] = ~pc.is_in(groups.take(pa.array(first)), value_set=of_query).to_numpy(False)
+    return other & _inside(units, dataset)[first]
 
 
-def _vectors(store: Store, space: Unit, units: Sequence[Unit], *, centre: bool) -> Vectors:
-    vectors = store.matrix(space["digest"], [u["id"] for u in units])
+def _vectors(store: Store, digest: str, units: pa.Table, *, centre: bool) -> Vectors:
+    vectors = store.matrix(digest, units["id"].to_pylist())
     return vectors - vectors.mean(axis=0) if centre else vectors
 
 
-def _proteins(units: Sequence[Unit]) -> tuple[Indices, list[Unit], Indices]:
-    """Number the proteins within their datasets; return each unit's number, each protein's first unit and its count."""
-    numbers: dict[tuple[str, tuple[str, ...]], int] = {}
-    first: list[Unit] = []
-    owner: list[int] = []
-    for unit in units:
-        key = (unit["dataset"], tuple(unit["protein_ids"]))
-        if key not in numbers:
-            numbers[key] = len(first)
-            first.append(unit)
-        owner.append(numbers[key])
-    return np.array(owner), first, np.bincount(owner, minlength=len(first))
+def _is_asked(store: Store, name: str, units: pa.Table, space: str) -> npt.NDArray[np.bool_]:
+    """Tell of each unit whether it is of the protein that was asked for; EmbstoreError where none is."""
+    protein_ids = find_proteins(store, name)
+    is_asked = is_of_proteins(units, protein_ids)
+    if not is_asked.any():
+        raise EmbstoreError(_no_protein(name, protein_ids, units, space))
+    return is_asked
 
 
-def _means(vectors: Vectors, owner: Indices, counts: Indices) -> Vectors:
+@dataclass(frozen=True)
+class _ProteinMeans:
+    """The mean vector of each protein of each dataset, in the order of their first units."""
+
+    owner: npt.NDArray[np.int64]  # (n,) the protein of each unit
+    first: npt.NDArray[np.int64]  # (p,) its first unit
+    counts: npt.NDArray[np.int64]  # (p,) its number of units
+    means: Vectors  # (p, dim)
+
+
+def _protein_means(units: pa.Table, vectors: Vectors) -> _ProteinMeans:
+    owner = number_proteins(units)
+    first, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
     # summed run by run after sorting: three times as fast as np.add.at at 100k × 384
     order = np.argsort(owner, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)
-    return (sums / counts[:, None]).astype(np.float32)
+    return _ProteinMeans(owner, first, counts, (sums / counts[:, None]).astype(np.float32))
 
 
-def _descending(similarity: Vectors) -> list[int]:
-    order: list[int] = np.argsort(-similarity, kind="stable").tolist()
-    return order
-
-
-def _located(store: Store) -> Callable[[Unit], str]:
-    """Return the function that names a unit's locations, by the strictest label set that says anything of it."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for row in rows(store, "SELECT * FROM labels ORDER BY label_set, grade DESC NULLS LAST, location"):
-        dataset, scheme = row["label_set"].split("/", 1)
-        found.setdefault((dataset, row["subject_id"]), {}).setdefault(scheme, []).append(row["location"])
-
-    def located(unit: Unit) -> str:
-        for subject in (*(unit["protein_ids"] or []), unit["image_id"], unit["id"]):
-            schemes = found.get((unit["dataset"], subject), {})
-            for scheme in (*STRICTEST_FIRST, *schemes):
-                if scheme in schemes:
-                    return ";".join(schemes[scheme])
-        return ""
-
-    return located
-
-
-def _nearest(units: Sequence[Unit], similarity: Vectors, of: npt.NDArray[np.bool_]) -> list[str]:
+def _descending(similarity: Vectors, of: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the numbers of the chosen rows, most similar first; equal ones stay in their order."""
     chosen = np.flatnonzero(of)
-    return [units[i]["id"] for i in chosen[np.argsort(-similarity[chosen], kind="stable")][:PICTURED]]
+    return chosen[np.argsort(-similarity[chosen], kind="stable")]
 
 
-def _caption(row: Unit) -> str:
-    gene = row["gene"] or "(no protein)"
-    return f"{row['rank']}  {gene}  {row['similarity']:.3f}\n{row['locations']}\n{row['dataset']}"
+def _nearest(units: pa.Table, to_query: Vectors, of: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(units["id"].take(pa.array(_descending(to_query, of)[:PICTURED])).to_pylist())
 
 
-def _no_protein(name: str, wanted: set[str], units: Sequence[Unit], space: str) -> str:
-    if wanted:
+def _no_protein(name: str, protein_ids: Sequence[str], units: pa.Table, space: str) -> str:
+    if protein_ids:
         return f"{name} has no cells in {space}; embed its images with that backbone, or choose another --backbone"
-    genes = sorted({u["gene"] for u in units if u["gene"]})
+    genes = sorted(gene for gene in pc.unique(units["gene"]).to_pylist() if gene)
     if not genes:
         return f"no cell of {space} is of a named protein; ingest its images with --labels that name their genes"
     close = [gene for gene in genes if gene.lower().startswith(name[:2].lower())] or genes
     return f"there is no protein {name!r} in {space}; it holds {len(genes)} genes, such as {', '.join(close[:8])}"
+
+
+def _no_cell(cell_id: str, units: pa.Table, space: str, unit: str) -> str:
+    example = units["id"][0].as_py() if units.num_rows else "none yet"
+    kind = "an image_id" if unit == "image" else "a cell_id"
+    return f"{space} holds no vector of {cell_id!r}; wanted {kind} such as {example}"

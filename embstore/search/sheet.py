@@ -2,77 +2,100 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont
 
 from embstore.errors import EmbstoreError
 from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, decode_thumbnail
-from embstore.search.search import Neighbours
+from embstore.search.neighbours import Neighbour, Neighbours
+from embstore.search.thumbnails import thumbnails
 from embstore.store import Store
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 GAP_PX = 6
-CAPTION_PX = 210
+STEP_PX = THUMBNAIL_PX + GAP_PX
+CAPTION_PX = 210  # left of the thumbnails
+TOP_PX = 58  # above them
 BAR_UM = 5.0
 # "um": the font that comes with Pillow has no micro sign
 LEGEND = (
     "nucleus blue, protein green, microtubules red, ER dim yellow; tiles 25 um, bar 5 um; "
     "cells nearest to the query first"
 )
-INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
+INK, PAPER, PALE_INK = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 
 
-def draw_sheet(store: Store, found: Neighbours, out: Path) -> Path:
-    """Draw the query and its neighbours, a row each, nearest first, and write the picture (PNG by its suffix).
+def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path) -> Path:
+    """Draw the query and its neighbours, a row each, nearest first; write the picture and return its path.
 
-    Every tile shows the same 25 µm, cut around one cell; the scale bar is 5 µm. Raises EmbstoreError where the space
-    has no pictures (vectors of whole images, brought vectors).
+    Every thumbnail shows the same 25 µm, cut around one cell; the scale bar is 5 µm. The format follows the suffix:
+    .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole images, external
+    embeddings).
     """
-    wanted = [cell for _, cells in found.pictured for cell in cells]
-    table = store.read("cells", ["cell_id", "thumbnail"], pc.field("cell_id").isin(wanted))
-    pictures = dict(zip(table["cell_id"].to_pylist(), table["thumbnail"].to_pylist(), strict=True))
+    path, captions = Path(out), [_query_caption(neighbours), *map(_caption, neighbours.rows)]
+    cells = [neighbours.asked.nearest, *(row.nearest for row in neighbours.rows)]
+    pictures = thumbnails(store, itertools.chain(*cells))
     if not pictures:
-        raise EmbstoreError(f"{found.space} holds no vectors of cells, and only cells have pictures; leave out --sheet")
-    columns = max(len(cells) for _, cells in found.pictured)
-    step = THUMBNAIL_PX + GAP_PX
-    width = max(CAPTION_PX + columns * step + GAP_PX, 640)
-    sheet = Image.new("RGB", (width, 58 + len(found.pictured) * step + 30), PAPER)
+        raise EmbstoreError(
+            f"{neighbours.space} holds no vectors of cells, and only cells have pictures; leave out --sheet"
+        )
+    width = max(CAPTION_PX + max(map(len, cells)) * STEP_PX + GAP_PX, 640)
+    sheet = Image.new("RGB", (width, TOP_PX + len(cells) * STEP_PX + 30), PAPER)
     pen = ImageDraw.Draw(sheet)
-    centred = ", centred by the space's mean" if found.centred else ""
-    pen.text((GAP_PX, 8), f"nearest to {found.query}", INK, ImageFont.load_default(20))
-    pen.text((GAP_PX, 34), f"{found.space}, cosine similarity{centred}", FAINT, ImageFont.load_default(13))
-    for row, (caption, cells) in enumerate(found.pictured):
-        top = 58 + row * step
+    _draw_heading(pen, neighbours)
+    for row, (caption, cell_ids) in enumerate(zip(captions, cells, strict=True)):
+        top = TOP_PX + row * STEP_PX
         _draw_caption(pen, caption, top)
-        for column, cell in enumerate(cells):
-            tile = Image.fromarray(np.asarray(decode_thumbnail(pictures[cell])))
-            sheet.paste(tile, (CAPTION_PX + column * step, top))
-    _draw_bar(pen, CAPTION_PX, 58)
-    pen.text((GAP_PX, sheet.height - 22), LEGEND, FAINT, ImageFont.load_default(11))
+        for column, cell_id in enumerate(cell_ids):
+            picture = Image.fromarray(decode_thumbnail(pictures[cell_id]))
+            sheet.paste(picture, (CAPTION_PX + column * STEP_PX, top))
+    _draw_bar(pen, CAPTION_PX, TOP_PX)
+    pen.text((GAP_PX, sheet.height - 22), LEGEND, PALE_INK, ImageFont.load_default(11))
+    return _save(sheet, path, len(cells))
+
+
+def _save(sheet: Image.Image, path: Path, n_rows: int) -> Path:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
     except (OSError, ValueError) as error:
-        failed = f"a sheet of {len(found.pictured)} rows cannot be written to {out} ({error})"
+        failed = f"a sheet of {n_rows} rows cannot be written to {path} ({error})"
         raise EmbstoreError(f"{failed}; choose another file, a .png for long ones, or a smaller -k") from error
-    return out
+    return path
 
 
-def check_sheet(out: Path) -> None:
+def check_sheet(out: str | Path) -> None:
     """Refuse, before any work is done, a file that is not of a picture."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise EmbstoreError(f"{out.name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise EmbstoreError(f"{Path(out).name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
 
 
-def _draw_caption(pen: ImageDraw.ImageDraw, caption: str, top: int) -> None:
-    title, *details = caption.split("\n")
+def _draw_heading(pen: ImageDraw.ImageDraw, neighbours: Neighbours[Any]) -> None:
+    centred = ", centred by the space's mean" if neighbours.centred else ""
+    pen.text((GAP_PX, 8), f"nearest to {neighbours.query}", INK, ImageFont.load_default(20))
+    pen.text((GAP_PX, 34), f"{neighbours.space}, cosine similarity{centred}", PALE_INK, ImageFont.load_default(13))
+
+
+def _query_caption(neighbours: Neighbours[Any]) -> list[str]:
+    """Return the title and the details beside the query's own cells."""
+    return [f"{neighbours.asked.name} (asked for)", neighbours.asked.locations]
+
+
+def _caption(row: Neighbour) -> list[str]:
+    """Return the title and the details beside a neighbour's cells."""
+    return [f"{row.rank}  {row.gene or '(no protein)'}  {row.similarity:.3f}", row.locations, row.dataset]
+
+
+def _draw_caption(pen: ImageDraw.ImageDraw, caption: Sequence[str], top: int) -> None:
+    title, *details = caption
     pen.text((GAP_PX, top + 8), title, INK, ImageFont.load_default(16))
     lines = [line for detail in details for line in _wrapped(detail)]
     for i, line in enumerate(lines[:5]):
-        pen.text((GAP_PX, top + 34 + 17 * i), line, FAINT, ImageFont.load_default(13))
+        pen.text((GAP_PX, top + 34 + 17 * i), line, PALE_INK, ImageFont.load_default(13))
 
 
 def _wrapped(text: str, width: int = 28) -> list[str]:

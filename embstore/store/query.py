@@ -146,15 +146,20 @@ def query(
 
 
 def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a SELECT of our own as dictionaries, for small answers; only tables that it names are opened.
+    """Return the rows of a SELECT of our own as dictionaries, for small answers; see `select_columns`."""
+    answer: list[dict[str, Any]] = select_columns(store, sql, parameters).to_pylist()
+    return answer
+
+
+def select_columns(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
+    """Return the answer to a SELECT of our own as Arrow columns; only tables that it names are opened.
 
     (Not for SQL that asks the catalogue which tables there are.)
     """
     words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
     wanted = words.union(*(VIEWS[word] for word in words.intersection(VIEWS)))
     tables = [name for name in store.table_names() if name in wanted]
-    answer: list[dict[str, Any]] = select(store, sql, parameters, tables=tables).to_pylist()
-    return answer
+    return select(store, sql, parameters, tables=tables)
 
 
 def sql_text(name: str) -> str:

@@ -18,7 +18,7 @@ def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.Monke
 
     Here its fields are smaller than a user's.
     """
-    monkeypatch.setattr("embstore_cli.demo.FIELD_PX", {"opencell": 210, "hpa": 540})
+    monkeypatch.setattr("embstore_cli.demo.DEMO_FIELD_PX", {"opencell": 210, "hpa": 540})
     done = run_embstore("demo", "--out", "demo", "--proteins", "36", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n$ embstore ") == len(STEPS)

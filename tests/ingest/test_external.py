@@ -175,7 +175,7 @@ def test_several_rows_of_one_protein_are_kept_apart(store: Store, tmp_path: Path
         "mine/O43707",
     ]
     found = similar_proteins(store, "O43707")
-    assert {row["protein_id"]: row["n_cells"] for row in found.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
+    assert {row.protein_id: row.n_cells for row in found.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
 
 
 def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> None:

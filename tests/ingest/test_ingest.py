@@ -535,7 +535,7 @@ def test_images_without_a_protein_are_counted_and_left_out_of_search(store: Stor
     assert take(store, tmp_path / "in").without_protein == 0
     assert len(cell_ids(store)) == len(everything(store)) == 3 * CELLS
     found = similar_proteins(store, "G1")
-    assert [row["gene"] for row in found.rows] == ["G2"]
+    assert [row.gene for row in found.rows] == ["G2"]
     assert rows(store, "SELECT DISTINCT protein_ids, group_id FROM cells WHERE image_id LIKE '%mystery'") == [
         {"protein_ids": [], "group_id": None}
     ]

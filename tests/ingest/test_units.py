@@ -153,12 +153,12 @@ def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
     _, held = vectors(store)
     found = similar_proteins(store, "G1", unit="image")
     query = np.mean([v for name, v in held.items() if "G1_" in name], axis=0)
-    assert {row["gene"]: (row["n_cells"], row["locations"]) for row in found.rows} == {"G2": (1, "er"), "G3": (1, "")}
+    assert {row.gene: (row.n_cells, row.locations) for row in found.rows} == {"G2": (1, "er"), "G3": (1, "")}
     for row in found.rows:
-        v = next(v for name, v in held.items() if f"{row['gene']}_" in name)
-        assert row["similarity"] == pytest.approx(v @ query / np.linalg.norm(v) / np.linalg.norm(query), abs=1e-5)
+        v = next(v for name, v in held.items() if f"{row.gene}_" in name)
+        assert row.similarity == pytest.approx(v @ query / np.linalg.norm(v) / np.linalg.norm(query), abs=1e-5)
     name = next(name for name in held if "G2_" in name)
-    assert {row["cell_id"] for row in similar_cells(store, name).rows} == set(held) - {name}
+    assert {row.cell_id for row in similar_cells(store, name).rows} == set(held) - {name}
     with pytest.raises(EmbstoreError, match="wanted an image_id such as opencell/"):
         similar_cells(store, "nothing")
     with pytest.raises(EmbstoreError, match="holds no vectors of cells, and only cells have pictures"):
@@ -176,7 +176,7 @@ def test_the_vector_of_what_an_image_was_before_is_out_of_search(tmp_path: Path)
     other = next(name for name in old if "G2_" in name)
     with pytest.raises(EmbstoreError, match="G1 has no cells in tiny:mapping"):
         similar_proteins(store, "G1", backbone="tiny")
-    assert similar_cells(store, other, backbone="tiny").rows == []
+    assert similar_cells(store, other, backbone="tiny").rows == ()
     assert embed(store, backbones=["tiny"], choices=WHOLE).vectors_in == {"tiny:mapping": 1}
     now = vectors(store)[1]
     assert [ensg(1) in name for name in now if not np.array_equal(now[name], old[name])] == [True]

@@ -12,7 +12,7 @@ from embstore.errors import EmbstoreError
 from embstore.ingest import ingest
 from embstore.phantom import write_phantom
 from embstore.phantom.truth import TruthReport, add_truth
-from embstore.phantom.truth_files import read_cell_truth, read_mask
+from embstore.phantom.truth_files import read_cell_truth, read_true_mask
 from embstore.phantom.v1 import law
 from embstore.pixels.crop import unpack_mask
 from embstore.store import Store, rows
@@ -58,7 +58,7 @@ def test_each_cell_has_its_own_true_locations_in_sql(told: tuple[Path, TruthRepo
     truth = read_cell_truth(atlas / "truth")
     for cell in rows(store, "SELECT cell_id, image_id, box, nucleus_mask FROM cells ORDER BY cell_id"):
         key = cell["image_id"].removeprefix("opencell/")
-        true = read_mask(atlas / "truth", key, "nuclei")
+        true = read_true_mask(atlas / "truth", key, "nuclei")
         y0, x0, y1, x1 = cell["box"]
         mine = np.zeros(true.shape, bool)
         mine[y0:y1, x0:x1] = unpack_mask(cell["nucleus_mask"], (y1 - y0, x1 - x0))

@@ -18,7 +18,7 @@ from PIL import Image
 from embstore.errors import EmbstoreError
 from embstore.phantom import PhantomReport, atlas_digest, write_phantom
 from embstore.phantom.names import HPA_NAMES, ensg_id, gene, hpa_key, opencell_key
-from embstore.phantom.truth_files import read_cell_truth, read_mask
+from embstore.phantom.truth_files import read_cell_truth, read_true_mask
 from embstore.phantom.v1 import law
 from embstore.phantom.v1.field import draw_field
 from embstore.phantom.v1.proteins import plan_proteins
@@ -102,8 +102,8 @@ def test_the_files_hold_what_was_drawn(layout: Layout, atlas: Atlas) -> None:
         colours = ("red", "green", "blue", "yellow")
         read = np.stack([np.asarray(Image.open(folder / "images" / f"{key}_{colour}.png")) for colour in colours])
     np.testing.assert_array_equal(read, field.pixels)
-    np.testing.assert_array_equal(read_mask(folder / "truth", key, "nuclei"), field.nuclei)
-    np.testing.assert_array_equal(read_mask(folder / "truth", key, "cells"), field.cells)
+    np.testing.assert_array_equal(read_true_mask(folder / "truth", key, "nuclei"), field.nuclei)
+    np.testing.assert_array_equal(read_true_mask(folder / "truth", key, "cells"), field.cells)
     truth = read_cell_truth(folder / "truth")[key]
     assert set(truth) == {t.label for t in field.truths}
     for t in field.truths:
@@ -158,17 +158,17 @@ def test_the_same_call_writes_the_same_bytes(layout: Layout, tmp_path: Path) -> 
     assert not images[0] & images[1]
 
 
-def stopped(done: int, of: int) -> None:
+def stopped(stage: str, done: int, total: int) -> None:
     raise KeyboardInterrupt
 
 
 def test_progress_counts_fields(tmp_path: Path) -> None:
     """Progress ends at all fields, one at a time."""
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int]] = []
     write_phantom(
         tmp_path / "a", layout="opencell", proteins=2, fields=2, field_px=128, progress=lambda *at: seen.append(at)
     )
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [("simulating opencell", done, 4) for done in (1, 2, 3, 4)]
 
 
 def test_ids_have_the_published_forms_and_are_nobody_elses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from embstore.errors import EmbstoreError
 from embstore.ids import connected_groups
 from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
-from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins
+from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins, thumbnails
 from embstore.sources.vectors import Columns
 from embstore.store import Store, find_space, rows
 
@@ -103,10 +104,10 @@ def test_similar_proteins_are_those_of_brute_force(drawn: Drawn, gene: str, data
         reverse=True,
     )
     found = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
-    assert [(r["protein_id"], r["dataset"], r["n_cells"]) for r in found.rows] == [e[1:] for e in expected]
-    np.testing.assert_allclose([r["similarity"] for r in found.rows], [e[0] for e in expected], atol=1e-5)
-    assert [r["rank"] for r in found.rows] == list(range(1, len(expected) + 1))
-    assert not {"gene:P0", "gene:P1"} & {r["protein_id"] for r in found.rows} or asked not in ("gene:P0", "gene:P1")
+    assert [(r.protein_id, r.dataset, r.n_cells) for r in found.rows] == [e[1:] for e in expected]
+    np.testing.assert_allclose([r.similarity for r in found.rows], [e[0] for e in expected], atol=1e-5)
+    assert [r.rank for r in found.rows] == list(range(1, len(expected) + 1))
+    assert not {"gene:P0", "gene:P1"} & {r.protein_id for r in found.rows} or asked not in ("gene:P0", "gene:P1")
     top = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=3)
     assert top.rows == found.rows[:3]
 
@@ -120,9 +121,35 @@ def test_similar_cells_are_those_of_brute_force(drawn: Drawn, dataset: str | Non
         similarity = {c: cos(v - mean, cells[asked] - mean) for c, v in cells.items() if c != asked}
         expected = sorted(similarity, key=lambda c: -similarity[c])
         found = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
-        assert [r["cell_id"] for r in found.rows] == expected
-        np.testing.assert_allclose([r["similarity"] for r in found.rows], [similarity[c] for c in expected], atol=1e-5)
-        assert [r["gene"] for r in found.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
+        assert [r.cell_id for r in found.rows] == expected
+        np.testing.assert_allclose([r.similarity for r in found.rows], [similarity[c] for c in expected], atol=1e-5)
+        assert [r.gene for r in found.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
+
+
+def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) -> None:
+    """Arrow has exactly the documented columns, in their order, also where there is no neighbour."""
+    proteins = ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    cells = ["rank", "cell_id", "gene", "similarity", "dataset", "locations"]
+    cell = f"left/2:{SEGMENTATION}:1"
+    for k in (3, 0):
+        for answer, columns in (
+            (similar_proteins(drawn.store, "P2", k=k), proteins),
+            (similar_cells(drawn.store, cell, k=k), cells),
+        ):
+            table = answer.to_arrow()
+            assert (table.num_rows, table.column_names) == (k, columns)
+            assert [table[name].to_pylist() for name in columns] == [
+                [getattr(row, name) for row in answer.rows] for name in columns
+            ]
+            assert repr(answer).startswith(f"nearest to {answer.query} in drawn:mapping (cosine similarity)")
+
+
+def test_both_searches_take_the_same_choices() -> None:
+    """What chooses a space and neighbours is spelled the same for proteins and cells, with the same defaults."""
+    of_proteins, of_cells = (
+        list(inspect.signature(search).parameters.values())[2:] for search in (similar_proteins, similar_cells)
+    )
+    assert of_proteins == of_cells
 
 
 def test_cosine_of_nothing_is_zero() -> None:
@@ -146,7 +173,7 @@ def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:
     found = [similar_proteins(store, "G000", k=300) for _ in range(2)]
     others = [f"gene:G{i:03d}" for i in range(1, 300)]
     expected = [p for p in others if int(p[6:]) % 4 == 0] + [p for p in others if int(p[6:]) % 4]
-    assert [row["protein_id"] for row in found[0].rows] == expected
+    assert [row.protein_id for row in found[0].rows] == expected
     assert found[0].rows == found[1].rows
 
 
@@ -194,7 +221,7 @@ def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
         + [label | {"label_set": "other/grade3", "subject_id": "gene:C", "location": "er"}],
     )
     found = similar_proteins(store, "Q")
-    assert [row["locations"] for row in found.rows] == ["er", "vesicles;membrane", ""]
+    assert [row.locations for row in found.rows] == ["er", "vesicles;membrane", ""]
 
 
 def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy: Path) -> None:
@@ -222,21 +249,22 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
     """A PNG with a row for the query and each neighbour, six tiles at most, each the thumbnail of its cell."""
     store = Store.open(phantom_store)
     found = similar_proteins(store, "PHN001")
-    assert [len(cells) for _, cells in found.pictured] == [6, 6, 6]
-    assert "PHN001 (asked for)" in found.pictured[0][0]
+    pictured = [found.asked.nearest, *(row.nearest for row in found.rows)]
+    assert found.asked.name == "PHN001"
+    assert [len(cells) for cells in pictured] == [6, 6, 6]
     out = draw_sheet(store, found, tmp_path / "new" / "sheet.png")
     with Image.open(out) as sheet:
         assert sheet.format == "PNG"
         assert sheet.size == (210 + 6 * 134 + 6, 58 + 3 * 134 + 30)
         pixels = np.asarray(sheet)
-    thumbnails = {r["cell_id"]: r["thumbnail"] for r in rows(store, "SELECT cell_id, thumbnail FROM cells")}
-    for row, (_, cells) in enumerate(found.pictured):
+    stored = {r["cell_id"]: r["thumbnail"] for r in rows(store, "SELECT cell_id, thumbnail FROM cells")}
+    for row, cells in enumerate(pictured):
         for column, cell in enumerate(cells):
             y, x = 58 + row * 134, 210 + column * 134
             tile = pixels[y : y + 128, x : x + 128]
             assert tile.std() > 5
             if (row, column) != (0, 0):  # the scale bar lies on the first
-                np.testing.assert_array_equal(tile, decode_thumbnail(thumbnails[cell]))
+                np.testing.assert_array_equal(tile, decode_thumbnail(stored[cell]))
 
 
 def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:
@@ -247,10 +275,24 @@ def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) 
     gene = {r["cell_id"]: r["gene"] for r in rows(store, "SELECT cell_id, gene FROM cells")}
     query = np.mean([v for i, v in zip(ids, vectors, strict=True) if gene[i] == "PHN002"], axis=0)
     similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, vectors, strict=True)}
-    for _, cells in found.pictured:
+    for cells in (found.asked.nearest, *(row.nearest for row in found.rows)):
         of = {gene[c] for c in cells}
         assert len(of) == 1
-        assert cells == sorted((i for i in ids if gene[i] in of), key=lambda i: -similarity[i])[:6]
+        assert list(cells) == sorted((i for i in ids if gene[i] in of), key=lambda i: -similarity[i])[:6]
+
+
+def test_thumbnails_come_by_cell_id_in_the_order_asked_for(phantom_store: Path) -> None:
+    """Each is the stored WebP of its cell; ids that have no picture are left out, repeats come once."""
+    store = Store.open(phantom_store)
+    stored = {r["cell_id"]: r["thumbnail"] for r in rows(store, "SELECT cell_id, thumbnail FROM cells")}
+    wanted = [*list(stored)[5:2:-1], "no/such:cell:1", list(stored)[4]]
+    pictures = thumbnails(store, wanted)
+    assert list(pictures) == wanted[:3]
+    assert all(pictures[cell] == stored[cell] for cell in pictures)
+    assert decode_thumbnail(pictures[wanted[0]]).shape == (128, 128, 3)
+    assert pictures.to_arrow().to_pylist() == [{"cell_id": cell, "thumbnail": stored[cell]} for cell in pictures]
+    assert pictures._repr_html_().count("data:image/webp;base64,") == 3
+    assert len(thumbnails(store, [])) == 0
 
 
 def test_a_sheet_of_cells_has_one_tile_a_row(phantom_store: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -43,6 +46,37 @@ OneBackbone = Annotated[
 OneUnit = Annotated[
     str | None, typer.Option("--unit", metavar="cell|image|protein", help="What the space's vectors are of.")
 ]
+
+
+def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a dataclass as options of its own; it takes them together, as `options`.
+
+    They stand in the help where `options` stands among the parameters. Several commands share such a dataclass, so that
+    each option is spelled once.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(options)
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        at = [p.name for p in named].index("options")
+        parameters = [*named[:at], *shared, *named[at + 1 :]]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            together = options(**{f.name: given.pop(f.name) for f in fields(options)})
+            command(**given, options=together)
+
+        # what Typer reads
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
 
 
 def open_store(*, write: bool = False) -> Store:

@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.choices import (
-    CropUm,
-    Device,
-    Fill,
-    ImagePx,
-    Intensity,
-    Masked,
-    Pooling,
-    Roles,
-    Unit,
-    choices_of,
-    goes_in,
-    of_cells,
-    of_vectors,
-    running,
-)
-from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
+from embstore_cli.choices import ChoiceOptions, Device, choices_of, goes_in, of_cells, of_vectors, running
+from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write, with_options
 from embstore_cli.render import progress_bars, say
 from embstore_cli.summary import finish
 
@@ -43,6 +28,7 @@ DropFlagged = Annotated[
 Strict = Annotated[bool, running("--strict", help="Exit 1 when anything failed.")]
 
 
+@with_options(ChoiceOptions)
 def ingest(
     source: Annotated[Path, typer.Argument(help="A folder of images, one image, or a file of vectors.")],
     backbone: Backbones,
@@ -82,14 +68,8 @@ def ingest(
         float | None, of_cells("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
-    unit: Unit = None,
-    pooling: Pooling = None,
-    masked: Masked = None,
-    image_px: ImagePx = None,
-    crop_um: CropUm = None,
-    fill: Fill = None,
-    roles: Roles = None,
-    intensity: Intensity = None,
+    *,
+    options: ChoiceOptions,
     device: Device = "auto",
     dry_run: Annotated[
         bool,
@@ -127,14 +107,7 @@ def ingest(
         "--masks": masks,
         "--pixel-size": pixel_size,
         "--drop-flagged": drop_flagged,
-        "--unit": unit,
-        "--pooling": pooling,
-        "--masked": masked is not None,
-        "--image-px": image_px,
-        "--crop-um": crop_um,
-        "--fill": fill,
-        "--roles": roles,
-        "--intensity": intensity,
+        **options.given,
         "--limit": limit,
         "--retry-failed": retry_failed,
         "--rehash": rehash,
@@ -148,17 +121,7 @@ def ingest(
     else:
         from embstore.ingest import ingest as run
 
-        choices = choices_of(
-            backbone,
-            unit=unit,
-            pooling=pooling,
-            masked=masked,
-            image_px=image_px,
-            crop_um=crop_um,
-            fill=fill,
-            roles=roles,
-            intensity=intensity,
-        )
+        choices = choices_of(backbone, options)
         with progress_bars() as progress:
             report = run(
                 store_to_write(),
@@ -183,19 +146,14 @@ def ingest(
     finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
+@with_options(ChoiceOptions)
 def embed(
     backbone: Backbones,
     dataset: Dataset = None,
     source_root: Annotated[Path | None, goes_in("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
-    unit: Unit = None,
-    pooling: Pooling = None,
-    masked: Masked = None,
-    image_px: ImagePx = None,
-    crop_um: CropUm = None,
-    fill: Fill = None,
-    roles: Roles = None,
-    intensity: Intensity = None,
+    *,
+    options: ChoiceOptions,
     device: Device = "auto",
     strict: Strict = False,
     form: Output = Format.table,
@@ -206,17 +164,7 @@ def embed(
     """
     from embstore.ingest import embed as run
 
-    choices = choices_of(
-        backbone,
-        unit=unit,
-        pooling=pooling,
-        masked=masked,
-        image_px=image_px,
-        crop_um=crop_um,
-        fill=fill,
-        roles=roles,
-        intensity=intensity,
-    )
+    choices = choices_of(backbone, options)
     store = open_store(write=True)
     with progress_bars() as progress:
         report = run(

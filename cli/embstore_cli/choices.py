@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from embstore.backbones.record import Choices
 
 # groups of options in a command's help
-goes_in = partial(typer.Option, rich_help_panel="What goes in")
-of_vectors = partial(typer.Option, rich_help_panel="What goes in, with --layout vectors")
-of_cells = partial(typer.Option, rich_help_panel="Cells")
-shown = partial(typer.Option, rich_help_panel="How the backbone is shown images")
-running = partial(typer.Option, rich_help_panel="Running")
+source_option = partial(typer.Option, rich_help_panel="What goes in")
+vector_option = partial(typer.Option, rich_help_panel="What goes in, with --layout vectors")
+cell_option = partial(typer.Option, rich_help_panel="Cells")
+choice_option = partial(typer.Option, rich_help_panel="How the backbone is shown images")
+run_option = partial(typer.Option, rich_help_panel="Running")
 
-Device = Annotated[str, running("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
 
 
 @dataclass(frozen=True)
@@ -31,30 +31,35 @@ class ChoiceOptions:
 
     unit: Annotated[
         str | None,
-        shown("--unit", metavar="cell|image", help="A vector of each cell (default) or each whole image."),
+        choice_option("--unit", metavar="cell|image", help="A vector of each cell (default) or each whole image."),
     ] = None
     pooling: Annotated[
         str | None,
-        shown("--pooling", metavar="HOW", help="cls, mean, cls+mean or cls+mean+std+max; default: the backbone's."),
+        choice_option(
+            "--pooling", metavar="HOW", help="cls, mean, cls+mean or cls+mean+std+max; default: the backbone's."
+        ),
     ] = None
     masked: Annotated[
-        bool | None, shown("--masked/--no-masked", help="Pixels outside the cell are 0; default: the backbone's.")
+        bool | None,
+        choice_option("--masked/--no-masked", help="Pixels outside the cell are 0; default: the backbone's."),
     ] = None
     image_px: Annotated[
         int | None,
-        shown("--image-px", metavar="PX", help="Side of what it is shown; 0: whole images as they are."),
+        choice_option("--image-px", metavar="PX", help="Side of what it is shown; 0: whole images as they are."),
     ] = None
-    crop_um: Annotated[float | None, shown("--crop-um", metavar="UM", help="How much a crop shows across.")] = None
+    crop_um: Annotated[float | None, choice_option("--crop-um", metavar="UM", help="How much a crop shows across.")] = (
+        None
+    )
     fill: Annotated[
-        str | None, shown("--fill", metavar="X|mean|copy", help="What slots of absent roles hold; default 0.")
+        str | None, choice_option("--fill", metavar="X|mean|copy", help="What slots of absent roles hold; default 0.")
     ] = None
     roles: Annotated[
         str | None,
-        shown("--roles", metavar="A,B", help="What :replication shows, in order; default nucleus,protein."),
+        choice_option("--roles", metavar="A,B", help="What :replication shows, in order; default nucleus,protein."),
     ] = None
     intensity: Annotated[
         str | None,
-        shown("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
+        choice_option("--intensity", metavar="NAME", help="percentile (default), minmax, minmax-joint or zscore."),
     ] = None
 
     @property

@@ -10,22 +10,15 @@ import typer
 
 from embstore.errors import EmbstoreError
 from embstore_cli.choices import (
-    CropUm,
-    Device,
-    Fill,
-    ImagePx,
-    Intensity,
-    Masked,
-    Pooling,
-    Roles,
-    Unit,
+    ChoiceOptions,
+    DeviceOption,
+    cell_option,
     choices_of,
-    goes_in,
-    of_cells,
-    of_vectors,
-    running,
+    run_option,
+    source_option,
+    vector_option,
 )
-from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
+from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write, with_options
 from embstore_cli.render import progress_bars, say
 from embstore_cli.summary import finish
 
@@ -35,72 +28,70 @@ if TYPE_CHECKING:
 
 Backbones = Annotated[
     list[str],
-    goes_in("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
+    source_option("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
 ]
 DropFlagged = Annotated[
-    bool, of_cells("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
+    bool, cell_option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
 ]
-Strict = Annotated[bool, running("--strict", help="Exit 1 when anything failed.")]
+Strict = Annotated[bool, run_option("--strict", help="Exit 1 when anything failed.")]
 
 
+@with_options(ChoiceOptions)
 def ingest(
     source: Annotated[Path, typer.Argument(help="A folder of images, one image, or a file of vectors.")],
     backbone: Backbones,
     layout: Annotated[
         str | None,
-        goes_in("--layout", help="opencell, hpa, manifest, fields, crops, ome, vectors; default: what names prove."),
+        source_option(
+            "--layout", help="opencell, hpa, manifest, fields, crops, ome, vectors; default: what names prove."
+        ),
     ] = None,
-    labels: Annotated[Path | None, goes_in("--labels", help="CSV of the layout's labels.")] = None,
-    dataset: Annotated[str | None, goes_in("--dataset", help="Its name; default: the layout's.")] = None,
+    labels: Annotated[Path | None, source_option("--labels", help="CSV of the layout's labels.")] = None,
+    dataset: Annotated[str | None, source_option("--dataset", help="Its name; default: the layout's.")] = None,
     channels: Annotated[
         str | None,
-        goes_in("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
+        source_option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
     ] = None,
     source_root: Annotated[
-        Path | None, goes_in("--source-root", help="Where a table's files lie; default: beside it.")
+        Path | None, source_option("--source-root", help="Where a table's files lie; default: beside it.")
     ] = None,
-    limit: Annotated[int | None, goes_in("--limit", min=1, help="Only the first N images.")] = None,
+    limit: Annotated[int | None, source_option("--limit", min=1, help="Only the first N images.")] = None,
     vectors: Annotated[
-        str | None, of_vectors("--vectors", help="Key of an array, or column patterns: 'FS*,FP*'; default: all else.")
+        str | None,
+        vector_option("--vectors", help="Key of an array, or column patterns: 'FS*,FP*'; default: all else."),
     ] = None,
-    id_column: Annotated[str | None, of_vectors("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
-    gene_column: Annotated[str | None, of_vectors("--gene-column", help="Gene symbols.")] = None,
+    id_column: Annotated[str | None, vector_option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    gene_column: Annotated[str | None, vector_option("--gene-column", help="Gene symbols.")] = None,
     label_column: Annotated[
-        str | None, of_vectors("--label-column", help="Locations, ';'-joined or multi-hot.")
+        str | None, vector_option("--label-column", help="Locations, ';'-joined or multi-hot.")
     ] = None,
-    unlabelled: Annotated[str | None, of_vectors("--unlabelled", help="The value that means no label.")] = None,
+    unlabelled: Annotated[str | None, vector_option("--unlabelled", help="The value that means no label.")] = None,
     no_header: Annotated[
-        bool, of_vectors("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
+        bool, vector_option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
     ] = False,
     table: Annotated[
-        Path | None, of_vectors("--table", help="What names the rows of a .npy; default: the CSV of its name.")
+        Path | None, vector_option("--table", help="What names the rows of a .npy; default: the CSV of its name.")
     ] = None,
     masks: Annotated[
-        Path | None, of_cells("--masks", help="Label images of nuclei, cells or both, named like the images.")
+        Path | None, cell_option("--masks", help="Label images of nuclei, cells or both, named like the images.")
     ] = None,
     pixel_size: Annotated[
-        float | None, of_cells("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
+        float | None, cell_option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
-    unit: Unit = None,
-    pooling: Pooling = None,
-    masked: Masked = None,
-    image_px: ImagePx = None,
-    crop_um: CropUm = None,
-    fill: Fill = None,
-    roles: Roles = None,
-    intensity: Intensity = None,
-    device: Device = "auto",
+    *,
+    options: ChoiceOptions,
+    device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
-        running(
+        run_option(
             "--dry-run", help="Say what would go in and every fault that names, tables and headers show; write nothing."
         ),
     ] = False,
     strict: Strict = False,
-    retry_failed: Annotated[bool, running("--retry-failed", help="Try unchanged failed files again.")] = False,
+    retry_failed: Annotated[bool, run_option("--retry-failed", help="Try unchanged failed files again.")] = False,
     rehash: Annotated[
-        bool, running("--rehash", help="Compare contents (sha256) even where size and time are the same.")
+        bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
     form: Output = Format.table,
 ) -> None:
@@ -127,14 +118,7 @@ def ingest(
         "--masks": masks,
         "--pixel-size": pixel_size,
         "--drop-flagged": drop_flagged,
-        "--unit": unit,
-        "--pooling": pooling,
-        "--masked": masked is not None,
-        "--image-px": image_px,
-        "--crop-um": crop_um,
-        "--fill": fill,
-        "--roles": roles,
-        "--intensity": intensity,
+        **options.given,
         "--limit": limit,
         "--retry-failed": retry_failed,
         "--rehash": rehash,
@@ -148,17 +132,7 @@ def ingest(
     else:
         from embstore.ingest import ingest as run
 
-        choices = choices_of(
-            backbone,
-            unit=unit,
-            pooling=pooling,
-            masked=masked,
-            image_px=image_px,
-            crop_um=crop_um,
-            fill=fill,
-            roles=roles,
-            intensity=intensity,
-        )
+        choices = choices_of(backbone, options)
         with progress_bars() as progress:
             report = run(
                 store_to_write(),
@@ -183,20 +157,15 @@ def ingest(
     finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
+@with_options(ChoiceOptions)
 def embed(
     backbone: Backbones,
     dataset: Dataset = None,
-    source_root: Annotated[Path | None, goes_in("--source-root", help="Where the images are now.")] = None,
+    source_root: Annotated[Path | None, source_option("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
-    unit: Unit = None,
-    pooling: Pooling = None,
-    masked: Masked = None,
-    image_px: ImagePx = None,
-    crop_um: CropUm = None,
-    fill: Fill = None,
-    roles: Roles = None,
-    intensity: Intensity = None,
-    device: Device = "auto",
+    *,
+    options: ChoiceOptions,
+    device: DeviceOption = "auto",
     strict: Strict = False,
     form: Output = Format.table,
 ) -> None:
@@ -206,17 +175,7 @@ def embed(
     """
     from embstore.ingest import embed as run
 
-    choices = choices_of(
-        backbone,
-        unit=unit,
-        pooling=pooling,
-        masked=masked,
-        image_px=image_px,
-        crop_um=crop_um,
-        fill=fill,
-        roles=roles,
-        intensity=intensity,
-    )
+    choices = choices_of(backbone, options)
     store = open_store(write=True)
     with progress_bars() as progress:
         report = run(

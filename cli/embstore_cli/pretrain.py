@@ -41,9 +41,10 @@ def pretrain(
     from embstore.backbones.device import choose_device
     from embstore.backbones.registry import check_name
     from embstore.backbones.weights import weights_folder
+    from embstore.pretrain.log import LOG_COLUMNS
     from embstore.pretrain.recipe import Recipe, parse_arch, view_sizes
     from embstore.pretrain.record import keep_pretrained
-    from embstore.pretrain.run import LOG_COLUMNS, pretrain
+    from embstore.pretrain.run import pretrain
 
     check_name(name)
     size, patch_px = parse_arch(arch)

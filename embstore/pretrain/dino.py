@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from embstore.errors import EmbstoreError
 from embstore.files import whole_file
+from embstore.pretrain.log import TrainingState
 from embstore.pretrain.recipe import VIT_SIZES, Recipe, backbone_of
 from embstore.pretrain.views import bright_log, random_views
 
@@ -232,7 +233,7 @@ def cls_tokens(training: Training, crops: CropSet, positions: npt.NDArray[np.int
     return np.concatenate(found)
 
 
-def save_checkpoint(training: Training, path: Path, kept: dict[str, Any], identity: dict[str, str]) -> None:
+def save_checkpoint(training: Training, path: Path, kept: TrainingState, identity: dict[str, str]) -> None:
     """Write where the training stands; a kill leaves the checkpoint before it whole.
 
     `identity` says what may go on from it, `kept` is given back then.
@@ -244,7 +245,7 @@ def save_checkpoint(training: Training, path: Path, kept: dict[str, Any], identi
         torch.save({"step": training.step, "identity": identity, "kept": kept, **state}, unfinished)
 
 
-def resume(training: Training, path: Path, identity: dict[str, str]) -> dict[str, Any]:
+def resume(training: Training, path: Path, identity: dict[str, str]) -> TrainingState:
     """Put a checkpoint's state into the training; returns what was kept beside it.
 
     Raises EmbstoreError where it is of another recipe or of other cells, or cannot be read.
@@ -264,4 +265,5 @@ def resume(training: Training, path: Path, identity: dict[str, str]) -> dict[str
     for name, part in training.parts.items():
         part.load_state_dict(state[name])
     training.step = state["step"]
-    return dict(state["kept"])
+    kept: TrainingState = state["kept"]
+    return kept

@@ -6,7 +6,6 @@ import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -15,26 +14,13 @@ from embstore.arrays import Float32s
 from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
+from embstore.pretrain.log import LOG_COLUMNS, LogRow, TrainingState
 from embstore.pretrain.recipe import Recipe, check_recipe
 from embstore.progress import Progress
 from embstore.store import Store
 from embstore.tabular import Tabular
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
-
-
-class LogRow(TypedDict):
-    """One epoch of a training; epoch 0 is the untrained network."""
-
-    epoch: int
-    step: int
-    loss: float | None
-    entropy: float | None
-    knn_macro_f1: float | None  # None without a label set to watch
-    seconds: float
-
-
-LOG_COLUMNS = tuple(LogRow.__annotations__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,7 +152,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint, and the log beside it for people to read."""
-        kept = {"log": self.log, "measures": self.measures, "seconds": self.seconds}
+        kept: TrainingState = {"log": self.log, "measures": self.measures, "seconds": self.seconds}
         dino.save_checkpoint(self.training, self.checkpoint, kept, self._identity)
         with (self.work / "log.csv").open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, LOG_COLUMNS)

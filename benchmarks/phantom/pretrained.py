@@ -29,9 +29,10 @@ from embstore.phantom import write_phantom
 from embstore.store import Store, list_spaces
 from embstore_bench.fitting import fit_all
 from embstore_bench.heads import HEADS
-from embstore_bench.metrics import Counts, Pooled, group_counts, macro_f1, pool, summarise
+from embstore_bench.metrics import Counts, Pooled, group_counts, macro_f1, pool_groups, summarise
+from embstore_bench.questions import find_question
 from embstore_bench.splits import draw_split
-from embstore_bench.tasks import Task, find_question, load_task
+from embstore_bench.tasks import Task, load_task
 
 SEED = 114  # 111 to 113 calibrated the atlas, 211 and 212 were pretrained and tried on
 TRAINED = "phantom-dino"
@@ -87,7 +88,7 @@ def report(store: Store, backbones: Sequence[str], folds: int, seeds: int, head:
         space["backbone"]: _counts(task, HEADS[head], store.matrix(space["digest"], task.ids)) for space in spaces
     }
     untrained = np.concatenate([counts[name] for name in UNTRAINED])  # (nets x seeds, groups, classes, 3)
-    pooled = {name: pool(found) for name, found in counts.items()} | {"untrained": pool(untrained)}
+    pooled = {name: pool_groups(found) for name, found in counts.items()} | {"untrained": pool_groups(untrained)}
     return {
         "head": head,
         "proteins": len(task.groups),

@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, select
-from embstore_bench.sqltext import sql_text
+from embstore.store import Store, select, sql_text
 
 LEVELS = ("unit", "protein")
 # over all classes: the levels at which each is known
@@ -40,7 +39,7 @@ def leaderboard(
     if level is not None and level not in levels:
         raise EmbstoreError(choices(level, "level" if metric is None else f"level of {metric}", levels))
     parameters = {"metric": metric, "level": level} | _shown(dataset, task, entries, superseded)
-    return select(store, sql_text("leaderboard"), parameters)
+    return select(store, sql_text("embstore_bench", "leaderboard"), parameters)
 
 
 def per_class(
@@ -56,7 +55,7 @@ def per_class(
     space, head, floor, level, location, support, mean (F1), sd, low, high.
     """
     parameters = {"level": level} | _shown(dataset, task, entries, superseded)
-    return select(store, sql_text("per_class"), parameters)
+    return select(store, sql_text("embstore_bench", "per_class"), parameters)
 
 
 def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> dict[str, Any]:

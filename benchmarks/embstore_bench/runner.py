@@ -10,14 +10,13 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
-from embstore.store import Store, embeddings_name, find_space, label, matches, rows, told_apart
+from embstore.store import Store, embeddings_name, find_space, label, matches, rows, sql_text, told_apart
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
 from embstore_bench.heads import HEADS, Head
 from embstore_bench.recording import write_entry
 from embstore_bench.results import leaderboard, per_class
 from embstore_bench.splits import Split, draw_split, keep_split, late_units_hint
-from embstore_bench.sqltext import sql_text
 from embstore_bench.tasks import LOCALIZATION, TASK_VERSION, Question, Task, find_question, load_task
 
 PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
@@ -155,7 +154,7 @@ def _setting(
 
 def _notes(store: Store, question: Question, task: Task, by: str) -> list[str]:
     notes = []
-    licences = rows(store, sql_text("licences"), {"dataset": question.dataset})
+    licences = rows(store, sql_text("embstore_bench", "licences"), {"dataset": question.dataset})
     if any(r["licence"] == "phantom" for r in licences):
         notes.append("phantom images: this score shows that the machine works, not biology")
     if len(task.groups) < MIN_SCORED_GROUPS:

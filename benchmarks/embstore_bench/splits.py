@@ -10,8 +10,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.store import Store, now, quoted, rows
-from embstore_bench.sqltext import sql_text
+from embstore.store import Store, now, quoted, rows, sql_text
 from embstore_bench.stratify import mend
 
 BY = ("protein", "image", "cell")
@@ -76,7 +75,7 @@ def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
     """Return the line on units whose groups frozen splits do not know: how many, and the seeds that would know them."""
     first = splits[0]
     family = {"label_set": first.label_set, "by": first.by, "k": first.k}
-    taken = {r["seed"] for r in rows(store, sql_text("split_seeds"), family)}
+    taken = {r["seed"] for r in rows(store, sql_text("embstore_bench", "split_seeds"), family)}
     free = list(islice((seed for seed in count() if seed not in taken), len(splits)))
     listed = f"{free[0]}," if len(free) == 1 else ",".join(map(str, free))
     return (
@@ -96,7 +95,7 @@ def load_split(store: Store, name: str) -> Split:
 
 def _stored(store: Store, name: str) -> tuple[Split | None, int]:
     """Return a split and how many entries cite it; None and 0 when it is not there."""
-    found = rows(store, sql_text("stored_split"), {"name": name})
+    found = rows(store, sql_text("embstore_bench", "stored_split"), {"name": name})
     if not found:
         return None, 0
     row = found[0]
@@ -122,7 +121,7 @@ def _stored(store: Store, name: str) -> tuple[Split | None, int]:
 
 def list_splits(store: Store) -> list[dict[str, Any]]:
     """Return one record a stored split, by name: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
-    return rows(store, sql_text("list_splits"))
+    return rows(store, sql_text("embstore_bench", "list_splits"))
 
 
 def audit(store: Store, name: str, dataset: str, by: str) -> dict[str, dict[str, Any]]:
@@ -131,7 +130,7 @@ def audit(store: Store, name: str, dataset: str, by: str) -> dict[str, dict[str,
     Entities are protein, image, content (identical files), antibody, plate and well; a split by protein must show a
     share of 0 for the protein. Reads the stored groups of the split.
     """
-    counted = rows(store, sql_text("audit"), {"name": name, "dataset": dataset, "by": by})
+    counted = rows(store, sql_text("embstore_bench", "audit"), {"name": name, "dataset": dataset, "by": by})
     return {
         r["entity"]: {"units": r["units"], "with_kin": r["with_kin"], "share": r["with_kin"] / r["units"]}
         for r in counted
@@ -156,7 +155,7 @@ def _check(by: str, k: int, seed: int) -> None:
 def _draw(store: Store, spec: dict[str, Any]) -> Split:
     label_set, by, k = spec["label_set"], spec["by"], spec["k"]
     parameters = {"dataset": spec["dataset"], "label_set": label_set, "by": by, "k": k, "seed": str(spec["seed"])}
-    dealt = rows(store, sql_text("split"), parameters)
+    dealt = rows(store, sql_text("embstore_bench", "split"), parameters)
     if len(dealt) < k:
         raise EmbstoreError(
             f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
@@ -187,7 +186,7 @@ def _write(store: Store, split: Split) -> dict[str, dict[str, Any]]:
     groups = [{"name": split.name, "group_id": g, "fold": f} for g, f in sorted(split.folds.items())]
     store.upsert("split_groups", groups)
     row = {key: getattr(split, key) for key in ("name", "dataset", "label_set", "by", "k", "seed", "digest")}
-    row |= {"spec": json.dumps(split.spec), "sql": sql_text("split"), "created": now()}
+    row |= {"spec": json.dumps(split.spec), "sql": sql_text("embstore_bench", "split"), "created": now()}
     found = audit(store, split.name, split.dataset, split.by)
     store.upsert("splits", [row | {"audit": json.dumps(found)}])
     return found

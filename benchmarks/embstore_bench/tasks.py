@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, embeddings_name, label, rows, told_apart
+from embstore.store import Store, embeddings_name, label, rows, sql_text, told_apart
 from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
-from embstore_bench.sqltext import sql_text
 
 LOCALIZATION = "localization"
 TASK_VERSION = 1  # raised, with the old one kept, when the same name would ask something else
@@ -61,7 +60,7 @@ def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = 
     kind, _, scheme = task.partition(":")
     if kind != LOCALIZATION:
         raise EmbstoreError(choices(task, "task", (LOCALIZATION, f"{LOCALIZATION}:SCHEME")))
-    known = rows(store, sql_text("label_sets"))
+    known = rows(store, sql_text("embstore_bench", "label_sets"))
     if not known:
         raise EmbstoreError("the store holds no labels, so nothing can be asked; ingest again with --labels FILE")
     found = _of_dataset(known, dataset, scheme)
@@ -157,14 +156,15 @@ def _shared_units(
     store: Store, question: Question, unit: str, spaces: Sequence[Mapping[str, Any]]
 ) -> tuple[Units, dict[str, Any]]:
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit}
-    per_space = [
-        rows(store, sql_text("task_units", vectors=embeddings_name(s["digest"])), parameters | {"space": s["digest"]})
-        for s in spaces
-    ]
+    per_space = [rows(store, _task_units_sql(s["digest"]), parameters | {"space": s["digest"]}) for s in spaces]
     common = set.intersection(*({u["id"] for u in units} for units in per_space))
     dropped = {name: len(units) - len(common) for name, units in zip(told_apart(spaces), per_space, strict=True)}
     shared = [u for u in per_space[0] if u["id"] in common]
     return shared, {"not_in_every_space": {name: n for name, n in dropped.items() if n}}
+
+
+def _task_units_sql(space: str) -> str:
+    return sql_text("embstore_bench", "task_units", vectors=embeddings_name(space))
 
 
 def _count_out(units: Units, left_out: dict[str, Any], why: str, keep: Callable[[dict[str, Any]], bool]) -> Units:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import SpaceRow, Store, rows
+from embstore.store import SpaceRow, Store, rows, sql_text
 from embstore_bench.splits import Split
-from embstore_bench.sqltext import sql_text
 from embstore_bench.tasks import Task, TaskQuestion, load_task
 
 LOCALIZATION = "localization"
@@ -59,7 +58,7 @@ def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = 
     name, _, scheme = task.partition(":")
     if name not in TASKS:
         raise EmbstoreError(choices(task, "task", [text for known in TASKS for text in (known, f"{known}:SCHEME")]))
-    label_sets = cast(list[LabelSetRow], rows(store, sql_text("label_sets")))
+    label_sets = cast(list[LabelSetRow], rows(store, sql_text("embstore_bench", "label_sets")))
     if not label_sets:
         raise EmbstoreError("the store holds no labels, so nothing can be asked; ingest again with --labels FILE")
     candidates = _of_dataset(label_sets, dataset, scheme)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Answer, Store, query
+from embstore.store import Answer, Store, query, sql_text
 from embstore_bench.questions import successors
-from embstore_bench.sqltext import sql_text
 
 RESULT_LEVELS = ("unit", "protein")
 # over all classes: the levels at which each is known
@@ -113,7 +112,8 @@ def leaderboard_sql(
     levels = RESULT_LEVELS if metric is None else METRICS[metric]
     if level is not None and level not in levels:
         raise EmbstoreError(choices(level, "level" if metric is None else f"level of {metric}", levels))
-    return sql_text("leaderboard"), {"metric": metric, "level": level} | _shown(dataset, task, entries, superseded)
+    parameters = {"metric": metric, "level": level} | _shown(dataset, task, entries, superseded)
+    return sql_text("embstore_bench", "leaderboard"), parameters
 
 
 def per_class(
@@ -139,7 +139,8 @@ def per_class_sql(
     superseded: bool = False,
 ) -> tuple[str, Parameters]:
     """Return the SQL that `per_class` runs, and its parameters: `query(store, *per_class_sql())` is the same."""
-    return sql_text("per_class"), {"level": level} | _shown(dataset, task, entries, superseded)
+    parameters = {"level": level} | _shown(dataset, task, entries, superseded)
+    return sql_text("embstore_bench", "per_class"), parameters
 
 
 def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> Parameters:

@@ -8,11 +8,10 @@ from typing import cast
 
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short
-from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows
+from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
 from embstore_bench.contestants import Contestant
 from embstore_bench.questions import task_of
 from embstore_bench.splits import Split, draw_split, keep_split
-from embstore_bench.sqltext import sql_text
 from embstore_bench.tasks import TASK_TABLES, Task, TaskQuestion
 
 PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
@@ -90,7 +89,7 @@ def entry_id(setting: Setting, contestant: Contestant) -> str:
 def _notes(store: Store, task: Task, by: str) -> list[str]:
     """Return what every entry says about its score: where it is none, and why."""
     notes = []
-    licences = rows(store, sql_text("licences"), {"dataset": task.question.dataset})
+    licences = rows(store, sql_text("embstore_bench", "licences"), {"dataset": task.question.dataset})
     if any(r["licence"] == "phantom" for r in licences):
         notes.append("phantom images: this score shows that the machine works, not biology")
     if len(task.groups) < MIN_SCORED_GROUPS:

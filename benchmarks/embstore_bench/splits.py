@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows
+from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows, sql_text
 from embstore.tabular import Tabular
-from embstore_bench.sqltext import sql_text
 from embstore_bench.stratify import rebalance
 
 BY = ("protein", "image", "cell")
@@ -130,7 +129,7 @@ def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
     """Return the line on units whose groups frozen splits do not know: how many, and the seeds that would know them."""
     first = splits[0]
     family = {"label_set": first.label_set, "by": first.by, "k": first.k}
-    taken = {r["seed"] for r in rows(store, sql_text("split_seeds"), family)}
+    taken = {r["seed"] for r in rows(store, sql_text("embstore_bench", "split_seeds"), family)}
     free = list(islice((seed for seed in count() if seed not in taken), len(splits)))
     listed = f"{free[0]}," if len(free) == 1 else ",".join(map(str, free))
     return (
@@ -150,7 +149,7 @@ def load_split(store: Store, name: str) -> Split:
 
 def _stored(store: Store, name: str) -> tuple[Split | None, int]:
     """Return a split and how many entries cite it; None and 0 when there is none."""
-    stored = cast(list[StoredSplitRow], rows(store, sql_text("stored_split"), {"name": name}))
+    stored = cast(list[StoredSplitRow], rows(store, sql_text("embstore_bench", "stored_split"), {"name": name}))
     if not stored:
         return None, 0
     row = stored[0]
@@ -181,7 +180,7 @@ def list_splits(store: Store) -> Answer:
 
 def list_splits_sql() -> tuple[str, dict[str, object]]:
     """Return the SQL that `list_splits` runs, and its parameters (none): `query(store, *list_splits_sql())`."""
-    return sql_text("list_splits"), {}
+    return sql_text("embstore_bench", "list_splits"), {}
 
 
 def audit_split(store: Store, name: str, dataset: str, by: str) -> Audit:
@@ -189,7 +188,7 @@ def audit_split(store: Store, name: str, dataset: str, by: str) -> Audit:
 
     A split by protein must show a share of 0 for the protein. Reads the stored groups of the split.
     """
-    counted = rows(store, sql_text("audit"), {"name": name, "dataset": dataset, "by": by})
+    counted = rows(store, sql_text("embstore_bench", "audit"), {"name": name, "dataset": dataset, "by": by})
     return {r["entity"]: KinCount(r["units"], r["with_kin"], r["with_kin"] / r["units"]) for r in counted}
 
 
@@ -205,7 +204,7 @@ def _check(by: str, k: int, seed: int) -> None:
 def _draw(store: Store, spec: SplitSpec) -> Split:
     label_set, by, k = spec["label_set"], spec["by"], spec["k"]
     parameters = {"dataset": spec["dataset"], "label_set": label_set, "by": by, "k": k, "seed": str(spec["seed"])}
-    dealt = rows(store, sql_text("split"), parameters)
+    dealt = rows(store, sql_text("embstore_bench", "split"), parameters)
     if len(dealt) < k:
         raise EmbstoreError(
             f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
@@ -244,7 +243,7 @@ def _write(store: Store, split: Split) -> Audit:
         k=split.k,
         seed=split.seed,
         spec=json.dumps(split.spec),
-        sql=sql_text("split"),
+        sql=sql_text("embstore_bench", "split"),
         digest=split.digest,
         audit=json.dumps({entity: asdict(counts) for entity, counts in audit.items()}),
         created=now(),

@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import SpaceRow, Store, embeddings_name, label, select, told_apart
+from embstore.store import SpaceRow, Store, embeddings_name, label, select, sql_text, told_apart
 from embstore_bench.metrics import BoolArray, GroupIndex
 from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint
-from embstore_bench.sqltext import sql_text
 
 SCORED_UNITS = ("cell", "image", "protein")
 # what task_units.sql reads, besides the vectors of a space
@@ -135,8 +134,8 @@ def _units_of(store: Store, question: TaskQuestion, unit: str, space: str) -> pa
     """Return the units of one space, in order of id: id, group_id, image_id, content, locations."""
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit, "space": space}
     vectors = embeddings_name(space)
-    tables = (*TASK_TABLES, vectors)
-    return select(store, sql_text("task_units", vectors=vectors), parameters, tables=tables).combine_chunks()
+    sql = sql_text("embstore_bench", "task_units", vectors=vectors)
+    return select(store, sql, parameters, tables=(*TASK_TABLES, vectors)).combine_chunks()
 
 
 def _keep(units: pa.Table, mask: Any) -> tuple[pa.Table, int]:

@@ -144,7 +144,7 @@ def cosine(vectors: Vectors, query: Vectors) -> Vectors:
 
 
 def _units(store: Store, space: Unit) -> list[Unit]:
-    sql = sql_text("units").replace("{embeddings}", embeddings_name(space["digest"]))
+    sql = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(space["digest"]))
     return rows(store, sql, {"space": space["digest"]})
 
 

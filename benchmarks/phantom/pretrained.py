@@ -22,10 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+import embstore as es
 from embstore.backbones.network import build
 from embstore.backbones.registry import find, keep
-from embstore.ingest import ingest
-from embstore.phantom import write_phantom
 from embstore.store import Store, list_spaces
 from embstore_bench.fitting import fit_all
 from embstore_bench.heads import HEADS
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--head", default="linear", choices=list(HEADS))
     options = parser.parse_args()
     os.environ["EMBSTORE_WEIGHTS"] = str(options.work / "weights")
-    atlas = write_phantom(
+    atlas = es.write_phantom(
         options.work / "atlas",
         layout="opencell",
         proteins=options.proteins,
@@ -62,8 +61,8 @@ def main() -> None:
     for seed, name in enumerate(UNTRAINED):
         keep_untrained(name, seed)
     backbones = ["pixel-stats", TRAINED, *UNTRAINED]
-    store = Store.open(options.work / "store", create=True)
-    ingest(store, atlas.images_folder, layout="opencell", labels=atlas.labels, backbones=backbones)
+    store = es.open(options.work / "store", create=True)
+    es.ingest(store, atlas.images_folder, layout="opencell", labels=atlas.labels, backbones=backbones)
     print(json.dumps(report(store, backbones, options.folds, options.seeds, options.head), indent=1))
 
 

@@ -1,4 +1,4 @@
-"""Floors: what a score must beat to say anything, fitted and stored like every other entry (DESIGN §6)."""
+"""Baselines: what a score must beat to mean anything, fitted and stored like every other entry (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
-class Floor:
+class Baseline:
     """A baseline: its name in the backbone column, the head that it is fitted with, and where its vectors come from.
 
     `seeded_by` is what a random vector belongs to: nothing (no vectors), a unit, or a protein.
@@ -28,25 +28,25 @@ class Floor:
     seeded_by: str  # "" | "unit" | "protein"
 
 
-def floors(heads: Sequence[Head]) -> list[Floor]:
-    """Return the floors shown beside every score: two constant ones, and two random ones for each head.
+def baselines(heads: Sequence[Head]) -> list[Baseline]:
+    """Return the baselines shown beside every score: two constant ones, and two random ones for each head.
 
     `random-per-protein` gives all units of a protein one vector: near 1 where a split lets a protein leak into train,
-    at the floor where it does not.
+    at the other baselines' level where it does not.
     """
     constant = [
-        Floor("all-positive", Head(CONSTANT, {"predicts": "every class"}, _fit_all_positive), ""),
-        Floor("majority", Head(CONSTANT, {"predicts": "the most frequent class of train"}, _fit_majority), ""),
+        Baseline("all-positive", Head(CONSTANT, {"predicts": "every class"}, _fit_all_positive), ""),
+        Baseline("majority", Head(CONSTANT, {"predicts": "the most frequent class of train"}, _fit_majority), ""),
     ]
-    random = [Floor("random", head, "unit") for head in heads]
-    return constant + random + [Floor("random-per-protein", head, "protein") for head in heads]
+    random = [Baseline("random", head, "unit") for head in heads]
+    return constant + random + [Baseline("random-per-protein", head, "protein") for head in heads]
 
 
-def floor_vectors(floor: Floor, task: Task) -> Matrix:
-    """Return the floor's vectors, float32 (n, 64), gaussian and seeded by md5 of an id; (n, 0) for a constant floor."""
-    if not floor.seeded_by:
+def baseline_vectors(baseline: Baseline, task: Task) -> Matrix:
+    """Return the vectors, float32 (n, 64), gaussian and seeded by md5 of an id; (n, 0) for a constant baseline."""
+    if not baseline.seeded_by:
         return np.empty((len(task.ids), 0), np.float32)
-    if floor.seeded_by == "unit":
+    if baseline.seeded_by == "unit":
         return np.stack([_gaussian("unit", name) for name in task.ids])
     return np.stack([_gaussian("protein", name) for name in task.groups])[task.group_index]
 

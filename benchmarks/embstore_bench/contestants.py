@@ -1,4 +1,4 @@
-"""Who is scored: every space with every head, and the floors, with vectors read only when they are needed."""
+"""Who is scored: every space with every head, and the baselines, with vectors read only when they are needed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.ids import digest
-from embstore.store import Store, embeddings_name
-from embstore_bench.baselines import floor_vectors, floors
+from embstore.store import SpaceRow, Store, embeddings_name
+from embstore_bench.baselines import baseline_vectors, baselines
 from embstore_bench.heads import Head, Matrix
 from embstore_bench.tasks import Task
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One future entry: a space (or a floor, whose name stands in `backbone`) and a head.
+    """One future entry: a space (or a baseline, whose name stands in `backbone`) and a head.
 
     `content_digest` covers ids, groups, classes, labels and vectors; `vectors()` reads them, float32 (n, dim), at the
     version that was digested.
@@ -30,20 +30,15 @@ class Contestant:
     strategy: str
     space: str
     head: Head
-    floor: bool
+    baseline: bool
     content_digest: str
     vectors: Callable[[], Matrix]
 
-    @property
-    def label(self) -> str:
-        """Return what progress shows: `imagenet:mapping linear`."""
-        return f"{self.backbone}{':' if self.strategy else ''}{self.strategy} {self.head.name}"
-
 
 def contestants(
-    store: Store, spaces: Sequence[Mapping[str, Any]], heads: Sequence[Head], task: Task, versions: Mapping[str, int]
+    store: Store, spaces: Sequence[SpaceRow], heads: Sequence[Head], task: Task, versions: Mapping[str, int]
 ) -> Iterator[Contestant]:
-    """Yield the spaces with each head, then the floors."""
+    """Yield the spaces with each head, then the baselines."""
     asked = _asked_digest(task)
     for space in spaces:
         version = versions[embeddings_name(space["digest"])]
@@ -51,12 +46,13 @@ def contestants(
         content = digest([asked, _sha256(vectors())])
         for head in heads:
             yield Contestant(space["backbone"], space["strategy"], space["digest"], head, False, content, vectors)
-    for floor in floors(heads):
-        yield Contestant(floor.name, "", "", floor.head, True, asked, partial(floor_vectors, floor, task))
+    for baseline in baselines(heads):
+        vectors = partial(baseline_vectors, baseline, task)
+        yield Contestant(baseline.name, "", "", baseline.head, True, asked, vectors)
 
 
 def _asked_digest(task: Task) -> str:
-    """Return the digest of what is asked: the units, their groups, the classes and who has which."""
+    """Return the digest of what is asked: the units, their groups, the classes, and which unit has which."""
     groups = [task.groups[i] for i in task.group_index]
     return digest([task.ids, groups, task.classes, _sha256(task.actual)])
 

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embstore_bench.heads import Fold, Head, Matrix
+from embstore_bench.heads import ChosenParams, Fold, Head, Matrix
 from embstore_bench.metrics import (
-    Bools,
+    BoolArray,
     Counts,
     Pooled,
     Statistic,
@@ -22,7 +21,7 @@ from embstore_bench.metrics import (
     group_counts,
     macro_f1,
     micro_f1,
-    pool,
+    pool_groups,
     summarise,
 )
 from embstore_bench.tasks import Task
@@ -35,7 +34,7 @@ class Run:
 
     seed: int
     fold: int
-    chosen: dict[str, Any]
+    chosen: ChosenParams
     thresholds: Scores  # (classes,)
     n_train: int
     n_validation: int
@@ -49,7 +48,7 @@ class Outcome:
 
     runs: list[Run]
     scores: npt.NDArray[np.float32]
-    predicted: Bools
+    predicted: BoolArray
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = l
     return Outcome(runs, scores, predicted)
 
 
-def fold_roles(folds: npt.NDArray[np.int64], fold: int, k: int) -> tuple[Bools, Bools, Bools]:
-    """Return who is in train, validation and test, each (n,), when `fold` is the test fold."""
+def fold_roles(folds: npt.NDArray[np.int64], fold: int, k: int) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return which units are in train, validation and test, each (n,), when `fold` is the test fold."""
     test, validation = folds == fold, folds == (fold + 1) % k
     return ~(test | validation), validation, test
 
@@ -106,22 +105,22 @@ def results_of(outcome: Outcome, task: Task) -> list[Result]:
     """
     n_groups = len(task.groups)
 
-    def counted(predicted: Bools) -> Counts:
+    def counted(predicted: BoolArray) -> Counts:
         return np.stack([group_counts(p, task.actual, task.group_index, n_groups) for p in predicted])
 
     by_unit = counted(outcome.predicted)
     per_unit = 1 / np.bincount(task.group_index, minlength=n_groups)
-    unit, protein = pool(by_unit), pool(protein_counts(outcome, task))
+    unit, protein = pool_groups(by_unit), pool_groups(protein_counts(outcome, task))
     overall: list[tuple[str, str, Pooled, Statistic]] = [
         ("macro_f1", "unit", unit, macro_f1),
         ("macro_f1", "protein", protein, macro_f1),
-        ("macro_f1_weighted", "unit", pool(by_unit * per_unit[:, None, None]), macro_f1),
-        ("macro_f1@0.5", "unit", pool(counted(outcome.scores >= EVEN_ODDS)), macro_f1),
+        ("macro_f1_weighted", "unit", pool_groups(by_unit * per_unit[:, None, None]), macro_f1),
+        ("macro_f1@0.5", "unit", pool_groups(counted(outcome.scores >= EVEN_ODDS)), macro_f1),
         ("micro_f1", "unit", unit, micro_f1),
         ("micro_f1", "protein", protein, micro_f1),
     ]
-    found = [Result(metric, level, "", summarise(p, statistic)[0], None) for metric, level, p, statistic in overall]
-    return found + _per_class("unit", unit, task.classes) + _per_class("protein", protein, task.classes)
+    figures = [Result(metric, level, "", summarise(p, statistic)[0], None) for metric, level, p, statistic in overall]
+    return figures + _per_class("unit", unit, task.classes) + _per_class("protein", protein, task.classes)
 
 
 def protein_counts(outcome: Outcome, task: Task) -> Counts:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from embstore_bench.metrics import group_counts, macro_f1
-from embstore_bench.thresholds import Bools, Scores, choose_thresholds
+from embstore_bench.metrics import BoolArray, GroupIndex, group_counts, macro_f1
+from embstore_bench.thresholds import Scores, choose_thresholds
 
 Matrix = npt.NDArray[np.float32]
 Weights = tuple[Matrix, Matrix]  # (dim, classes), (classes,)
 Scorer = Callable[[Matrix], Scores]
 Link = Callable[[Matrix, Weights], Scores]
+Params = Mapping[str, object]  # JSON: everything that a head's results depend on
+ChosenParams = dict[str, str | int | float]  # JSON: what validation chose
+
+
+class LinearParams(TypedDict):
+    """What the results of the linear head depend on."""
+
+    C: list[float]
+    link: list[str]
+    class_weight: str
+    scaler: str
+    tol: float
+    max_iter: int
+
+
+class KnnParams(TypedDict):
+    """What the results of the k-NN head depend on."""
+
+    k: list[int]
+    temperature: float
+    preprocessing: list[str]
+
 
 # decades of scikit-learn's C on standardised vectors, from very stiff (dim >> n) to nearly free (dim << n)
-LINEAR: dict[str, Any] = {
+LINEAR: LinearParams = {
     "C": [0.001, 0.01, 0.1, 1.0],
     "link": ["one-vs-rest", "multinomial where train has one location a unit"],
     "class_weight": "balanced",
@@ -28,8 +50,8 @@ LINEAR: dict[str, Any] = {
     "max_iter": 500,
 }
 # k of DINO's k-NN evaluation (10, 20, 100, 200; temperature 0.07: Caron et al. 2021), and 5 and 50 for small sets
-KNN: dict[str, Any] = {"k": [5, 10, 20, 50, 100, 200], "temperature": 0.07, "preprocessing": ["raw", "standardised"]}
-CHUNK = 1024  # rows whose similarities are held at once
+KNN: KnnParams = {"k": [5, 10, 20, 50, 100, 200], "temperature": 0.07, "preprocessing": ["raw", "standardised"]}
+KNN_ROWS_AT_ONCE = 1024  # whose similarities are held
 TINY = 1e-12
 NEARLY_CONSTANT = 1e-6  # of the mean: float32 cannot tell such a column from a constant one
 
@@ -39,10 +61,10 @@ class Fold:
     """What a head may see of one fold: vectors (n, dim), truth (n, classes), and the groups (n,) thresholds ask for."""
 
     X_train: Matrix
-    Y_train: Bools
+    Y_train: BoolArray
     X_validation: Matrix
-    Y_validation: Bools
-    groups_validation: npt.NDArray[np.int64]
+    Y_validation: BoolArray
+    groups_validation: GroupIndex
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class Classifier:
 
     scores: Scorer
     thresholds: Scores  # (classes,)
-    chosen: dict[str, Any]
+    chosen: ChosenParams
 
 
 @dataclass(frozen=True)
@@ -59,11 +81,11 @@ class Head:
     """A recipe: its name, everything that its results depend on (part of an entry's identity), and how to fit it."""
 
     name: str
-    params: dict[str, Any]
+    params: Params
     fit: Callable[[Fold], Classifier]
 
 
-Candidate = tuple[dict[str, Any], Scores, Scorer]  # what was tried, its validation scores, how to score
+Candidate = tuple[ChosenParams, Scores, Scorer]  # what was tried, its validation scores, how to score
 
 
 def choose(candidates: Iterable[Candidate], fold: Fold) -> Classifier:
@@ -101,7 +123,7 @@ def fit_linear(fold: Fold) -> Classifier:
     def candidates() -> Iterator[Candidate]:
         for name, link, fits in _links(X, fold.Y_train):
             for C, (weights, unconverged) in zip(LINEAR["C"], fits, strict=True):
-                chosen = {"link": name, "C": C, "not_converged": unconverged}
+                chosen: ChosenParams = {"link": name, "C": C, "not_converged": unconverged}
                 yield chosen, link(X_validation, weights), _linear_scorer(scaler, link, weights)
 
     # many small fits: on busy cores, BLAS threads that wait for each other took minutes where one took seconds
@@ -109,14 +131,14 @@ def fit_linear(fold: Fold) -> Classifier:
         return choose(candidates(), fold)
 
 
-def _links(X: Matrix, Y: Bools) -> Iterator[tuple[str, Link, Iterator[tuple[Weights, int]]]]:
+def _links(X: Matrix, Y: BoolArray) -> Iterator[tuple[str, Link, Iterator[tuple[Weights, int]]]]:
     yield "one-vs-rest", _sigmoid, _one_vs_rest(X, Y)
     exclusive = bool((Y.sum(axis=1) == 1).all())
     if exclusive and Y.any(axis=0).sum() > 2:  # with two classes it is the same model
         yield "multinomial", _softmax, _multinomial(X, Y)
 
 
-def _one_vs_rest(X: Matrix, Y: Bools) -> Iterator[tuple[Weights, int]]:
+def _one_vs_rest(X: Matrix, Y: BoolArray) -> Iterator[tuple[Weights, int]]:
     """Yield, for each C, the weights and how many classes did not converge."""
     models = [_logistic() for _ in range(Y.shape[1])]
     for C in LINEAR["C"]:
@@ -129,7 +151,7 @@ def _one_vs_rest(X: Matrix, Y: Bools) -> Iterator[tuple[Weights, int]]:
         yield (coefficients, intercepts), unconverged
 
 
-def _multinomial(X: Matrix, Y: Bools) -> Iterator[tuple[Weights, int]]:
+def _multinomial(X: Matrix, Y: BoolArray) -> Iterator[tuple[Weights, int]]:
     model = _logistic()
     for C in LINEAR["C"]:
         unconverged = _refit(model, X, Y.argmax(axis=1), C)
@@ -143,8 +165,13 @@ def _logistic() -> Any:
     from sklearn.linear_model import LogisticRegression
 
     # warm: the next C starts from the last one's weights, a quarter faster to the same optimum
-    keys = ("class_weight", "tol", "max_iter")
-    return LogisticRegression(solver="lbfgs", warm_start=True, **{key: LINEAR[key] for key in keys})
+    return LogisticRegression(
+        solver="lbfgs",
+        warm_start=True,
+        class_weight=LINEAR["class_weight"],
+        tol=LINEAR["tol"],
+        max_iter=LINEAR["max_iter"],
+    )
 
 
 def _refit(model: Any, X: Matrix, y: npt.NDArray[Any], C: float) -> int:
@@ -220,8 +247,8 @@ def _knn_scorer(prepare: Callable[[Matrix], Matrix], train: Matrix, Y: Matrix, k
 def _votes(X: Matrix, train: Matrix, Y: Matrix, ks: list[int], largest: int) -> dict[int, Scores]:
     """Return k -> scores (n, classes) for vectors X (n, dim) and train (m, dim), both of length 1."""
     voted = {k: np.empty((len(X), Y.shape[1]), dtype=np.float32) for k in ks}
-    for start in range(0, len(X), CHUNK):
-        similarity = X[start : start + CHUNK] @ train.T
+    for start in range(0, len(X), KNN_ROWS_AT_ONCE):
+        similarity = X[start : start + KNN_ROWS_AT_ONCE] @ train.T
         near = np.argpartition(-similarity, largest - 1, axis=1)[:, :largest]
         near_similarity = np.take_along_axis(similarity, near, axis=1)
         order = np.argsort(-near_similarity, axis=1, kind="stable")
@@ -230,7 +257,7 @@ def _votes(X: Matrix, train: Matrix, Y: Matrix, ks: list[int], largest: int) -> 
         weight = np.exp((near_similarity - 1) / np.float32(KNN["temperature"]))
         for k in ks:
             share = weight[:, :k] / weight[:, :k].sum(axis=1, keepdims=True)
-            voted[k][start : start + CHUNK] = np.einsum("nk,nkc->nc", share, Y[near[:, :k]])
+            voted[k][start : start + KNN_ROWS_AT_ONCE] = np.einsum("nk,nkc->nc", share, Y[near[:, :k]])
     return {k: np.clip(scores, 0, 1) for k, scores in voted.items()}
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+GroupIndex = npt.NDArray[np.int64]  # (n,): the place of each unit's group
 Statistic = Callable[[Counts, float], npt.NDArray[np.float64]]
 
 RESAMPLES = 2000
 RESAMPLE_SEED = 0
-CHUNK = 250  # resamples held as float64 at once
+RESAMPLES_AT_ONCE = 250  # held as float64
 INTERVAL = (2.5, 97.5)  # percentiles: a 95 % interval
 
 
@@ -33,7 +33,7 @@ class Summary:
     high: float
 
 
-def group_counts(predicted: Bools, actual: Bools, group_index: Indices, n_groups: int) -> Counts:
+def group_counts(predicted: BoolArray, actual: BoolArray, group_index: GroupIndex, n_groups: int) -> Counts:
     """Return tp, fp, fn of each group and class, (groups, classes, 3), from (n, classes) predictions and truth."""
     hits = np.stack([predicted & actual, predicted & ~actual, ~predicted & actual], axis=-1)  # (n, classes, 3)
     counts = np.zeros((n_groups, *hits.shape[1:]))
@@ -74,12 +74,13 @@ class Pooled:
     resampled: Counts
 
 
-def pool(counts: Counts) -> Pooled:
+def pool_groups(counts: Counts) -> Pooled:
     """Return the pooled counts of (seeds, groups, classes, 3); one resample of groups serves all seeds."""
     seeds, groups, classes, _ = counts.shape
     flat = counts.transpose(1, 0, 2, 3).reshape(groups, -1)  # (groups, seeds x classes x 3)
     drawn = resamples(groups)
-    totals = [drawn[i : i + CHUNK].astype(np.float64) @ flat for i in range(0, RESAMPLES, CHUNK)]
+    starts = range(0, RESAMPLES, RESAMPLES_AT_ONCE)
+    totals = [drawn[i : i + RESAMPLES_AT_ONCE].astype(np.float64) @ flat for i in starts]
     return Pooled(counts.sum(axis=1), np.concatenate(totals).reshape(-1, seeds, classes, 3))
 
 

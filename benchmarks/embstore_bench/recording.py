@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from embstore.store import TABLES, Store, code_version, now
-from embstore_bench.fitting import Outcome, Result
+from embstore.store import TABLES, EntryRow, ResultRow, RunRow, Store, code_version, now
+from embstore_bench.contestants import Contestant
+from embstore_bench.fitting import Outcome, Result, Run
+from embstore_bench.setting import PROTOCOL, Setting
+from embstore_bench.splits import Split
 from embstore_bench.tasks import Task
 
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "pyarrow", "duckdb", "lancedb", "pylance")
+ENTRY_LIBRARIES = ("numpy", "scipy", "scikit-learn", "pyarrow", "duckdb", "lancedb", "pylance")
 
 
-def write_entry(store: Store, row: Mapping[str, Any], outcome: Outcome, results: Sequence[Result], task: Task) -> None:
-    """Write runs, results and predictions, then the entry: a kill in between leaves no entry, a rerun completes it.
+def write_entry(store: Store, row: EntryRow, outcome: Outcome, results: Sequence[Result], task: Task) -> int:
+    """Write runs, results and predictions, then the entry; return the new version of `entries`.
 
-    The predictions of floors are not stored: they hang on ids and train alone, so that a refit gives them again.
+    If the process is killed in between, there is no entry, and the next bench fits it again. The predictions of
+    baselines are not stored: they depend on ids and train alone, so that fitting again gives the same.
     """
     entry = row["entry"]
     store.upsert("runs", [_run_row(entry, run) for run in outcome.runs])
@@ -29,12 +34,55 @@ def write_entry(store: Store, row: Mapping[str, Any], outcome: Outcome, results:
     if not row["floor"]:
         seeds = range(len(task.seeds))
         store.upsert("predictions", pa.concat_tables([predictions_table(entry, s, outcome, task) for s in seeds]))
-    store.upsert("entries", [dict(row) | provenance() | {"created": now()}])
+    return store.upsert("entries", [row])
 
 
-def provenance() -> dict[str, Any]:
+def entry_row(setting: Setting, entry: str, contestant: Contestant, elapsed_s: float) -> EntryRow:
+    """Return an entry as it is stored: what was asked of whom, on which data, by which code, in how many seconds."""
+    question, task, splits = setting.question, setting.task, setting.splits
+    return EntryRow(
+        entry=entry,
+        task=question.name,
+        task_version=question.version,
+        dataset=question.dataset,
+        label_set=question.label_set,
+        split=_split_label(splits),
+        split_digest=",".join(s.digest for s in splits),  # each by itself: stored_split.sql looks for one
+        backbone=contestant.backbone,
+        strategy=contestant.strategy,
+        space=contestant.space,
+        unit=task.unit,
+        head=contestant.head.name,
+        params=json.dumps(contestant.head.params),
+        floor=contestant.baseline,
+        protocol=PROTOCOL,
+        classes=list(task.classes),
+        left_out=json.dumps(asdict(task.left_out)),
+        n_folds=splits[0].k,
+        n_seeds=len(splits),
+        n_units=len(task.ids),
+        n_groups=len(task.groups),
+        table_versions=json.dumps(dict(setting.versions), sort_keys=True),
+        content_digest=contestant.content_digest,
+        elapsed_s=elapsed_s,
+        tag=setting.tag,
+        note="; ".join(setting.notes),
+        created=now(),
+        **provenance(),
+    )
+
+
+class Provenance(TypedDict):
+    """The columns of an entry that name the code and the machine."""
+
+    code_version: str
+    libraries: str
+    device: str
+
+
+def provenance() -> Provenance:
     """Return code version, library versions and device, as an entry records them."""
-    libraries = {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+    libraries = {name: version(name) for name in ENTRY_LIBRARIES} | {"python": platform.python_version()}
     return {
         "code_version": code_version(),
         "libraries": json.dumps(libraries, sort_keys=True),
@@ -58,17 +106,39 @@ def predictions_table(entry: str, s: int, outcome: Outcome, task: Task) -> pa.Ta
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
+def _split_label(splits: Sequence[Split]) -> str:
+    """Return the splits' name, with every seed: `opencell/grade3/protein-k5-s0,1,2`."""
+    return splits[0].name + "".join(f",{s.seed}" for s in splits[1:])
+
+
 def _lists(values: Any) -> pa.Array:
     offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
 
 
-def _run_row(entry: str, run: Any) -> dict[str, Any]:
-    row = {name: getattr(run, name) for name in ("seed", "fold", "n_train", "n_validation", "n_test", "elapsed_s")}
-    return row | {"entry": entry, "chosen": json.dumps(run.chosen), "thresholds": run.thresholds.tolist()}
+def _run_row(entry: str, run: Run) -> RunRow:
+    return RunRow(
+        entry=entry,
+        seed=run.seed,
+        fold=run.fold,
+        chosen=json.dumps(run.chosen),
+        thresholds=run.thresholds.tolist(),
+        n_train=run.n_train,
+        n_validation=run.n_validation,
+        n_test=run.n_test,
+        elapsed_s=run.elapsed_s,
+    )
 
 
-def _result_row(entry: str, result: Result) -> dict[str, Any]:
-    row = {name: getattr(result, name) for name in ("metric", "level", "location", "support")}
-    row |= {name: getattr(result.summary, name) for name in ("mean", "sd", "low", "high")}
-    return row | {"entry": entry}
+def _result_row(entry: str, result: Result) -> ResultRow:
+    return ResultRow(
+        entry=entry,
+        metric=result.metric,
+        level=result.level,
+        location=result.location,
+        mean=result.summary.mean,
+        sd=result.summary.sd,
+        low=result.summary.low,
+        high=result.summary.high,
+        support=result.support,
+    )

@@ -3,17 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import pyarrow as pa
+from dataclasses import dataclass
+from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, select
-from embstore_bench.sqltext import sql_text
+from embstore.store import Answer, Store, query, sql_text
+from embstore_bench.questions import successors
 
-LEVELS = ("unit", "protein")
+RESULT_LEVELS = ("unit", "protein")
 # over all classes: the levels at which each is known
-METRICS = {"macro_f1": LEVELS, "macro_f1_weighted": ("unit",), "macro_f1@0.5": ("unit",), "micro_f1": LEVELS}
+METRICS = {
+    "macro_f1": RESULT_LEVELS,
+    "macro_f1_weighted": ("unit",),
+    "macro_f1@0.5": ("unit",),
+    "micro_f1": RESULT_LEVELS,
+}
+
+Parameters = dict[str, object]
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """One figure of an entry over all classes, with what the entry is of: a row of `leaderboard`."""
+
+    entry: str
+    task: str
+    dataset: str
+    split: str
+    backbone: str
+    strategy: str
+    unit: str
+    head: str
+    metric: str
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+    n_folds: int
+    n_seeds: int
+    n_test: int
+    pooling: str
+    level: str
+    floor: bool  # a baseline
+    n_groups: int
+    space: str
+    note: str
+    created: datetime
+    superseded_by: str | None  # the task that replaces this one
+
+
+@dataclass(frozen=True)
+class PerClassRow:
+    """The F1 of one class of an entry: a row of `per_class`."""
+
+    entry: str
+    dataset: str
+    task: str
+    split: str
+    backbone: str
+    strategy: str
+    space: str
+    head: str
+    floor: bool  # a baseline
+    level: str
+    location: str
+    support: int
+    mean: float
+    sd: float | None
+    low: float
+    high: float
 
 
 def leaderboard(
@@ -25,22 +83,37 @@ def leaderboard(
     level: str | None = "unit",
     entries: Sequence[str] | None = None,
     superseded: bool = False,
-) -> pa.Table:
-    """Return one row an entry, the best first: entry, task, dataset, split, backbone, strategy, unit, head, metric,
-    mean, sd, low, high, n_folds, n_seeds, n_test, pooling, then level, floor, n_groups, space, note, created.
+) -> Answer:
+    """Return one row an entry, the best first, with the columns of `LeaderboardRow`.
 
     None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
-    differ only in what they were computed from (after new labels, vectors or images) the newest is shown;
-    `superseded` shows the older ones too, as does naming them in `entries`. An unknown metric or level is an
-    EmbstoreError.
+    differ only in what they were computed from (after new labels, vectors or images) the newest is shown, and entries
+    of a task that another one supersedes are not; `superseded` shows these too, as does naming them in `entries` or
+    their task in `task`. An unknown metric or level is an EmbstoreError.
     """
+    sql, parameters = leaderboard_sql(
+        dataset=dataset, task=task, metric=metric, level=level, entries=entries, superseded=superseded
+    )
+    return query(store, sql, parameters)
+
+
+def leaderboard_sql(
+    *,
+    dataset: str | None = None,
+    task: str | None = None,
+    metric: str | None = "macro_f1",
+    level: str | None = "unit",
+    entries: Sequence[str] | None = None,
+    superseded: bool = False,
+) -> tuple[str, Parameters]:
+    """Return the SQL that `leaderboard` runs, and its parameters: `query(store, *leaderboard_sql())` is the same."""
     if metric is not None and metric not in METRICS:
         raise EmbstoreError(choices(metric, "metric", METRICS))
-    levels = LEVELS if metric is None else METRICS[metric]
+    levels = RESULT_LEVELS if metric is None else METRICS[metric]
     if level is not None and level not in levels:
         raise EmbstoreError(choices(level, "level" if metric is None else f"level of {metric}", levels))
     parameters = {"metric": metric, "level": level} | _shown(dataset, task, entries, superseded)
-    return select(store, sql_text("leaderboard"), parameters)
+    return sql_text("embstore_bench", "leaderboard"), parameters
 
 
 def per_class(
@@ -51,15 +124,33 @@ def per_class(
     level: str | None = "unit",
     entries: Sequence[str] | None = None,
     superseded: bool = False,
-) -> pa.Table:
-    """Return one row an entry (as `leaderboard` shows them) and class: entry, dataset, task, split, backbone, strategy,
-    space, head, floor, level, location, support, mean (F1), sd, low, high.
-    """
+) -> Answer:
+    """Return one row an entry (as `leaderboard` shows them) and class, with the columns of `PerClassRow`."""
+    sql, parameters = per_class_sql(dataset=dataset, task=task, level=level, entries=entries, superseded=superseded)
+    return query(store, sql, parameters)
+
+
+def per_class_sql(
+    *,
+    dataset: str | None = None,
+    task: str | None = None,
+    level: str | None = "unit",
+    entries: Sequence[str] | None = None,
+    superseded: bool = False,
+) -> tuple[str, Parameters]:
+    """Return the SQL that `per_class` runs, and its parameters: `query(store, *per_class_sql())` is the same."""
     parameters = {"level": level} | _shown(dataset, task, entries, superseded)
-    return select(store, sql_text("per_class"), parameters)
+    return sql_text("embstore_bench", "per_class"), parameters
 
 
-def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> dict[str, Any]:
+def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> Parameters:
     """Return the parameters of shown.sql."""
-    listed = None if entries is None else list(entries)
-    return {"dataset": dataset, "task": task, "entries": listed, "superseded": superseded}
+    replaced = successors()
+    return {
+        "dataset": dataset,
+        "task": task,
+        "entries": None if entries is None else list(entries),
+        "superseded": superseded,
+        "superseded_tasks": list(replaced),
+        "successors": list(replaced.values()),
+    }

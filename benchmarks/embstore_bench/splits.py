@@ -1,28 +1,70 @@
-"""Which fold each group is in: made by SQL over the store, mended, audited, frozen by its first entry (DESIGN §6)."""
+"""Which fold each group is in: dealt by SQL, rebalanced, audited, and frozen by its first entry (DESIGN §6)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
-from typing import Any
+from typing import TypedDict, cast
+
+import pyarrow as pa
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.store import Store, now, quoted, rows
-from embstore_bench.sqltext import sql_text
-from embstore_bench.stratify import mend
+from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows, sql_text
+from embstore.tabular import Tabular
+from embstore_bench.stratify import rebalance
 
 BY = ("protein", "image", "cell")
 MIN_FOLDS = 3  # test, validation and something left to train on
 MAX_SEED = 2**31 - 1  # `runs` and `predictions` hold seeds as int32
-# raised when the same data would be assigned differently; part of a split's spec
-METHOD = {"name": "dealt by rarest location, ties by md5(seed:group), mended by chi-square moves", "revision": 1}
+
+
+class SplitMethod(TypedDict):
+    """How groups are assigned; the revision is raised when the same data would be assigned differently."""
+
+    name: str
+    revision: int
+
+
+class SplitSpec(TypedDict):
+    """What a split is drawn from; its digest covers this and the folds."""
+
+    dataset: str
+    label_set: str
+    by: str
+    k: int
+    seed: int
+    method: SplitMethod
+
+
+METHOD: SplitMethod = {
+    "name": "dealt by rarest location, ties by md5(seed:group), mended by chi-square moves",
+    "revision": 1,
+}
 
 
 @dataclass(frozen=True)
-class Split:
+class KinCount:
+    """How many units have a known entity of one kind, and how many of these have kin by it in another fold."""
+
+    units: int
+    with_kin: int
+    share: float
+
+
+Audit = dict[str, KinCount]  # by entity: protein, image, content (identical files), antibody, plate, well
+
+
+class StoredSplitRow(SplitRow):
+    """A row of stored_split.sql: a split, and how many entries were scored on it."""
+
+    n_entries: int
+
+
+@dataclass(frozen=True, repr=False)
+class Split(Tabular):
     """An assignment of groups to folds; `by` says what a group is: all cells of a protein, an image, a cell.
 
     One that is not stored yet has no audit; every stored one has.
@@ -34,10 +76,21 @@ class Split:
     by: str
     k: int
     seed: int
-    spec: dict[str, Any]
+    spec: SplitSpec
     digest: str
     folds: Mapping[str, int]  # group id -> fold
-    audit: dict[str, dict[str, Any]]  # entity -> units, with_kin, share
+    audit: Audit
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row a group, in order of its id: group_id, fold."""
+        groups = sorted(self.folds)
+        folds = pa.array([self.folds[g] for g in groups], pa.int32())
+        return pa.table({"group_id": pa.array(groups, pa.string()), "fold": folds})
+
+    @property
+    def headline(self) -> str:
+        """Return the split's name and size."""
+        return f"{self.name}: {len(self.folds)} groups in {self.k} folds"
 
 
 def split_name(label_set: str, by: str, k: int, seed: int) -> str:
@@ -59,7 +112,7 @@ def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein
     that is no int32, or fewer than k groups.
     """
     _check(by, k, seed)
-    spec = {"dataset": dataset, "label_set": label_set, "by": by, "k": k, "seed": seed, "method": METHOD}
+    spec = SplitSpec(dataset=dataset, label_set=label_set, by=by, k=k, seed=seed, method=METHOD)
     stored, n_entries = _stored(store, split_name(label_set, by, k, seed))
     if stored is not None and n_entries:
         return stored
@@ -76,7 +129,7 @@ def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
     """Return the line on units whose groups frozen splits do not know: how many, and the seeds that would know them."""
     first = splits[0]
     family = {"label_set": first.label_set, "by": first.by, "k": first.k}
-    taken = {r["seed"] for r in rows(store, sql_text("split_seeds"), family)}
+    taken = {r["seed"] for r in rows(store, sql_text("embstore_bench", "split_seeds"), family)}
     free = list(islice((seed for seed in count() if seed not in taken), len(splits)))
     listed = f"{free[0]}," if len(free) == 1 else ",".join(map(str, free))
     return (
@@ -86,21 +139,21 @@ def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
 
 
 def load_split(store: Store, name: str) -> Split:
-    """Return a stored split; StoreError when it is not there or its groups are no longer those that were frozen."""
-    found, _ = _stored(store, name)
-    if found is None:
+    """Return a stored split; StoreError when there is none, or its groups are no longer those that were frozen."""
+    split, _ = _stored(store, name)
+    if split is None:
         names = rows(store, "SELECT name FROM splits ORDER BY name")
         raise StoreError(choices(name, "split", [r["name"] for r in names]))
-    return found
+    return split
 
 
 def _stored(store: Store, name: str) -> tuple[Split | None, int]:
-    """Return a split and how many entries cite it; None and 0 when it is not there."""
-    found = rows(store, sql_text("stored_split"), {"name": name})
-    if not found:
+    """Return a split and how many entries cite it; None and 0 when there is none."""
+    stored = cast(list[StoredSplitRow], rows(store, sql_text("embstore_bench", "stored_split"), {"name": name}))
+    if not stored:
         return None, 0
-    row = found[0]
-    spec = json.loads(row["spec"])
+    row = stored[0]
+    spec: SplitSpec = json.loads(row["spec"])
     sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
     folds = {r["group_id"]: r["fold"] for r in rows(store, sql, {"name": name})}
     if split_digest(spec, folds) != row["digest"]:
@@ -115,33 +168,28 @@ def _stored(store: Store, name: str) -> tuple[Split | None, int]:
         spec=spec,
         digest=row["digest"],
         folds=folds,
-        audit=json.loads(row["audit"]),
+        audit={entity: KinCount(**counts) for entity, counts in json.loads(row["audit"]).items()},
     )
     return split, row["n_entries"]
 
 
-def list_splits(store: Store) -> list[dict[str, Any]]:
-    """Return one record a stored split, by name: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
-    return rows(store, sql_text("list_splits"))
+def list_splits(store: Store) -> Answer:
+    """Return one row a stored split, by name: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
+    return query(store, *list_splits_sql())
 
 
-def audit(store: Store, name: str, dataset: str, by: str) -> dict[str, dict[str, Any]]:
-    """Return entity -> units that have a known one, those with kin in another fold, and their share.
+def list_splits_sql() -> tuple[str, dict[str, object]]:
+    """Return the SQL that `list_splits` runs, and its parameters (none): `query(store, *list_splits_sql())`."""
+    return sql_text("embstore_bench", "list_splits"), {}
 
-    Entities are protein, image, content (identical files), antibody, plate and well; a split by protein must show a
-    share of 0 for the protein. Reads the stored groups of the split.
+
+def audit_split(store: Store, name: str, dataset: str, by: str) -> Audit:
+    """Return, for each kind of entity, the units that have a known one and those with kin in another fold.
+
+    A split by protein must show a share of 0 for the protein. Reads the stored groups of the split.
     """
-    counted = rows(store, sql_text("audit"), {"name": name, "dataset": dataset, "by": by})
-    return {
-        r["entity"]: {"units": r["units"], "with_kin": r["with_kin"], "share": r["with_kin"] / r["units"]}
-        for r in counted
-    }
-
-
-def split_key(by: str, unit: Mapping[str, Any]) -> str:
-    """Return what names a unit's group in a split `by`: its protein group, its image or itself."""
-    key: str = {"protein": unit["group_id"], "image": unit["image_id"], "cell": unit["id"]}[by]
-    return key
+    counted = rows(store, sql_text("embstore_bench", "audit"), {"name": name, "dataset": dataset, "by": by})
+    return {r["entity"]: KinCount(r["units"], r["with_kin"], r["with_kin"] / r["units"]) for r in counted}
 
 
 def _check(by: str, k: int, seed: int) -> None:
@@ -153,17 +201,17 @@ def _check(by: str, k: int, seed: int) -> None:
         raise EmbstoreError(f"found seed {seed}, wanted 0 to {MAX_SEED}")
 
 
-def _draw(store: Store, spec: dict[str, Any]) -> Split:
+def _draw(store: Store, spec: SplitSpec) -> Split:
     label_set, by, k = spec["label_set"], spec["by"], spec["k"]
     parameters = {"dataset": spec["dataset"], "label_set": label_set, "by": by, "k": k, "seed": str(spec["seed"])}
-    dealt = rows(store, sql_text("split"), parameters)
+    dealt = rows(store, sql_text("embstore_bench", "split"), parameters)
     if len(dealt) < k:
         raise EmbstoreError(
             f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
             "add labels or images, or ask for fewer --folds"
         )
-    mended = mend([r["fold"] for r in dealt], [r["locations"] for r in dealt], k)
-    folds = {r["group_id"]: fold for r, fold in zip(dealt, mended, strict=True)}
+    rebalanced = rebalance([r["fold"] for r in dealt], [r["locations"] for r in dealt], k)
+    folds = {r["group_id"]: fold for r, fold in zip(dealt, rebalanced, strict=True)}
     return Split(
         name=split_name(label_set, by, k, spec["seed"]),
         dataset=spec["dataset"],
@@ -178,7 +226,7 @@ def _draw(store: Store, spec: dict[str, Any]) -> Split:
     )
 
 
-def _write(store: Store, split: Split) -> dict[str, dict[str, Any]]:
+def _write(store: Store, split: Split) -> Audit:
     """Store a split and return its audit."""
     # its row goes first and comes last: a kill in between leaves no split, and the next call starts over
     same_name = f"name = {quoted(split.name)}"
@@ -186,8 +234,19 @@ def _write(store: Store, split: Split) -> dict[str, dict[str, Any]]:
         store.delete(table, same_name)
     groups = [{"name": split.name, "group_id": g, "fold": f} for g, f in sorted(split.folds.items())]
     store.upsert("split_groups", groups)
-    row = {key: getattr(split, key) for key in ("name", "dataset", "label_set", "by", "k", "seed", "digest")}
-    row |= {"spec": json.dumps(split.spec), "sql": sql_text("split"), "created": now()}
-    found = audit(store, split.name, split.dataset, split.by)
-    store.upsert("splits", [row | {"audit": json.dumps(found)}])
-    return found
+    audit = audit_split(store, split.name, split.dataset, split.by)
+    row = SplitRow(
+        name=split.name,
+        dataset=split.dataset,
+        label_set=split.label_set,
+        by=split.by,
+        k=split.k,
+        seed=split.seed,
+        spec=json.dumps(split.spec),
+        sql=sql_text("embstore_bench", "split"),
+        digest=split.digest,
+        audit=json.dumps({entity: asdict(counts) for entity, counts in audit.items()}),
+        created=now(),
+    )
+    store.upsert("splits", [row])
+    return audit

@@ -1,4 +1,4 @@
-"""Mending a dealt split so that second locations are spread over the folds too."""
+"""Rebalancing a dealt split, so that second locations are spread over the folds too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAX_PASSES = 20
 ROUNDING = 9  # decimals: a tie must be a tie on every machine
 
 
-def mend(folds: Sequence[int], locations: Sequence[Sequence[str]], k: int) -> list[int]:
-    """Return folds (0..k-1, one a group) after moving single groups as long as a move makes the folds more alike.
+def rebalance(folds: Sequence[int], locations: Sequence[Sequence[str]], k: int) -> list[int]:
+    """Return folds (0..k-1, one a group) after moving single groups as long as a move makes the folds more even.
 
-    What a move must lower is the chi-square of the groups per fold, summed over the locations with at least k groups
+    Each move lowers the chi-square of the groups per fold, summed over the locations with at least k groups
     and over all groups. The order of the groups decides ties, so the caller orders them by a hash. Dealing looks at a
     group's rarest location only; this looks at all of them.
     """

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, embeddings_name, label, rows, told_apart
-from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
-from embstore_bench.sqltext import sql_text
+from embstore.store import SpaceRow, Store, embeddings_name, label, select, sql_text, told_apart
+from embstore_bench.metrics import BoolArray, GroupIndex
+from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint
 
-LOCALIZATION = "localization"
-TASK_VERSION = 1  # raised, with the old one kept, when the same name would ask something else
-PREFERRED = ("grade3", "main")  # the scheme meant where a dataset has several and none is named
-UNITS = ("cell", "image", "protein")
-
-Units = list[dict[str, Any]]
+SCORED_UNITS = ("cell", "image", "protein")
+# what task_units.sql reads, besides the vectors of a space
+TASK_TABLES = ("images", "cells", "ingested", "profiles", "proteins", "labels", "spaces")
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which label set of which dataset is asked for; `name` is `localization:SCHEME`."""
+class TaskQuestion:
+    """Which label set of which dataset a task asks for; `name` is `TASK:SCHEME`, `version` the task's."""
 
     name: str
     dataset: str
     label_set: str
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """How many units were not scored, by reason, and the protein groups of each class that was left out."""
+
+    not_in_every_space: Mapping[str, int]  # space -> its units that another space lacks
+    no_protein: int = 0
+    no_label: int = 0
+    group_not_in_split: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)
+    no_class_left: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,78 +48,31 @@ class Task:
     """The units that are scored, in order of id, with everything that is known of them before any vector is read.
 
     `actual[i, c]` says that unit i has the location `classes[c]`; `group_index[i]` is the place of its protein group
-    in `groups`; `left_out` says what was not scored, and why.
+    in `groups`.
     """
 
-    question: Question
+    question: TaskQuestion
     unit: str
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # sorted
-    group_index: npt.NDArray[np.int64]  # (n,)
+    group_index: GroupIndex  # (n,)
     seeds: tuple[int, ...]  # of the splits
     k: int  # folds of a split
     folds: npt.NDArray[np.int64]  # (seeds, n): where each split puts each unit
     classes: tuple[str, ...]  # sorted
-    actual: npt.NDArray[np.bool_]  # (n, classes)
-    left_out: dict[str, Any]
-
-
-def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = None) -> Question:
-    """Return what `localization` or `localization:SCHEME` means here.
-
-    The dataset is the only one with such labels, else it has to be named; the scheme is its only one, else `grade3` or
-    `main`. Anything else is an EmbstoreError that lists the choices.
-    """
-    kind, _, scheme = task.partition(":")
-    if kind != LOCALIZATION:
-        raise EmbstoreError(choices(task, "task", (LOCALIZATION, f"{LOCALIZATION}:SCHEME")))
-    known = rows(store, sql_text("label_sets"))
-    if not known:
-        raise EmbstoreError("the store holds no labels, so nothing can be asked; ingest again with --labels FILE")
-    found = _of_dataset(known, dataset, scheme)
-    chosen = _scheme(sorted({r["scheme"] for r in found}), found[0]["dataset"], scheme)
-    return Question(f"{LOCALIZATION}:{chosen}", found[0]["dataset"], f"{found[0]['dataset']}/{chosen}")
-
-
-def _of_dataset(known: Units, dataset: str | None, scheme: str) -> Units:
-    if dataset is not None:
-        found = [r for r in known if r["dataset"] == dataset]
-        if not found:
-            raise EmbstoreError(choices(dataset, "dataset with labels", {r["dataset"] for r in known}))
-        return found
-    fitting = [r for r in known if not scheme or r["scheme"] == scheme]
-    names = sorted({r["dataset"] for r in fitting})
-    if not names:
-        raise EmbstoreError(choices(scheme, "label set", {r["scheme"] for r in known}))
-    if len(names) > 1:
-        raise EmbstoreError(f"{len(names)} datasets have labels: {', '.join(names)}; name one with --dataset")
-    return fitting
-
-
-def _scheme(schemes: Sequence[str], dataset: str, wanted: str) -> str:
-    if wanted:
-        if wanted not in schemes:
-            tasks = {f"{LOCALIZATION}:{s}" for s in schemes}
-            raise EmbstoreError(choices(f"{LOCALIZATION}:{wanted}", f"task of {dataset}", tasks))
-        return wanted
-    if len(schemes) == 1:
-        return schemes[0]
-    preferred = [s for s in PREFERRED if s in schemes]
-    if not preferred:
-        listed = ", ".join(f"--task {LOCALIZATION}:{s}" for s in schemes)
-        raise EmbstoreError(f"{dataset} has {len(schemes)} label sets; name one: {listed}")
-    return preferred[0]
+    actual: BoolArray  # (n, classes)
+    left_out: LeftOut
 
 
 def load_task(
     store: Store,
-    question: Question,
-    spaces: Sequence[Mapping[str, Any]],
+    question: TaskQuestion,
+    spaces: Sequence[SpaceRow],
     splits: Sequence[Split],
     *,
     min_groups: int | None = None,
 ) -> Task:
-    """Return the units that all `spaces` hold and all `splits` know, with their classes.
+    """Return the units that all `spaces` contain and all `splits` know, with their classes.
 
     A class needs `min_groups` protein groups (default: the number of folds). Left out and counted: units that a space
     lacks, without a protein, without any label of the set (unknown is not negative), of a group that a split does not
@@ -115,71 +80,99 @@ def load_task(
     Raises EmbstoreError when fewer than two classes are left.
     """
     unit = _common_unit(spaces)
-    units, left_out = _shared_units(store, question, unit, spaces)
-    units = _count_out(units, left_out, "no_protein", lambda u: u["group_id"] is not None)
-    units = _count_out(units, left_out, "no_label", lambda u: bool(u["locations"]))
-    units = _count_out(units, left_out, "group_not_in_split", lambda u: _in_all(u, splits))
-    late = left_out["group_not_in_split"]
+    units, missing = _shared_units(store, question, unit, spaces)
+    units, no_protein = _keep(units, pc.is_valid(units["group_id"]))
+    units, no_label = _keep(units, pc.fill_null(pc.greater(pc.list_value_length(units["locations"]), 0), False))
+    units, late = _keep(units, _in_all(units, splits))
+    left_out = LeftOut(missing, no_protein, no_label, late)
     hint = late_units_hint(store, splits, late) if late else ""
-    if not units:
+    if not units.num_rows:
         raise EmbstoreError(_nothing_left(question, spaces, left_out, hint))
-    classes, left_out["classes"] = _classes(units, min_groups or splits[0].k, hint)
-    wanted = set(classes)
-    units = _count_out(units, left_out, "no_class_left", lambda u: not wanted.isdisjoint(u["locations"]))
-    groups = sorted({u["group_id"] for u in units})
-    place = {g: i for i, g in enumerate(groups)}
+    classes, too_rare = _classes(units, min_groups or splits[0].k, hint)
+    units, no_class_left = _keep(units, _membership(units, classes).any(axis=1))
+    groups = tuple(sorted(pc.unique(units["group_id"]).to_pylist()))
     return Task(
         question=question,
         unit=unit,
-        ids=tuple(u["id"] for u in units),
-        groups=tuple(groups),
-        group_index=np.array([place[u["group_id"]] for u in units], dtype=np.int64),
+        ids=tuple(units["id"].to_pylist()),
+        groups=groups,
+        group_index=_places(units["group_id"], groups),
         seeds=tuple(s.seed for s in splits),
         k=splits[0].k,
-        folds=np.array([_fold_of_units(s, units) for s in splits]),
+        folds=np.stack([_fold_of_units(s, units) for s in splits]),
         classes=classes,
-        actual=np.array([[c in has for c in classes] for has in (set(u["locations"]) for u in units)], dtype=bool),
-        left_out=left_out,
+        actual=_membership(units, classes),
+        left_out=replace(left_out, classes=too_rare, no_class_left=no_class_left),
     )
 
 
-def _common_unit(spaces: Sequence[Mapping[str, Any]]) -> str:
+def _common_unit(spaces: Sequence[SpaceRow]) -> str:
     units = sorted({s["unit"] for s in spaces})
     if len(units) > 1:
         listed = ", ".join(f"{label(s)} ({s['unit']})" for s in spaces)
         raise EmbstoreError(f"vectors of different units cannot be compared: {listed}; bench them one unit at a time")
-    if units[0] not in UNITS:
-        raise EmbstoreError(choices(units[0], "unit that can be scored", UNITS))
-    return str(units[0])
+    if units[0] not in SCORED_UNITS:
+        raise EmbstoreError(choices(units[0], "unit that can be scored", SCORED_UNITS))
+    return units[0]
 
 
 def _shared_units(
-    store: Store, question: Question, unit: str, spaces: Sequence[Mapping[str, Any]]
-) -> tuple[Units, dict[str, Any]]:
-    parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit}
-    per_space = [
-        rows(store, sql_text("task_units", vectors=embeddings_name(s["digest"])), parameters | {"space": s["digest"]})
-        for s in spaces
-    ]
-    common = set.intersection(*({u["id"] for u in units} for units in per_space))
-    dropped = {name: len(units) - len(common) for name, units in zip(told_apart(spaces), per_space, strict=True)}
-    shared = [u for u in per_space[0] if u["id"] in common]
-    return shared, {"not_in_every_space": {name: n for name, n in dropped.items() if n}}
+    store: Store, question: TaskQuestion, unit: str, spaces: Sequence[SpaceRow]
+) -> tuple[pa.Table, dict[str, int]]:
+    """Return the units that every space contains, and how many units of each space another one lacks."""
+    per_space = [_units_of(store, question, unit, space["digest"]) for space in spaces]
+    shared = per_space[0]
+    for units in per_space[1:]:
+        shared = shared.filter(pc.is_in(shared["id"], value_set=units["id"]))
+    missing = {
+        name: units.num_rows - shared.num_rows for name, units in zip(told_apart(spaces), per_space, strict=True)
+    }
+    return shared, {name: n for name, n in missing.items() if n}
 
 
-def _count_out(units: Units, left_out: dict[str, Any], why: str, keep: Callable[[dict[str, Any]], bool]) -> Units:
-    kept = [u for u in units if keep(u)]
-    left_out[why] = len(units) - len(kept)
-    return kept
+def _units_of(store: Store, question: TaskQuestion, unit: str, space: str) -> pa.Table:
+    """Return the units of one space, in order of id: id, group_id, image_id, content, locations."""
+    parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit, "space": space}
+    vectors = embeddings_name(space)
+    sql = sql_text("embstore_bench", "task_units", vectors=vectors)
+    return select(store, sql, parameters, tables=(*TASK_TABLES, vectors)).combine_chunks()
 
 
-def _classes(units: Units, min_groups: int, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
+def _keep(units: pa.Table, mask: Any) -> tuple[pa.Table, int]:
+    """Return the units for which the mask is true, and how many are left out."""
+    kept = units.filter(mask).combine_chunks()
+    return kept, units.num_rows - kept.num_rows
+
+
+def _places(values: Any, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the place of each value in `names`, -1 where it has none."""
+    places = pc.index_in(values, value_set=pa.array(names, pa.string()))
+    return np.asarray(pc.fill_null(places, -1).to_numpy(), dtype=np.int64)
+
+
+def _located(units: pa.Table) -> tuple[npt.NDArray[np.int64], Any]:
+    """Return one pair a unit and location: the unit's place, and the location."""
+    locations = units["locations"].combine_chunks()
+    return np.asarray(pc.list_parent_indices(locations).to_numpy(), dtype=np.int64), pc.list_flatten(locations)
+
+
+def _membership(units: pa.Table, classes: Sequence[str]) -> BoolArray:
+    """Return which unit has which class, (n, classes)."""
+    unit, location = _located(units)
+    column = _places(location, classes)
+    member = np.zeros((units.num_rows, len(classes)), dtype=bool)
+    member[unit[column >= 0], column[column >= 0]] = True
+    return member
+
+
+def _classes(units: pa.Table, min_groups: int, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the classes with enough groups, sorted, and the rest with how many groups each has."""
-    groups: dict[str, set[str]] = {}
-    for u in units:
-        for location in u["locations"]:
-            groups.setdefault(location, set()).add(u["group_id"])
-    sizes = {location: len(members) for location, members in sorted(groups.items())}
+    unit, location = _located(units)
+    pairs = pa.table({"location": location, "group_id": units["group_id"].take(pa.array(unit))})
+    counted = pairs.group_by("location").aggregate([("group_id", "count_distinct")])
+    sizes = dict(
+        sorted(zip(counted["location"].to_pylist(), counted["group_id_count_distinct"].to_pylist(), strict=True))
+    )
     classes = tuple(c for c, n in sizes.items() if n >= min_groups)
     if len(classes) < 2:
         raise EmbstoreError(_too_few(sizes, min_groups, hint))
@@ -198,25 +191,32 @@ def _too_few(sizes: Mapping[str, int], min_groups: int, hint: str) -> str:
     return f"fewer than two classes have at least {min_groups} groups (proteins per class: {listed}); {advice}"
 
 
-def _in_all(unit: Mapping[str, Any], splits: Sequence[Split]) -> bool:
-    return all(split_key(s.by, unit) in s.folds for s in splits)
+def _split_groups(by: str, units: pa.Table) -> Any:
+    """Return what names each unit's group in a split `by`: its protein group, its image or itself."""
+    return units[{"protein": "group_id", "image": "image_id", "cell": "id"}[by]]
 
 
-def _fold_of_units(split: Split, units: Units) -> list[int]:
-    folds = [split.folds[split_key(split.by, u)] for u in units]
-    empty = sorted(set(range(split.k)) - set(folds))
+def _in_all(units: pa.Table, splits: Sequence[Split]) -> BoolArray:
+    known = np.ones(units.num_rows, dtype=bool)
+    for split in splits:
+        known &= _places(_split_groups(split.by, units), list(split.folds)) >= 0
+    return known
+
+
+def _fold_of_units(split: Split, units: pa.Table) -> npt.NDArray[np.int64]:
+    places = _places(_split_groups(split.by, units), list(split.folds))
+    folds = np.array(list(split.folds.values()), dtype=np.int64)[places]
+    empty = sorted(set(range(split.k)) - set(np.unique(folds).tolist()))
     if empty:
         raise EmbstoreError(
-            f"fold {empty[0]} of split {split.name} holds none of the {len(units)} units that can be scored; "
+            f"fold {empty[0]} of split {split.name} holds none of the {units.num_rows} units that can be scored; "
             "embed the rest of the dataset, or ask for fewer --folds"
         )
     return folds
 
 
-def _nothing_left(
-    question: Question, spaces: Sequence[Mapping[str, Any]], left_out: Mapping[str, Any], hint: str
-) -> str:
+def _nothing_left(question: TaskQuestion, spaces: Sequence[SpaceRow], left_out: LeftOut, hint: str) -> str:
     names = ", ".join(told_apart(spaces))
-    why = ", ".join(f"{reason} {n}" for reason, n in left_out.items() if n) or "no vector of this dataset"
+    why = ", ".join(f"{reason} {n}" for reason, n in asdict(left_out).items() if n) or "no vector of this dataset"
     todo = hint or "ingest or label more"
     return f"no unit of {question.dataset} can be scored on {question.name} with {names} ({why}); {todo}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from embstore_bench.metrics import Counts, macro_f1
+from embstore_bench.metrics import BoolArray, Counts, GroupIndex, macro_f1
 
 Scores = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 MIN_POSITIVE_GROUPS = 5  # fewer than this and a class's own threshold would be fitted to a handful of proteins
 GLOBAL_CANDIDATES = 200
 EVEN_ODDS = 0.5
 
 
-def choose_thresholds(scores: Scores, actual: Bools, group_index: npt.NDArray[np.int64]) -> Scores:
+def choose_thresholds(scores: Scores, actual: BoolArray, group_index: GroupIndex) -> Scores:
     """Return one threshold a class, float32 (classes,), that makes validation's F1 largest; yes is score >= threshold.
 
     A class with at least 5 positive groups has its own; the others share one, the best for the macro F1 of all classes
@@ -28,7 +27,7 @@ def choose_thresholds(scores: Scores, actual: Bools, group_index: npt.NDArray[np
     return chosen
 
 
-def best_cut(scores: Scores, actual: Bools) -> float:
+def best_cut(scores: Scores, actual: BoolArray) -> float:
     """Return the threshold of the largest F1 of one class, midway between two scores; of equals the highest.
 
     Where float32 holds nothing between the two it is the upper one: their middle would round onto the lower, and admit
@@ -44,7 +43,7 @@ def best_cut(scores: Scores, actual: Bools) -> float:
     return middle if middle > below else float(ranked[best])
 
 
-def _shared_threshold(scores: Scores, actual: Bools) -> float:
+def _shared_threshold(scores: Scores, actual: BoolArray) -> float:
     present = actual.any(axis=0)
     if not present.any():
         return EVEN_ODDS
@@ -54,7 +53,7 @@ def _shared_threshold(scores: Scores, actual: Bools) -> float:
     return float(candidates[len(macro) - 1 - int(np.argmax(macro[::-1]))])  # of equals the highest
 
 
-def _counts_at(scores: Scores, actual: Bools, candidates: Scores) -> Counts:
+def _counts_at(scores: Scores, actual: BoolArray, candidates: Scores) -> Counts:
     """Return tp, fp, fn of one class at each candidate threshold, (candidates, 3)."""
     # of scores sorted upwards, those from the first that reaches the threshold on are called positive
     reaching = len(scores) - np.searchsorted(np.sort(scores), candidates)

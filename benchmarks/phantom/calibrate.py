@@ -36,7 +36,7 @@ from embstore.phantom.v1.proteins import plan_proteins
 from embstore.pixels.intensity import scale
 from embstore.pixels.segment import segment
 from embstore_bench.heads import Fold, fit_linear
-from embstore_bench.metrics import Counts, f1, group_counts, macro_f1, pool, summarise
+from embstore_bench.metrics import Counts, f1, group_counts, macro_f1, pool_groups, summarise
 from embstore_bench.thresholds import Scores, choose_thresholds
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 111, 112, 113
@@ -132,7 +132,9 @@ def _counts(validation: Cells, on_validation: Scores, asked: Cells, answers: Sco
 
 def _report(train: Cells, validation: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]) -> dict[str, Any]:
     """Return macro F1 of each with its interval, the paired difference, and F1 by class."""
-    pooled = {name: pool(_counts(validation, before, test, after)[None]) for name, (before, after) in answers.items()}
+    pooled = {
+        name: pool_groups(_counts(validation, before, test, after)[None]) for name, (before, after) in answers.items()
+    }
     floor, ceiling = pooled.values()
     apart = (macro_f1(ceiling.resampled, np.nan) - macro_f1(floor.resampled, np.nan))[:, 0]
     found = float((macro_f1(ceiling.found) - macro_f1(floor.found))[0])

@@ -22,16 +22,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+import embstore as es
 from embstore.backbones.network import build
 from embstore.backbones.registry import find, keep
-from embstore.ingest import ingest
-from embstore.phantom import write_phantom
 from embstore.store import Store, list_spaces
 from embstore_bench.fitting import fit_all
 from embstore_bench.heads import HEADS
-from embstore_bench.metrics import Counts, Pooled, group_counts, macro_f1, pool, summarise
+from embstore_bench.metrics import Counts, Pooled, group_counts, macro_f1, pool_groups, summarise
+from embstore_bench.questions import find_question
 from embstore_bench.splits import draw_split
-from embstore_bench.tasks import Task, find_question, load_task
+from embstore_bench.tasks import Task, load_task
 
 SEED = 114  # 111 to 113 calibrated the atlas, 211 and 212 were pretrained and tried on
 TRAINED = "phantom-dino"
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--head", default="linear", choices=list(HEADS))
     options = parser.parse_args()
     os.environ["EMBSTORE_WEIGHTS"] = str(options.work / "weights")
-    atlas = write_phantom(
+    atlas = es.write_phantom(
         options.work / "atlas",
         layout="opencell",
         proteins=options.proteins,
@@ -61,8 +61,8 @@ def main() -> None:
     for seed, name in enumerate(UNTRAINED):
         keep_untrained(name, seed)
     backbones = ["pixel-stats", TRAINED, *UNTRAINED]
-    store = Store.open(options.work / "store", create=True)
-    ingest(store, atlas.images_folder, layout="opencell", labels=atlas.labels, backbones=backbones)
+    store = es.open(options.work / "store", create=True)
+    es.ingest(store, atlas.images_folder, layout="opencell", labels=atlas.labels, backbones=backbones)
     print(json.dumps(report(store, backbones, options.folds, options.seeds, options.head), indent=1))
 
 
@@ -87,7 +87,7 @@ def report(store: Store, backbones: Sequence[str], folds: int, seeds: int, head:
         space["backbone"]: _counts(task, HEADS[head], store.matrix(space["digest"], task.ids)) for space in spaces
     }
     untrained = np.concatenate([counts[name] for name in UNTRAINED])  # (nets x seeds, groups, classes, 3)
-    pooled = {name: pool(found) for name, found in counts.items()} | {"untrained": pool(untrained)}
+    pooled = {name: pool_groups(found) for name, found in counts.items()} | {"untrained": pool_groups(untrained)}
     return {
         "head": head,
         "proteins": len(task.groups),

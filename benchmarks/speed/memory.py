@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from embstore.ingest import ingest
-from embstore.phantom import write_phantom
+import embstore as es
 
 FIELDS = (1000, 4000)
 PER_PROTEIN = 4
@@ -23,7 +22,7 @@ PER_PROTEIN = 4
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        atlas = write_phantom(
+        atlas = es.write_phantom(
             Path(folder) / "atlas",
             layout="opencell",
             proteins=max(FIELDS) // PER_PROTEIN,
@@ -49,7 +48,7 @@ def _measured(store: Path, images: Path, fields: int) -> dict[str, float]:
 
 def _ingest(store: str, images: str, fields: str) -> None:
     started = time.perf_counter()
-    ingest(store, Path(images), layout="opencell", backbones=["pixel-stats"], limit=int(fields))
+    es.ingest(store, Path(images), layout="opencell", backbones=["pixel-stats"], limit=int(fields))
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"peak_mb": peak_kb / 1024, "seconds": time.perf_counter() - started}))
 

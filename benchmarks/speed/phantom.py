@@ -13,7 +13,7 @@ from pathlib import Path
 import tifffile
 from harness import compare, report
 
-from embstore.phantom import write_phantom
+import embstore as es
 from embstore.phantom.v1.field import draw_field
 from embstore.phantom.v1.law import LAYOUTS
 from embstore.phantom.v1.proteins import plan_proteins
@@ -52,7 +52,7 @@ def _write(pixels: list) -> None:
 
 def _atlas() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_phantom(Path(folder) / "atlas", layout="opencell", proteins=PROTEINS, fields=1)
+        es.write_phantom(Path(folder) / "atlas", layout="opencell", proteins=PROTEINS, fields=1)
 
 
 if __name__ == "__main__":

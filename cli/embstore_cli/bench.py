@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,10 @@ from embstore_cli.context import Dataset, Format, OneUnit, Output, open_store
 from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
-    from embstore_bench.runner import BenchReport
+    from embstore_bench import BenchReport
+    from embstore_bench.results import LeaderboardRow, PerClassRow
+    from embstore_bench.splits import Audit
+    from embstore_bench.tasks import LeftOut
 
 # scripts rely on these
 RESULT_COLUMNS = (
@@ -34,14 +38,14 @@ RESULT_COLUMNS = (
     "pooling",
     "space",
 )
-Task = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
+TaskName = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
 
 
 def bench(
     backbone: Annotated[
         list[str], typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="May be repeated.")
     ],
-    task: Task = "localization",
+    task: TaskName = "localization",
     dataset: Dataset = None,
     head: Annotated[list[str] | None, typer.Option("--head", help="linear (default) or knn; may be repeated.")] = None,
     folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
@@ -61,7 +65,9 @@ def bench(
 
     Example: `embstore bench --dataset opencell --backbone vit-random --backbone pixel-stats --folds 3`
     """
-    from embstore_bench.runner import bench as run
+    from dataclasses import asdict
+
+    from embstore_bench import bench as run
 
     store = open_store(write=True)
     with progress_bars() as update:
@@ -76,14 +82,15 @@ def bench(
             by=by,
             space=space or (),
             unit=unit,
-            progress=lambda done, of, _what: update("fits", done, of),
+            progress=update,
         )
     if form is not Format.table:
-        emit([*report.entries, *report.metrics], (*RESULT_COLUMNS, "level", "floor", "note"), form)
+        rows = [asdict(row) for row in (*report.entries, *report.metrics)]
+        emit(rows, (*RESULT_COLUMNS, "level", "floor", "note"), form)
     else:
         _show(report)
     # what stands under the table is not said twice
-    shown = {row["note"] for row in report.entries} if form is Format.table else set()
+    shown = {row.note for row in report.entries} if form is Format.table else set()
     notes = [note for note in report.notes if not any(note in text for text in shown)]
     for line in (*_left_out(report.left_out), *_audited(report.audit), *notes):
         say(f"note: {line}")
@@ -105,18 +112,19 @@ def results(
 
     Example: `embstore results --dataset opencell --format csv`
     """
-    from embstore_bench.results import leaderboard
+    from embstore_bench import leaderboard
 
     columns = [*RESULT_COLUMNS, "floor", *(["created"] if superseded else [])]
-    found = leaderboard(
+    rows = leaderboard(
         open_store(), dataset=dataset, task=task, metric=metric, level=level, superseded=superseded
     ).to_pylist()
-    shown = [row for row in found if floors or not row["floor"]]
+    shown = [row for row in rows if floors or not row["floor"]]
     if form is not Format.table:
         emit(shown, (*columns, "note"), form)
     else:
         emit([row | _short(row) for row in shown], columns, form, faint="floor")
-        _caveats(shown)
+        _caveats((row["split"], row["note"]) for row in shown)
+        _replaced((row["task"], row["superseded_by"]) for row in shown)
 
 
 def _short(row: dict[str, Any]) -> dict[str, str]:
@@ -135,50 +143,50 @@ def _seeds(text: str) -> int | list[int]:
 
 
 def _show(report: BenchReport) -> None:
+    from embstore.store import told_apart
+
     first = report.entries[0]
-    units = "" if first["unit"] == "protein" else f"{first['n_test']} {first['unit']}s of "
-    test = f"{units}{first['n_groups']} proteins"
-    title = f"macro F1, {first['task']} on {first['dataset']}, {test}, split {first['split']}"
+    units = "" if first.unit == "protein" else f"{first.n_test} {first.unit}s of "
+    title = f"macro F1, {first.task} on {first.dataset}, {units}{first.n_groups} proteins, split {first.split}"
+    names = {space["digest"]: name for space, name in zip(report.spaces, told_apart(report.spaces), strict=True)}
     other: dict[str, dict[str, float]] = {}
     for row in report.metrics:
-        other.setdefault(row["entry"], {})[f"{row['metric']}/{row['level']}"] = row["mean"]
-    emit(
-        [
-            _line(row, report.names.get(row["space"], row["backbone"]), other.get(row["entry"], {}))
-            for row in report.entries
-        ],
-        HEADLINE,
-        Format.table,
-        title=title,
-        faint="floor",
-    )
-    _caveats(report.entries)
+        other.setdefault(row.entry, {})[f"{row.metric}/{row.level}"] = row.mean
+    lines = [_line(row, names.get(row.space, row.backbone), other.get(row.entry, {})) for row in report.entries]
+    emit(lines, HEADLINE, Format.table, title=title, faint="floor")
+    _caveats((row.split, row.note) for row in report.entries)
     typer.echo("")
-    shown = [row["entry"] for row in report.entries if not row["floor"]]
-    _show_classes([row for row in report.per_class if row["entry"] in shown], report.names)
+    _show_classes([row for row in report.per_class if not row.floor], names)
 
 
-def _caveats(rows: list[dict[str, Any]]) -> None:
+def _caveats(notes: Iterable[tuple[str, str]]) -> None:
     """Write what a score is not, where it is not one, below its table: it must not be lost with stderr."""
-    for line in dict.fromkeys(f"{row['split']}: {row['note']}" for row in rows if row["note"]):
+    for line in dict.fromkeys(f"{split}: {note}" for split, note in notes if note):
         typer.echo(line)
 
 
-def _left_out(left_out: dict[str, Any]) -> list[str]:
-    lines = [f"{n} units left out: {WHY[why]}" for why, n in left_out.items() if why in WHY and n]
-    lines += [f"{n} units of {name} left out: not in every space" for name, n in left_out["not_in_every_space"].items()]
-    if classes := left_out["classes"]:
-        listed = ", ".join(f"{location} {n}" for location, n in classes.items())
-        lines.append(f"{len(classes)} locations left out, fewer proteins than folds: {listed}")
+def _replaced(tasks: Iterable[tuple[str, str | None]]) -> None:
+    """Write which of the tasks shown are superseded, and by which."""
+    for line in dict.fromkeys(f"{task}: superseded by {newer}" for task, newer in tasks if newer):
+        typer.echo(line)
+
+
+def _left_out(left_out: LeftOut) -> list[str]:
+    counted = [(getattr(left_out, reason), why) for reason, why in WHY.items()]
+    lines = [f"{n} units left out: {why}" for n, why in counted if n]
+    lines += [f"{n} units of {name} left out: not in every space" for name, n in left_out.not_in_every_space.items()]
+    if left_out.classes:
+        listed = ", ".join(f"{location} {n}" for location, n in left_out.classes.items())
+        lines.append(f"{len(left_out.classes)} locations left out, fewer proteins than folds: {listed}")
     return lines
 
 
-def _audited(audit: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+def _audited(audits: Mapping[str, Audit]) -> list[str]:
     """Return one line on the leak that the splits allow: the worst share over splits, entity by entity."""
     shares: dict[str, float] = {}
-    for entities in audit.values():
-        for entity, found in entities.items():
-            shares[entity] = max(found["share"], shares.get(entity, 0.0))
+    for audit in audits.values():
+        for entity, counts in audit.items():
+            shares[entity] = max(counts.share, shares.get(entity, 0.0))
     listed = ", ".join(f"{entity} {share:.0%}" for entity, share in shares.items())
     return [f"leak audit, test units with kin in train by the same: {listed}"] if listed else []
 
@@ -192,27 +200,27 @@ WHY = {
 HEADLINE = ("backbone", "head", "macro F1", "95 %", "by protein", "cells weighted", "at 0.5", "micro F1")
 
 
-def _line(row: dict[str, Any], name: str, other: dict[str, float]) -> dict[str, Any]:
-    spread = "" if row["sd"] is None else f" ± {row['sd']:.3f}"
+def _line(row: LeaderboardRow, name: str, other: Mapping[str, float]) -> dict[str, Any]:
+    spread = "" if row.sd is None else f" ± {row.sd:.3f}"
     return {
-        "backbone": f"{name} (floor)" if row["floor"] else name,
-        "head": row["head"],
-        "macro F1": f"{row['mean']:.3f}{spread}",
-        "95 %": "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}",
+        "backbone": f"{name} (floor)" if row.floor else name,
+        "head": row.head,
+        "macro F1": f"{row.mean:.3f}{spread}",
+        "95 %": f"{row.low:.3f} to {row.high:.3f}",
         "by protein": other.get("macro_f1/protein"),
         "cells weighted": other.get("macro_f1_weighted/unit"),
         "at 0.5": other.get("macro_f1@0.5/unit"),
         "micro F1": other.get("micro_f1/unit"),
-        "floor": row["floor"],
+        "floor": row.floor,
     }
 
 
-def _show_classes(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
+def _show_classes(rows: Sequence[PerClassRow], names: Mapping[str, str]) -> None:
     columns: dict[str, None] = {}
     lines: dict[str, dict[str, Any]] = {}
     for row in rows:
-        column = f"{names[row['space']]} {row['head']}"
+        column = f"{names[row.space]} {row.head}"
         columns[column] = None
-        line = lines.setdefault(row["location"], {"location": row["location"], "positives": row["support"]})
-        line[column] = row["mean"]
+        line = lines.setdefault(row.location, {"location": row.location, "positives": row.support})
+        line[column] = row.mean
     emit(list(lines.values()), ("location", "positives", *columns), Format.table, title="F1 of each location")

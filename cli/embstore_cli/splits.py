@@ -25,8 +25,8 @@ def make(
 
     Example: `embstore splits make --dataset opencell --folds 3 --seed 1`
     """
+    from embstore_bench.questions import find_question
     from embstore_bench.splits import make_split
-    from embstore_bench.tasks import find_question
 
     store = open_store(write=True)
     question = find_question(store, task, dataset)
@@ -42,7 +42,7 @@ def list_all(form: Output = Format.table) -> None:
     """
     from embstore_bench.splits import list_splits
 
-    emit(list_splits(open_store()), SPLIT_COLUMNS, form)
+    emit(list_splits(open_store()).to_pylist(), SPLIT_COLUMNS, form)
 
 
 @app.command("show")
@@ -54,6 +54,6 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")], form: Output = Fo
     from embstore_bench.splits import load_split
 
     split = load_split(open_store(), name)
-    emit([{"group_id": group, "fold": fold} for group, fold in sorted(split.folds.items())], ("group_id", "fold"), form)
-    for entity, found in split.audit.items():
-        say(f"audit: {found['with_kin']} of {found['units']} units have kin of the same {entity} in another fold")
+    emit(split.to_arrow().to_pylist(), ("group_id", "fold"), form)
+    for entity, counts in split.audit.items():
+        say(f"audit: {counts.with_kin} of {counts.units} units have kin of the same {entity} in another fold")

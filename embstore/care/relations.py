@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embstore.care.findings import MEND, RECORD, RERUN, Finding, counted
-from embstore.store import TABLES, VIEWS, Store, embeddings_name, select, sql_text
+from embstore.store import SQL_VIEWS, TABLES, Store, embeddings_name, select, sql_text
 
 PART_ROWS = 1_000_000
 DAY_S = 86_400.0
@@ -153,8 +153,8 @@ def _asked(store: Store, question: Question, sql: str, parts: int, part: int) ->
 
 
 def _question(sql: str, tables: set[str], **names: str) -> Question:
-    return Question(sql_text(sql).format(**names), frozenset(tables))
+    return Question(sql_text("embstore.store", sql, **names), frozenset(tables))
 
 
 def _in_sql(name: str) -> str:
-    return f"{name}_raw" if name in VIEWS else name
+    return f"{name}_raw" if name in SQL_VIEWS else name

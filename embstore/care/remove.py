@@ -21,10 +21,9 @@ from embstore.store import (
     select,
 )
 
-CURRENT = "(SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id))"
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "images": {CURRENT: ("images",), "cells": ("cells", "images", "proteins")},
+    "images": {"image_current": ("images",), "cells": ("cells", "images", "proteins")},
     "profiles": {"profiles": ("profiles",)},
 }
 

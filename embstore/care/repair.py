@@ -15,7 +15,6 @@ from embstore.care.damage import Mended, drop_unreadable, is_lost, mend_table, r
 from embstore.care.reading import not_finite, read_batches
 from embstore.care.records import changed_splits, digest_now, dim_of, unrecorded
 from embstore.care.relations import MISCOUNTED, absent, in_parts, listed, miscounted, of_cells, references, repeated
-from embstore.care.remove import CURRENT
 from embstore.errors import StoreError
 from embstore.progress import Progress
 from embstore.store import (
@@ -85,9 +84,9 @@ def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
     cells = pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
     held = cells.group_by(columns).aggregate([([], "count_all")]).to_pylist()
     found = {(row["image_id"], row["segmentation"]): row["count_all"] for row in held}
-    sql = f"""
+    sql = """
         SELECT i.image_id, i.segmentation, greatest(1, max(m.n_cells)) AS wanted
-        FROM {CURRENT} AS i
+        FROM image_current AS i
         LEFT JOIN ingested AS m ON m.image_id = i.image_id AND m.segmentation = i.segmentation
         GROUP BY ALL ORDER BY ALL"""
     images = select(store, sql, tables=["images", "ingested"]).to_pylist()

@@ -25,7 +25,7 @@ from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
 CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
-CURRENT_IMAGES = "SELECT * FROM images QUALIFY revision = max(revision) OVER (PARTITION BY image_id)"
+CURRENT_IMAGES = "SELECT * FROM image_current"
 
 
 @dataclass(frozen=True)

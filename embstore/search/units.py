@@ -38,7 +38,7 @@ def read_units(store: Store, digest: str) -> pa.Table:
 
     Columns: id, dataset, gene, protein_ids, group_id, image_id.
     """
-    sql = sql_text("units").replace("{embeddings}", embeddings_name(digest))
+    sql = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(digest))
     return select_columns(store, sql, {"space": digest})
 
 

@@ -1,7 +1,7 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
 from embstore.store.proteins import add_proteins, find_proteins
-from embstore.store.query import VIEWS, Answer, query, rows, select, select_columns, sql_text
+from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -31,8 +31,8 @@ __all__ = [
     "EMBEDDINGS_PREFIX",
     "PENDING",
     "ROOTS",
+    "SQL_VIEWS",
     "TABLES",
-    "VIEWS",
     "Answer",
     "CanarySpaceRow",
     "CellRow",

@@ -20,8 +20,13 @@ from embstore.tabular import Tabular
 MEMORY_LIMIT = "4GB"
 TIMEOUT_S = 300.0
 
-# tables whose SQL name is a view over the stored one, and the tables that it joins
-VIEWS = {"cells": {"cells", "images", "proteins"}}
+# the views that SQL offers beside the stored tables, each after those that it reads, and what they read
+SQL_VIEWS: dict[str, set[str]] = {
+    "image_current": {"images"},
+    "cells": {"cells", "image_current", "proteins"},
+    "units": {"cells", "image_current", "ingested", "profiles", "proteins", "spaces"},
+}
+INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # `{8}` in a regular expression is none
 
 LOCK = (
     "SET enable_external_access = false",
@@ -76,7 +81,8 @@ def select(
 ) -> pa.Table:
     """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
 
-    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. `tables`
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. Further
+    views are `image_current` (the newest revision of each image) and `units` (whatever a vector can be of). `tables`
     are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
     longer than `timeout_s` seconds is a QueryError.
     """
@@ -157,34 +163,45 @@ def select_columns(store: Store, sql: str, parameters: Sequence[Any] | Mapping[s
     (Not for SQL that asks the catalogue which tables there are.)
     """
     words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
-    wanted = words.union(*(VIEWS[word] for word in words.intersection(VIEWS)))
+    wanted = words.union(*map(tables_of_view, words.intersection(SQL_VIEWS)))
     tables = [name for name in store.table_names() if name in wanted]
     return select(store, sql, parameters, tables=tables)
 
 
-def sql_text(name: str) -> str:
-    """Return the text of one of the package's `.sql` files."""
-    return files("embstore.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+def tables_of_view(view: str) -> set[str]:
+    """Return the stored tables that a view reads, directly or by the views that it reads."""
+    parts = SQL_VIEWS[view]
+    below = (tables_of_view(part) for part in parts if part in SQL_VIEWS and part != view)
+    return {part for part in parts if part == view or part not in SQL_VIEWS}.union(*below)
+
+
+def sql_text(package: str, name: str, **texts: str) -> str:
+    """Return the text of `sql/<name>.sql` of a package.
+
+    `{other}` in it stands for the text given under that name, else for the text of another of the package's files.
+    """
+    text = files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return INCLUDE.sub(lambda m: texts[m[1]] if m[1] in texts else sql_text(package, m[1], **texts), text)
 
 
 def register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
     """Make tables and views known to a DuckDB connection, and lock it; return the tables by name."""
     tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
     for name, table in tables.items():
-        connection.register(f"{name}_raw" if name in VIEWS else name, table)
-    for view in (view for view, joined in VIEWS.items() if joined.issubset(tables)):
-        connection.execute(f'CREATE VIEW "{view}" AS {sql_text(view)}').fetchall()
+        connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
+    for view in (view for view in SQL_VIEWS if tables_of_view(view).issubset(tables)):
+        connection.execute(f'CREATE VIEW "{view}" AS {sql_text("embstore.store", view)}').fetchall()
     for setting in LOCK:
         connection.execute(setting).fetchall()
     return tables
 
 
 def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
-    """Return the tables of the store that a statement named, or its view joins, and that are not there."""
+    """Return the missing tables of the store that a statement names, or that the view which it names reads."""
     named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
     if named is None:
         return []
-    wanted = {named[1], *VIEWS.get(named[1], ())}
+    wanted = {named[1], *(tables_of_view(named[1]) if named[1] in SQL_VIEWS else ())}
     return sorted(t for t in wanted.difference(registered) if t in TABLES or t.startswith(EMBEDDINGS_PREFIX))
 
 

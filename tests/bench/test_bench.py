@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embstore.errors import EmbstoreError
-from embstore.store import Store, rows
+from embstore.store import Answer, Store, rows
 from embstore_bench import bench, leaderboard, per_class
+from embstore_bench.report import BenchReport
 from embstore_bench.results import METRICS
-from embstore_bench.runner import BenchReport
 from embstore_bench.splits import list_splits
 
 
 def means(report: BenchReport) -> dict[tuple[str, str], float]:
-    return {(r["backbone"], r["head"]): r["mean"] for r in report.entries}
+    return {(r.backbone, r.head): r.mean for r in report.entries}
+
+
+def listed(answer: Answer, column: str) -> list[Any]:
+    return answer.to_arrow()[column].to_pylist()
 
 
 def predictions(store: Store, entry: str) -> list[dict[str, Any]]:
@@ -58,7 +63,7 @@ def test_only_what_is_missing_is_fitted(benched: Filler, first_report: BenchRepo
     assert again.entries == first_report.entries
     assert benched.store.versions() == versions
     head = bench(benched.store, backbones=["good"], heads=["linear", "knn"], **QUICK)
-    assert (head.made, head.reused) == (3, 5)  # knn on good and on both random floors
+    assert (head.made, head.reused) == (3, 5)  # knn on good and on both random baselines
     backbone = bench(benched.store, backbones=BOTH, heads=["knn"], **QUICK)
     assert (backbone.made, backbone.reused) == (1, 5)
 
@@ -73,18 +78,18 @@ def test_changed_labels_or_vectors_are_another_entry_and_the_newest_is_shown(
     store = benched.store
     digest = rows(store, "SELECT digest FROM spaces WHERE backbone = 'good'")[0]["digest"]
     store.put_vectors(digest, ["toy/00-0:seg00000:1"], np.ones((1, 6), np.float32))
-    assert bench(store, backbones=BOTH, **QUICK).made == 1  # the floors do not look at vectors
+    assert bench(store, backbones=BOTH, **QUICK).made == 1  # the baselines do not look at vectors
     benched.labels("toy/grade3", "protein", {"ensembl:ENSG00000000001": ["er"]})
     newest = bench(store, backbones=BOTH, **QUICK)
     assert newest.made == 6
-    assert leaderboard(store)["entry"].to_pylist() == [r["entry"] for r in newest.entries]
-    assert per_class(store).num_rows == 6 * len(CLASSES)
+    assert listed(leaderboard(store), "entry") == [r.entry for r in newest.entries]
+    assert len(per_class(store)) == 6 * len(CLASSES)
     everything = leaderboard(store, superseded=True)
-    assert everything.num_rows == 6 + 1 + 6
-    assert len(set(everything["created"].to_pylist())) == 13
-    assert per_class(store, superseded=True).num_rows == 13 * len(CLASSES)
-    named = [r["entry"] for r in first_report.entries]
-    assert set(leaderboard(store, entries=named)["entry"].to_pylist()) == set(named)
+    assert len(everything) == 6 + 1 + 6
+    assert len(set(listed(everything, "created"))) == 13
+    assert len(per_class(store, superseded=True)) == 13 * len(CLASSES)
+    named = [r.entry for r in first_report.entries]
+    assert set(listed(leaderboard(store, entries=named), "entry")) == set(named)
 
 
 def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
@@ -97,8 +102,8 @@ def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
     for number, location in ((90, "er"), (91, "nucleus")):
         add_late(atlas, number, location)
     report = bench(atlas.store, **early)
-    assert report.entries[0]["n_groups"] == 26
-    assert report.left_out["group_not_in_split"] == 0
+    assert report.entries[0].n_groups == 26
+    assert report.left_out.group_not_in_split == 0
 
 
 def test_units_that_came_later_are_scored_by_the_seeds_that_the_hint_names(benched: Filler) -> None:
@@ -106,20 +111,20 @@ def test_units_that_came_later_are_scored_by_the_seeds_that_the_hint_names(bench
     add_late(benched, 90, "er")
     options: dict[str, Any] = {"backbones": ["good"], "heads": ["linear"], "folds": 3}
     frozen = bench(benched.store, seeds=2, **options)
-    assert (frozen.made, frozen.left_out["group_not_in_split"]) == (0, 1)
+    assert (frozen.made, frozen.left_out.group_not_in_split) == (0, 1)
     named = re.search(r"`--seeds ([\d,]+)`", frozen.notes[-1])
     assert named
     fresh = bench(benched.store, seeds=[int(s) for s in named[1].split(",")], **options)
-    assert fresh.left_out["group_not_in_split"] == 0
-    assert fresh.entries[0]["split"] == "toy/grade3/protein-k3-s2,3"
-    assert fresh.entries[0]["n_groups"] == 25
-    assert [r["seed"] for r in list_splits(benched.store)] == [0, 1, 2, 3]
+    assert fresh.left_out.group_not_in_split == 0
+    assert fresh.entries[0].split == "toy/grade3/protein-k3-s2,3"
+    assert fresh.entries[0].n_groups == 25
+    assert listed(list_splits(benched.store), "seed") == [0, 1, 2, 3]
 
 
-def test_predictions_of_floors_are_not_stored(benched: Filler, first_report: BenchReport) -> None:
-    """A floor's answers hang on ids and train alone, so only those of vectors are kept, every unit of every seed."""
+def test_predictions_of_baselines_are_not_stored(benched: Filler, first_report: BenchReport) -> None:
+    """A baseline's answers depend on ids and train alone: only those of vectors are kept, every unit of every seed."""
     stored = rows(benched.store, "SELECT entry, seed, count(*) AS n FROM predictions GROUP BY ALL ORDER BY ALL")
-    kept = sorted(r["entry"] for r in first_report.entries if not r["floor"])
+    kept = sorted(r.entry for r in first_report.entries if not r.floor)
     assert stored == [{"entry": entry, "seed": s, "n": 96} for entry in kept for s in (0, 1)]
 
 
@@ -135,7 +140,7 @@ def test_two_stores_give_the_same_entries_and_bytes(atlas: Filler, tmp_path: Pat
     other.add_space(space, 6, half=False)
     other.put_vectors(space["digest"], ids[::-1], X[::-1])
     second = bench(other, **options)
-    unstamped = [[{k: v for k, v in r.items() if k != "created"} for r in rep.entries] for rep in (first, second)]
+    unstamped = [[replace(r, created=None) for r in report.entries] for report in (first, second)]
     assert unstamped[0] == unstamped[1]
     everything = "SELECT * FROM predictions ORDER BY entry, seed, id"
     assert rows(atlas.store, everything) == rows(other, everything)
@@ -144,9 +149,9 @@ def test_two_stores_give_the_same_entries_and_bytes(atlas: Filler, tmp_path: Pat
 def test_figures_follow_from_the_stored_predictions(benched: Filler, first_report: BenchReport) -> None:
     """Macro, micro, weighted and per-class F1 are scikit-learn's of the stored predictions, seed by seed."""
     report = first_report
-    entry = next(r["entry"] for r in report.entries if r["backbone"] == "noise")
+    entry = next(r.entry for r in report.entries if r.backbone == "noise")
     stored = predictions(benched.store, entry)
-    found = {(r["metric"], r["level"]): r["mean"] for r in [*report.metrics, *report.entries] if r["entry"] == entry}
+    found = {(r.metric, r.level): r.mean for r in (*report.metrics, *report.entries) if r.entry == entry}
     seeds = [[r for r in stored if r["seed"] == s] for s in (0, 1)]
 
     def mean(figure: Any) -> float:
@@ -174,8 +179,8 @@ def test_protein_level_is_the_mean_of_its_cells_at_the_runs_thresholds(atlas: Fi
     extra = [f"toy/00-0:seg00000:{i}" for i in range(3, 9)]
     atlas.store.put_vectors(digest, extra, np.full((6, 6), 0.5, np.float32))
     report = bench(atlas.store, backbones=["noise"], folds=3, seeds=1)
-    entry = next(r["entry"] for r in report.entries if r["backbone"] == "noise")
-    figures = {(r["metric"], r["level"]): r["mean"] for r in report.metrics if r["entry"] == entry}
+    entry = next(r.entry for r in report.entries if r.backbone == "noise")
+    figures = {(r.metric, r.level): r.mean for r in report.metrics if r.entry == entry}
     stored = predictions(atlas.store, entry)
     assert len(stored) == 102
     runs = rows(atlas.store, "SELECT * FROM runs WHERE entry = $e ORDER BY fold", {"e": entry})
@@ -194,7 +199,7 @@ def test_protein_level_is_the_mean_of_its_cells_at_the_runs_thresholds(atlas: Fi
 
 def test_an_entry_says_what_it_rests_on(benched: Filler) -> None:
     """Versions of every table read, a tag that keeps them, digests, libraries and what was left out are recorded."""
-    splits = [r["digest"] for r in list_splits(benched.store)]
+    splits = listed(list_splits(benched.store), "digest")
     for row in rows(benched.store, "SELECT * FROM entries ORDER BY entry"):
         versions = json.loads(row["table_versions"])
         assert {"images", "cells", "labels", "proteins", "splits", "split_groups"} <= set(versions)
@@ -210,13 +215,13 @@ def test_an_entry_says_what_it_rests_on(benched: Filler) -> None:
 
 def test_a_kill_before_the_entry_is_written_is_completed_by_a_rerun(benched: Filler, first_report: BenchReport) -> None:
     """Entries are written last: without its entry a fit does not count, and fitting it again gives the same figures."""
-    lost = first_report.entries[0]["entry"]
+    lost = first_report.entries[0].entry
     benched.store.delete("entries", f"entry = '{lost}'")
     benched.store.delete("predictions", f"entry = '{lost}' AND seed = 1")
-    assert lost not in leaderboard(benched.store)["entry"].to_pylist()
+    assert lost not in listed(leaderboard(benched.store), "entry")
     again = bench(benched.store, backbones=BOTH, **QUICK)
     assert again.made == 1
-    assert [r["mean"] for r in again.entries] == [r["mean"] for r in first_report.entries]
+    assert [r.mean for r in again.entries] == [r.mean for r in first_report.entries]
     assert len(predictions(benched.store, lost)) == 2 * 96
 
 
@@ -226,16 +231,14 @@ def test_phantom_images_are_named_as_such(atlas: Filler) -> None:
     atlas.store.upsert("images", [row | {"licence": "phantom"} for row in images])
     report = bench(atlas.store, backbones=["good"], heads=["knn"], folds=3, seeds=1)
     assert "phantom images: this score shows that the machine works, not biology" in report.notes
-    assert "phantom" in report.entries[0]["note"]
+    assert "phantom" in report.entries[0].note
 
 
 def test_progress_counts_every_fit(atlas: Filler) -> None:
     """Each fold of each seed of each entry is one step, and the last step is the total."""
-    steps: list[tuple[int, int, str]] = []
+    steps: list[tuple[str, int, int]] = []
     bench(atlas.store, backbones=["good"], heads=["knn"], progress=lambda *step: steps.append(step), **QUICK)
-    assert [s[0] for s in steps] == list(range(1, 31))
-    assert {s[1] for s in steps} == {30}
-    assert "good:brought knn" in {s[2] for s in steps}
+    assert steps == [("fits", done, 30) for done in range(1, 31)]
 
 
 @pytest.mark.parametrize(
@@ -263,15 +266,15 @@ def test_a_bench_that_cannot_run_says_why(atlas_folder: Path, change: dict[str, 
 def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
     benched_folder: tuple[Path, BenchReport], first_report: BenchReport
 ) -> None:
-    """The best is first, floors stand in the same table, and `localization` means every scheme of it."""
+    """The best is first, baselines stand in the same table, and `localization` means every scheme of it."""
     store = Store.open(benched_folder[0])
     table = leaderboard(store, dataset="toy", task="localization").to_pylist()
-    assert [r["entry"] for r in table] == [r["entry"] for r in first_report.entries]
+    assert [r["entry"] for r in table] == [r.entry for r in first_report.entries]
     assert table[0]["backbone"] == "good"
     assert [r["mean"] for r in table] == sorted((r["mean"] for r in table), reverse=True)
-    assert leaderboard(store, metric="micro_f1", level="protein").num_rows == 6
-    assert leaderboard(store, dataset="other").num_rows == 0
-    recorded = {(r["metric"], r["level"]) for r in first_report.metrics + first_report.entries}
+    assert len(leaderboard(store, metric="micro_f1", level="protein")) == 6
+    assert len(leaderboard(store, dataset="other")) == 0
+    recorded = {(r.metric, r.level) for r in first_report.metrics + first_report.entries}
     assert recorded == {(metric, level) for metric, levels in METRICS.items() for level in levels}
 
 
@@ -299,8 +302,8 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
     """
     add_slf(filler, samples)
     report = bench(filler.store, backbones=["slf686"], folds=5, seeds=1)
-    entry = next(r["entry"] for r in report.entries if r["backbone"] == "slf686")
-    found = next(r["mean"] for r in report.metrics if (r["entry"], r["metric"]) == (entry, "macro_f1@0.5"))
+    entry = next(r.entry for r in report.entries if r.backbone == "slf686")
+    found = next(r.mean for r in report.metrics if (r.entry, r.metric) == (entry, "macro_f1@0.5"))
     sql = """
         SELECT p.profile_id, g.fold, list(l.location) AS locations
         FROM profiles AS p JOIN proteins AS q ON q.protein_id = p.protein_ids[1]
@@ -322,14 +325,14 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
             predicted[test, c] = model.fit(X[train], Y[train, c]).predict_proba(X[test])[:, 1] >= 0.5
     assert found == pytest.approx(f1_score(Y, predicted, average="macro"), abs=0.002)
     headline = report.entries[0]
-    assert headline["backbone"] == "slf686"
-    assert 0.45 < headline["mean"] < 0.55  # scikit-learn's level on this set is about 0.50
+    assert headline.backbone == "slf686"
+    assert 0.45 < headline.mean < 0.55  # scikit-learn's level on this set is about 0.50
 
 
 def test_orre_reaches_its_known_level(filler: Filler, samples: Path) -> None:
     """Fifteen markers whose names hold commas, 406 rows without a UniProt id: about 0.72, unknown proteins left out."""
     add_orre(filler, samples, "a431")
     report = bench(filler.store, backbones=["a431"], heads=["knn"], seeds=1)
-    assert report.entries[0]["mean"] == pytest.approx(0.72, abs=0.025)
-    assert report.left_out["no_label"] == 9907 - 3355
+    assert report.entries[0].mean == pytest.approx(0.72, abs=0.025)
+    assert report.left_out.no_label == 9907 - 3355
     assert len(report.per_class) == 15 * len(report.entries)

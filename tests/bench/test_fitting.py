@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from embstore_bench.baselines import floor_vectors, floors
+from embstore_bench.baselines import baseline_vectors, baselines
 from embstore_bench.fitting import fit_all, fold_roles
 from embstore_bench.heads import HEADS, Classifier, Fold, Head
-from embstore_bench.tasks import Question, Task
+from embstore_bench.tasks import LeftOut, Task, TaskQuestion
 
 
 def make_task(n: int = 40, k: int = 4) -> Task:
@@ -17,7 +17,9 @@ def make_task(n: int = 40, k: int = 4) -> Task:
     actual = np.stack([groups % 2 == 0, groups % 3 == 0], axis=1)
     names = tuple(f"p{g}" for g in range(n // 2))
     ids = tuple(f"u{i}" for i in range(n))
-    return Task(Question("t", "d", "d/s"), "cell", ids, names, groups, (0, 1), k, folds, ("a", "b"), actual, {})
+    return Task(
+        TaskQuestion("t", "d", "d/s"), "cell", ids, names, groups, (0, 1), k, folds, ("a", "b"), actual, LeftOut({})
+    )
 
 
 def test_every_unit_is_tested_once_by_a_head_that_never_saw_it() -> None:
@@ -69,10 +71,10 @@ def test_test_labels_do_not_change_what_is_predicted() -> None:
         np.testing.assert_array_equal(one.predicted[0, test], other.predicted[0, test])
 
 
-def test_constant_floors_know_nothing_but_train() -> None:
+def test_constant_baselines_know_nothing_but_train() -> None:
     """All-positive calls everything; majority calls the most frequent class of train and nothing else."""
     task = make_task()
-    everything, majority, *_ = (fit_all(f.head, floor_vectors(f, task), task) for f in floors([]))
+    everything, majority, *_ = (fit_all(b.head, baseline_vectors(b, task), task) for b in baselines([]))
     assert everything.predicted.all()
     assert majority.predicted[..., 0].all()  # half of the proteins have a, a third b
     assert not majority.predicted[..., 1].any()
@@ -81,10 +83,10 @@ def test_constant_floors_know_nothing_but_train() -> None:
 def test_random_vectors_hang_on_the_id_alone() -> None:
     """A unit's random vector is its own in any task; all units of a protein share that of random-per-protein."""
     task, smaller = make_task(40), make_task(20)
-    _, _, random, per_protein = floors([HEADS["linear"]])
-    np.testing.assert_array_equal(floor_vectors(random, task)[:20], floor_vectors(random, smaller))
-    assert len(np.unique(floor_vectors(random, task), axis=0)) == 40
-    shared = floor_vectors(per_protein, task)
+    _, _, random, per_protein = baselines([HEADS["linear"]])
+    np.testing.assert_array_equal(baseline_vectors(random, task)[:20], baseline_vectors(random, smaller))
+    assert len(np.unique(baseline_vectors(random, task), axis=0)) == 40
+    shared = baseline_vectors(per_protein, task)
     np.testing.assert_array_equal(shared[::2], shared[1::2])
     assert len(np.unique(shared, axis=0)) == 20
-    assert abs(floor_vectors(random, make_task(400)).std() - 1) < 0.02
+    assert abs(baseline_vectors(random, make_task(400)).std() - 1) < 0.02

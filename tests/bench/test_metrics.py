@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score
 
-from embstore_bench.metrics import f1, group_counts, macro_f1, micro_f1, pool, resamples, summarise
+from embstore_bench.metrics import f1, group_counts, macro_f1, micro_f1, pool_groups, resamples, summarise
 
 N, CLASSES, GROUPS = 30, 4, 6
 bools = arrays(bool, (N, CLASSES))
@@ -57,7 +57,7 @@ def test_the_interval_is_what_resampling_whole_groups_by_hand_gives() -> None:
         rows = np.concatenate([np.flatnonzero(groups == g) for g in np.repeat(np.arange(GROUPS), times)])
         held = [c for c in range(CLASSES) if actual[rows, c].any()]
         slow.append(np.mean([slow_f1(actual[rows, c], p[rows, c]) for p in predicted for c in held]))
-    found = summarise(pool(counts), macro_f1)[0]
+    found = summarise(pool_groups(counts), macro_f1)[0]
     assert [found.low, found.high] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
     seeds = [f1_score(actual, p, average="macro", zero_division=0) for p in predicted]
     assert (found.mean, found.sd) == (pytest.approx(np.mean(seeds)), pytest.approx(np.std(seeds, ddof=1)))
@@ -67,7 +67,7 @@ def test_a_perfect_classifier_has_no_doubt() -> None:
     """All right on 12 classes of 3 proteins each: the interval is 1 to 1, over all classes and of each, although many
     resamples lack a class."""
     actual = np.repeat(np.eye(12, dtype=bool), 3, axis=0)
-    pooled = pool(np.stack([group_counts(actual, actual, np.arange(36), 36)] * 2))
+    pooled = pool_groups(np.stack([group_counts(actual, actual, np.arange(36), 36)] * 2))
     for statistic in (macro_f1, micro_f1, f1):
         for found in summarise(pooled, statistic):
             assert (found.mean, found.low, found.high) == (1, 1, 1)
@@ -77,14 +77,14 @@ def test_a_class_that_is_nowhere_scores_zero() -> None:
     """A declared class without any positive counts as 0 in the point estimate, and its own interval is 0 to 0."""
     counts = np.zeros((1, 5, 2, 3))
     counts[0, :, 0, 0] = 1
-    assert summarise(pool(counts), macro_f1)[0].mean == 0.5
-    assert [(s.mean, s.low, s.high) for s in summarise(pool(counts), f1)] == [(1, 1, 1), (0, 0, 0)]
+    assert summarise(pool_groups(counts), macro_f1)[0].mean == 0.5
+    assert [(s.mean, s.low, s.high) for s in summarise(pool_groups(counts), f1)] == [(1, 1, 1), (0, 0, 0)]
 
 
 def test_one_seed_has_no_sd() -> None:
     """A spread over seeds needs two of them; with one it is empty, not zero."""
     counts = np.ones((1, GROUPS, CLASSES, 3))
-    assert summarise(pool(counts), macro_f1)[0].sd is None
+    assert summarise(pool_groups(counts), macro_f1)[0].sd is None
 
 
 def test_every_resample_draws_as_many_groups_as_there_are() -> None:

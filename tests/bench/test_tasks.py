@@ -8,10 +8,11 @@ from conftest import CLASSES, Filler, add_late
 
 from embstore.errors import EmbstoreError
 from embstore.store import Store, rows
+from embstore_bench.questions import find_question
 from embstore_bench.splits import draw_split
-from embstore_bench.tasks import Question, Task, find_question, load_task
+from embstore_bench.tasks import LeftOut, Task, TaskQuestion, load_task
 
-TOY = Question("localization:grade3", "toy", "toy/grade3")
+TOY = TaskQuestion("localization:grade3", "toy", "toy/grade3")
 
 
 def load(store: Store, *backbones: str, k: int = 3, by: str = "protein") -> Task:
@@ -46,14 +47,7 @@ def test_nothing_is_lost_without_a_count(benched: Filler) -> None:
     atlas.store.put_vectors(digest_of(atlas.store, "good"), list(cells), np.zeros((len(cells), 6), np.float32))
     task = load(atlas.store)
     assert len(task.ids) == 96
-    assert task.left_out == {
-        "not_in_every_space": {},
-        "no_protein": 1,
-        "no_label": 2,
-        "group_not_in_split": 3,
-        "classes": {},
-        "no_class_left": 0,
-    }
+    assert task.left_out == LeftOut(not_in_every_space={}, no_protein=1, no_label=2, group_not_in_split=3)
 
 
 def test_compared_spaces_are_scored_on_what_both_hold(atlas: Filler) -> None:
@@ -63,7 +57,7 @@ def test_compared_spaces_are_scored_on_what_both_hold(atlas: Filler) -> None:
     atlas.store.delete(table, "id IN ({})".format(", ".join(f"'{i}'" for i in lost)))
     task = load(atlas.store, "good", "noise")
     assert not set(lost) & set(task.ids)
-    assert task.left_out["not_in_every_space"] == {"good": 5}
+    assert task.left_out.not_in_every_space == {"good": 5}
 
 
 def test_a_unit_of_dropped_classes_only_is_no_negative(atlas: Filler) -> None:
@@ -76,8 +70,8 @@ def test_a_unit_of_dropped_classes_only_is_no_negative(atlas: Filler) -> None:
     atlas.store.put_vectors(digest_of(atlas.store, "good"), ["toy/50-0:seg00000:1"], np.zeros((1, 6), np.float32))
     task = load(atlas.store)
     assert task.classes == CLASSES
-    assert task.left_out["classes"] == {"cilia": 2}
-    assert task.left_out["no_class_left"] == 1
+    assert task.left_out.classes == {"cilia": 2}
+    assert task.left_out.no_class_left == 1
     assert len(task.ids) == 96  # the protein that has another location too is kept
 
 
@@ -92,7 +86,7 @@ def test_labels_of_images_and_cells_reach_the_cells(atlas: Filler, level: str) -
     )
     split = draw_split(atlas.store, dataset="toy", label_set="toy/own", k=3)
     space = rows(atlas.store, "SELECT * FROM spaces WHERE backbone = 'good'")
-    task = load_task(atlas.store, Question("localization:own", "toy", "toy/own"), space, [split])
+    task = load_task(atlas.store, TaskQuestion("localization:own", "toy", "toy/own"), space, [split])
     assert task.ids == truth.ids
     np.testing.assert_array_equal(task.actual, truth.actual)
 

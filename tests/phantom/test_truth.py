@@ -116,7 +116,7 @@ def test_a_split_by_cell_leaks_the_protein_and_one_by_protein_does_not(
         report = bench(
             store, backbones=["pixel-stats"], task="localization:grade3", heads=["knn"], folds=3, seeds=2, by=by
         )
-        return {row["backbone"]: row["mean"] for row in report.entries}
+        return {row.backbone: row.mean for row in report.entries}
 
     honest, leaking = score("protein"), score("cell")
     assert leaking["pixel-stats"] > honest["pixel-stats"] + 0.08

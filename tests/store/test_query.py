@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from embstore.errors import QueryError
 from embstore.ingest import ingest
-from embstore.store import Store, embeddings_name, query, rows, select
-from embstore.store.query import LanceTable, register
+from embstore.store import Store, embeddings_name, query, rows, select, sql_text
+from embstore.store.query import LanceTable, register, tables_of_view
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +205,45 @@ def test_cells_are_the_current_ones_and_cells_raw_all(tmp_path: Path) -> None:
         "group_id": protein,
         "cell_line": "HEK293T",
     }
+
+
+def test_the_current_revision_of_an_image_is_its_newest(tmp_path: Path) -> None:
+    """`image_current` has one row an image, the one of the highest revision, whatever else is stored of it."""
+    fresh = {"image_id": "i", "dataset": "d"}
+    store = Store.open(tmp_path / "store", create=True)
+    store.upsert("images", [fresh | {"revision": n, "sha256": f"{n}"} for n in (2, 3, 1)])
+    store.upsert("images", [fresh | {"image_id": "j", "revision": 1, "sha256": "1"}])
+    found = rows(store, "SELECT image_id, revision, sha256 FROM image_current ORDER BY image_id")
+    assert [tuple(row.values()) for row in found] == [("i", 3, "3"), ("j", 1, "1")]
+
+
+def test_the_tables_of_a_view_are_those_of_the_views_it_reads() -> None:
+    """`cells` reads the stored table of its own name."""
+    assert tables_of_view("image_current") == {"images"}
+    assert tables_of_view("cells") == {"cells", "images", "proteins"}
+    assert tables_of_view("units") == {"cells", "images", "proteins", "ingested", "profiles", "spaces"}
+
+
+def test_a_question_for_ids_reads_no_pictures_masks_or_vectors(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the views, too, a column that is not asked for is not read."""
+    read: set[str] = set()
+    scanner = LanceTable.scanner
+    monkeypatch.setattr(
+        LanceTable, "scanner", lambda *a, **k: read.update(k.get("columns") or a[1]) or scanner(*a, **k)
+    )
+    space = rows(store, "SELECT digest FROM spaces")[0]["digest"]
+    sql = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(space))
+    assert len(rows(store, sql, {"space": space})) > 20
+    assert {"id", "cell_id", "image_id"} <= read
+    assert read.isdisjoint({"vector", "mask", "nucleus_mask", "thumbnail", "canary", "files", "box", "flags", "extra"})
+
+
+def test_sql_text_puts_in_what_is_given_and_other_files() -> None:
+    """`{other}` is the text that is given under that name, else the package's file of that name."""
+    text = sql_text("embstore_bench", "task_units", vectors="emb_0")
+    assert '"emb_0"' in text
+    assert sql_text("embstore_bench", "unit_labels") in text
+    assert "{8}" in sql_text("embstore.store", "verify_counts", table="emb_0", space="s")
 
 
 # -- filters ---------------------------------------------------------------------------------------------------------

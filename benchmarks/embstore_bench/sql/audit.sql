@@ -1,11 +1,13 @@
 -- How many units have kin in another fold of a split, by what they share? One row an entity.
 -- Every unit is tested once, so kin in another fold is kin in what the head was fitted or chosen on.
-WITH units AS (
-    {units}
+WITH dataset_units AS (
+    SELECT *
+    FROM units
+    WHERE dataset = $dataset
 ),
 placed AS (
     SELECT u.*, g.fold
-    FROM units AS u
+    FROM dataset_units AS u
     INNER JOIN split_groups AS g
         ON g.group_id = CASE $by WHEN 'protein' THEN u.group_id WHEN 'image' THEN u.image_id ELSE u.id END
     WHERE g.name = $name AND u.group_id IS NOT NULL

@@ -25,7 +25,8 @@ SELECT
     e.n_groups,
     e.space,
     e.note,
-    e.created
+    e.created,
+    e.superseded_by
 FROM shown AS e
 INNER JOIN results AS r ON r.entry = e.entry
 LEFT JOIN spaces AS s ON s.digest = e.space

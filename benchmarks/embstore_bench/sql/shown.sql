@@ -1,11 +1,17 @@
 -- Which entries are shown? One row an entry.
 -- Entries that differ only in content (relabelled, embedded or ingested again) look alike: the newest stands for them.
-SELECT *
+-- Those of a superseded task are shown where they or their task are named; $successors are in order of $superseded_tasks.
+SELECT
+    *,
+    CAST($successors AS VARCHAR [])[
+        list_position(CAST($superseded_tasks AS VARCHAR []), split_part(task, ':', 1))
+    ] AS superseded_by
 FROM entries
 WHERE
     (CAST($dataset AS VARCHAR) IS NULL OR dataset = $dataset)
     AND (CAST($task AS VARCHAR) IS NULL OR task = $task OR split_part(task, ':', 1) = $task)
     AND (CAST($entries AS VARCHAR []) IS NULL OR list_contains(CAST($entries AS VARCHAR []), entry))
+    AND ($superseded OR $entries IS NOT NULL OR $task IS NOT NULL OR superseded_by IS NULL)
 QUALIFY
     $superseded
     OR $entries IS NOT NULL

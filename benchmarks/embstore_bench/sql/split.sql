@@ -1,8 +1,10 @@
 -- In which fold is each group of a labelled dataset? One row a group, its fold and its locations.
 -- Groups are ordered by their rarest location (those with at least k groups first), ties by md5 of "seed:group", and
 -- dealt round robin: every location whose groups have nothing rarer is spread as evenly as it can be.
-WITH units AS (
-    {units}
+WITH dataset_units AS (
+    SELECT *
+    FROM units
+    WHERE dataset = $dataset
 ),
 unit_labels AS (
     {unit_labels}
@@ -11,7 +13,7 @@ member AS (
     SELECT DISTINCT
         CASE $by WHEN 'protein' THEN u.group_id WHEN 'image' THEN u.image_id ELSE u.id END AS group_id,
         l.location
-    FROM units AS u
+    FROM dataset_units AS u
     INNER JOIN unit_labels AS l ON l.id = u.id
     WHERE u.group_id IS NOT NULL
 ),

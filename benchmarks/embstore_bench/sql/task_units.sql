@@ -1,7 +1,9 @@
 -- Which units of a dataset have a vector in a space, and what are their group and locations? One row a unit.
 -- {vectors} is the table of the space $space. The vector of an image counts where it is of the current revision.
-WITH units AS (
-    {units}
+WITH dataset_units AS (
+    SELECT *
+    FROM units
+    WHERE dataset = $dataset
 ),
 unit_labels AS (
     {unit_labels}
@@ -12,8 +14,8 @@ located AS (
     GROUP BY id
 )
 SELECT u.id, u.group_id, u.image_id, u.content, l.locations
-FROM units AS u
-SEMI JOIN {vectors} AS v ON v.id = u.id
+FROM dataset_units AS u
+SEMI JOIN "{vectors}" AS v ON v.id = u.id
 LEFT JOIN located AS l ON l.id = u.id
 WHERE
     u.unit = $unit

@@ -1,9 +1,4 @@
 -- Which cells are there, of which image and protein? One row a cell of the current revision and segmentation of its image.
-WITH current_images AS (
-    SELECT *
-    FROM images
-    QUALIFY revision = max(revision) OVER (PARTITION BY image_id)
-)
 SELECT
     c.cell_id,
     c.image_id,
@@ -33,6 +28,6 @@ SELECT
     c.nucleus_mask,
     c.thumbnail
 FROM cells_raw AS c
-INNER JOIN current_images AS i ON c.image_id = i.image_id AND c.segmentation = i.segmentation
+INNER JOIN image_current AS i ON c.image_id = i.image_id AND c.segmentation = i.segmentation
 -- all protein ids of one image are of one group, so the first names it
 LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]

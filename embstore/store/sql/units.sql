@@ -1,30 +1,56 @@
--- What can be searched in one space? One row a unit that has a vector there: a cell of an image, a whole image, or a brought profile of a protein.
--- {embeddings} is the table of the vectors of the space $space. An image's id outlives its content: only the vector of its current revision counts.
-WITH current_images AS (
-    SELECT *
-    FROM images
-    QUALIFY revision = max(revision) OVER (PARTITION BY image_id)
-)
+-- What can a vector be of? One row a unit: a cell, an image that has a vector of its own in some space, or an external embedding of a protein.
+-- `revision` is that of an image, whose id outlives its content; null for other units.
 SELECT
-    e.id,
-    u.dataset,
-    u.gene,
-    u.protein_ids,
-    u.group_id,
-    u.image_id
-FROM "{embeddings}" AS e
-INNER JOIN (
-    SELECT cell_id AS id, dataset, gene, protein_ids, group_id, image_id
-    FROM cells
-    UNION ALL
-    SELECT i.image_id, i.dataset, array_to_string(i.genes, ';'), i.protein_ids, p.group_id, i.image_id
-    FROM current_images AS i
-    INNER JOIN ingested AS m ON m.image_id = i.image_id AND m.revision = i.revision
-    LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]
-    WHERE m.space = $space
-    UNION ALL
-    SELECT f.profile_id, f.dataset, array_to_string(f.genes, ';'), f.protein_ids, p.group_id, NULL
-    FROM profiles AS f
-    LEFT JOIN proteins AS p ON p.protein_id = f.protein_ids[1]
-) AS u ON e.id = u.id
-ORDER BY e.id
+    cell_id AS id,
+    'cell' AS unit,
+    dataset,
+    gene,
+    protein_ids,
+    group_id,
+    image_id,
+    image_sha256 AS content,
+    nullif(antibody, '') AS antibody,
+    nullif(plate, '') AS plate,
+    nullif(plate, '') || '/' || nullif(well, '') AS well,
+    NULL AS revision
+FROM cells
+UNION ALL
+SELECT
+    i.image_id AS id,
+    'image' AS unit,
+    i.dataset,
+    array_to_string(i.genes, ';') AS gene,
+    i.protein_ids,
+    p.group_id,
+    i.image_id,
+    i.sha256 AS content,
+    nullif(i.antibody, '') AS antibody,
+    nullif(i.plate, '') AS plate,
+    nullif(i.plate, '') || '/' || nullif(i.well, '') AS well,
+    i.revision
+FROM image_current AS i
+SEMI JOIN (
+    SELECT m.image_id, m.revision
+    FROM ingested AS m
+    INNER JOIN spaces AS s ON s.digest = m.space
+    WHERE s.unit = 'image'
+) AS embedded ON embedded.image_id = i.image_id AND embedded.revision = i.revision
+-- all protein ids of one image are of one group, so the first names it
+LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]
+UNION ALL
+SELECT
+    f.profile_id AS id,
+    'protein' AS unit,
+    f.dataset,
+    array_to_string(f.genes, ';') AS gene,
+    f.protein_ids,
+    p.group_id,
+    NULL AS image_id,
+    NULL AS content,
+    NULL AS antibody,
+    NULL AS plate,
+    NULL AS well,
+    NULL AS revision
+FROM profiles AS f
+-- all protein ids of one profile are of one group, so the first names it
+LEFT JOIN proteins AS p ON p.protein_id = f.protein_ids[1]

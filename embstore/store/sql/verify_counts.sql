@@ -12,7 +12,7 @@ of_cells AS (
     GROUP BY ALL
 ),
 named AS (
-    SELECT regexp_extract(id, '^(.*):([0-9a-f]{{8}}):[0-9]+$', ['image_id', 'segmentation']) AS part
+    SELECT regexp_extract(id, '^(.*):([0-9a-f]{8}):[0-9]+$', ['image_id', 'segmentation']) AS part
     FROM "{table}"
 ),
 of_vectors AS (

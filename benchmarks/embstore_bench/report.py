@@ -1,0 +1,106 @@
+"""What one `bench` returns: the scores that were asked for, and all that is needed to judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from types import NoneType
+from typing import get_args, get_type_hints
+
+import pyarrow as pa
+
+from embstore.store import SpaceRow, Store
+from embstore.tabular import Tabular
+from embstore_bench.questions import successors, task_of
+from embstore_bench.results import LeaderboardRow, PerClassRow, leaderboard, per_class
+from embstore_bench.setting import Setting
+from embstore_bench.splits import Audit, late_units_hint
+from embstore_bench.tasks import LeftOut
+
+UNPOOLED = {None, "", "none", "as brought"}  # of hand-made measurements and external embeddings
+HEADLINE_FIGURE = ("macro_f1", "unit")
+FIRST_COLUMNS = ("backbone", "strategy", "head", "mean", "sd", "low", "high")
+ARROW_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class BenchReport(Tabular):
+    """What one `bench` shows: the headline rows, the best first, and all that is needed to judge them.
+
+    `entries` are macro F1 over units; `metrics` every other figure over all classes (protein level, weighted, at 0.5,
+    micro); `per_class` the F1 of each class; `spaces` those that were scored; `audit` per split and entity; `made` and
+    `reused` how many entries were fitted, and how many were recorded before.
+    """
+
+    entries: tuple[LeaderboardRow, ...]
+    metrics: tuple[LeaderboardRow, ...]
+    per_class: tuple[PerClassRow, ...]
+    spaces: tuple[SpaceRow, ...]
+    left_out: LeftOut
+    notes: tuple[str, ...]
+    audit: Mapping[str, Audit]
+    made: int
+    reused: int
+
+    def to_arrow(self) -> pa.Table:
+        """Return `entries`: the columns of the leaderboard, those that tell who scored how much first."""
+        schema = _schema(LeaderboardRow)
+        table = pa.Table.from_pylist([asdict(row) for row in self.entries], schema=schema)
+        return table.select([*FIRST_COLUMNS, *(name for name in schema.names if name not in FIRST_COLUMNS)])
+
+    @property
+    def headline(self) -> str:
+        """Return what was scored, on how many units, and how much of it is new."""
+        first = self.entries[0]
+        size = f"{first.n_test} {first.unit}s of {first.n_groups} proteins"
+        what = f"macro F1 of {first.task} on {first.dataset}, {size}, split {first.split}"
+        return f"{what}: {self.made} entries made, {self.reused} reused"
+
+
+def make_report(store: Store, setting: Setting, entries: Sequence[str], *, made: int) -> BenchReport:
+    """Return the report on recorded entries, of which `made` are new."""
+    recorded = leaderboard(store, metric=None, level=None, entries=entries).to_pylist()
+    figures = [LeaderboardRow(**row) for row in recorded]
+    return BenchReport(
+        entries=tuple(row for row in figures if (row.metric, row.level) == HEADLINE_FIGURE),
+        metrics=tuple(row for row in figures if (row.metric, row.level) != HEADLINE_FIGURE),
+        per_class=tuple(PerClassRow(**row) for row in per_class(store, entries=entries).to_pylist()),
+        spaces=setting.spaces,
+        left_out=setting.task.left_out,
+        notes=(*setting.notes, *_hints(store, setting)),
+        audit={split.name: split.audit for split in setting.splits},
+        made=made,
+        reused=len(entries) - made,
+    )
+
+
+def _hints(store: Store, setting: Setting) -> list[str]:
+    """Return what the entries do not record: poolings that differ, units that can be got back, a newer task."""
+    hints = []
+    poolings = sorted({s["pooling"] for s in setting.spaces} - UNPOOLED)
+    if len(poolings) > 1:
+        hints.append(
+            f"the vectors are pooled in {len(poolings)} ways ({', '.join(poolings)}): compare networks at one pooling"
+        )
+    if late := setting.task.left_out.group_not_in_split:
+        hints.append(late_units_hint(store, setting.splits, late))
+    task = task_of(setting.question).name
+    if newer := successors().get(task):
+        hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")
+    return hints
+
+
+def _schema(row_type: type) -> pa.Schema:
+    """Return the Arrow schema of a dataclass of plain values, some of which may be None."""
+    kinds = {
+        name: [t for t in get_args(hint) or (hint,) if t is not NoneType]
+        for name, hint in get_type_hints(row_type).items()
+    }
+    return pa.schema([(name, ARROW_TYPES[kind[0]]) for name, kind in kinds.items()])

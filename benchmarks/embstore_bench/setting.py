@@ -1,0 +1,99 @@
+"""What every entry of one `bench` has in common, and which entry a contestant's is (DESIGN §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from embstore.errors import EmbstoreError
+from embstore.ids import digest, short
+from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
+from embstore_bench.contestants import Contestant
+from embstore_bench.questions import task_of
+from embstore_bench.splits import Split, draw_split, keep_split
+from embstore_bench.tasks import TASK_TABLES, Task, TaskQuestion
+
+PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
+MIN_SCORED_GROUPS = 50
+SPLIT_TABLES = ("splits", "split_groups")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every entry of one `bench` has in common; `versions` are those of the tables read."""
+
+    question: TaskQuestion
+    spaces: tuple[SpaceRow, ...]
+    task: Task
+    splits: tuple[Split, ...]
+    versions: Mapping[str, int]
+    notes: tuple[str, ...]
+    tag: str = ""
+
+
+def make_setting(
+    store: Store, question: TaskQuestion, spaces: Sequence[SpaceRow], *, by: str, k: int, seeds: Sequence[int]
+) -> Setting:
+    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable."""
+    before = store.versions()
+    drawn = [
+        draw_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
+        for seed in seeds
+    ]
+    task = task_of(question).load(store, question, spaces, drawn)  # what cannot be scored leaves no split behind
+    splits = tuple(keep_split(store, split) for split in drawn)
+    names = {*TASK_TABLES, *SPLIT_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
+    versions = {name: version for name, version in store.versions().items() if name in names}
+    if any(before[name] != version for name, version in versions.items() if name not in SPLIT_TABLES):
+        raise EmbstoreError("the store changed while it was being read; run the same command again")
+    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(store, task, by)))
+
+
+def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[SpaceRow]:
+    """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
+    named = [cast(SpaceRow, find_space(store, digest=d, unit=unit)) for d in digests]
+    for space in named:
+        if backbones and not any(matches(space, spec, None) for spec in backbones):
+            listed = ", ".join(backbones)
+            raise EmbstoreError(f"space {short(space['digest'])} is of {label(space)}, which is none of {listed}")
+    rest = [spec for spec in backbones if not any(matches(space, spec, None) for space in named)]
+    specs: list[str | None] = [*rest] if backbones or named else [None]
+    how = f" --unit {unit}" if unit == "image" else ""
+    todo = "make it with `embstore embed --backbone {}{}`"
+    others = [
+        cast(SpaceRow, find_space(store, spec, unit=unit, todo=todo.format(spec, how) if spec else ""))
+        for spec in specs
+    ]
+    return list({s["digest"]: s for s in [*named, *others]}.values())
+
+
+def entry_id(setting: Setting, contestant: Contestant) -> str:
+    """Return the digest (12 hex) of everything that the entry's numbers depend on."""
+    record = {
+        "task": setting.question.name,
+        "task_version": setting.question.version,
+        "dataset": setting.question.dataset,
+        "splits": [s.digest for s in setting.splits],
+        "unit": setting.task.unit,
+        "space": contestant.space,
+        "floor": contestant.backbone if contestant.baseline else "",
+        "head": contestant.head.name,
+        "params": contestant.head.params,
+        "protocol": PROTOCOL,
+        "content": contestant.content_digest,
+    }
+    return short(digest(record))
+
+
+def _notes(store: Store, task: Task, by: str) -> list[str]:
+    """Return what every entry says about its score: where it is none, and why."""
+    notes = []
+    licences = rows(store, sql_text("embstore_bench", "licences"), {"dataset": task.question.dataset})
+    if any(r["licence"] == "phantom" for r in licences):
+        notes.append("phantom images: this score shows that the machine works, not biology")
+    if len(task.groups) < MIN_SCORED_GROUPS:
+        notes.append(f"{len(task.groups)} proteins in {len(task.classes)} classes: plumbing, not a score")
+    if by != "protein":
+        notes.append(f"split by {by}: a protein's units are on both sides of the folds; this score shows the leak")
+    return notes

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.ids import digest
-from embstore.store import Store, embeddings_name
+from embstore.store import SpaceRow, Store, embeddings_name
 from embstore_bench.baselines import floor_vectors, floors
 from embstore_bench.heads import Head, Matrix
 from embstore_bench.tasks import Task
@@ -41,7 +41,7 @@ class Contestant:
 
 
 def contestants(
-    store: Store, spaces: Sequence[Mapping[str, Any]], heads: Sequence[Head], task: Task, versions: Mapping[str, int]
+    store: Store, spaces: Sequence[SpaceRow], heads: Sequence[Head], task: Task, versions: Mapping[str, int]
 ) -> Iterator[Contestant]:
     """Yield the spaces with each head, then the floors."""
     asked = _asked_digest(task)

@@ -10,7 +10,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
-from embstore.store import Store, embeddings_name, find_space, label, matches, rows, sql_text, told_apart
+from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text, told_apart
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
 from embstore_bench.heads import HEADS, Head
@@ -54,7 +54,7 @@ class Setting:
     """What every entry of one `bench` has in common."""
 
     question: Question
-    spaces: tuple[dict[str, Any], ...]
+    spaces: tuple[SpaceRow, ...]
     task: Task
     splits: tuple[Split, ...]
     versions: Mapping[str, int]
@@ -121,7 +121,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
 
 
-def _spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[dict[str, Any]]:
+def _spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[SpaceRow]:
     """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
     named = [find_space(store, digest=d, unit=unit) for d in digests]
     for space in named:
@@ -139,7 +139,7 @@ def _spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit
 def _setting(
     store: Store,
     question: Question,
-    spaces: Sequence[dict[str, Any]],
+    spaces: Sequence[SpaceRow],
     drawn: Sequence[Split],
     before: Mapping[str, int],
 ) -> Setting:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, embeddings_name, label, rows, sql_text, told_apart
+from embstore.store import SpaceRow, Store, embeddings_name, label, rows, sql_text, told_apart
 from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint, split_key
 
 LOCALIZATION = "localization"
@@ -101,7 +101,7 @@ def _scheme(schemes: Sequence[str], dataset: str, wanted: str) -> str:
 def load_task(
     store: Store,
     question: Question,
-    spaces: Sequence[Mapping[str, Any]],
+    spaces: Sequence[SpaceRow],
     splits: Sequence[Split],
     *,
     min_groups: int | None = None,
@@ -142,7 +142,7 @@ def load_task(
     )
 
 
-def _common_unit(spaces: Sequence[Mapping[str, Any]]) -> str:
+def _common_unit(spaces: Sequence[SpaceRow]) -> str:
     units = sorted({s["unit"] for s in spaces})
     if len(units) > 1:
         listed = ", ".join(f"{label(s)} ({s['unit']})" for s in spaces)
@@ -153,7 +153,7 @@ def _common_unit(spaces: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _shared_units(
-    store: Store, question: Question, unit: str, spaces: Sequence[Mapping[str, Any]]
+    store: Store, question: Question, unit: str, spaces: Sequence[SpaceRow]
 ) -> tuple[Units, dict[str, Any]]:
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit}
     per_space = [rows(store, _task_units_sql(s["digest"]), parameters | {"space": s["digest"]}) for s in spaces]
@@ -213,9 +213,7 @@ def _fold_of_units(split: Split, units: Units) -> list[int]:
     return folds
 
 
-def _nothing_left(
-    question: Question, spaces: Sequence[Mapping[str, Any]], left_out: Mapping[str, Any], hint: str
-) -> str:
+def _nothing_left(question: Question, spaces: Sequence[SpaceRow], left_out: Mapping[str, Any], hint: str) -> str:
     names = ", ".join(told_apart(spaces))
     why = ", ".join(f"{reason} {n}" for reason, n in left_out.items() if n) or "no vector of this dataset"
     todo = hint or "ingest or label more"

@@ -16,7 +16,7 @@ from embstore.files import files_state
 from embstore.ingest.encode import Embedded
 from embstore.ingest.prepare import Prepared
 from embstore.sources.record import Fault
-from embstore.store import TABLES, Store, now, quoted, take_back
+from embstore.store import TABLES, Store, now, put_vectors, quoted, take_back
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
 COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
@@ -75,7 +75,7 @@ class Committer:
         for space in dict.fromkeys(space for held in self._images for space in held.vectors):
             some = [held.vectors[space] for held in self._images if space in held.vectors]
             if ids := [name for embedded in some for name in embedded.ids]:
-                self._store.put_vectors(space, ids, np.concatenate([embedded.vectors for embedded in some]))
+                put_vectors(self._store, space, ids, np.concatenate([embedded.vectors for embedded in some]))
         self._store.upsert("ingested", [row for held in self._images for row in held.markers])
         self._take_back()
         self._images.clear()

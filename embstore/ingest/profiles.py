@@ -24,7 +24,17 @@ from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Fault, Label, Subject
 from embstore.sources.vectors import Brought, Columns, read_vectors
 from embstore.space import Space
-from embstore.store import Store, Vectors, add_proteins, embeddings_name, list_spaces, quoted, rows
+from embstore.store import (
+    Store,
+    Vectors,
+    add_proteins,
+    add_space,
+    embeddings_name,
+    list_spaces,
+    put_vectors,
+    quoted,
+    rows,
+)
 
 
 def bring_vectors(
@@ -67,7 +77,7 @@ def bring_vectors(
     fresh = [p for p in profiles if p["profile_id"] not in same]
     store.upsert("profiles", [p for p in profiles if p["profile_id"] not in same or _renamed(p, known)])
     if fresh:
-        store.put_vectors(space.digest, [p["profile_id"] for p in fresh], brought.vectors[[p["row"] for p in fresh]])
+        put_vectors(store, space.digest, [p["profile_id"] for p in fresh], brought.vectors[[p["row"] for p in fresh]])
     if replaced := sum(p["profile_id"] in there for p in fresh):
         report.notes.append(f"{replaced} of these replaced other vectors of the same rows")
     if gone := sorted(k for k in there.intersection(known).difference(keys) if known[k]["source"] == str(path)):
@@ -112,7 +122,7 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
                 f"{space.backbone} holds vectors of {known['dim']} other features than the {dim} of this file; "
                 "they cannot be compared: choose another --backbone name"
             )
-    store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
+    add_space(store, asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
 def _profiles(path: Path, dataset: str, brought: Brought, *, named: bool) -> tuple[list[dict[str, Any]], list[Fault]]:

@@ -29,7 +29,7 @@ from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Fault
 from embstore.space import Space
-from embstore.store import Store, add_proteins, list_spaces
+from embstore.store import Store, add_proteins, add_space, list_spaces
 
 DEFAULT = Choices()
 TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
@@ -261,4 +261,5 @@ def open_space(store: Store, encoder: Encoder) -> None:
         check_canary(space.label, stored, vectors)
         return
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
-    store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
+    half = space.precision.startswith("float16")
+    add_space(store, record, encoder.dim, half=half, canary=vectors.ravel().tolist())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store, Vectors, embeddings_name, find_proteins, find_space, label, rows, sql_text
+from embstore.store import SpaceRow, Store, Vectors, embeddings_name, find_proteins, find_space, label, rows, sql_text
 
 PICTURED = 6  # cells a neighbour shows in a sheet
 STRICTEST_FIRST = ("grade3", "grade2plus")
@@ -143,7 +143,7 @@ def cosine(vectors: Vectors, query: Vectors) -> Vectors:
     return similarity
 
 
-def _units(store: Store, space: Unit) -> list[Unit]:
+def _units(store: Store, space: SpaceRow) -> list[Unit]:
     sql = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(space["digest"]))
     return rows(store, sql, {"space": space["digest"]})
 
@@ -164,7 +164,7 @@ def _check_dataset(units: Sequence[Unit], dataset: str | None) -> None:
         raise EmbstoreError(choices(dataset, "dataset in this space", datasets))
 
 
-def _vectors(store: Store, space: Unit, units: Sequence[Unit], *, centre: bool) -> Vectors:
+def _vectors(store: Store, space: SpaceRow, units: Sequence[Unit], *, centre: bool) -> Vectors:
     vectors = store.matrix(space["digest"], [u["id"] for u in units])
     return vectors - vectors.mean(axis=0) if centre else vectors
 

@@ -178,7 +178,7 @@ def test_a_wrong_condition_is_one_line(store: Store) -> None:
 
 def test_many_ids_go_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than one condition holds are taken out all the same."""
-    monkeypatch.setattr("embstore.store.removal.CHUNK", 2)
+    monkeypatch.setattr("embstore.store.removal.IDS_PER_CONDITION", 2)
     n_cells = store.read("cells").num_rows
     removed = remove(store, "true")
     assert (removed.images, removed.cells) == (3, n_cells)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints, overload
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 PRINTED_ROWS, HTML_ROWS = 5, 20
 PRINTED_WIDTH = 100  # characters of a line
 PRINTED_VALUE, HTML_VALUE = 24, 80  # characters of a value; what is longer is cut, with an ellipsis
+
+
+Row = TypeVar("Row")
 
 
 class Tabular(ABC):
@@ -44,6 +48,43 @@ class Tabular(ABC):
         more = f"<p>... {table.num_rows - HTML_ROWS} more rows</p>" if table.num_rows > HTML_ROWS else ""
         table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if names else ""
         return f"<p>{escape(self.headline)}</p>{table_html}{more}"
+
+
+@dataclass(frozen=True, repr=False)
+class Listing(Tabular, Sequence[Row], Generic[Row]):
+    """A sequence of rows that prints as a table: `kind` is their frozen dataclass or TypedDict, `noun` names one."""
+
+    rows: Sequence[Row]
+    kind: type[Row]
+    noun: str
+
+    @property
+    def headline(self) -> str:
+        """Return how many rows there are."""
+        return f"{len(self.rows)} {self.noun}{'' if len(self.rows) == 1 else 's'}"
+
+    def to_arrow(self) -> pa.Table:
+        """Return the rows as a `pyarrow.Table`, with the columns of their kind."""
+        import pyarrow as pa
+
+        return pa.table({name: [_value(row, name) for row in self.rows] for name in get_type_hints(self.kind)})
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+
+def _value(row: Any, name: str) -> Any:
+    return row.get(name) if isinstance(row, Mapping) else getattr(row, name)
 
 
 def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from typing import TypedDict
 
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.tabular import Tabular
+from embstore.tabular import Listing, Tabular
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 COLUMNS = st.dictionaries(st.text("abcdefgh<&_", min_size=1, max_size=40), st.lists(TEXT, min_size=9, max_size=9))
@@ -108,3 +109,38 @@ def test_html_has_the_first_twenty_rows() -> None:
     page = read(Given(pa.table({"n": list(range(23))}))._repr_html_())
     assert page.tags.count("td") == 20
     assert page.text[-1] == "... 3 more rows"
+
+
+class Tag(TypedDict):
+    tag: str
+    tables: int
+
+
+@dataclass(frozen=True)
+class Check:
+    check: str
+    result: str = "ok"
+
+
+def test_a_listing_is_a_sequence_of_its_rows() -> None:
+    """It is indexed, sliced, counted and gone through as a list."""
+    tags: list[Tag] = [{"tag": "a", "tables": 3}, {"tag": "b", "tables": 4}]
+    listing = Listing(tags, Tag, "tag")
+    assert list(listing) == tags
+    assert listing[1]["tables"] == 4
+    assert listing[:1] == tags[:1]
+    assert len(listing) == 2
+
+
+def test_a_listing_prints_its_rows_and_their_number() -> None:
+    """Rows are TypedDicts or dataclasses; the columns are those of their kind."""
+    assert repr(Listing([Check("disk")], Check, "check")).splitlines() == ["1 check", "check  result", "disk   ok"]
+    assert Listing([Check("disk")], Check, "check").to_arrow().to_pylist() == [{"check": "disk", "result": "ok"}]
+
+
+def test_an_empty_listing_has_its_columns() -> None:
+    """It prints as one line, and is false, as an empty list is."""
+    listing = Listing[Tag]([], Tag, "tag")
+    assert repr(listing) == "0 tags"
+    assert listing.to_arrow().column_names == ["tag", "tables"]
+    assert not listing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short
@@ -52,7 +51,7 @@ def make_setting(
 
 def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[SpaceRow]:
     """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
-    named = [cast(SpaceRow, find_space(store, digest=d, unit=unit)) for d in digests]
+    named = [find_space(store, digest=d, unit=unit) for d in digests]
     for space in named:
         if backbones and not any(matches(space, spec, None) for spec in backbones):
             listed = ", ".join(backbones)
@@ -61,10 +60,7 @@ def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], 
     specs: list[str | None] = [*rest] if backbones or named else [None]
     how = f" --unit {unit}" if unit == "image" else ""
     todo = "make it with `embstore embed --backbone {}{}`"
-    others = [
-        cast(SpaceRow, find_space(store, spec, unit=unit, todo=todo.format(spec, how) if spec else ""))
-        for spec in specs
-    ]
+    others = [find_space(store, spec, unit=unit, todo=todo.format(spec, how) if spec else "") for spec in specs]
     return list({s["digest"]: s for s in [*named, *others]}.values())
 
 

@@ -24,7 +24,7 @@ from embstore.ingest import Prepared, Work
 from embstore.ingest.commit import Committer
 from embstore.ingest.finished import Embedded, finished
 from embstore.sources.record import SourceImage
-from embstore.store import Store
+from embstore.store import Store, add_space
 
 # a field below the 10,000 rows at which the committer writes by itself
 ROWS, COMMIT, DIM, ROUNDS = 1_000_000, 9_980, 384, 7
@@ -74,7 +74,7 @@ def append(committer: Committer, images: list[tuple[Prepared, dict[str, Embedded
 
 def _store(path: Path) -> Store:
     store = Store.open(path, create=True)
-    store.add_space({"digest": DIGEST, "backbone": "speed", "roles": []}, DIM, half=True)
+    add_space(store, {"digest": DIGEST, "backbone": "speed", "roles": []}, DIM, half=True)
     return store
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness import compare, report
 
 from embstore.search import cosine
-from embstore.store import Store
+from embstore.store import Store, add_space, put_vectors
 
 ROWS, DIM, K = 100_000, 384, 10
 DIGEST = "5" * 64
@@ -22,8 +22,8 @@ def main() -> None:
     query = vectors[17] + 0.1 * vectors[18]
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(folder, create=True)
-        store.add_space({"digest": DIGEST, "backbone": "speed", "roles": []}, DIM, half=True)
-        store.put_vectors(DIGEST, ids, vectors)
+        add_space(store, {"digest": DIGEST, "backbone": "speed", "roles": []}, DIM, half=True)
+        put_vectors(store, DIGEST, ids, vectors)
         table = lancedb.connect(folder).open_table(f"emb_{DIGEST[:12]}")
         flat = table.search(query).distance_type("cosine").limit(K).to_arrow()["id"].to_pylist()
         ours = [ids[i] for i in np.argsort(-cosine(store.matrix(DIGEST, ids), query))[:K]]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from embstore.care.findings import Finding
     from embstore.care.remove import Removed
 
-FINDING = ("check", "table", "found", "todo")
-SIZES = ("bytes", "fragments", "versions")
+_FINDING = ("check", "table", "found", "todo")
+_SIZES = ("bytes", "fragments", "versions")
 
 
 def verify(
@@ -37,13 +37,14 @@ def verify(
     store = open_store(write=mend)
     with progress_bars() as progress:
         if mend:
-            from embstore.care.repair import mend as take_out
+            from embstore.care.repair import repair
 
-            for done in take_out(store, progress=progress):
-                say(f"mended: {done.table}: {done.mended}{f' ({done.rows} rows)' if done.rows else ''}")
+            for repaired in repair(store, progress=progress):
+                rows = f" ({repaired.rows} rows)" if repaired.rows else ""
+                say(f"mended: {repaired.table}: {repaired.change}{rows}")
         verdict = run(store, progress=progress)
     if verdict.wrong or form is not Format.table:
-        emit([asdict(finding) for finding in verdict.wrong], FINDING, form)
+        emit([asdict(finding) for finding in verdict.wrong], _FINDING, form)
     else:
         typer.echo(f"all is well: {verdict.rows} rows in {verdict.tables} tables")
     for note in verdict.notes:
@@ -71,12 +72,13 @@ def maintain(
     store = open_store(write=True)
     with progress_bars() as progress:
         records = run(store, older_than_days=older_than, progress=progress)
-    columns = [f"{size}_{when}" for size in SIZES for when in ("before", "after")]
+    columns = [f"{size}_{when}" for size in _SIZES for when in ("before", "after")]
     emit(records, ("table", *columns), form)
-    before, after = (sum(record[f"bytes_{when}"] for record in records) for when in ("before", "after"))
+    before = sum(record["bytes_before"] for record in records)
+    after = sum(record["bytes_after"] for record in records)
     say(f"{before} bytes before, {after} after; untagged versions stay for {older_than:g} days")
-    versions, kept = (sum(record[f"tagged_{size}"] for record in records) for size in ("versions", "bytes"))
-    if kept:
+    if kept := sum(record["tagged_bytes"] for record in records):
+        versions = sum(record["tagged_versions"] for record in records)
         say(f"tags keep {versions} older versions of tables, {kept} bytes that no newest one needs (`embstore tag`)")
 
 

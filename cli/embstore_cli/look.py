@@ -44,8 +44,9 @@ def status(form: Output = Format.table) -> None:
         embeddings_name(space["digest"]): f"{name}, {space['dim']} numbers {each[space['unit']]}"
         for name, space in zip(told_apart(spaces), spaces, strict=True)
     }
-    records = [record | {"holds": held.get(record["name"], "")} for record in store.status()]
+    tables = store.status()
+    records = [{**table, "holds": held.get(table["name"], "")} for table in tables]
     emit(records, ("name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"), form)
-    failures = sum(record["rows"] for record in records if record["name"] == "failures")
+    failures = sum(table["rows"] for table in tables if table["name"] == "failures")
     if failures:
         say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")

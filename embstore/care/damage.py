@@ -9,29 +9,29 @@ from typing import Any
 from embstore.care.reading import UNREADABLE, bad_at, bad_files, read_batches
 from embstore.errors import StoreError
 from embstore.files import delete_file, last_bytes, sizes
-from embstore.store import Store, Table
+from embstore.store import Store, Table, drop_fragments, make_table
 
 MAGIC = b"LANC"  # a manifest ends in it: https://lance.org/format/table/
 NEWEST = 2**64 - 1  # since format v2, manifests are named by what is left to this, so that the newest comes first
 
 
 @dataclass(frozen=True)
-class Mended:
+class Repaired:
     """One thing that was taken out or made anew; `rows` that a table had before and has no more."""
 
     table: str
-    mended: str
+    change: str
     rows: int = 0
 
 
-def mend_table(store: Store, table: Table) -> Iterator[Mended]:
+def repair_table(store: Store, table: Table) -> Iterator[Repaired]:
     """Make a table readable (writes): see `reopen`, `release_tags` and `drop_unreadable`."""
     yield from reopen(store, table)
     yield from release_tags(store, table.name)
     yield from drop_unreadable(store, table.name)
 
 
-def reopen(store: Store, table: Table) -> Iterator[Mended]:
+def reopen(store: Store, table: Table) -> Iterator[Repaired]:
     """Take a table back to the version before those whose manifests are cut short, or make it, empty, where it is gone.
 
     A StoreError where it cannot be opened though its newest manifest is whole: that may be no damage.
@@ -41,10 +41,10 @@ def reopen(store: Store, table: Table) -> Iterator[Mended]:
         delete_file(_folder(store, table.name), path)
     lost = f"{len(broken)} manifests were cut short: " if broken else ""
     if not _manifests(store, table.name):
-        store.make_table(table)
+        make_table(store, table)
         for tag in store.tags([table.name]):  # of versions whose numbers will be used again
             store.untag(tag, [table.name])
-        yield Mended(table.name, f"{lost}made anew, empty")
+        yield Repaired(table.name, f"{lost}made anew, empty")
         return
     try:
         newest = store.dataset(table.name).version
@@ -55,26 +55,26 @@ def reopen(store: Store, table: Table) -> Iterator[Mended]:
         for tag, versions in store.tags([table.name]).items():
             if versions[table.name] > newest:
                 store.untag(tag, [table.name])
-        yield Mended(table.name, f"{lost}back to version {newest}")
+        yield Repaired(table.name, f"{lost}back to version {newest}")
 
 
-def release_tags(store: Store, name: str) -> Iterator[Mended]:
+def release_tags(store: Store, name: str) -> Iterator[Repaired]:
     """Take tags off a table whose tagged version has lost files; the version stays until the next cleaning."""
     lying = sizes(_folder(store, name))
     for tag, versions in store.tags([name]).items():
         if bad_at(store, name, versions[name], lying):
             store.untag(tag, [name])
-            yield Mended(name, f"the tag {tag} no longer covers it: files of version {versions[name]} are gone")
+            yield Repaired(name, f"the tag {tag} no longer covers it: files of version {versions[name]} are gone")
 
 
-def drop_unreadable(store: Store, name: str) -> Iterator[Mended]:
+def drop_unreadable(store: Store, name: str) -> Iterator[Repaired]:
     """Take the fragments that cannot be read out of a table; older versions keep them."""
     _, broken = readable(store, name)
     if broken:
         before = store.dataset(name).count_rows()
-        store.drop_fragments(name, [part.fragment_id for part in broken])
+        drop_fragments(store, name, [part.fragment_id for part in broken])
         rows = before - store.dataset(name).count_rows()
-        yield Mended(name, f"{len(broken)} fragments that cannot be read are out", rows)
+        yield Repaired(name, f"{len(broken)} fragments that cannot be read are out", rows)
 
 
 def readable(store: Store, name: str) -> tuple[list[Any], list[Any]]:

@@ -13,6 +13,7 @@ from embstore.backbones.device import find_device
 from embstore.backbones.registry import availability, backbone_records
 from embstore.errors import EmbstoreError, MissingStoreError, StoreError
 from embstore.store import Store
+from embstore.tabular import Listing
 
 ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
 MOUNTS = Path("/proc/self/mounts")
@@ -32,13 +33,14 @@ class Check:
     todo: str = ""
 
 
-def doctor(uri: str) -> list[Check]:
-    """Return what can be said of this machine and the store at `uri`, which need not be there; never writes."""
+def doctor(uri: str | Path) -> Listing[Check]:
+    """Return checks of this machine and of the store at `uri`, which may be missing; never writes."""
+    uri = str(uri)
     checks = [*_store(uri)]
     if "://" not in uri:
         nearest = _nearest(Path(uri).resolve())
         checks += [_file_system(nearest), _disk(nearest)]
-    return [*checks, *_machine(), _weights(), _engines()]
+    return Listing([*checks, *_machine(), _weights(), _engines()], Check, "check")
 
 
 def _store(uri: str) -> Iterator[Check]:

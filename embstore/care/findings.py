@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEND = "`embstore verify --mend` takes them out, and the same ingest, embed or bench brings them again"
-RERUN = f"run the command again that was stopped, or {MEND}"
-FROM_COPY = f"bring the files back from a copy of the store, or {MEND}"
+REPAIR = "`embstore verify --mend` takes them out, and the same ingest, embed or bench brings them again"
+RERUN = f"run the command again that was stopped, or {REPAIR}"
+FROM_COPY = f"bring the files back from a copy of the store, or {REPAIR}"
 ANEW = (
     "bring it back from a copy of the store, or `embstore verify --mend` makes it anew, "
     "and the same ingest, embed or bench fills it again"

@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
 from embstore.progress import Progress, told
-from embstore.store import Store
+from embstore.store import Store, TableStatus, refuse_reader
+from embstore.tabular import Listing
 
 KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
 
-ATTEMPTS = 5  # at compacting a table that others write to
+COMPACT_ATTEMPTS = 5  # at compacting a table that others write to
 
-COUNTS = {"bytes": "disk_bytes", "fragments": "fragments", "versions": "versions"}
+
+class MaintainedTable(TypedDict):
+    """What `maintain` did to one table.
+
+    `tagged_versions` are the older ones that tags keep, `tagged_bytes` the bytes of files that only these need.
+    """
+
+    table: str
+    bytes_before: int
+    bytes_after: int
+    fragments_before: int
+    fragments_after: int
+    versions_before: int
+    versions_after: int
+    tagged_versions: int
+    tagged_bytes: int
 
 
 def maintain(
     store: Store, *, older_than_days: float = KEEP_DAYS, progress: Progress | None = None
-) -> list[dict[str, Any]]:
+) -> Listing[MaintainedTable]:
     """Compact every table and remove its versions older than `older_than_days` that no tag names (writes).
 
-    Tagged versions stay whole, so that what was scored on them can be computed again. Returns one record a table:
-    table, then bytes, fragments and versions, each before and after, then tagged_versions (older ones that tags keep)
-    and tagged_bytes (of files that only these need). May be stopped at any moment and run again.
+    Tagged versions stay whole, so that what was scored on them can be computed again. Returns one row a table. May be
+    stopped at any moment and run again.
     """
     if older_than_days < 0:
         raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
-    store.refuse_reader()
+    refuse_reader(store)
     before = {state["name"]: state for state in store.status()}
     for name in told(list(before), "tables", progress):
         compact(store, name)
         clean(store, name, older_than_days)
     after = {state["name"]: state for state in store.status()}
-    return [_record(name, before[name], after[name]) | _tagged(store, name) for name in before]
+    return Listing([_maintained(store, before[name], after[name]) for name in before], MaintainedTable, "table")
 
 
 def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
@@ -42,11 +57,11 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
     Where another process writes to the table meanwhile, it is done again, a few times.
     """
     options = {"materialize_deletions_threshold": 0.0} if drop_deleted else {}
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, COMPACT_ATTEMPTS + 1):
         try:
             store.dataset(name).optimize.compact_files(**options)
         except (OSError, RuntimeError, ValueError) as error:
-            if "commit conflict" in str(error) and attempt < ATTEMPTS:
+            if "commit conflict" in str(error) and attempt < COMPACT_ATTEMPTS:
                 continue
             raise StoreError(_failed("compact", name, error)) from error
         return
@@ -68,23 +83,31 @@ def _failed(what: str, name: str, error: Exception) -> str:
     return f"could not {what} {name}: {line}{'' if line == DISK_FULL else f'; {again}'}"
 
 
-def _tagged(store: Store, name: str) -> dict[str, int]:
-    """Return how many older versions of a table tags keep, and the bytes of files that these need alone."""
+def _tagged(store: Store, name: str) -> tuple[int, int]:
+    """Return how many older versions of a table tags keep, and the bytes of files that only these need."""
     newest = store.dataset(name)
     versions = {tagged[name] for tagged in store.tags([name]).values()} - {newest.version}
     files: dict[str, int] = {}
     for version in versions:
         files |= _files(store.dataset(name, version))
     alone = files.keys() - _files(newest).keys()
-    return {"tagged_versions": len(versions), "tagged_bytes": sum(files[file] for file in alone)}
+    return len(versions), sum(files[file] for file in alone)
 
 
 def _files(data: Any) -> dict[str, int]:
     return {file.path: file.file_size_bytes or 0 for part in data.get_fragments() for file in part.data_files()}
 
 
-def _record(name: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    record = {"table": name}
-    for column, kept in COUNTS.items():
-        record |= {f"{column}_before": before[kept], f"{column}_after": after[kept]}
-    return record
+def _maintained(store: Store, before: TableStatus, after: TableStatus) -> MaintainedTable:
+    versions, kept = _tagged(store, before["name"])
+    return {
+        "table": before["name"],
+        "bytes_before": before["disk_bytes"],
+        "bytes_after": after["disk_bytes"],
+        "fragments_before": before["fragments"],
+        "fragments_after": after["fragments"],
+        "versions_before": before["versions"],
+        "versions_after": after["versions"],
+        "tagged_versions": versions,
+        "tagged_bytes": kept,
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embstore.care.findings import ANEW, FROM_COPY, MEND, UNTAG, Finding, counted
+from embstore.care.findings import ANEW, FROM_COPY, REPAIR, UNTAG, Finding, counted
 from embstore.errors import StoreError, first_line
 from embstore.files import sizes
 from embstore.store import EMBEDDINGS_PREFIX, Store
@@ -21,9 +21,9 @@ def read_through(store: Store, name: str) -> Iterator[Finding]:
     """Yield what is wrong with a table's files and vectors; every row is read once, a batch at a time."""
     try:
         data = store.dataset(name)
-        faults = list(_files(store, name, data))
-        yield from faults
-        if not any(fault.check == "files" for fault in faults):
+        findings = list(_files(store, name, data))
+        yield from findings
+        if not any(finding.check == "files" for finding in findings):
             yield from _rows(name, data)
     except StoreError as error:
         yield Finding("table", name, str(error).split("; ")[0], ANEW)
@@ -78,7 +78,7 @@ def _rows(name: str, data: Any) -> Iterator[Finding]:
     if broken:
         yield Finding("fragments", name, f"{len(broken)} fragments cannot be read: {broken[0]}", FROM_COPY)
     if bad:
-        yield Finding("vectors", name, counted(bad, "vectors hold NaN or infinity", example), MEND)
+        yield Finding("vectors", name, counted(bad, "vectors hold NaN or infinity", example), REPAIR)
 
 
 def read_batches(fragment: Any, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

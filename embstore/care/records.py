@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from embstore.care.findings import ANEW, MEND, RECORD, REMOVE, Finding, counted
+from embstore.care.findings import ANEW, RECORD, REMOVE, REPAIR, Finding, counted
 from embstore.ids import short, split_digest
 from embstore.space import LATER_FIELDS, Space
-from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, Store, embeddings_name, select
+from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, SpaceRow, Store, embeddings_name, select
 
 
-def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
     """Yield spaces whose record, name, table or length of vectors do not go together."""
     for space in spaces:
         name = embeddings_name(space["digest"])
         if (now := digest_now(space)) != space["digest"]:
             found = f"the record of {short(space['digest'])} now has the digest {short(now)}"
-            yield Finding("spaces", "spaces", found, MEND)
+            yield Finding("spaces", "spaces", found, REPAIR)
         if name not in store.table_names():
             found = f"the space {short(space['digest'])} has no table {name}"
             yield Finding("spaces", "spaces", found, ANEW)
         elif name in names:
             held = dim_of(store, name)
             if held != space["dim"]:
-                yield Finding("dim", name, f"vectors of {held} numbers where spaces says {space['dim']}", MEND)
+                yield Finding("dim", name, f"vectors of {held} numbers where spaces says {space['dim']}", REPAIR)
     for name in unrecorded(names, spaces):
         if store.dataset(name).count_rows():
             yield Finding("spaces", name, "vectors of a space that is not in spaces", RECORD)
 
 
-def unrecorded(names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> list[str]:
+def unrecorded(names: Sequence[str], spaces: Sequence[SpaceRow]) -> list[str]:
     """Return the tables of vectors whose space is not in `spaces`."""
     known = {embeddings_name(space["digest"]) for space in spaces}
     return [name for name in names if name.startswith(EMBEDDINGS_PREFIX) and name not in known]
 
 
-def digest_now(row: Mapping[str, Any]) -> str:
+def digest_now(row: SpaceRow) -> str:
     """Return the digest that a row of `spaces` makes as it now is."""
-    held = {field.name: row[field.name] for field in fields(Space) if field.name not in LATER_FIELDS}
-    later = {name: row.get(name) or "" for name in LATER_FIELDS}  # a store of format 1 has no such columns
-    return Space(**held | later | {"roles": tuple(row["roles"])}).digest
+    values: dict[str, Any] = dict(row)
+    known = {field.name: values[field.name] for field in fields(Space) if field.name not in LATER_FIELDS}
+    later = {name: values.get(name) or "" for name in LATER_FIELDS}  # a store of format 1 has no such columns
+    return Space(**known | later | {"roles": tuple(row["roles"])}).digest
 
 
 def dim_of(store: Store, name: str) -> int:
@@ -54,7 +55,7 @@ def check_splits(store: Store) -> Iterator[Finding]:
     """Yield splits whose groups or spec are no longer those that their digest froze."""
     for name in changed_splits(store):
         found = f"the split {name} has changed since it was frozen"
-        yield Finding("splits", "splits", found, f"do not trust scores made with it; {MEND}")
+        yield Finding("splits", "splits", found, f"do not trust scores made with it; {REPAIR}")
 
 
 def changed_splits(store: Store) -> Iterator[str]:

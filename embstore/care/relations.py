@@ -1,26 +1,28 @@
 """Do the tables agree with each other? Keys once, nothing without what it belongs to, counts as recorded.
 
-Every question goes over hashed parts of its key, so that memory is bounded by a part, not by the table.
+Every query goes over hashed parts of its key, so that memory is bounded by a part, not by the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
-from embstore.care.findings import MEND, RECORD, RERUN, Finding, counted
-from embstore.store import SQL_VIEWS, TABLES, Store, embeddings_name, select, sql_text
+import pyarrow as pa
+
+from embstore.care.findings import RECORD, REPAIR, RERUN, Finding, counted
+from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, select, sql_text
 
 PART_ROWS = 1_000_000
 DAY_S = 86_400.0
-UNITS = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
+UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
 MISCOUNTED = "images whose marker, cells and vectors differ in number"
 REBENCH = "the same bench again completes them"
 
 
 @dataclass(frozen=True)
-class Reference:
+class ForeignKey:
     """Values of `column` that must be in `holder.key`; `where` narrows them."""
 
     table: str
@@ -33,17 +35,17 @@ class Reference:
     note: bool = False
 
 
-REFERENCES = (
-    Reference("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
-    Reference("ingested", "image_id", "images", "image_id", "markers of no image", RERUN),
-    Reference("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", RECORD),
-    Reference("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
+FOREIGN_KEYS = (
+    ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
+    ForeignKey("ingested", "image_id", "images", "image_id", "markers of no image", RERUN),
+    ForeignKey("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", RECORD),
+    ForeignKey("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
     *(
-        Reference(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
+        ForeignKey(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
         for table in ("runs", "results", "predictions")
     ),
     *(
-        Reference(
+        ForeignKey(
             "labels",
             "subject_id",
             holder,
@@ -62,31 +64,39 @@ REFERENCES = (
 )
 
 
+class BadRow(TypedDict):
+    """A row of an `IntegrityQuery`; only `miscounted` gives more than the example."""
+
+    example: str
+    image_id: NotRequired[str]
+    has_cells: NotRequired[bool]
+
+
 @dataclass(frozen=True)
-class Question:
+class IntegrityQuery:
     """A SELECT over one part of some tables: a row for each thing that is wrong, with an `example` of words."""
 
     sql: str
     tables: frozenset[str]
 
 
-def relate(store: Store, names: Sequence[str], spaces: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
     """Yield what does not agree among the tables `names`, the readable ones; `spaces` are rows of that table."""
     rows = {name: store.dataset(name).count_rows() for name in names}
     parts = in_parts(max(rows.values(), default=0))
     for name in (name for name in names if rows[name]):
         n, example = _tally(store, repeated(name), parts)
         if n:
-            yield Finding("keys", name, counted(n, "keys have several rows", example), MEND)
-    for want in references(spaces):
+            yield Finding("keys", name, counted(n, "keys have several rows", example), REPAIR)
+    for want in foreign_keys(spaces):
         n, example = _tally(store, absent(want), parts) if rows.get(want.table) and want.holder in rows else (0, "")
         if n:
             yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
-    for space in of_cells(spaces) if {"ingested", "cells"} <= set(names) else ():
+    for space in cell_spaces(spaces) if {"ingested", "cells"} <= set(names) else ():
         table = embeddings_name(space["digest"])
         n, example = _tally(store, miscounted(space), parts) if table in names else (0, "")
         if n:
-            yield Finding("markers", table, counted(n, MISCOUNTED, example), MEND)
+            yield Finding("markers", table, counted(n, MISCOUNTED, example), REPAIR)
 
 
 def in_parts(rows: int) -> int:
@@ -94,66 +104,63 @@ def in_parts(rows: int) -> int:
     return 1 + rows // PART_ROWS
 
 
-def of_cells(spaces: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def cell_spaces(spaces: Sequence[SpaceRow]) -> list[SpaceRow]:
     """Return the spaces whose vectors are of cells."""
     return [space for space in spaces if space["unit"] == "cell"]
 
 
-def references(spaces: Sequence[Mapping[str, Any]]) -> Iterator[Reference]:
+def foreign_keys(spaces: Sequence[SpaceRow]) -> Iterator[ForeignKey]:
     """Yield what must hold between tables, holders before what they hold."""
-    yield from REFERENCES
-    for space in (space for space in spaces if space["unit"] in UNITS):
-        holder, key = UNITS[space["unit"]]
+    yield from FOREIGN_KEYS
+    for space in (space for space in spaces if space["unit"] in UNIT_TABLES):
+        holder, key = UNIT_TABLES[space["unit"]]
         found = f"vectors of no {space['unit']} in {holder}"
-        yield Reference(embeddings_name(space["digest"]), "id", holder, key, found, RERUN)
+        yield ForeignKey(embeddings_name(space["digest"]), "id", holder, key, found, RERUN)
     for space in (space for space in spaces if space["unit"] == "image"):
         found, where = "images marked as done that have no vector", f"space = '{space['digest']}'"
-        yield Reference("ingested", "image_id", embeddings_name(space["digest"]), "id", found, MEND, where=where)
+        yield ForeignKey("ingested", "image_id", embeddings_name(space["digest"]), "id", found, REPAIR, where=where)
 
 
-def repeated(name: str) -> Question:
+def repeated(name: str) -> IntegrityQuery:
     """Ask for the keys of a table that have several rows."""
     key = ", ".join(TABLES[name].key if name in TABLES else ("id",))
-    return _question("verify_keys", {name}, key=key, table=_in_sql(name))
+    return _query("verify_keys", {name}, key=key, table=_in_sql(name))
 
 
-def absent(want: Reference) -> Question:
+def absent(want: ForeignKey) -> IntegrityQuery:
     """Ask for the values that are not in their holder: each is the `example` of its row."""
     holder = {"holder": _in_sql(want.holder), "key": want.key}
     asked = {"table": _in_sql(want.table), "column": want.column, "where": want.where}
-    return _question("verify_absent", {want.table, want.holder}, **asked, **holder)
+    return _query("verify_absent", {want.table, want.holder}, **asked, **holder)
 
 
-def miscounted(space: Mapping[str, Any]) -> Question:
+def miscounted(space: SpaceRow) -> IntegrityQuery:
     """Ask for the images whose marker's count is not that of its cells (then not `has_cells`), or of its vectors."""
     table = embeddings_name(space["digest"])
-    return _question("verify_counts", {"ingested", "cells", table}, table=table, space=space["digest"])
+    return _query("verify_counts", {"ingested", "cells", table}, table=table, space=space["digest"])
 
 
-def listed(store: Store, question: Question, parts: int) -> list[dict[str, Any]]:
-    """Return every row that a question finds."""
-    return [row for part in range(parts) for row in _asked(store, question, question.sql, parts, part)]
+def bad_rows(store: Store, query: IntegrityQuery, parts: int) -> list[BadRow]:
+    """Return every row that a query finds."""
+    return [row for part in range(parts) for row in _part(store, query, query.sql, parts, part).to_pylist()]
 
 
-def _tally(store: Store, question: Question, parts: int) -> tuple[int, str]:
-    """Return how many rows a question finds over all parts, and the first example."""
-    sql = f"SELECT count(*) AS n, min(example) AS example FROM (\n{question.sql}\n)"
+def _tally(store: Store, query: IntegrityQuery, parts: int) -> tuple[int, str]:
+    """Return how many rows a query finds over all parts, and the first example."""
+    sql = f"SELECT count(*) AS n, min(example) AS example FROM (\n{query.sql}\n)"
     total, first = 0, ""
     for part in range(parts):
-        (row,) = _asked(store, question, sql, parts, part)
+        (row,) = _part(store, query, sql, parts, part).to_pylist()
         total, first = total + row["n"], first or row["example"] or ""
     return total, first
 
 
-def _asked(store: Store, question: Question, sql: str, parts: int, part: int) -> list[dict[str, Any]]:
-    asked = {"parts": parts, "part": part}
-    answer = select(store, sql, asked, timeout_s=DAY_S, tables=list(question.tables))
-    found: list[dict[str, Any]] = answer.to_pylist()
-    return found
+def _part(store: Store, query: IntegrityQuery, sql: str, parts: int, part: int) -> pa.Table:
+    return select(store, sql, {"parts": parts, "part": part}, timeout_s=DAY_S, tables=list(query.tables))
 
 
-def _question(sql: str, tables: set[str], **names: str) -> Question:
-    return Question(sql_text("embstore.store", sql, **names), frozenset(tables))
+def _query(sql: str, tables: set[str], **names: str) -> IntegrityQuery:
+    return IntegrityQuery(sql_text("embstore.store", sql, **names), frozenset(tables))
 
 
 def _in_sql(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
@@ -18,8 +19,10 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    refuse_reader,
     select,
 )
+from embstore.tabular import Tabular
 
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -28,8 +31,8 @@ RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass
-class Removed:
+@dataclass(frozen=True, repr=False)
+class Removed(Tabular):
     """What a removal takes out, or took; `tags` are those given up by a purge, `entries` cite them."""
 
     images: int = 0
@@ -37,9 +40,18 @@ class Removed:
     cells: int = 0
     vectors: int = 0
     labels: int = 0
-    tags: list[str] = field(default_factory=list)
+    tags: tuple[str, ...] = ()
     entries: int = 0
-    still_on_disk: list[str] = field(default_factory=list)  # tags that came later, whose files hold the deleted bytes
+    still_on_disk: tuple[str, ...] = ()  # tags that came later, whose files contain the deleted bytes
+
+    @property
+    def headline(self) -> str:
+        """Return how much a removal takes out, or took."""
+        return f"removal of {self.images} images, {self.profiles} profiles and {self.cells} cells"
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row with every count as a `pyarrow.Table`."""
+        return pa.Table.from_pylist([asdict(self)])
 
 
 Chosen = dict[str, list[str]]  # images, profiles -> ids
@@ -56,7 +68,7 @@ def remove(
     given up, and no version holds it any more. Killed at any moment, the next removal finishes it; ingesting the same
     source again brings everything back.
     """
-    store.refuse_reader()
+    refuse_reader(store)
     chosen = _choose(store, where, dataset)
     if dry_run:
         return _counted(store, chosen, _tags_with(store, where, dataset) if purge else [])
@@ -68,8 +80,7 @@ def remove(
             delete_ids(store, table, ROOTS[table], ids)
         finish_removal(store)
     if purge:
-        removed.tags = _tags_with(store, where, dataset)
-        _purge(store, removed)
+        return _purge(store, replace(removed, tags=tuple(_tags_with(store, where, dataset))))
     return removed
 
 
@@ -102,14 +113,18 @@ def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
     cells = [cell for some in chunks(images) for cell in cells_of(store, some)]
     spaces = [name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)]
     units = [*images, *profiles, *cells]
-    removed = Removed(len(images), len(profiles), len(cells), tags=tags)
-    removed.vectors = sum(_held(store, name, "id", units) for name in spaces)
-    removed.labels = _held(store, "labels", "subject_id", [*images, *cells], pc.field("level") != "protein")
-    removed.entries = _citing(store, tags)
-    return removed
+    return Removed(
+        images=len(images),
+        profiles=len(profiles),
+        cells=len(cells),
+        vectors=sum(_count(store, name, "id", units) for name in spaces),
+        labels=_count(store, "labels", "subject_id", [*images, *cells], pc.field("level") != "protein"),
+        tags=tuple(tags),
+        entries=_citing(store, tags),
+    )
 
 
-def _held(store: Store, table: str, column: str, ids: Sequence[str], also: pc.Expression | None = None) -> int:
+def _count(store: Store, table: str, column: str, ids: Sequence[str], also: pc.Expression | None = None) -> int:
     total = 0
     for some in chunks(ids):
         picked = pc.field(column).isin(list(some))
@@ -133,16 +148,16 @@ def _picks(store: Store, where: str, dataset: str | None) -> bool:
         return False
 
 
-def _purge(store: Store, removed: Removed) -> None:
+def _purge(store: Store, removed: Removed) -> Removed:
     """Give up the tags, then rewrite and clean what a removal touches; nothing older is left but what tags keep."""
-    removed.entries = _citing(store, removed.tags)
+    entries = _citing(store, removed.tags)
     for tag in removed.tags:
         store.untag(tag)
     tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
     for name in tables:
         compact(store, name, drop_deleted=True)
         clean(store, name, 0)
-    removed.still_on_disk = [
+    still_on_disk = [
         tag
         for tag, versions in store.tags().items()
         if any(
@@ -152,3 +167,4 @@ def _purge(store: Store, removed: Removed) -> None:
             for fragment in store.dataset(name, versions[name]).get_fragments()
         )
     ]
+    return replace(removed, entries=entries, still_on_disk=tuple(still_on_disk))

@@ -11,10 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.care.damage import Mended, drop_unreadable, is_lost, mend_table, readable, release_tags, reopen
+from embstore.care.damage import Repaired, drop_unreadable, is_lost, readable, release_tags, reopen, repair_table
 from embstore.care.reading import not_finite, read_batches
 from embstore.care.records import changed_splits, digest_now, dim_of, unrecorded
-from embstore.care.relations import MISCOUNTED, absent, in_parts, listed, miscounted, of_cells, references, repeated
+from embstore.care.relations import (
+    MISCOUNTED,
+    absent,
+    bad_rows,
+    cell_spaces,
+    foreign_keys,
+    in_parts,
+    miscounted,
+    repeated,
+)
 from embstore.errors import StoreError
 from embstore.progress import Progress
 from embstore.store import (
@@ -22,17 +31,19 @@ from embstore.store import (
     TABLES,
     Store,
     delete_ids,
+    drop_repeats,
+    drop_table,
     embeddings,
     embeddings_name,
     finish_removal,
     quoted,
+    refuse_reader,
     select,
 )
+from embstore.tabular import Listing
 
-Spaces = Sequence[dict[str, Any]]
 
-
-def mend(store: Store, *, progress: Progress | None = None) -> list[Mended]:
+def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaired]:
     """Take out of a store what `verify` calls wrong (writes); the same ingest, embed or bench then brings it again.
 
     Fragments that cannot be read, images of which any cell may be lost (with all their cells, vectors and markers),
@@ -40,28 +51,28 @@ def mend(store: Store, *, progress: Progress | None = None) -> list[Mended]:
     space is not whole, records of spaces and splits that are not what their digest froze. Missing tables are made
     anew, empty. A tag of which files are gone no longer covers their table. What is whole stays, and so do older and
     tagged versions. Where a record of a space is lost its vectors stay: the next ingest or embed with its backbone
-    records it again, or the next mending takes them out.
+    records it again, or the next repair takes them out.
 
     May be stopped at any moment and run again. Run it while nothing else writes to the store: while an ingest writes,
     its rows have no owner yet. Returns what was done, in order.
     """
-    store.refuse_reader()
+    refuse_reader(store)
     steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _counts, _splits)
-    done: list[Mended] = []
+    done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
-        done += step(store, any(mended.table == "spaces" for mended in done))
+        done += step(store, any(repaired.table == "spaces" for repaired in done))
         if progress:
             progress("mending", number, len(steps))
-    return done
+    return Listing(done, Repaired, "repair")
 
 
-def _records(store: Store, _: bool) -> Iterator[Mended]:
+def _records(store: Store, _: bool) -> Iterator[Repaired]:
     for table in TABLES.values():
         if table.name != "cells":
-            yield from mend_table(store, table)
+            yield from repair_table(store, table)
 
 
-def _cells(store: Store, _: bool) -> Iterator[Mended]:
+def _cells(store: Store, _: bool) -> Iterator[Repaired]:
     """Take out the images whose cells may be lost before what is left of `cells` looks as if it were all."""
     lost = is_lost(store, "cells")
     yield from reopen(store, TABLES["cells"])
@@ -93,30 +104,30 @@ def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
     return [i["image_id"] for i in images if found.get((i["image_id"], i["segmentation"]), 0) < i["wanted"]]
 
 
-def _take_out(store: Store, images: Sequence[str], why: str) -> Iterator[Mended]:
+def _take_out(store: Store, images: Sequence[str], why: str) -> Iterator[Repaired]:
     """Delete images, by which all that is theirs has no owner any more."""
     if images:
         delete_ids(store, "images", "image_id", images)
-        yield Mended("images", why, len(images))
+        yield Repaired("images", why, len(images))
 
 
-def _spaces(store: Store, _: bool) -> Iterator[Mended]:
+def _spaces(store: Store, _: bool) -> Iterator[Repaired]:
     """Make the tables of recorded spaces readable, and take out records that are not those of their vectors."""
     for space in store.read("spaces").to_pylist():
         half = space["precision"].startswith("float16")
         table = embeddings(space["digest"], space["dim"], half=half)
-        yield from mend_table(store, table)
+        yield from repair_table(store, table)
         other = dim_of(store, table.name) != space["dim"]
         if other or digest_now(space) != space["digest"]:
             store.delete("spaces", f"digest = {quoted(space['digest'])}")
-            yield Mended("spaces", f"the record of {table.name} was not that of its vectors", 1)
+            yield Repaired("spaces", f"the record of {table.name} was not that of its vectors", 1)
         if other:
             store.delete("ingested", f"space = {quoted(space['digest'])}")
-            store.drop_table(table.name)
-            yield Mended(table.name, "is out with its tags: vectors of another length")
+            drop_table(store, table.name)
+            yield Repaired(table.name, "is out with its tags: vectors of another length")
 
 
-def _vectors(store: Store, records_lost: bool) -> Iterator[Mended]:
+def _vectors(store: Store, records_lost: bool) -> Iterator[Repaired]:
     """Take out vectors of no recorded space, and those that are not finite.
 
     Where records were lost just now, their vectors stay: the next ingest or embed with the backbone records it again.
@@ -127,8 +138,8 @@ def _vectors(store: Store, records_lost: bool) -> Iterator[Mended]:
             rows = store.dataset(name).count_rows()
             store.delete(name, "true")
         except StoreError:  # nobody says what its columns were
-            store.drop_table(name)
-            yield Mended(name, "could not be opened and belongs to no space: it is out with its tags")
+            drop_table(store, name)
+            yield Repaired(name, "could not be opened and belongs to no space: it is out with its tags")
         else:
             yield from _done(name, "vectors of a space that is not in spaces", rows)
             yield from release_tags(store, name)
@@ -139,53 +150,55 @@ def _vectors(store: Store, records_lost: bool) -> Iterator[Mended]:
         yield from _done(name, "vectors that are not finite", len(ids))
 
 
-def _removal(store: Store, _: bool) -> Iterator[Mended]:
+def _removal(store: Store, _: bool) -> Iterator[Repaired]:
     if PENDING in store.tags():
         try:
             finish_removal(store)
         except StoreError:  # what was there before cannot be read: what has no owner goes all the same
             store.untag(PENDING)
-        yield Mended("images", "the removal that was stopped is finished")
+        yield Repaired("images", "the removal that was stopped is finished")
 
 
-def _rows(store: Store, records_lost: bool) -> Iterator[Mended]:
+def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
     """Take out all but one row of a key, then images that have other cells than was counted, then what has no owner."""
     parts, spaces = _parts(store), store.read("spaces").to_pylist()
     for name in store.table_names():
-        if listed(store, repeated(name), parts):
-            yield from _done(name, "rows whose key another row has", store.drop_repeats(name))
-    wrong = [row for space in of_cells(spaces) for row in listed(store, miscounted(space), parts)]
+        if bad_rows(store, repeated(name), parts):
+            before = store.dataset(name).count_rows()
+            drop_repeats(store, name)
+            yield from _done(name, "rows whose key another row has", before - store.dataset(name).count_rows())
+    wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space), parts)]
     short = sorted({row["image_id"] for row in wrong if not row["has_cells"]})
     yield from _take_out(store, short, "images had other cells than their markers say and are out")
-    for want in references(spaces):
+    for want in foreign_keys(spaces):
         if want.note or (records_lost and want.holder == "spaces"):
             continue
-        if values := [row["example"] for row in listed(store, absent(want), parts)]:
+        if values := [row["example"] for row in bad_rows(store, absent(want), parts)]:
             before = store.dataset(want.table).count_rows()
             delete_ids(store, want.table, want.column, values, f"{want.where} AND ")
             yield from _done(want.table, want.found, before - store.dataset(want.table).count_rows())
 
 
-def _counts(store: Store, _: bool) -> Iterator[Mended]:
+def _counts(store: Store, _: bool) -> Iterator[Repaired]:
     """Delete markers of images that have their cells and not their vectors, so that these are made again."""
     parts = _parts(store)
-    for space in of_cells(store.read("spaces").to_pylist()):
-        images = [row["image_id"] for row in listed(store, miscounted(space), parts)]
+    for space in cell_spaces(store.read("spaces").to_pylist()):
+        images = [row["image_id"] for row in bad_rows(store, miscounted(space), parts)]
         delete_ids(store, "ingested", "image_id", images, f"space = {quoted(space['digest'])} AND ")
         yield from _done("ingested", f"markers of {MISCOUNTED} ({embeddings_name(space['digest'])})", len(images))
 
 
-def _splits(store: Store, _: bool) -> Iterator[Mended]:
+def _splits(store: Store, _: bool) -> Iterator[Repaired]:
     for name in list(changed_splits(store)):
         store.delete("splits", f"name = {quoted(name)}")
         store.delete("split_groups", f"name = {quoted(name)}")
-        yield Mended("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
+        yield Repaired("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
 
 
 def _parts(store: Store) -> int:
     return in_parts(max(store.dataset(name).count_rows() for name in store.table_names()))
 
 
-def _done(table: str, what: str, rows: int) -> Iterator[Mended]:
+def _done(table: str, what: str, rows: int) -> Iterator[Repaired]:
     if rows:
-        yield Mended(table, what, rows)
+        yield Repaired(table, what, rows)

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from datetime import datetime
+from typing import TypedDict
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Store
+from embstore.store import Store, refuse_reader
+from embstore.tabular import Listing
 
 
-def list_tags(store: Store) -> list[dict[str, Any]]:
-    """Return one record a tag, by name: tag, tables (how many it covers), created, entries (how many cite it)."""
+class TagStatus(TypedDict):
+    """One tag: how many tables it covers, when it was made, and how many entries cite it."""
+
+    tag: str
+    tables: int
+    created: datetime | None
+    entries: int
+
+
+def list_tags(store: Store) -> Listing[TagStatus]:
+    """Return the tags of the store, in order of name."""
     cited = _cited(store)
-    created: dict[str, Any] = {}
+    created: dict[str, datetime | None] = {}
     for name in store.table_names():
-        for tag, found in store.dataset(name).tags.list().items():
-            created[tag] = max(filter(None, (created.get(tag), found["created_at"])), default=None)
-    return [
+        for tag, tagged in store.dataset(name).tags.list().items():
+            created[tag] = max(filter(None, (created.get(tag), tagged["created_at"])), default=None)
+    tags: list[TagStatus] = [
         {"tag": tag, "tables": len(versions), "created": created[tag], "entries": cited.count(tag)}
         for tag, versions in store.tags().items()
     ]
+    return Listing(tags, TagStatus, "tag")
 
 
 def create_tag(store: Store, name: str) -> dict[str, int]:
@@ -40,19 +52,22 @@ def create_tag(store: Store, name: str) -> dict[str, int]:
     return versions
 
 
-def delete_tag(store: Store, name: str) -> None:
-    """Take a tag away (writes), so that the next cleaning may remove its versions; one that an entry cites stays."""
-    store.refuse_reader()
+def delete_tag(store: Store, name: str) -> dict[str, int]:
+    """Delete a tag (writes), so that the next cleaning may remove its versions; one that an entry cites stays.
+
+    Return table -> version that it named.
+    """
+    refuse_reader(store)
     tags = store.tags()
     if name not in tags:
         raise EmbstoreError(choices(name, "tag", tags))
     if cited := _cited(store).count(name):
         raise EmbstoreError(f"{cited} entries cite the tag {name}; it is kept so that they can be computed again")
-    store.untag(name)
+    return store.untag(name)
 
 
 def _cited(store: Store) -> list[str]:
     if "entries" not in store.table_names():
         return []
-    found: list[str] = store.read("entries", ["tag"])["tag"].to_pylist()
-    return found
+    cited: list[str] = store.read("entries", ["tag"])["tag"].to_pylist()
+    return cited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from embstore.care.findings import ANEW, Finding
 from embstore.care.reading import read_through
@@ -11,16 +12,30 @@ from embstore.care.records import check_entries, check_removal, check_spaces, ch
 from embstore.care.relations import relate
 from embstore.progress import Progress, told
 from embstore.store import TABLES, Store
+from embstore.tabular import Listing, Tabular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What `verify` found: what is `wrong`, `notes` worth knowing, and how much was looked at."""
+@dataclass(frozen=True, repr=False)
+class Verdict(Tabular):
+    """What `verify` found: what is `wrong`, `notes` worth knowing, and how many tables and rows were read."""
 
     wrong: tuple[Finding, ...]
     notes: tuple[Finding, ...]
     tables: int
     rows: int
+
+    @property
+    def headline(self) -> str:
+        """Return how many findings are wrong, or that all is well, and how much was read."""
+        verdict = f"{len(self.wrong)} things are wrong" if self.wrong else "all is well"
+        return f"{verdict}: {self.rows} rows in {self.tables} tables"
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row a finding, what is wrong before the notes, as a `pyarrow.Table`."""
+        return Listing((*self.wrong, *self.notes), Finding, "finding").to_arrow()
 
 
 def verify(store: Store, *, progress: Progress | None = None) -> Verdict:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from embstore.arrays import Float32s
 from embstore.backbones.crops import Crops, Encoder
 from embstore.errors import EmbstoreError
-from embstore.store import Store, list_spaces
+from embstore.store import Store, add_space, list_spaces
 
 GOLDEN_ROLES = ("nucleus", "protein", "microtubules", "er")
 # the same weights on another processor or thread count agree to 1e-6; another normalisation differs by 1e-2
@@ -32,7 +32,7 @@ def open_space(store: Store, encoder: Encoder) -> None:
         check_canary(space.label, stored, vectors)
         return
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
-    store.add_space(record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
+    add_space(store, record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
 
 
 def golden_crops(px: int) -> Crops:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.ingest.finished import Finished
-from embstore.store import ImageRow, Store, take_back
+from embstore.store import ImageRow, Store, put_vectors, take_back
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
 COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
@@ -58,7 +58,7 @@ class Committer:
         for space in dict.fromkeys(space for image in self._images for space in image.vectors):
             parts = [image.vectors[space] for image in self._images if space in image.vectors]
             if ids := [name for embedded in parts for name in embedded.ids]:
-                self._store.put_vectors(space, ids, np.concatenate([embedded.vectors for embedded in parts]))
+                put_vectors(self._store, space, ids, np.concatenate([embedded.vectors for embedded in parts]))
         self._store.upsert("ingested", [row for image in self._images for row in image.completion_records])
         self._take_back()
         self._images.clear()

@@ -25,7 +25,17 @@ from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
 from embstore.space import Space
-from embstore.store import ProfileRow, Store, add_proteins, embeddings_name, list_spaces, quoted, rows
+from embstore.store import (
+    ProfileRow,
+    Store,
+    add_proteins,
+    add_space,
+    embeddings_name,
+    list_spaces,
+    put_vectors,
+    quoted,
+    rows,
+)
 
 
 def import_embeddings(
@@ -84,7 +94,7 @@ def _write(
     changed = [p for p in profiles if p["profile_id"] not in same or _renamed(p, known.get(p["profile_id"]))]
     store.upsert("profiles", changed)
     if new:
-        store.put_vectors(space.digest, [p["profile_id"] for p in new], embeddings.vectors[[p["row"] for p in new]])
+        put_vectors(store, space.digest, [p["profile_id"] for p in new], embeddings.vectors[[p["row"] for p in new]])
         report.vectors_in = {space.backbone: len(new)}
     report.vectors_replaced = sum(profile["profile_id"] in stored for profile in new)
     if gone := sorted(k for k in stored.intersection(known).difference(keys) if known[k]["source"] == str(path)):
@@ -125,7 +135,7 @@ def _open_space(store: Store, space: Space, dim: int) -> None:
                 f"{space.backbone} holds vectors of {known['dim']} other features than the {dim} of this file; "
                 "they cannot be compared: choose another --backbone name"
             )
-    store.add_space(asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
+    add_space(store, asdict(space) | {"digest": space.digest, "roles": []}, dim, half=False)
 
 
 def _profiles(

@@ -23,8 +23,20 @@ from embstore.store.row_types import (
     SplitRow,
 )
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
-from embstore.store.spaces import find_space, label, list_spaces, matches, told_apart
-from embstore.store.store import Store, code_version, now, quoted, read_only
+from embstore.store.spaces import (
+    VECTOR_UNITS,
+    add_space,
+    find_space,
+    label,
+    list_spaces,
+    list_spaces_sql,
+    matches,
+    put_vectors,
+    told_apart,
+)
+from embstore.store.store import Store, TableStatus, code_version, now, quoted
+from embstore.store.tables import read_only
+from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
 from embstore.store.vectors import Vectors
 
 __all__ = [
@@ -33,6 +45,7 @@ __all__ = [
     "ROOTS",
     "SQL_VIEWS",
     "TABLES",
+    "VECTOR_UNITS",
     "Answer",
     "CanarySpaceRow",
     "CellRow",
@@ -53,12 +66,17 @@ __all__ = [
     "SplitRow",
     "Store",
     "Table",
+    "TableStatus",
     "Vectors",
     "add_proteins",
+    "add_space",
     "cells_of",
     "chunks",
     "code_version",
     "delete_ids",
+    "drop_fragments",
+    "drop_repeats",
+    "drop_table",
     "embeddings",
     "embeddings_name",
     "find_proteins",
@@ -66,11 +84,15 @@ __all__ = [
     "finish_removal",
     "label",
     "list_spaces",
+    "list_spaces_sql",
+    "make_table",
     "matches",
     "now",
+    "put_vectors",
     "query",
     "quoted",
     "read_only",
+    "refuse_reader",
     "rows",
     "select",
     "select_columns",

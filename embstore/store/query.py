@@ -14,11 +14,12 @@ import pyarrow.dataset as pads
 
 from embstore.errors import QueryError
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES
-from embstore.store.store import Store, unreadable
+from embstore.store.store import Store
+from embstore.store.tables import unreadable
 from embstore.tabular import Tabular
 
 MEMORY_LIMIT = "4GB"
-TIMEOUT_S = 300.0
+QUERY_TIMEOUT_S = 300.0
 
 # the views that SQL offers beside the stored tables, each after those that it reads, and what they read
 SQL_VIEWS: dict[str, set[str]] = {
@@ -45,7 +46,7 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.fault: Exception | None = None  # why its files could not be read, where they could not
+        self.failure: Exception | None = None  # why its files could not be read, where they could not
         self._dataset = dataset
         self._schema = pa.schema([_readable(field) for field in dataset.schema])
 
@@ -67,7 +68,7 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
                 columns = [batch.column(field.name).cast(field.type) for field in wanted]
                 yield pa.RecordBatch.from_arrays(columns, schema=wanted)
         except (OSError, RuntimeError, ValueError) as error:  # DuckDB would wrap it in a traceback
-            self.fault = error
+            self.failure = error
             raise
 
 
@@ -76,7 +77,7 @@ def select(
     sql: str,
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = QUERY_TIMEOUT_S,
     tables: Sequence[str] | None = None,
 ) -> pa.Table:
     """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
@@ -98,9 +99,9 @@ def select(
         except duckdb.InterruptException as error:
             raise QueryError(f"the query ran longer than {timeout_s:g} s and was stopped; narrow it") from error
         except duckdb.Error as error:
-            faults = [unreadable(name, table.fault) for name, table in registered.items() if table.fault]
-            faults += [store.no_table(name) for name in _lost(_one_line(error), registered)]
-            raise QueryError(faults[0] if faults else _one_line(error)) from error
+            failures = [unreadable(name, table.failure) for name, table in registered.items() if table.failure]
+            failures += [store._tables.no_table(name) for name in _lost(_one_line(error), registered)]
+            raise QueryError(failures[0] if failures else _one_line(error)) from error
         finally:
             timer.cancel()
     twice = {name for name in answer.column_names if answer.column_names.count(name) > 1}
@@ -142,7 +143,7 @@ def query(
     sql: str,
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = QUERY_TIMEOUT_S,
 ) -> Answer:
     """Return the answer to one SELECT over the store's tables; see `select` for what is refused. Never writes.
 

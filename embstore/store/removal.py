@@ -12,7 +12,7 @@ from embstore.store.store import Store, quoted
 # the intent: while a removal is under way, it names the versions from before
 PENDING = "removal-under-way"
 ROOTS = {"images": "image_id", "profiles": "profile_id"}
-CHUNK = 5_000  # ids in one condition
+IDS_PER_CONDITION = 5_000
 
 
 def finish_removal(store: Store) -> None:
@@ -61,7 +61,7 @@ def delete_ids(store: Store, table: str, column: str, ids: Sequence[str], also: 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield the ids in pieces that one SQL condition can list."""
-    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+    return (ids[start : start + IDS_PER_CONDITION] for start in range(0, len(ids), IDS_PER_CONDITION))
 
 
 def cells_of(store: Store, images: Sequence[str]) -> list[str]:

@@ -266,3 +266,8 @@ def embeddings(digest: str, dim: int, *, half: bool) -> Table:
 def embeddings_name(digest: str) -> str:
     """Return the table name of a space."""
     return EMBEDDINGS_PREFIX + digest[:12]
+
+
+def key_of(name: str) -> tuple[str, ...]:
+    """Return the columns that identify a row of a table."""
+    return TABLES[name].key if name in TABLES else ("id",)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import short
 from embstore.pixels.intensity import intensity_name
 from embstore.space import split_spec
 from embstore.store.query import rows
-from embstore.store.store import Store
+from embstore.store.row_types import SpaceRow
+from embstore.store.schema import embeddings, embeddings_name
+from embstore.store.store import Store, now
+from embstore.store.upkeep import make_table
+from embstore.store.vectors import vector_rows
+from embstore.tabular import Listing
 
 # what a bare NAME means, in this order
 DEFAULT_STRATEGIES = ("mapping", "brought")
-UNITS = ("cell", "image", "protein")
+VECTOR_UNITS = ("cell", "image", "protein")  # what vectors can be of
 # what two spaces of one label may differ in, and how it is said
 DIFFERENCES: dict[str, Callable[[Any], str]] = {
     "unit": lambda unit: f"of a whole {unit}" if unit == "image" else f"of a {unit}",
@@ -33,9 +42,38 @@ DIFFERENCES: dict[str, Callable[[Any], str]] = {
 }
 
 
-def list_spaces(store: Store) -> list[dict[str, Any]]:
+def list_spaces(store: Store) -> Listing[SpaceRow]:
     """Return every row of `spaces`, without canaries, ordered by backbone, strategy and digest."""
-    return rows(store, "SELECT * EXCLUDE (canary) FROM spaces ORDER BY backbone, strategy, digest")
+    return Listing(cast(list[SpaceRow], rows(store, *list_spaces_sql())), SpaceRow, "space")
+
+
+def list_spaces_sql() -> tuple[str, dict[str, Any]]:
+    """Return the SQL that `list_spaces` runs, and its parameters."""
+    return "SELECT * EXCLUDE (canary) FROM spaces ORDER BY backbone, strategy, digest", {}
+
+
+def add_space(
+    store: Store, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()
+) -> dict[str, int]:
+    """Record a space and make its empty table (writes); a space that is known is left as it is.
+
+    Return table -> version, of `spaces` and of the table of vectors.
+    """
+    store._ready_to_write()
+    table = embeddings(record["digest"], dim, half=half)
+    version = make_table(store, table)
+    known = store.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows
+    row = dict(record) | {"dim": dim, "canary": list(canary), "created": now()}
+    return {"spaces": store.upsert("spaces", [] if known else [row]), table.name: version}
+
+
+def put_vectors(store: Store, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
+    """Insert vectors (n, dim) under their ids (writes), cast to what the space stores; non-finite ones are refused.
+
+    Return the new version of the space's table.
+    """
+    name = embeddings_name(space)
+    return store.upsert(name, vector_rows(ids, vectors, space, store.dataset(name).schema))
 
 
 def find_space(
@@ -45,14 +83,14 @@ def find_space(
     digest: str | None = None,
     unit: str | None = None,
     todo: str = "",
-) -> dict[str, Any]:
+) -> SpaceRow:
     """Return the one space that `NAME[:strategy]` or the start of a digest names; with neither, the only one.
 
     `unit` is what its vectors are of; unless it is named, spaces of whole images are meant only where no other fits.
     None or several matches are an EmbstoreError that lists the choices; `todo` is appended when there is none.
     """
-    if unit not in (None, *UNITS):
-        raise EmbstoreError(choices(str(unit), "unit", UNITS))
+    if unit not in (None, *VECTOR_UNITS):
+        raise EmbstoreError(choices(str(unit), "unit", VECTOR_UNITS))
     spaces = [s for s in list_spaces(store) if unit in (None, s["unit"])]
     found = [s for s in spaces if matches(s, spec, digest)]
     if unit is None and digest is None:
@@ -69,18 +107,18 @@ def find_space(
     raise EmbstoreError(f"{len(found)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
 
 
-def label(space: Mapping[str, Any]) -> str:
+def label(space: SpaceRow) -> str:
     """Return `NAME:strategy`, or NAME alone where the vectors were brought."""
     return str(space["backbone"] if space["strategy"] == "brought" else f"{space['backbone']}:{space['strategy']}")
 
 
-def told_apart(spaces: Sequence[Mapping[str, Any]]) -> list[str]:
+def told_apart(spaces: Sequence[SpaceRow]) -> list[str]:
     """Return each space's label and, where several share it, what tells them apart: `name:mapping, pooling mean`."""
     alike = [[other for other in spaces if label(other) == label(space)] for space in spaces]
     return [", ".join([label(space), *_differing(space, others)]) for space, others in zip(spaces, alike, strict=True)]
 
 
-def _differing(space: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differing(space: SpaceRow, others: Sequence[SpaceRow]) -> list[str]:
     return [
         say(space.get(column))
         for column, say in DIFFERENCES.items()
@@ -88,7 +126,7 @@ def _differing(space: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) ->
     ]
 
 
-def matches(space: Mapping[str, Any], spec: str | None, digest: str | None) -> bool:
+def matches(space: SpaceRow, spec: str | None, digest: str | None) -> bool:
     """Tell whether `NAME[:strategy]` and the start of a digest, where they are given, name this space."""
     if digest is not None and not space["digest"].startswith(digest):
         return False

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.errors import MissingStoreError, NotAStoreError, StoreError, choices, first_line
+from embstore.errors import MissingStoreError, NotAStoreError, StoreError, first_line
 from embstore.files import sizes
 from embstore.store import schema
-from embstore.store.upsert import Keys, append, check_keys, drop_fragments, extra_rows, merge
-from embstore.store.vectors import Vectors, picked, to_numpy, vector_rows
+from embstore.store.tables import Tables, connect, reading, writing
+from embstore.store.upsert import Keys, append, check_keys, merge
+from embstore.store.vectors import Vectors, picked, to_numpy
+from embstore.tabular import Listing, Tabular
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 
-# lancedb keeps the metadata of every version that it wrote, by default up to a gigabyte
-METADATA_CACHE_BYTES = 16 << 20
+
+class TableStatus(TypedDict):
+    """The state of one table: `bytes` are those of its live data files, `disk_bytes` of all files, old versions too."""
+
+    name: str
+    rows: int
+    version: int
+    bytes: int
+    fragments: int
+    versions: int
+    disk_bytes: int
 
 
 def now() -> datetime:
@@ -31,62 +39,51 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store:
+class Store(Tabular):
     """A directory (or `s3://` URI) of versioned tables; open it, then read and upsert.
 
     >>> store = Store.open("store")                    # doctest: +SKIP
     >>> X = store.matrix(digest, ["opencell/A:1:1"])   # doctest: +SKIP
     """
 
-    def __init__(self, uri: str, connection: Any) -> None:
-        self.uri = uri
-        self.at: str | None = None  # the tag that it is read at
-        self._db = connection
+    def __init__(self, tables: Tables) -> None:
+        self.uri = tables.uri
+        self._tables = tables
         self._keys: dict[str, Keys] = {}  # of each table that was written to
-        self._pinned: Mapping[str, int] = {}  # the versions of that tag
         self._format = schema.FORMAT_VERSION  # what it is in; an older one is migrated by its first write
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str], *, create: bool = False, at: str | None = None) -> Store:
+    def open(cls, uri: str | Path, *, create: bool = False, at: str | None = None) -> Store:
         """Open the store at `uri`; `create` makes a missing one (writes), else a missing one is a StoreError.
 
-        `at` is a tag: the store is then read as it was, holds only the tables that the tag covers, and cannot be
+        `at` is a tag: the store is then read as it was, contains only the tables that the tag covers, and cannot be
         written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
         """
-        import lancedb
-
         uri = os.fspath(uri).removeprefix("file://")  # as a URI it would be made by connecting to it
         if not create and "://" not in uri and not Path(uri).is_dir():
             raise MissingStoreError(
                 f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
             )
         try:
-            session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
-            store = cls(uri, lancedb.connect(uri, session=session))
+            store = cls(Tables(uri, connect(uri)))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
             todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""
             raise StoreError(f"cannot open a store at {uri}: {first_line(error)}{todo}") from error
-        if "store_meta" in names and store._rows("store_meta"):
+        if "store_meta" in names and store._tables.open("store_meta").count_rows():
             store._check_format()
         elif create:
             store._create_tables()
         else:
             raise NotAStoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
         if at is not None:
-            store._pin(at)
+            store._tables.pin(at)
         return store
-
-    def _pin(self, tag: str) -> None:
-        tags = self.tags()
-        if tag not in tags:
-            raise StoreError(choices(tag, "tag", tags))
-        self.at, self._pinned = tag, tags[tag]
 
     def _create_tables(self) -> None:
         # store_meta is filled last: a kill in between leaves a store that the next create completes
         for table in schema.TABLES.values():
-            self.make_table(table)
+            self._tables.make(table)
         written = {"name": "embstore", "format_version": schema.FORMAT_VERSION, "created": now()}
         self.upsert("store_meta", [written | {"written_by": code_version()}])
 
@@ -106,22 +103,18 @@ class Store:
 
     # -- reading: never writes ------------------------------------------------------------------------------------
 
+    @property
+    def at(self) -> str | None:
+        """The tag that the store is read at; None where it is read, and written, at its newest versions."""
+        return self._tables.at
+
     def table_names(self) -> list[str]:
         """Return the names of all tables, sorted; at a tag, of those that it covers."""
-        if self.at is not None:
-            return sorted(self._pinned)
-        names: list[str] = []
-        token = None
-        while True:
-            page = self._db.list_tables(page_token=token)
-            names += page.tables
-            token = page.page_token
-            if not token:
-                return sorted(names)
+        return self._tables.names()
 
     def dataset(self, name: str, version: int | None = None) -> Any:
         """Return the `lance` dataset of a table, at its newest version or at the one asked for."""
-        table = self._open(name)
+        table = self._tables.open(name)
         if version is not None:
             try:
                 table.checkout(version)
@@ -130,31 +123,6 @@ class Store:
                     f"{name} has no version {version} (any more), its newest is {table.version}; see `embstore status`"
                 ) from error
         return table.to_lance()
-
-    def _open(self, name: str) -> Any:
-        try:
-            table = self._db.open_table(name)
-        except (ValueError, FileNotFoundError) as error:
-            raise StoreError(self.no_table(name)) from error
-        except (OSError, RuntimeError) as error:
-            raise StoreError(unreadable(name, error)) from error
-        if self.at is None:
-            return table
-        if name not in self._pinned:
-            raise StoreError(self.no_table(name))
-        table.checkout(self._pinned[name])
-        return table
-
-    def no_table(self, name: str) -> str:
-        """Return the line for a table that is not there."""
-        if self.at is not None:
-            return choices(name, f"table at tag {self.at}", self._pinned)
-        todo = (
-            "`embstore verify` says what to do"
-            if name in schema.TABLES or name.startswith(schema.EMBEDDINGS_PREFIX)
-            else "see `embstore status`"
-        )
-        return f"the store at {self.uri} has no table {name!r}; {todo}"
 
     def read(
         self,
@@ -165,33 +133,24 @@ class Store:
         version: int | None = None,
     ) -> pa.Table:
         """Return the rows of a table, in storage order, all columns unless named."""
-        with _reading(name):
+        with reading(name):
             wanted = None if columns is None else list(columns)
             return self.dataset(name, version).scanner(columns=wanted, filter=where).to_table()
 
-    def _rows(self, name: str) -> int:
-        return int(self._open(name).count_rows())
-
     def versions(self) -> dict[str, int]:
         """Return table -> newest version; at a tag, the tagged ones."""
-        return {name: int(self._open(name).version) for name in self.table_names()}
+        return {name: int(self._tables.open(name).version) for name in self.table_names()}
 
     def tags(self, tables: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
         """Return tag -> table -> version, sorted by tag; of all tables unless named."""
-        tags: dict[str, dict[str, int]] = {}
-        for name in self.table_names() if tables is None else tables:
-            for tag, found in self._open(name).tags.list().items():
-                tags.setdefault(tag, {})[name] = int(found["version"])
-        return dict(sorted(tags.items()))
+        return self._tables.tags(self.table_names() if tables is None else tables)
 
-    def status(self) -> list[dict[str, Any]]:
-        """Return one record a table: name, rows, version, bytes (of live data files), how many fragments and versions
-        it has, and disk_bytes (of all that lies there, old versions included).
-        """
-        return [self._state(name) for name in self.table_names()]
+    def status(self) -> Listing[TableStatus]:
+        """Return the state of each table, in order of name: rows, version, sizes, fragments."""
+        return Listing([self._state(name) for name in self.table_names()], TableStatus, "table")
 
-    def _state(self, name: str) -> dict[str, Any]:
-        with _reading(name):
+    def _state(self, name: str) -> TableStatus:
+        with reading(name):
             data = self.dataset(name)
             fragments = data.get_fragments()
             return {
@@ -207,12 +166,12 @@ class Store:
     def matrix(self, space: str, ids: Sequence[str], *, version: int | None = None) -> Vectors:
         """Return the vectors of `ids` in a space, float32 (n, dim): in the order asked for, repeats kept.
 
-        The only door from ids to vectors. An id that the space does not hold is a StoreError; Lance's own take
-        returns storage order and drops repeats, which pairs vectors with the wrong labels without a word.
+        The only door from ids to vectors. An id that the space does not contain is a StoreError; Lance's own take
+        returns storage order and drops repeats, which pairs vectors with the wrong labels without warning.
         """
         name = schema.embeddings_name(space)
         data = self.dataset(name, version)
-        with _reading(name):
+        with reading(name):
             return picked(data, ids, space)
 
     def vectors(self, space: str) -> tuple[list[str], Vectors]:
@@ -220,58 +179,55 @@ class Store:
         data = self.read(schema.embeddings_name(space))
         return data["id"].to_pylist(), to_numpy(data["vector"])
 
+    # -- printing -------------------------------------------------------------------------------------------------
+
+    @property
+    def headline(self) -> str:
+        """Return where the store is, its format, and the tag that it is read at."""
+        return f"store at {self.uri}, format {self._format}{f', at tag {self.at}' if self.at else ''}"
+
+    def to_arrow(self) -> pa.Table:
+        """Return the state of each table, as `status` does, as a `pyarrow.Table`."""
+        return self.status().to_arrow()
+
+    def __repr__(self) -> str:
+        try:
+            return super().__repr__()
+        except StoreError as error:  # a table is damaged, and printing must not fail
+            return f"{self.headline}\n{error}"
+
     # -- writing: every write returns the table's new version ------------------------------------------------------
 
     def _open_to_write(self, name: str) -> Any:
         self._ready_to_write()
-        return self._open(name)
+        return self._tables.open(name)
 
     def _ready_to_write(self) -> None:
         """Refuse a reader, and bring a store of an older format to today's."""
-        self.refuse_reader()
+        self._tables.refuse_reader()
         if self._format == schema.FORMAT_VERSION:
             return
         (meta,) = self.read("store_meta").to_pylist()
         for number in range(self._format + 1, schema.FORMAT_VERSION + 1):
             for table, columns in schema.ADDED_COLUMNS[number].items():
-                self.add_columns(table, columns)
+                self._tables.add_columns(table, columns)
         self._format = schema.FORMAT_VERSION
-        # said last: a kill in between leaves the older format, and the next write finishes
+        # written last: a kill in between leaves the older format, and the next write finishes
         self.upsert("store_meta", [meta | {"format_version": self._format, "written_by": code_version()}])
-
-    def add_columns(self, name: str, columns: Sequence[str]) -> None:
-        """Add columns that the schema has and a table of an older format lacks, null in its rows (for migrations)."""
-        table, wanted = self._open(name), schema.TABLES[name].schema
-        missing = [wanted.field(column) for column in columns if column not in table.schema.names]
-        if not missing:
-            return
-        try:
-            table.add_columns(pa.schema(missing))
-        except (OSError, RuntimeError, ValueError) as error:
-            if set(columns) <= set(self._open(name).schema.names):  # another process was there first
-                return
-            todo = "run the same command again"
-            raise StoreError(f"could not bring {name} to today's format: {first_line(error)}; {todo}") from error
-
-    def refuse_reader(self) -> None:
-        """Raise a StoreError where the store is open at a tag."""
-        if self.at is not None:
-            raise StoreError(read_only(self.at))
 
     def upsert(self, name: str, rows: Rows, *, insert: bool = True) -> int:
         """Insert rows, replacing those of the same key; return the table's new version.
 
-        Without `insert` rows are replaced alone: those that another process took out stay out. A key that comes twice
+        Without `insert` rows are only replaced: those that another process took out stay out. A key that comes twice
         in `rows` is a StoreError.
         """
         handle = self._open_to_write(name)
-        table = schema.TABLES.get(name)
-        key = table.key if table else ("id",)
         data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
         if data.num_rows == 0:
             return int(handle.version)
+        key = schema.key_of(name)
         check_keys(name, data.select(key))
-        with _writing(f"write {data.num_rows} rows to {name}"):
+        with writing(f"write {data.num_rows} rows to {name}"):
             known = self._keys.setdefault(name, Keys(key))
             version = append(lambda: self.dataset(name), known, data) if insert else None
             return merge(handle, key, data, insert=insert) if version is None else version
@@ -279,64 +235,33 @@ class Store:
     def delete(self, name: str, where: str) -> int:
         """Delete the rows that a SQL condition picks; return the table's new version (older ones keep them)."""
         handle = self._open_to_write(name)
-        with _writing(f"delete from {name}"):
+        with writing(f"delete from {name}"):
             # a delete that finds nothing would be a version more
             return int(handle.delete(where).version if handle.count_rows(where) else handle.version)
 
-    def drop_repeats(self, name: str) -> int:
-        """Delete the rows whose key a row before them has; return how many went."""
-        handle = self._open_to_write(name)
-        table = schema.TABLES.get(name)
-        with _writing(f"delete from {name}"):
-            extra = extra_rows(self.dataset(name), table.key if table else ("id",))
-            for start in range(0, len(extra), 5_000):
-                handle.delete(f"_rowid IN ({', '.join(map(str, extra[start : start + 5_000]))})")
-        return len(extra)
+    def tag(self, name: str, versions: Mapping[str, int]) -> dict[str, int]:
+        """Name these table versions, so that cleaning keeps them; an existing tag of that name moves.
 
-    def drop_fragments(self, name: str, fragments: Sequence[int]) -> int:
-        """Take fragments out of a table without reading them; return its new version (older ones keep them)."""
-        self._ready_to_write()
-        with _writing(f"take fragments out of {name}"):
-            return drop_fragments(self.dataset(name), fragments)
-
-    def make_table(self, table: schema.Table) -> None:
-        """Make a table, empty, where there is none that could be opened."""
-        self.refuse_reader()
-        with _writing(f"make the table {table.name}"):
-            self._db.create_table(table.name, schema=table.schema, exist_ok=True)
-
-    def drop_table(self, name: str) -> None:
-        """Delete a table with all of its versions and tags."""
-        self.refuse_reader()
-        with _writing(f"delete the table {name}"):
-            self._db.drop_table(name)
-
-    def put_vectors(self, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
-        """Insert vectors (n, dim) under their ids, cast to what the space stores; non-finite ones are refused."""
-        name = schema.embeddings_name(space)
-        return self.upsert(name, vector_rows(ids, vectors, space, self._open(name).schema))
-
-    def add_space(self, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()) -> None:
-        """Record a space and make its empty table; a space that is there is left as it is."""
-        self._ready_to_write()
-        self.make_table(schema.embeddings(record["digest"], dim, half=half))
-        if not self.read("spaces", ["digest"], pc.field("digest") == record["digest"]).num_rows:
-            self.upsert("spaces", [dict(record) | {"dim": dim, "canary": list(canary), "created": now()}])
-
-    def tag(self, name: str, versions: Mapping[str, int]) -> None:
-        """Name these table versions, so that cleaning keeps them; an existing tag of that name moves."""
+        Return table -> version that it names now, of these tables.
+        """
         for table, version in versions.items():
             tags = self._open_to_write(table).tags
-            with _writing(f"tag {table}"):
+            with writing(f"tag {table}"):
                 if name in tags.list():
                     tags.update(name, version)
                 else:
                     tags.create(name, version)
+        return dict(versions)
 
-    def untag(self, name: str, tables: Sequence[str] | None = None) -> None:
-        """Take a tag off every table, or those named; its versions stay until the next cleaning."""
-        for table in self.tags(tables).get(name, {}):
+    def untag(self, name: str, tables: Sequence[str] | None = None) -> dict[str, int]:
+        """Take a tag off every table, or those named; return table -> version that it named.
+
+        The versions stay until the next cleaning.
+        """
+        versions = self.tags(tables).get(name, {})
+        for table in versions:
             self._open_to_write(table).tags.delete(name)
+        return versions
 
 
 def code_version() -> str:
@@ -344,32 +269,6 @@ def code_version() -> str:
     from importlib.metadata import version
 
     return f"embstore {version('embstore')}"
-
-
-def read_only(tag: str) -> str:
-    """Return the line for a write to a store that is open at a tag."""
-    return f"the store is open at tag {tag}, where it can only be read; leave out --at to write to its newest version"
-
-
-def unreadable(name: str, error: BaseException) -> str:
-    """Return the line for a table whose files are damaged or gone."""
-    return f"cannot read the table {name}: {first_line(error)}; `embstore verify` says what is wrong"
-
-
-@contextmanager
-def _writing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:  # a full disk is a RuntimeError in lancedb
-        raise StoreError(f"could not {what}: {first_line(error)}") from error
-
-
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(unreadable(name, error)) from error
 
 
 def quoted(text: str) -> str:

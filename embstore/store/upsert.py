@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from embstore.errors import StoreError
 
 Hashes = npt.NDArray[np.int64]
-ATTEMPTS = 10  # to append beside other writers; then a merge, which waits for its turn
+APPEND_ATTEMPTS = 10  # to append beside other writers; then a merge, which waits for its turn
 
 
 class Keys:
@@ -72,7 +72,7 @@ def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
 
     hashes = keys.of(rows)
     fragments: Sequence[Any] = ()
-    for _ in range(ATTEMPTS):
+    for _ in range(APPEND_ATTEMPTS):
         data = opened()
         keys.catch_up(data)
         if keys.meet(hashes):
@@ -90,7 +90,7 @@ def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
     return None
 
 
-def drop_fragments(dataset: Any, fragments: Sequence[int]) -> int:
+def delete_fragments(dataset: Any, fragments: Sequence[int]) -> int:
     """Take fragments out of a `lance` dataset, none of whose files is read; return its new version."""
     from lance import LanceDataset, LanceOperation
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from embstore.ids import connected_groups, digest, protein_id
-from embstore.store import Store
+from embstore.store import Store, add_space, put_vectors
 from embstore_bench import BenchReport, bench
 
 SPACE_DEFAULTS: dict[str, Any] = {
@@ -87,8 +87,8 @@ class Filler:
     ) -> str:
         columns = SPACE_DEFAULTS | {"backbone": backbone, "unit": unit} | record
         columns["digest"] = digest(columns)
-        self.store.add_space(columns, vectors.shape[1], half=False)
-        self.store.put_vectors(columns["digest"], ids, vectors)
+        add_space(self.store, columns, vectors.shape[1], half=False)
+        put_vectors(self.store, columns["digest"], ids, vectors)
         return str(columns["digest"])
 
 
@@ -180,7 +180,7 @@ def add_late(filler: Filler, number: int, location: str) -> str:
     filler.images("toy", {image: [protein]})
     filler.cells({f"{image}:seg00000:1": image})
     for digest_ in filler.store.read("spaces")["digest"].to_pylist():
-        filler.store.put_vectors(digest_, [f"{image}:seg00000:1"], np.ones((1, 6), np.float32))
+        put_vectors(filler.store, digest_, [f"{image}:seg00000:1"], np.ones((1, 6), np.float32))
     return protein
 
 

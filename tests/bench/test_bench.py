@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embstore.errors import EmbstoreError
-from embstore.store import Answer, Store, rows
+from embstore.store import Answer, Store, add_space, put_vectors, rows
 from embstore_bench import bench, leaderboard, per_class
 from embstore_bench.report import BenchReport
 from embstore_bench.results import METRICS
@@ -77,7 +77,7 @@ def test_changed_labels_or_vectors_are_another_entry_and_the_newest_is_shown(
     """
     store = benched.store
     digest = rows(store, "SELECT digest FROM spaces WHERE backbone = 'good'")[0]["digest"]
-    store.put_vectors(digest, ["toy/00-0:seg00000:1"], np.ones((1, 6), np.float32))
+    put_vectors(store, digest, ["toy/00-0:seg00000:1"], np.ones((1, 6), np.float32))
     assert bench(store, backbones=BOTH, **QUICK).made == 1  # the baselines do not look at vectors
     benched.labels("toy/grade3", "protein", {"ensembl:ENSG00000000001": ["er"]})
     newest = bench(store, backbones=BOTH, **QUICK)
@@ -137,8 +137,8 @@ def test_two_stores_give_the_same_entries_and_bytes(atlas: Filler, tmp_path: Pat
         other.upsert(table, atlas.store.read(table))
     space = rows(atlas.store, "SELECT * EXCLUDE (canary, created) FROM spaces WHERE backbone = 'noise'")[0]
     ids, X = atlas.store.vectors(space["digest"])
-    other.add_space(space, 6, half=False)
-    other.put_vectors(space["digest"], ids[::-1], X[::-1])
+    add_space(other, space, 6, half=False)
+    put_vectors(other, space["digest"], ids[::-1], X[::-1])
     second = bench(other, **options)
     unstamped = [[replace(r, created=None) for r in report.entries] for report in (first, second)]
     assert unstamped[0] == unstamped[1]
@@ -177,7 +177,7 @@ def test_protein_level_is_the_mean_of_its_cells_at_the_runs_thresholds(atlas: Fi
     atlas.cells({f"toy/00-0:seg00000:{i}": "toy/00-0" for i in range(3, 9)})  # a protein of many cells
     digest = rows(atlas.store, "SELECT digest FROM spaces WHERE backbone = 'noise'")[0]["digest"]
     extra = [f"toy/00-0:seg00000:{i}" for i in range(3, 9)]
-    atlas.store.put_vectors(digest, extra, np.full((6, 6), 0.5, np.float32))
+    put_vectors(atlas.store, digest, extra, np.full((6, 6), 0.5, np.float32))
     report = bench(atlas.store, backbones=["noise"], folds=3, seeds=1)
     entry = next(r.entry for r in report.entries if r.backbone == "noise")
     figures = {(r.metric, r.level): r.mean for r in report.metrics if r.entry == entry}

@@ -7,7 +7,7 @@ import pytest
 from conftest import CLASSES, Filler, add_late
 
 from embstore.errors import EmbstoreError
-from embstore.store import Store, rows
+from embstore.store import Store, put_vectors, rows
 from embstore_bench.questions import find_question
 from embstore_bench.splits import draw_split
 from embstore_bench.tasks import LeftOut, Task, TaskQuestion, load_task
@@ -44,7 +44,7 @@ def test_nothing_is_lost_without_a_count(benched: Filler) -> None:
     atlas.images("toy", extra)
     cells = {f"{image}:seg00000:{i}": image for n, image in enumerate(extra) for i in range(n + 1)}
     atlas.cells(cells)
-    atlas.store.put_vectors(digest_of(atlas.store, "good"), list(cells), np.zeros((len(cells), 6), np.float32))
+    put_vectors(atlas.store, digest_of(atlas.store, "good"), list(cells), np.zeros((len(cells), 6), np.float32))
     task = load(atlas.store)
     assert len(task.ids) == 96
     assert task.left_out == LeftOut(not_in_every_space={}, no_protein=1, no_label=2, group_not_in_split=3)
@@ -67,7 +67,7 @@ def test_a_unit_of_dropped_classes_only_is_no_negative(atlas: Filler) -> None:
     atlas.labels("toy/grade3", "protein", {rare: ["cilia"], "ensembl:ENSG00000000001": ["cilia"]})
     atlas.images("toy", {"toy/50-0": [rare]})
     atlas.cells({"toy/50-0:seg00000:1": "toy/50-0"})
-    atlas.store.put_vectors(digest_of(atlas.store, "good"), ["toy/50-0:seg00000:1"], np.zeros((1, 6), np.float32))
+    put_vectors(atlas.store, digest_of(atlas.store, "good"), ["toy/50-0:seg00000:1"], np.zeros((1, 6), np.float32))
     task = load(atlas.store)
     assert task.classes == CLASSES
     assert task.left_out.classes == {"cilia": 2}

@@ -11,7 +11,7 @@ from embstore.care.maintain import maintain
 from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import EmbstoreError, StoreError, first_line
-from embstore.store import Store
+from embstore.store import Store, put_vectors
 
 
 def grow(store: Store, times: int) -> None:
@@ -41,9 +41,9 @@ def test_tagged_versions_stay_whole(store: Store, space_table: str) -> None:
     digest = store.read("spaces")["digest"][0].as_py()
     ids, then = store.vectors(digest)
     create_tag(store, "paper")
-    store.put_vectors(digest, ids, np.zeros_like(then))
+    put_vectors(store, digest, ids, np.zeros_like(then))
     untagged = store.versions()[space_table]
-    store.put_vectors(digest, ids, np.ones_like(then))
+    put_vectors(store, digest, ids, np.ones_like(then))
     maintain(store, older_than_days=0)
     np.testing.assert_array_equal(Store.open(store.uri, at="paper").matrix(digest, ids), then)
     assert (store.matrix(digest, ids) == 1).all()
@@ -76,7 +76,7 @@ def test_what_tags_keep_is_counted(store: Store, space_table: str) -> None:
     create_tag(store, "paper")
     (part,) = store.dataset(space_table).get_fragments()
     kept = sum(file.file_size_bytes for file in part.data_files())
-    store.put_vectors(digest := store.read("spaces")["digest"][0].as_py(), *_zeros(store, digest))
+    put_vectors(store, digest := store.read("spaces")["digest"][0].as_py(), *_zeros(store, digest))
     record = next(r for r in maintain(store, older_than_days=0) if r["table"] == space_table)
     assert (record["tagged_versions"], record["tagged_bytes"]) == (1, kept)
 

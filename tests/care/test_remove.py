@@ -52,7 +52,7 @@ def test_a_dry_run_counts_and_writes_nothing(store: Store) -> None:
     create_tag(store, "paper")
     versions = store.versions()
     planned = remove(store, GENE, dry_run=True, purge=True)
-    assert planned.tags == ["paper"]
+    assert planned.tags == ("paper",)
     assert remove(store, "false").images == 0
     assert store.versions() == versions
     done = remove(store, GENE)
@@ -131,7 +131,7 @@ def test_purge_leaves_no_byte_and_says_what_it_gave_up(store: Store, phantom: Pa
     assert len(rows(Store.open(store.uri, at="with"), f"SELECT * FROM cells WHERE {GENE}")) > 0
     store.tag("without", {"proteins": store.versions()["proteins"]})
     removed = remove(store, GENE, purge=True)
-    assert (removed.images, removed.tags, removed.entries, removed.still_on_disk) == (0, ["with"], 1, [])
+    assert (removed.images, removed.tags, removed.entries, removed.still_on_disk) == (0, ("with",), 1, ())
     assert list(store.tags()) == ["without"]
     held = [f for f in Path(store.uri).rglob("*.lance") if f.is_file() and image["image_id"].encode() in f.read_bytes()]
     assert held == []
@@ -145,7 +145,7 @@ def test_a_tag_made_after_the_removal_is_said_to_hold_bytes(store: Store) -> Non
     remove(store, GENE)
     create_tag(store, "later")
     removed = remove(store, GENE, purge=True)
-    assert (removed.tags, removed.still_on_disk) == ([], ["later"])
+    assert (removed.tags, removed.still_on_disk) == ((), ("later",))
 
 
 def test_brought_profiles_go_with_their_vectors(store: Store, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_wrong_condition_is_one_line(store: Store) -> None:
 
 def test_many_ids_go_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than one condition holds are taken out all the same."""
-    monkeypatch.setattr("embstore.store.removal.CHUNK", 2)
+    monkeypatch.setattr("embstore.store.removal.IDS_PER_CONDITION", 2)
     n_cells = store.read("cells").num_rows
     removed = remove(store, "true")
     assert (removed.images, removed.cells) == (3, n_cells)

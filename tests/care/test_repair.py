@@ -13,7 +13,7 @@ import pytest
 from embstore.backbones.record import Choices
 from embstore.care.findings import RECORD, REMOVE
 from embstore.care.remove import remove
-from embstore.care.repair import mend
+from embstore.care.repair import repair
 from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import StoreError
@@ -217,7 +217,7 @@ def test_what_verify_finds_is_mended_as_it_says(rich: Store, sources: Path, name
     found = [finding for finding in verify(store).wrong if finding.check in checks]
     assert {finding.check for finding in found} == checks
     assert all("--mend" in finding.todo or finding.todo == REMOVE for finding in found)
-    mend(store)
+    repair(store)
     left = verify(store).wrong
     assert all(finding.todo == RECORD for finding in left)
     again(store, sources)
@@ -238,10 +238,10 @@ def test_mending_a_sound_store_writes_nothing(rich: Store) -> None:
     """Nothing is taken out of a store that is whole, tagged or not, and no version is made."""
     create_tag(rich, "paper")
     versions = rich.versions()
-    assert mend(rich) == []
+    assert list(repair(rich)) == []
     assert rich.versions() == versions
     with pytest.raises(StoreError, match="can only be read"):
-        mend(Store.open(rich.uri, at="paper"))
+        repair(Store.open(rich.uri, at="paper"))
 
 
 def test_only_what_is_damaged_goes(rich: Store) -> None:
@@ -249,7 +249,7 @@ def test_only_what_is_damaged_goes(rich: Store) -> None:
     lost = rich.dataset("cells").get_fragments()[-1].to_table(columns=["image_id"])["image_id"].unique().to_pylist()
     before = contents(rich)
     data_files(rich, "cells")[-1].unlink()
-    said = {(done.table, done.mended): done.rows for done in mend(rich)}
+    said = {(done.table, done.change): done.rows for done in repair(rich)}
     assert said[("images", "images may have lost cells and are out")] == len(lost) == 1
     after = contents(rich)
     for table in ("cells", "images", "ingested", table_of(rich, "cell"), table_of(rich, "image")):
@@ -263,7 +263,7 @@ def test_vectors_outlive_the_loss_of_their_records(rich: Store, sources: Path) -
     version = rich.versions()[name]
     shutil.rmtree(Path(rich.uri) / "spaces.lance")
     store = Store.open(rich.uri)
-    assert [done.mended for done in mend(store)] == ["made anew, empty"]
+    assert [done.change for done in repair(store)] == ["made anew, empty"]
     again(store, sources)
     assert store.versions()[name] == version
     assert verify(store).wrong == ()
@@ -281,12 +281,12 @@ def test_killed_at_any_step_it_is_finished_by_the_next(
     data_files(rich, "cells")[-1].unlink()
     repeat("labels")(rich)
     pristine = shutil.copytree(rich.uri, tmp_path / "pristine")
-    mend(rich)
+    repair(rich)
     wanted, writes, stopped = contents(rich), 0, True
     while stopped:
         victim = Store.open(shutil.copytree(pristine, tmp_path / f"killed-{writes}"))
         stopped = _killed(victim, monkeypatch, writes)
-        mend(Store.open(victim.uri))
+        repair(Store.open(victim.uri))
         assert contents(victim) == wanted, writes
         writes += 1
     assert writes > 4, "fewer writes than this mending has"
@@ -306,7 +306,7 @@ def _killed(store: Store, monkeypatch: pytest.MonkeyPatch, writes: int) -> bool:
     with monkeypatch.context() as patched:
         patched.setattr(Store, "_ready_to_write", counting)
         try:
-            mend(store)
+            repair(store)
         except Killed:
             return True
     return False
@@ -317,10 +317,10 @@ def test_what_may_be_no_damage_is_left_alone(rich: Store) -> None:
     newest = min((Path(rich.uri) / "labels.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(b"\xff" * 64 + newest.read_bytes()[-16:])
     with pytest.raises(StoreError, match=r"move .*labels.lance away, and `embstore verify --mend` makes it anew"):
-        mend(Store.open(rich.uri))
+        repair(Store.open(rich.uri))
     shutil.move(Path(rich.uri) / "labels.lance", Path(rich.uri).parent / "kept")
     store = Store.open(rich.uri)
-    mend(store)
+    repair(store)
     assert verify(store).wrong == ()
 
 

@@ -7,7 +7,7 @@ import pytest
 from embstore.care.tags import create_tag, delete_tag, list_tags
 from embstore.errors import EmbstoreError, StoreError
 from embstore.search import similar_proteins
-from embstore.store import Store, query, rows
+from embstore.store import Store, add_space, put_vectors, query, rows
 
 
 def test_a_store_is_read_as_it_was_under_a_tag(store: Store, space_table: str) -> None:
@@ -39,8 +39,8 @@ def test_a_store_under_a_tag_cannot_be_written(store: Store, space_table: str) -
         lambda: then.upsert("proteins", [{"protein_id": "p"}]),
         lambda: then.upsert("proteins", []),
         lambda: then.delete("cells", "true"),
-        lambda: then.put_vectors(space["digest"], ["a"], then.vectors(space["digest"])[1][:1]),
-        lambda: then.add_space(space | {"digest": "ab" * 32}, 2, half=False),
+        lambda: put_vectors(then, space["digest"], ["a"], then.vectors(space["digest"])[1][:1]),
+        lambda: add_space(then, space | {"digest": "ab" * 32}, 2, half=False),
         lambda: then.tag("other", {"cells": 1}),
         lambda: then.untag("then"),
     ):
@@ -54,7 +54,7 @@ def test_a_name_keeps_its_meaning(store: Store) -> None:
     """Tagging again is nothing to do while the store is the same, completes a tag cut off, and else is refused."""
     versions = create_tag(store, "v1")
     assert create_tag(store, "v1") == versions
-    store._db.open_table("labels").tags.delete("v1")  # as a kill between two tables leaves it
+    store.untag("v1", ["labels"])  # as a kill between two tables leaves it
     assert create_tag(store, "v1") == store.tags()["v1"] == versions
     store.delete("labels", "true")
     with pytest.raises(EmbstoreError, match="a tag v1 already, of other versions; choose another name"):

@@ -11,7 +11,7 @@ import pytest
 from embstore.care.findings import Finding
 from embstore.care.relations import PART_ROWS
 from embstore.care.verify import verify
-from embstore.store import Store
+from embstore.store import Store, add_space, drop_table
 
 from .conftest import vectors, write_raw
 
@@ -103,8 +103,8 @@ def test_records_are_held_to_their_digests(store: Store, space_table: str) -> No
     (space,) = store.read("spaces").to_pylist()
     store.upsert("spaces", [space | {"crop_um": 26.0, "dim": 91}])
     store.upsert("splits", [{"name": "s", "spec": '{"k": 3}', "digest": "0" * 64}])
-    store.add_space(space | {"digest": "ab" * 32}, 2, half=False)
-    store._db.drop_table("emb_" + "ab" * 6)
+    add_space(store, space | {"digest": "ab" * 32}, 2, half=False)
+    drop_table(store, "emb_" + "ab" * 6)
     assert found(store) == {("spaces", "spaces"), ("dim", space_table), ("splits", "splits")}
     said = " | ".join(f.found for f in verify(store).wrong)
     assert f"the record of {space['digest'][:12]} now has the digest" in said
@@ -143,7 +143,7 @@ def test_a_table_that_cannot_be_opened_is_named(store: Store) -> None:
     """A manifest cut short, and a table that is gone, are each one finding."""
     newest = min((Path(store.uri) / "proteins.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(newest.read_bytes()[:5])
-    store._db.drop_table("profiles")
+    drop_table(store, "profiles")
     assert found(store) == {("table", "proteins"), ("table", "profiles")}
 
 

@@ -17,7 +17,7 @@ from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins, thumbnails
 from embstore.sources.vectors import Columns
-from embstore.store import Store, find_space, rows
+from embstore.store import Store, add_space, find_space, put_vectors, rows
 
 DIGEST = "5a" * 32
 SEGMENTATION = "seg00000"
@@ -52,9 +52,9 @@ class Drawn:
         self.store.upsert("proteins", [{"protein_id": p, "gene": p[5:], "group_id": g} for p, g in self.group.items()])
         self.vectors = dict(zip(self.cells, rng.normal(1.0, 1.0, (len(self.cells), 6)).astype(np.float32), strict=True))
         record = {"digest": DIGEST, "backbone": "drawn", "strategy": "mapping", "roles": []}
-        self.store.add_space(record, 6, half=False)
+        add_space(self.store, record, 6, half=False)
         order = rng.permutation(list(self.cells)).tolist()
-        self.store.put_vectors(DIGEST, order, np.stack([self.vectors[c] for c in order]))
+        put_vectors(self.store, DIGEST, order, np.stack([self.vectors[c] for c in order]))
 
     def searched(self, dataset: str | None, *, centre: bool, named: bool) -> dict[str, np.ndarray]:
         """Return the vectors that are searched: of one dataset or all, of cells with a protein or all."""
@@ -230,8 +230,8 @@ def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy
     store = Store.open(phantom_copy)
     first = find_space(store, "pixel-stats")["digest"]
     second = {"digest": "00" * 32, "backbone": "pixel-stats", "strategy": "mapping", "crop_um": 40.0}
-    store.add_space(second, 90, half=False)
-    store.add_space({"digest": "11" * 32, "backbone": "mine", "strategy": "brought"}, 4, half=False)
+    add_space(store, second, 90, half=False)
+    add_space(store, {"digest": "11" * 32, "backbone": "mine", "strategy": "brought"}, 4, half=False)
     for spec in (None, "pixel-stats", "pixel-stats:mapping"):
         with pytest.raises(EmbstoreError, match=rf"spaces match .*--space {first[:12]}.*; name one of them"):
             find_space(store, spec)

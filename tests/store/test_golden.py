@@ -117,7 +117,7 @@ def test_a_migration_that_was_killed_is_finished_by_the_next_write(
     """Columns that are there and a format that is not yet said: the store reads, and a write ends the work."""
     old, known = golden
     store = Store.open(shutil.copytree(old.uri, tmp_path / "store"))
-    store.add_columns("spaces", ["filling"])
+    store._tables.add_columns("spaces", ["filling"])
     assert Store.open(store.uri).read("spaces").num_rows == known["rows"]["spaces"]
     Store.open(store.uri).upsert("labels", [store.read("labels").to_pylist()[0]])
     assert store.read("spaces").schema.equals(schema.TABLES["spaces"].schema)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from embstore.errors import QueryError
 from embstore.ingest import ingest
-from embstore.store import Store, embeddings_name, query, rows, select, sql_text
+from embstore.store import Store, add_space, embeddings_name, put_vectors, query, rows, select, sql_text
 from embstore.store.query import LanceTable, register, tables_of_view
 
 
@@ -172,9 +172,9 @@ def test_half_precision_vectors_are_read_as_single(tmp_path: Path) -> None:
     """DuckDB has no float16: such vectors come as float32 lists of the same numbers, and ids without them."""
     store = Store.open(tmp_path / "store", create=True)
     digest = "ef" * 32
-    store.add_space({"digest": digest, "backbone": "drawn", "strategy": "brought"}, 3, half=True)
+    add_space(store, {"digest": digest, "backbone": "drawn", "strategy": "brought"}, 3, half=True)
     vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float16)
-    store.put_vectors(digest, list("abcde"), vectors)
+    put_vectors(store, digest, list("abcde"), vectors)
     table = embeddings_name(digest)
     assert rows(store, f"SELECT id FROM {table} ORDER BY id") == [{"id": i} for i in "abcde"]
     found = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")

@@ -17,7 +17,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embstore.errors import StoreError
-from embstore.store import Store, code_version, now, quoted, schema
+from embstore.store import (
+    Store,
+    add_space,
+    code_version,
+    drop_repeats,
+    list_spaces,
+    list_spaces_sql,
+    make_table,
+    now,
+    put_vectors,
+    query,
+    quoted,
+    schema,
+)
 
 SPACE = "ab" * 32
 HALF = "cd" * 32
@@ -64,7 +77,7 @@ def test_processes_that_upsert_the_same_keys_at_once_leave_no_duplicate(store: S
 
 def test_every_key_column_of_every_table_is_marked_and_required(store: Store) -> None:
     """Without the mark and non-null, concurrent upserts duplicate rows: no table, of spaces neither, may lack them."""
-    store.add_space(space_record(SPACE), 4, half=False)
+    add_space(store, space_record(SPACE), 4, half=False)
     names = store.table_names()
     assert set(names) == {*schema.TABLES, schema.embeddings_name(SPACE)}
     for name in names:
@@ -92,9 +105,9 @@ def test_a_key_that_comes_twice_in_one_write_is_refused(store: Store) -> None:
         store.upsert("labels", labels)
     store.upsert("labels", labels[:2])
     assert store.read("labels").num_rows == 2
-    store.add_space(space_record(SPACE), 2, half=False)
+    add_space(store, space_record(SPACE), 2, half=False)
     with pytest.raises(StoreError, match="two rows of id 'a'"):
-        store.put_vectors(SPACE, ["a", "a"], np.ones((2, 2)))
+        put_vectors(store, SPACE, ["a", "a"], np.ones((2, 2)))
 
 
 def test_an_upsert_replaces_whole_rows_and_returns_the_new_version(store: Store) -> None:
@@ -124,13 +137,13 @@ def test_a_quoted_text_is_one_literal(store: Store) -> None:
 def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, np.ndarray]]:
     """A space written in three parts, some rows replaced and some deleted, and the same as a dict."""
     store = Store.open(tmp_path_factory.mktemp("known") / "store", create=True)
-    store.add_space(space_record(SPACE), 5, half=False)
+    add_space(store, space_record(SPACE), 5, half=False)
     rng = np.random.default_rng(0)
     twin: dict[str, np.ndarray] = {}
     for ids in (range(0, 20), range(10, 30), range(25, 40)):
         names = [f"cell {i}" for i in rng.permutation(list(ids))]
         vectors = rng.normal(size=(len(names), 5)).astype(np.float32)
-        store.put_vectors(SPACE, names, vectors)
+        put_vectors(store, SPACE, names, vectors)
         twin |= dict(zip(names, vectors, strict=True))
     store.delete(schema.embeddings_name(SPACE), "id IN ('cell 3', 'cell 17', 'cell 33')")
     for gone in ("cell 3", "cell 17", "cell 33"):
@@ -166,9 +179,9 @@ def test_matrix_refuses_an_id_that_is_not_there(known: tuple[Store, dict[str, np
 
 def test_matrix_reads_an_earlier_version_as_it_was(store: Store) -> None:
     """A version that an entry cites gives the vectors of then."""
-    store.add_space(space_record(SPACE), 2, half=False)
-    then = store.put_vectors(SPACE, ["a", "b"], np.array([[1, 2], [3, 4]]))
-    store.put_vectors(SPACE, ["b", "c"], np.array([[5, 6], [7, 8]]))
+    add_space(store, space_record(SPACE), 2, half=False)
+    then = put_vectors(store, SPACE, ["a", "b"], np.array([[1, 2], [3, 4]]))
+    put_vectors(store, SPACE, ["b", "c"], np.array([[5, 6], [7, 8]]))
     assert store.matrix(SPACE, ["b", "a"], version=then).tolist() == [[3, 4], [1, 2]]
     assert store.matrix(SPACE, ["c", "b", "b"]).tolist() == [[7, 8], [5, 6], [5, 6]]
     with pytest.raises(StoreError, match="'c'"):
@@ -177,19 +190,19 @@ def test_matrix_reads_an_earlier_version_as_it_was(store: Store) -> None:
 
 def test_half_precision_is_rounded_once_and_overflow_is_refused(store: Store) -> None:
     """Vectors come back as float16 rounds them; what float16 or any float cannot hold is refused by id."""
-    store.add_space(space_record(HALF), 3, half=True)
-    store.add_space(space_record(SPACE), 3, half=False)
+    add_space(store, space_record(HALF), 3, half=True)
+    add_space(store, space_record(SPACE), 3, half=False)
     vectors = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    store.put_vectors(HALF, ["a", "b"], vectors)
+    put_vectors(store, HALF, ["a", "b"], vectors)
     np.testing.assert_array_equal(store.matrix(HALF, ["b", "a"]), vectors[::-1].astype(np.float16).astype(np.float32))
 
     slf = np.array([[0, 1, 2], [143_867, 0, 0]], np.float32)  # the largest value of the HPA sample vectors
     with pytest.raises(StoreError, match=r"the vector of 'd' is not finite as float16 \(1 such vectors\)"):
-        store.put_vectors(HALF, ["c", "d"], slf)
-    store.put_vectors(SPACE, ["c", "d"], slf)
+        put_vectors(store, HALF, ["c", "d"], slf)
+    put_vectors(store, SPACE, ["c", "d"], slf)
     for bad in (np.nan, np.inf, -np.inf, 1e39):
         with pytest.raises(StoreError, match="'f' is not finite as float32"):
-            store.put_vectors(SPACE, ["e", "f"], np.array([[1, 1, 1], [1, bad, 1]]))
+            put_vectors(store, SPACE, ["e", "f"], np.array([[1, 1, 1], [1, bad, 1]]))
     assert store.vectors(HALF)[0] == ["a", "b"]
     assert store.vectors(SPACE)[0] == ["c", "d"]
 
@@ -197,16 +210,16 @@ def test_half_precision_is_rounded_once_and_overflow_is_refused(store: Store) ->
 @pytest.mark.parametrize("shape", [(2, 4), (1, 3), (3,), (3, 2)])
 def test_vectors_of_another_shape_are_refused(store: Store, shape: tuple[int, ...]) -> None:
     """One vector for each id, of the space's length."""
-    store.add_space(space_record(SPACE), 3, half=False)
+    add_space(store, space_record(SPACE), 3, half=False)
     with pytest.raises(StoreError, match=r"space abababababab takes \(2, 3\), got"):
-        store.put_vectors(SPACE, ["a", "b"], np.ones(shape))
+        put_vectors(store, SPACE, ["a", "b"], np.ones(shape))
 
 
 def test_a_space_that_is_there_is_left_as_it_is(store: Store) -> None:
     """Adding a space again neither empties its vectors nor replaces its canary."""
-    store.add_space(space_record(SPACE), 2, half=False, canary=[1.0, 2.0])
-    store.put_vectors(SPACE, ["a"], np.ones((1, 2)))
-    store.add_space(space_record(SPACE), 2, half=False, canary=[9.0, 9.0])
+    add_space(store, space_record(SPACE), 2, half=False, canary=[1.0, 2.0])
+    put_vectors(store, SPACE, ["a"], np.ones((1, 2)))
+    add_space(store, space_record(SPACE), 2, half=False, canary=[9.0, 9.0])
     assert store.read("spaces")["canary"].to_pylist() == [[1.0, 2.0]]
     assert store.matrix(SPACE, ["a"]).tolist() == [[1, 1]]
 
@@ -320,12 +333,44 @@ def test_status_counts_what_is_there(store: Store) -> None:
     assert {name: record["version"] for name, record in status.items()} == store.versions()
 
 
+def test_every_write_returns_the_versions_that_it_made(store: Store) -> None:
+    """Spaces, tags and upkeep too, so that a caller can cite what it wrote; a second time nothing changes."""
+    made = add_space(store, space_record(SPACE), 2, half=False)
+    assert made == {name: store.versions()[name] for name in ("spaces", schema.embeddings_name(SPACE))}
+    assert add_space(store, space_record(SPACE), 2, half=False) == made
+    assert store.tag("t", made) == made == store.tags()["t"]
+    assert store.untag("t", ["spaces"]) == {"spaces": made["spaces"]}
+    assert list(store.untag("t")) == [schema.embeddings_name(SPACE)]
+    assert store.untag("t") == {}
+    assert drop_repeats(store, "proteins") == make_table(store, schema.TABLES["proteins"]) == 1
+
+
+def test_a_store_prints_in_a_few_lines(store: Store) -> None:
+    """Where it is, and its first tables; as a table in a notebook; and a damaged table does not stop it."""
+    store.upsert("proteins", proteins("a", "b"))
+    lines = repr(store).splitlines()
+    assert lines[0] == f"store at {store.uri}, format 2"
+    assert lines[1].split()[:3] == ["name", "rows", "version"]
+    assert len(lines) < 10
+    assert "<td>proteins</td><td>2</td>" in store._repr_html_()
+    assert store.to_arrow().to_pylist() == list(store.status())
+    shutil.rmtree(Path(store.uri) / "labels.lance" / "_versions")
+    assert "labels" in repr(store)
+
+
+def test_ready_made_questions_give_their_sql(store: Store) -> None:
+    """The `_sql` twin of a question runs as it stands."""
+    add_space(store, space_record(SPACE), 2, half=False)
+    assert query(store, *list_spaces_sql()).to_pylist() == list(list_spaces(store))
+    assert repr(list_spaces(store)).startswith("1 space\n")
+
+
 def test_a_table_that_is_not_there_is_a_clear_error(store: Store) -> None:
     """Reading, writing and tagging by a wrong name say which store lacks which table."""
     for wrong in (
         lambda: store.dataset("cels"),
         lambda: store.upsert("cels", pa.table({"id": ["a"]})),
-        lambda: store.put_vectors(SPACE, ["a"], np.ones((1, 2))),
+        lambda: put_vectors(store, SPACE, ["a"], np.ones((1, 2))),
     ):
         with pytest.raises(StoreError, match=f"the store at {store.uri} has no table"):
             wrong()

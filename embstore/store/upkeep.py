@@ -1,0 +1,44 @@
+"""What the packages that look after a store do with its tables; none of it is for users of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embstore.store.schema import Table, key_of
+from embstore.store.store import Store
+from embstore.store.tables import writing
+from embstore.store.upsert import delete_fragments, extra_rows
+
+ROWS_PER_DELETE = 5_000
+
+
+def refuse_reader(store: Store) -> None:
+    """Raise a StoreError where the store is open at a tag."""
+    store._tables.refuse_reader()
+
+
+def make_table(store: Store, table: Table) -> int:
+    """Make a table, empty, where there is none that could be opened (writes); return its version."""
+    return store._tables.make(table)
+
+
+def drop_table(store: Store, name: str) -> None:
+    """Delete a table with all of its versions and tags (writes)."""
+    store._tables.drop(name)
+
+
+def drop_fragments(store: Store, name: str, fragments: Sequence[int]) -> int:
+    """Take fragments out of a table without reading them (writes); return its new version (older ones keep them)."""
+    store._ready_to_write()
+    with writing(f"take fragments out of {name}"):
+        return delete_fragments(store.dataset(name), fragments)
+
+
+def drop_repeats(store: Store, name: str) -> int:
+    """Delete the rows whose key a row before them has (writes); return the table's new version."""
+    handle = store._open_to_write(name)
+    with writing(f"delete from {name}"):
+        extra = extra_rows(store.dataset(name), key_of(name))
+        for start in range(0, len(extra), ROWS_PER_DELETE):
+            handle.delete(f"_rowid IN ({', '.join(map(str, extra[start : start + ROWS_PER_DELETE]))})")
+        return int(handle.version)

@@ -51,7 +51,8 @@ OneUnit = Annotated[
 def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the fields of a dataclass as options of its own; it takes them together, as `options`.
 
-    Several commands share such a dataclass, so that each option is spelled once.
+    They stand in the help where `options` stands among the parameters. Several commands share such a dataclass, so that
+    each option is spelled once.
     """
     hints = get_type_hints(options, include_extras=True)
     shared = [
@@ -60,7 +61,10 @@ def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        at = [p.name for p in named].index("options")
+        parameters = [*named[:at], *shared, *named[at + 1 :]]
 
         @wraps(command)
         def run(**given: Any) -> None:
@@ -68,8 +72,8 @@ def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable
             command(**given, options=together)
 
         # what Typer reads
-        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
     return decorate

@@ -110,7 +110,7 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
 
 def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
     images, profiles = chosen.get("images", []), chosen.get("profiles", [])
-    cells = [cell for some in chunks(images) for cell in cells_of(store, some)]
+    cells = [cell for chunk in chunks(images) for cell in cells_of(store, chunk)]
     spaces = [name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)]
     units = [*images, *profiles, *cells]
     return Removed(
@@ -126,8 +126,8 @@ def _counted(store: Store, chosen: Chosen, tags: list[str]) -> Removed:
 
 def _count(store: Store, table: str, column: str, ids: Sequence[str], also: pc.Expression | None = None) -> int:
     total = 0
-    for some in chunks(ids):
-        picked = pc.field(column).isin(list(some))
+    for chunk in chunks(ids):
+        picked = pc.field(column).isin(list(chunk))
         total += store.read(table, [column], picked if also is None else picked & also).num_rows
     return total
 

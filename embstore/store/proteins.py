@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from embstore.ids import connected_groups
+from embstore.store.row_types import ProteinRow
 from embstore.store.store import Store
 
 
-def add_proteins(store: Store, found: Iterable[tuple[Sequence[str], Sequence[str]]]) -> int:
+def add_proteins(store: Store, named: Iterable[tuple[Sequence[str], Sequence[str]]]) -> int:
     """Add the proteins of images or profiles, given as (protein ids, genes), and renew every group that they join.
 
     A group is a connected component over ids that occur together, within and across datasets. Writes only the rows
     that change; returns how many.
     """
-    known = {row["protein_id"]: row for row in store.read("proteins").to_pylist()}
-    pairs = list(found)
+    known: dict[str, ProteinRow] = {row["protein_id"]: row for row in store.read("proteins").to_pylist()}
+    pairs = list(named)
     linked = [(p["group_id"], p["protein_id"]) for p in known.values()] + [ids for ids, _ in pairs]
     groups = connected_groups(linked)
     genes = {protein: gene for ids, names in pairs for protein, gene in _named(ids, names)}
-    changed = []
-    for protein, group in groups.items():
-        old = known.get(protein)
-        unnamed = protein.removeprefix("gene:")
-        gene = (old or {}).get("gene") or unnamed
-        if gene == unnamed:
-            gene = genes.get(protein) or unnamed
-        if old is None or (old["group_id"], old["gene"]) != (group, gene):
-            changed.append(_protein(protein, gene, group, old or {}))
+    rows = (_protein(protein, group, genes, known.get(protein)) for protein, group in groups.items())
+    changed = [row for row in rows if _differs(row, known.get(row["protein_id"]))]
     store.upsert("proteins", changed)
     return len(changed)
 
@@ -38,9 +31,21 @@ def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]
     return zip(ids, names, strict=True) if len(ids) == len(names) else ()
 
 
-def _protein(protein: str, gene: str, group: str, old: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {"synonyms": old.get("synonyms") or [], "seen_in_pretraining": old.get("seen_in_pretraining") or []}
-    return {"protein_id": protein, "gene": gene, "group_id": group} | kept
+def _differs(row: ProteinRow, old: ProteinRow | None) -> bool:
+    return old is None or (old["group_id"], old["gene"]) != (row["group_id"], row["gene"])
+
+
+def _protein(protein: str, group: str, genes: Mapping[str, str], old: ProteinRow | None) -> ProteinRow:
+    """Return the row of a protein; a gene that is known already stays."""
+    unnamed = protein.removeprefix("gene:")
+    gene = (old and old["gene"]) or unnamed
+    return {
+        "protein_id": protein,
+        "gene": (genes.get(protein) or unnamed) if gene == unnamed else gene,
+        "synonyms": (old and old["synonyms"]) or [],
+        "group_id": group,
+        "seen_in_pretraining": (old and old["seen_in_pretraining"]) or [],
+    }
 
 
 def find_proteins(store: Store, name: str) -> list[str]:

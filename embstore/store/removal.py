@@ -43,7 +43,7 @@ def take_back(store: Store, images: Sequence[str], cells: Sequence[str]) -> None
 def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequence[str] = ()) -> None:
     units = list(ids)
     if table == "images":
-        units = [*cells, *(cell for some in chunks(ids) for cell in cells_of(store, some))]
+        units = [*cells, *(cell for chunk in chunks(ids) for cell in cells_of(store, chunk))]
         delete_ids(store, "ingested", "image_id", ids)
         for level, subjects in (("image", ids), ("cell", units)):
             delete_ids(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
@@ -55,8 +55,8 @@ def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequ
 
 def delete_ids(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
     """Delete the rows whose `column` is one of `ids`, and that a further condition picks (`... AND `) (writes)."""
-    for some in chunks(ids):
-        store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, some))})")
+    for chunk in chunks(ids):
+        store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, chunk))})")
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -92,19 +92,19 @@ def find_space(
     if unit not in (None, *VECTOR_UNITS):
         raise EmbstoreError(choices(str(unit), "unit", VECTOR_UNITS))
     spaces = [s for s in list_spaces(store) if unit in (None, s["unit"])]
-    found = [s for s in spaces if matches(s, spec, digest)]
+    matching = [s for s in spaces if matches(s, spec, digest)]
     if unit is None and digest is None:
-        found = [s for s in found if s["unit"] != "image"] or found
-    if len(found) == 1:
-        return found[0]
-    if not found:
+        matching = [s for s in matching if s["unit"] != "image"] or matching
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
         wanted, kind = digest or spec or "any", f"space of unit {unit}" if unit else "space"
         line = choices(wanted, kind, {label(s) for s in spaces})
         raise EmbstoreError(f"{line}; {todo}" if todo else line)
     listed = ", ".join(
-        f"{name} (--space {short(s['digest'])})" for name, s in zip(told_apart(found), found, strict=True)
+        f"{name} (--space {short(s['digest'])})" for name, s in zip(told_apart(matching), matching, strict=True)
     )
-    raise EmbstoreError(f"{len(found)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
+    raise EmbstoreError(f"{len(matching)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
 
 
 def label(space: SpaceRow) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embstore.care.doctor import doctor as doctor
     from embstore.care.maintain import maintain as maintain
     from embstore.care.remove import remove as remove
+    from embstore.care.repair import repair as repair
     from embstore.care.tags import create_tag as create_tag
     from embstore.care.tags import delete_tag as delete_tag
     from embstore.care.tags import list_tags as list_tags
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from embstore.search import similar_proteins as similar_proteins
     from embstore.search import thumbnails as thumbnails
     from embstore.store import Store as Store
+    from embstore.store import list_spaces as list_spaces
+    from embstore.store import list_spaces_sql as list_spaces_sql
     from embstore.store import query as query
 
     open = Store.open
@@ -57,10 +60,13 @@ _PUBLIC = {
     "ingest": "embstore.ingest",
     "list_labels": "embstore.ingest",
     "list_labels_sql": "embstore.ingest",
+    "list_spaces": "embstore.store",
+    "list_spaces_sql": "embstore.store",
     "list_tags": "embstore.care.tags",
     "maintain": "embstore.care.maintain",
     "query": "embstore.store",
     "remove": "embstore.care.remove",
+    "repair": "embstore.care.repair",
     "set_seen": "embstore.ingest",
     "similar_cells": "embstore.search",
     "similar_proteins": "embstore.search",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PRINTED_ROWS, HTML_ROWS = 5, 20
-PRINTED_WIDTH = 100  # characters of a line
+PRINTED_WIDTH, HEADLINE_WIDTH = 100, 120  # characters of a line
 PRINTED_VALUE, HTML_VALUE = 24, 80  # characters of a value; what is longer is cut, with an ellipsis
 
 
@@ -33,7 +33,7 @@ class Tabular(ABC):
 
     def __repr__(self) -> str:
         table = self.to_arrow()
-        lines = [_text(self.headline, PRINTED_WIDTH)]
+        lines = [_text(self.headline, HEADLINE_WIDTH)]
         if table.num_rows:
             lines += _aligned(_cells(table, PRINTED_ROWS, PRINTED_VALUE))
         if table.num_rows > PRINTED_ROWS:

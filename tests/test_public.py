@@ -13,9 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import embstore as es
+from embstore.sources.vectors import Columns
 from embstore.tabular import Tabular
 
 ENGINES = {"torch", "timm", "lancedb", "lance", "duckdb", "sklearn", "scipy", "skimage", "pyarrow", "numpy", "PIL"}
@@ -34,6 +36,18 @@ def first_cells(store: es.Store) -> list[str]:
     return es.query(store, CELLS).to_arrow()["cell_id"].to_pylist()[:3]
 
 
+def embeddings(store: es.Store, folder: Path) -> Any:
+    np.savez(folder / "theirs.npz", X=np.eye(3, dtype=np.float32), gene=np.array(["A", "B", "C"]))
+    path = str(folder / "theirs.npz")
+    return es.import_embeddings(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
+
+
+def seen(store: es.Store, folder: Path) -> Any:
+    table = folder / "seen.csv"
+    table.write_text("gene\nPHN001\n")
+    return es.set_seen(store, str(table), backbone="hpa")
+
+
 def drawn(store: es.Store, folder: Path) -> Any:
     return es.draw_sheet(store, es.similar_proteins(store, "PHN001"), str(folder / "sheet.png"))
 
@@ -49,12 +63,18 @@ CALLS: dict[str, Call] = {
     "ingest": lambda store, atlas, folder: es.ingest(
         store, str(atlas / "images"), layout="opencell", backbones=["pixel-stats"]
     ),
+    "import_embeddings": lambda store, atlas, folder: embeddings(store, folder),
     "list_labels": lambda store, atlas, folder: es.list_labels(store),
+    "list_labels_sql": lambda store, atlas, folder: es.query(store, *es.list_labels_sql()),
+    "list_spaces": lambda store, atlas, folder: es.list_spaces(store),
+    "list_spaces_sql": lambda store, atlas, folder: es.query(store, *es.list_spaces_sql()),
     "list_tags": lambda store, atlas, folder: (es.create_tag(store, "now"), es.list_tags(store))[1],
     "maintain": lambda store, atlas, folder: es.maintain(store),
     "open": lambda store, atlas, folder: es.open(store.uri),
     "query": lambda store, atlas, folder: es.query(store, "SELECT * FROM cells"),
     "remove": lambda store, atlas, folder: es.remove(store, "gene = 'PHN001'", dry_run=True),
+    "repair": lambda store, atlas, folder: es.repair(store),
+    "set_seen": lambda store, atlas, folder: seen(store, folder),
     "similar_cells": lambda store, atlas, folder: es.similar_cells(store, first_cells(store)[0]),
     "similar_proteins": lambda store, atlas, folder: es.similar_proteins(store, "PHN001"),
     "thumbnails": lambda store, atlas, folder: es.thumbnails(store, first_cells(store)),

@@ -60,8 +60,8 @@ class BenchReport(Tabular):
         """Return what was scored, on how many units, and how much of it is new."""
         first = self.entries[0]
         size = f"{first.n_test} {first.unit}s of {first.n_groups} proteins"
-        what = f"macro F1 of {first.task} on {first.dataset}, {size}, split {first.split}"
-        return f"{what}: {self.made} entries made, {self.reused} reused"
+        new = f"{self.made} entries made, {self.reused} reused"
+        return f"macro F1, {first.task}, {size}, {new}, split {first.split}"
 
 
 def make_report(store: Store, setting: Setting, entries: Sequence[str], *, made: int) -> BenchReport:

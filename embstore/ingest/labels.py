@@ -140,9 +140,9 @@ def list_labels(store: Store) -> LabelSets:
     return LabelSets(tuple(LabelSet(**row) for row in rows(store, LABEL_SETS_SQL)))
 
 
-def list_labels_sql() -> str:
-    """Return the SQL that `list_labels` runs."""
-    return LABEL_SETS_SQL.strip()
+def list_labels_sql() -> tuple[str, dict[str, Any]]:
+    """Return the SQL that `list_labels` runs, and its parameters."""
+    return LABEL_SETS_SQL.strip(), {}
 
 
 def _by_protein(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, dict[str, int]]:

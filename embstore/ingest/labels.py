@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -61,7 +61,9 @@ class LabelSets(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return a row for each label set and level."""
-        return pa.Table.from_pylist([asdict(record) for record in self.records])
+        types = {"str": pa.string(), "int": pa.int64()}
+        schema = pa.schema([(field.name, types[str(field.type)]) for field in fields(LabelSet)])
+        return pa.Table.from_pylist([asdict(record) for record in self.records], schema=schema)
 
     @property
     def headline(self) -> str:

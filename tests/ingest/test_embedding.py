@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from drawn_fields import CELLS, draw_field, opencell_path, save_tiff, write_hpa, write_opencell
 from killing import everything
 
-from embstore.ingest import embedding, ingest
+from embstore.backbones.encoder import load
+from embstore.backbones.record import Choices
+from embstore.backbones.registry import find
+from embstore.ingest import Finished, embed_images, embedding, ingest
+from embstore.ingest.plan import make_plan
 from embstore.ingest.reading import read_ahead
+from embstore.ingest.work import Wanted
+from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure
-from embstore.store import Store, rows
+from embstore.store import CellRow, Store, rows
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -52,6 +60,29 @@ def test_how_crops_are_cut_and_put_together_changes_no_vector(
     assert report.vectors_in == {"pixel-stats:mapping": 4 * CELLS}
     assert everything(store) == everything(single)
     assert rows(store, "SELECT count(*)::INT AS n FROM ingested") == [{"n": 5}]
+
+
+def test_images_are_embedded_without_a_store(tmp_path: Path) -> None:
+    """In order, an unreadable file among them; the second time with the cells of the first, to the same vectors."""
+    paths = write_opencell(tmp_path / "in", [1, 2, 3])
+    source = read_source(tmp_path / "in", "opencell", None)
+    encoder = load(find("pixel-stats"), Choices())
+    works = make_plan(None, source, "d", Wanted((encoder.space.digest,))).work
+    paths[1].write_bytes(b"")
+    first, broken, third = embed_images(works, lambda _: {}, [encoder])
+    assert isinstance(broken, Failure)
+    assert broken.source == str(paths[1])
+    assert isinstance(first, Finished)
+    assert isinstance(third, Finished)
+    assert [first.cells.num_rows, third.cells.num_rows] == [CELLS, CELLS]
+    cells = {first.image_id: cast("list[CellRow]", first.cells.to_pylist())}
+    known = replace(works[0], segmentation=first.completion_records[0]["segmentation"], pixel_size_um=0.206349)
+    (again,) = embed_images([known], lambda _: cells, [encoder])
+    assert isinstance(again, Finished)
+    assert (again.image_row, again.cells.num_rows) == (None, 0)
+    vectors, same = (image.vectors[encoder.space.digest] for image in (first, again))
+    assert vectors.ids == same.ids
+    assert np.array_equal(vectors.vectors, same.vectors)
 
 
 def test_images_are_gathered_until_there_is_enough_to_do() -> None:

@@ -9,11 +9,11 @@ import pytest
 from drawn_fields import ensg, write_hpa, write_labels, write_opencell
 
 from embstore.errors import EmbstoreError
-from embstore.ingest import add_labels, ingest, list_labels
+from embstore.ingest import add_labels, ingest, list_labels, list_labels_sql
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.labels import read_label_table
 from embstore.sources.layouts import read_source
-from embstore.store import Store, rows
+from embstore.store import Store, query, rows
 
 
 @pytest.fixture
@@ -126,8 +126,10 @@ def test_a_new_release_replaces_labels_without_an_ingest(opencell: Store, tmp_pa
     assert stored(opencell, "opencell/any") == {(one, "golgi"), (one, "er"), (two, "golgi")}
     listed = {record.label_set: record for record in list_labels(opencell)}
     assert (listed["opencell/any"].revision, listed["opencell/any"].source) == (2, "first.csv;second.csv")
+    assert query(opencell, list_labels_sql()).to_pylist() == list_labels(opencell).to_arrow().to_pylist()
     versions = opencell.versions()
-    assert add_labels(opencell, second, dataset="opencell").changed == 0
+    assert added.version == versions["labels"]
+    assert add_labels(opencell, str(second), dataset="opencell").changed == 0
     assert opencell.versions() == versions
 
 

@@ -349,7 +349,7 @@ def test_a_store_prints_in_a_few_lines(store: Store) -> None:
     """Where it is, and its first tables; as a table in a notebook; and a damaged table does not stop it."""
     store.upsert("proteins", proteins("a", "b"))
     lines = repr(store).splitlines()
-    assert lines[0] == f"store at {store.uri}, format 2"
+    assert lines[0].startswith("store at ")  # a long path is cut
     assert lines[1].split()[:3] == ["name", "rows", "version"]
     assert len(lines) < 10
     assert "<td>proteins</td><td>2</td>" in store._repr_html_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -139,7 +139,7 @@ def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> 
 
 def list_labels(store: Store) -> LabelSets:
     """Return a record for each label set and level: how many locations, subjects and labels it contains."""
-    return LabelSets(tuple(LabelSet(**row) for row in rows(store, LABEL_SETS_SQL)))
+    return LabelSets(tuple(LabelSet(**row) for row in rows(store, *list_labels_sql())))
 
 
 def list_labels_sql() -> tuple[str, dict[str, Any]]:

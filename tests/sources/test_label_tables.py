@@ -126,7 +126,7 @@ def test_a_new_release_replaces_labels_without_an_ingest(opencell: Store, tmp_pa
     assert stored(opencell, "opencell/any") == {(one, "golgi"), (one, "er"), (two, "golgi")}
     listed = {record.label_set: record for record in list_labels(opencell)}
     assert (listed["opencell/any"].revision, listed["opencell/any"].source) == (2, "first.csv;second.csv")
-    assert query(opencell, list_labels_sql()).to_pylist() == list_labels(opencell).to_arrow().to_pylist()
+    assert query(opencell, *list_labels_sql()).to_pylist() == list_labels(opencell).to_arrow().to_pylist()
     versions = opencell.versions()
     assert added.version == versions["labels"]
     assert add_labels(opencell, str(second), dataset="opencell").changed == 0

@@ -11,13 +11,14 @@ from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
-from embstore.care.findings import RECORD, REPAIR, RERUN, Finding, counted
+from embstore.care.findings import JOIN, RECORD, REPAIR, RERUN, Finding, counted
 from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, select, sql_text
 
-PART_ROWS = 1_000_000
+PART_ROWS = 8_000_000  # their hashes take some hundred megabytes
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
 MISCOUNTED = "images whose marker, cells and vectors differ in number"
+DIVIDED = "images or profiles name proteins of several groups, so that a split may divide them"
 REBENCH = "the same bench again completes them"
 
 
@@ -95,6 +96,10 @@ def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> It
         n, example = _tally(store, absent(want)) if rows.get(want.table) and want.holder in rows else (0, "")
         if n:
             yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
+    if {"images", "profiles", "proteins"} <= set(names):
+        n, example = _tally(store, divided())
+        if n:
+            yield Finding("groups", "proteins", counted(n, DIVIDED, example), JOIN)
     for space in cell_spaces(spaces) if {"ingested", "cells"} <= set(names) else ():
         table = embeddings_name(space["digest"])
         n, example = _tally(store, miscounted(space)) if table in names else (0, "")
@@ -139,6 +144,11 @@ def miscounted(space: SpaceRow) -> IntegrityQuery:
     # cells and vectors are counted by image, and one part is one pass over all of them
     tables = {"ingested", "cells", table}
     return _query("verify_counts", tables, {"ingested"}, table=table, space=space["digest"])
+
+
+def divided() -> IntegrityQuery:
+    """Ask for the images and profiles whose proteins are in several groups."""
+    return _query("verify_groups", {"images", "profiles", "proteins"}, {"images", "profiles"})
 
 
 def bad_rows(store: Store, query: IntegrityQuery) -> list[BadRow]:

@@ -35,6 +35,7 @@ from embstore.store import (
     embeddings,
     embeddings_name,
     finish_removal,
+    join_groups,
     quoted,
     refuse_reader,
     select,
@@ -56,7 +57,7 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
     its rows have no owner yet. Returns what was done, in order.
     """
     refuse_reader(store)
-    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _counts, _splits)
+    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
         done += step(store, any(repaired.table == "spaces" for repaired in done))
@@ -176,6 +177,12 @@ def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
             before = store.dataset(want.table).count_rows()
             delete_ids(store, want.table, want.column, values, f"{want.where} AND ")
             yield from _done(want.table, want.found, before - store.dataset(want.table).count_rows())
+
+
+def _groups(store: Store, _: bool) -> Iterator[Repaired]:
+    yield from _done(
+        "proteins", "proteins were put into the group of those that an image names with them", join_groups(store)
+    )
 
 
 def _counts(store: Store, _: bool) -> Iterator[Repaired]:

@@ -32,6 +32,7 @@ GUARD_BYTES = 6 << 30  # where the system stops a process that would take the ma
 MAX_SECONDS = 60  # for one file
 NUMBERS = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 WORDS = (b"-1", b"0", b"99999999999", b"1e309", b"nan", b"9" * 30, b"", b"'", b'"', b"None", b"\xff\xfe", b"\0", b"{}")
+JOURNAL = "outcome.json"
 ENDS = 512  # bytes at either end of a file: where formats keep their headers and directories
 
 
@@ -64,17 +65,17 @@ def read_mutated(
         seed = int(os.environ.get("EMBSTORE_FAULT_SEED", np.random.default_rng().integers(1 << 32)))
     print(f"EMBSTORE_FAULT_SEED={seed}")
     scratch.mkdir(parents=True, exist_ok=True)
-    journal = scratch / "outcome.json"
-    child = get_context("spawn").Process(target=_child, args=(read, list(seeds), scratch, n, seed, journal))
+    child = get_context("spawn").Process(target=_child, args=(read, list(seeds), scratch, n, seed))
     child.start()
     child.join()
+    journal = scratch / JOURNAL
     outcome = Outcome(**json.loads(journal.read_text())) if journal.exists() else Outcome()
     if child.exitcode:
         outcome.faults.append(f"the process ended with {child.exitcode} at {(scratch / 'current').read_text()}")
     return outcome
 
 
-def _child(read: Callable[[Path], object], seeds: list[Path], scratch: Path, n: int, seed: int, journal: Path) -> None:
+def _child(read: Callable[[Path], object], seeds: list[Path], scratch: Path, n: int, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (GUARD_BYTES, GUARD_BYTES))
     signal.signal(signal.SIGALRM, _too_slow)
     warnings.simplefilter("error")
@@ -97,7 +98,7 @@ def _child(read: Callable[[Path], object], seeds: list[Path], scratch: Path, n: 
             outcome.read += 1
         signal.alarm(0)
     outcome.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    journal.write_text(json.dumps(vars(outcome)))
+    (scratch / JOURNAL).write_text(json.dumps(vars(outcome)))
 
 
 def _too_slow(*_: object) -> None:

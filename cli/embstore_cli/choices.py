@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # groups of options in a command's help
 source_option = partial(typer.Option, rich_help_panel="What goes in")
-vector_option = partial(typer.Option, rich_help_panel="What goes in, with --layout vectors")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 choice_option = partial(typer.Option, rich_help_panel="How the backbone is shown images")
 run_option = partial(typer.Option, rich_help_panel="Running")

@@ -73,11 +73,3 @@ def test_a_choice_that_cannot_be_is_one_line_and_makes_no_store(
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "s").exists()
-
-
-@pytest.mark.parametrize("options", [("--image-px", "0"), ("--no-masked",), ("--unit", "cell")])
-def test_brought_vectors_take_no_choice(run: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """An option that would be passed over in silence is refused, also one that says 0 or no."""
-    done = run("--store", tmp_path / "s", "ingest", tmp_path / "v.npz", "--layout", "vectors", "-b", "x", *options)
-    assert done.returncode == 1
-    assert "does not go with --layout vectors; leave it out" in done.stderr

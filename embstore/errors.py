@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -48,6 +49,12 @@ def choices(wanted: str, kind: str, have: Iterable[str]) -> str:
     """Return the one line for a name that does not exist, listing those that do."""
     listed = ", ".join(sorted(have)) or "none yet"
     return f"there is no {kind} {wanted!r}; choose from: {listed}"
+
+
+def nearest(wanted: str, have: Iterable[str], n: int = 3) -> list[str]:
+    """Return the names most like `wanted`, whatever their case, the nearest first."""
+    names = {name.lower(): name for name in sorted(have)}
+    return [names[name] for name in difflib.get_close_matches(wanted.lower(), names, n, 0)]
 
 
 DISK_FULL = "the disk is full; free some space, then run the same command again"

@@ -24,7 +24,6 @@ from embstore.store.row_types import (
 )
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
-    VECTOR_UNITS,
     add_space,
     find_space,
     label,
@@ -45,7 +44,6 @@ __all__ = [
     "ROOTS",
     "SQL_VIEWS",
     "TABLES",
-    "VECTOR_UNITS",
     "Answer",
     "CanarySpaceRow",
     "CellRow",

@@ -33,13 +33,12 @@ def test_help_lists_every_verb(run: Run) -> None:
 
 
 def test_the_options_of_ingest_are_grouped(run: Run) -> None:
-    """Its help begins with the examples and then says what goes in, what cells are, what backbones see, how it runs."""
+    """Its help begins with the examples and then says what goes in, what cells are, how it runs."""
     text = run("ingest", "--help").stdout
     groups = (
         "What goes in",
         "What goes in, with --layout vectors",
         "Cells",
-        "How the backbone is shown images",
         "Running",
     )
     places = [text.index(f"─ {group} ─") for group in groups]
@@ -49,8 +48,7 @@ def test_the_options_of_ingest_are_grouped(run: Run) -> None:
         ("--labels ", 0),
         ("--id-column ", 1),
         ("--masks ", 2),
-        ("--intensity ", 3),
-        ("--dry-run ", 4),
+        ("--dry-run ", 3),
     ):
         assert max(place for place in places if place < text.rindex(option)) == places[group], option
 

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import embstore as es
-from embstore.sources.vectors import Columns
 from embstore.tabular import Tabular
 
 ENGINES = {"torch", "timm", "lancedb", "lance", "duckdb", "sklearn", "scipy", "skimage", "pyarrow", "numpy", "PIL"}
@@ -39,7 +38,7 @@ def first_cells(store: es.Store) -> list[str]:
 def embeddings(store: es.Store, folder: Path) -> Any:
     np.savez(folder / "theirs.npz", X=np.eye(3, dtype=np.float32), gene=np.array(["A", "B", "C"]))
     path = str(folder / "theirs.npz")
-    return es.import_embeddings(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
+    return es.import_embeddings(store, path, dataset="mine", backbone="theirs", embeddings="X", gene_column="gene")
 
 
 def seen(store: es.Store, folder: Path) -> Any:

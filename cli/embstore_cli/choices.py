@@ -12,7 +12,6 @@ from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
 source_option = partial(typer.Option, rich_help_panel="What goes in")
-vector_option = partial(typer.Option, rich_help_panel="What goes in, with --layout vectors")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 run_option = partial(typer.Option, rich_help_panel="Running")
 

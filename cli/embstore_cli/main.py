@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, care, demo, ingest, labels, look, phantom, proteins, search, splits
+from embstore_cli import backbones, bench, care, demo, imports, ingest, labels, look, phantom, proteins, search, splits
 from embstore_cli.context import state
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ def options(
 
 
 app.command("ingest")(ingest.ingest)
+app.command("import")(imports.import_file)
 app.command("embed")(ingest.embed)
 app.command("bench")(bench.bench)
 app.command("results")(bench.results)

@@ -41,37 +41,49 @@ from embstore.store import (
 def import_embeddings(
     store: Store | str | Path,
     path: str | Path,
-    columns: Columns,
     *,
     dataset: str,
     backbone: str,
+    embeddings: str | None = None,
+    id_column: str | None = None,
+    gene_column: str | None = None,
+    label_column: str | None = None,
+    unlabelled: str | None = None,
+    header: bool = True,
+    table: str | Path | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Import vectors that were computed elsewhere, one profile a row of a file, under a space named `backbone`.
+    """Import embeddings that were computed elsewhere: each row of the file becomes a profile with a vector.
 
-    Stored as float32, since hand-made numbers may overflow float16. Rows that hold NaN, and rows without an id or gene
-    where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to do; a row
-    whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; the report
-    counts both. With `dry_run`, only the report is made.
+    The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
+    `FS*,FP*`; without it, the only array, or every column that has no other meaning. `id_column`, `gene_column` and
+    `label_column` name the columns of protein ids, genes and locations; `unlabelled` is the label that means none. The
+    columns of a table without a `header` are called 1, 2, 3, ...; `table` names the rows of a .npy.
+
+    Vectors are stored as float32, since hand-made numbers may overflow float16. Rows that contain NaN, and rows without
+    an id or gene where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to
+    do; a row whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; the
+    report counts both. With `dry_run` nothing is written.
     """
     check_dataset(dataset)
     path = Path(path).resolve()
-    embeddings = read_vectors(path, columns)
-    space = _space(backbone, embeddings.features)
-    profiles, failures = _profiles(path, dataset, embeddings, named=bool(columns.identifier or columns.gene))
-    report = Report(dataset, images=len(embeddings.ids), unit="profile", failures=failures)
+    columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
+    external = read_vectors(path, columns)
+    space = _space(backbone, external.features)
+    profiles, failures = _profiles(path, dataset, external, named=bool(id_column or gene_column))
+    report = Report(dataset, images=len(external.ids), unit="profile", failures=failures)
     report.without_protein = sum(not profile["protein_ids"] for profile in profiles)
-    report.notes += said_of_ids(embeddings.ids, columns.identifier) if columns.identifier else ()
+    report.notes += said_of_ids(external.ids, id_column) if id_column else ()
     if dry_run:
         report.images_in = len(profiles)
         return report
     store = opened(store)
-    _open_space(store, space, embeddings.vectors.shape[1])
+    _open_space(store, space, external.vectors.shape[1])
     add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
-    report.labels_changed = set_labels(store, dataset, *_labels(path, columns, embeddings, profiles))
-    _write(store, space, profiles, embeddings, report, path=path)
-    record_failures(store, failures, usable=[f"{path}:{embeddings.lines[profile['row']]}" for profile in profiles])
+    report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
+    _write(store, space, profiles, external, report, path=path)
+    record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
     if progress:
         progress("vectors", len(profiles), len(profiles))
     return report
@@ -106,8 +118,8 @@ def _write(
 def _space(backbone: str, features: str) -> Space:
     if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in backbone_records():
         raise EmbstoreError(
-            f"brought vectors cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
-            f"that is no backbone of embstore ({', '.join(backbone_records())})"
+            f"external embeddings cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and "
+            f"'-' that is no backbone of embstore ({', '.join(backbone_records())})"
         )
     return Space(
         backbone=backbone,

@@ -55,7 +55,7 @@ def _read_h5ad(path: Path, vectors: str, names: Sequence[str]) -> NamedArrays:
     matrices = {"X": data.X, **data.obsm, **data.layers}
     found = matrices.get(vectors)
     if found is None:
-        raise EmbstoreError(f"{path} has the matrices {', '.join(matrices)}; wanted {vectors!r}: --vectors KEY")
+        raise EmbstoreError(f"{path} has the matrices {', '.join(matrices)}; wanted {vectors!r}: --embeddings KEY")
     arrays = {vectors: np.asarray(found.toarray() if hasattr(found, "toarray") else found)}
     for name in names:
         if name not in data.obs and name != INDEX:

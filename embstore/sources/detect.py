@@ -20,7 +20,7 @@ def detect(source: str | Path) -> tuple[str, str]:
     """Return the layout of a source and the reason; EmbstoreError where names do not prove one."""
     source = Path(source)
     if source.name.endswith(VECTOR_SUFFIXES):
-        return "vectors", f"{source.name} is a file of vectors"
+        raise _embeddings(source, "is a file of embeddings")
     refuse_workbook(source)
     if source.is_file() and is_table(source):
         return _of_table(source)
@@ -51,11 +51,18 @@ def _of_table(table: Path) -> tuple[str, str]:
     if named := [column for column, value in first.items() if is_image(Path(value.strip()))]:
         return "manifest", f"its columns {', '.join(named)} name images"
     if numbers:
-        return "vectors", "it holds numbers, and no column of it names files"
+        raise _embeddings(table, "contains numbers, and no column of it names files")
     raise EmbstoreError(
         f"{table} has the columns {', '.join(columns)}, whose first row names no image and holds no vector; wanted a "
         "manifest (columns nucleus, protein, ..., or file and channels; other names: --layout manifest --channels "
-        "COLUMN=ROLE), or vectors (--layout vectors). A table of labels goes to --labels or embstore labels add"
+        "COLUMN=ROLE), or embeddings (embstore import). A table of labels goes to --labels or embstore labels add"
+    )
+
+
+def _embeddings(source: Path, what: str) -> EmbstoreError:
+    return EmbstoreError(
+        f"{source} {what}; images are ingested, embeddings are imported: embstore import {source} --dataset NAME "
+        "--backbone NAME"
     )
 
 

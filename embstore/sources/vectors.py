@@ -43,14 +43,14 @@ class ExternalEmbeddings:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns (tables) or arrays mean what; `vectors` is a key, or patterns such as `FS*,FP*`.
+    """Which columns (tables) or arrays mean what; `embeddings` is a key, or patterns such as `FS*,FP*`.
 
-    Without `vectors`, a table's vectors are all columns that have no other meaning. Without `identifier` and `gene` the
-    rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` is what stands
-    beside a .npy.
+    Without `embeddings`, the vectors are all columns of a table that have no other meaning. Without `identifier` and
+    `gene` the rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` names
+    the rows of a .npy.
     """
 
-    vectors: str | None = None
+    embeddings: str | None = None
     identifier: str | None = None
     gene: str | None = None
     label: str | None = None
@@ -75,12 +75,12 @@ def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
     if path.suffix == ".npy":
         return _beside_npy(path, columns)
     if path.suffix in (".npz", ".h5ad"):
-        return _of_arrays(path, read_arrays(path, columns.vectors, columns.named), columns)
+        return _of_arrays(path, read_arrays(path, columns.embeddings, columns.named), columns)
     raise EmbstoreError(f"{path.name} is not a file of vectors; wanted one of {VECTOR_FORMATS}")
 
 
 def _of_arrays(path: Path, data: NamedArrays, columns: Columns) -> ExternalEmbeddings:
-    key = columns.vectors or _only_array(path, data)
+    key = columns.embeddings or _only_array(path, data)
     vectors = _numbers(path, key, _array(path, data, key, ndim=2))
     rows = len(vectors)
     ids = _texts(path, data, columns.identifier, rows) if columns.identifier else [""] * rows
@@ -120,7 +120,7 @@ def _numbers(path: Path, key: str, vectors: npt.NDArray[Any]) -> Float32s:
 def _only_array(path: Path, data: NamedArrays) -> str:
     tables = [key for key, value in data.items() if value.ndim == 2 and value.dtype.kind in "fiu"]
     if len(tables) != 1:
-        raise EmbstoreError(f"{path} has {_some(list(data))}; say which holds the vectors: --vectors KEY")
+        raise EmbstoreError(f"{path} has {_some(list(data))}; say which holds the vectors: --embeddings KEY")
     return tables[0]
 
 
@@ -217,18 +217,20 @@ def _vectors(path: Path, table: pa.Table, columns: Columns) -> tuple[list[Any], 
     """Return what the numbers are called, and the numbers: columns that match, or one column of lists."""
     import pyarrow as pa
 
-    patterns = split_list(columns.vectors or "*", ",")
+    patterns = split_list(columns.embeddings or "*", ",")
     free = [c for c in table.column_names if c not in columns.named]
     chosen = [c for c in free if any(fnmatchcase(c, p) for p in patterns)]
     if not chosen:
-        raise EmbstoreError(f"{path}: no column matches {columns.vectors!r}; it has {_some(table.column_names)}")
+        raise EmbstoreError(f"{path}: no column matches {columns.embeddings!r}; it has {_some(table.column_names)}")
     if len(chosen) == 1 and _is_list(table[chosen[0]].type):
         vectors = _lists(path, chosen[0], table[chosen[0]])
         return [chosen[0], vectors.shape[1]], vectors
     text = [c for c in chosen if not _numeric(table[c].type)]
     if text:
         wanted = (
-            repr(columns.vectors) if columns.vectors else "all columns without another meaning (--vectors names them)"
+            repr(columns.embeddings)
+            if columns.embeddings
+            else "all columns without another meaning (--embeddings names them)"
         )
         raise EmbstoreError(f"{path}: column {text[0]!r} holds text; wanted numbers in {wanted}")
     # a missing number becomes NaN, which the caller refuses row by row

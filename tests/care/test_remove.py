@@ -14,12 +14,12 @@ from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import QueryError, StoreError
 from embstore.ingest import import_embeddings, ingest
-from embstore.sources.vectors import Columns
 from embstore.store import PENDING, Store, rows
 
 from .conftest import contents
 
 GENE = "gene = 'PHN002'"
+COLUMNS = {"embeddings": "f*", "id_column": "id", "gene_column": "gene"}
 
 
 def again(store: Store, phantom: Path) -> Any:
@@ -152,7 +152,7 @@ def test_brought_profiles_go_with_their_vectors(store: Store, tmp_path: Path) ->
     """A condition on the columns of profiles takes out brought vectors, and `dataset` narrows any condition."""
     file = tmp_path / "v.csv"
     file.write_text("id,gene,f1,f2\nENSG00000000001,A,1,0\nENSG00000000002,B,0,1\n")
-    import_embeddings(store, file, Columns("f*", "id", "gene"), dataset="mine", backbone="theirs")
+    import_embeddings(store, file, dataset="mine", backbone="theirs", **COLUMNS)
     before = contents(store)
     assert remove(store, "true) OR (true", dataset="none").images == 0
     assert contents(store) == before

@@ -17,12 +17,12 @@ from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import StoreError
 from embstore.ingest import import_embeddings, ingest
-from embstore.sources.vectors import Columns
 from embstore.store import PENDING, TABLES, Store, rows
 
 from .conftest import contents, vectors, write_raw
 
 UNITS = ("cell", "image", "protein")
+COLUMNS = {"embeddings": "f*", "id_column": "id", "gene_column": "gene"}
 
 
 def again(store: Store, phantom: Path) -> None:
@@ -30,7 +30,7 @@ def again(store: Store, phantom: Path) -> None:
     images, labels = phantom / "images", phantom / "labels.csv"
     ingest(store, images, layout="opencell", labels=labels, backbones=["pixel-stats"])
     ingest(store, images, layout="opencell", labels=labels, backbones=["phantom-dino:unit=image:input_px=64"])
-    import_embeddings(store, phantom / "v.csv", Columns("f*", "id", "gene"), dataset="mine", backbone="theirs")
+    import_embeddings(store, phantom / "v.csv", dataset="mine", backbone="theirs", **COLUMNS)
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from PIL import Image
 from .conftest import Run
 
 VERBS = (
-    *("ingest", "embed", "bench", "results", "search", "sql", "status", "splits", "labels", "proteins", "backbones"),
-    *("phantom", "demo", "verify", "maintain", "tag", "remove", "doctor"),
+    *("ingest", "import", "embed", "bench", "results", "search", "sql", "status", "splits", "labels", "proteins"),
+    *("backbones", "phantom", "demo", "verify", "maintain", "tag", "remove", "doctor"),
 )
 
 
@@ -37,7 +37,6 @@ def test_the_options_of_ingest_are_grouped(run: Run) -> None:
     text = run("ingest", "--help").stdout
     groups = (
         "What goes in",
-        "What goes in, with --layout vectors",
         "Cells",
         "Running",
     )
@@ -46,9 +45,8 @@ def test_the_options_of_ingest_are_grouped(run: Run) -> None:
     assert places == sorted(places)
     for option, group in (
         ("--labels ", 0),
-        ("--id-column ", 1),
-        ("--masks ", 2),
-        ("--dry-run ", 3),
+        ("--masks ", 1),
+        ("--dry-run ", 2),
     ):
         assert max(place for place in places if place < text.rindex(option)) == places[group], option
 
@@ -173,11 +171,20 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", "nowhere", "--layout", "opencell", "--backbone", "pixel-stats"), "there is no file or folder"),
         (("ingest", ".", "--layout", "zarr", "--backbone", "pixel-stats"), "choose from"),
         (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "no image"),
-        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a"), "--dataset"),
-        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--dataset", "d"), "there is no file"),
-        (("ingest", "x.npz", "--layout", "vectors", "--backbone", "a", "--limit", "1"), "--limit does not go with"),
+        (("import", "x.npz", "--backbone", "a", "--dataset", "d"), "there is no file"),
+        (("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"), "--vectors is gone: write --emb"),
+        (
+            ("ingest", "x.npz", "--layout", "vectors", "-b", "a"),
+            "--layout vectors is gone: write embstore import x",
+        ),
+        (("ingest", "x.npz", "--backbone", "a"), "embeddings are imported: embstore import x.npz --dataset NAME"),
+        (
+            ("ingest", "x.npz", "-b", "a", "--vectors", "X"),
+            "--vectors is gone: write embstore import FILE --emb",
+        ),
+        (("ingest", "x.npz", "-b", "a", "--id-column", "i"), "--id-column is gone: write embstore import FILE --id-co"),
+        (("ingest", "x.npz", "-b", "a", "--no-header"), "--no-header is gone: write embstore import FILE --no-header"),
         (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
-        (("ingest", ".", "--layout", "hpa", "--backbone", "pixel-stats", "--vectors", "x"), "--vectors does not go"),
         (("backbones", "show", "resnet"), "choose from"),
     ],
 )

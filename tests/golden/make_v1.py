@@ -18,7 +18,6 @@ from pathlib import Path
 from embstore.ingest import import_embeddings, ingest
 from embstore.phantom import write_phantom
 from embstore.search import similar_cells, similar_proteins
-from embstore.sources.vectors import Columns
 from embstore.store import Store, find_space, rows
 
 HERE = Path(__file__).parent
@@ -41,13 +40,19 @@ def make(folder: Path) -> Store:
     choices = {"layout": "opencell", "backbones": ["pixel-stats"], "labels": labels}
     ingest(store, images, **choices, limit=2)  # in two commits, as a real store grows
     ingest(store, images, **choices)
-    columns = Columns("f*", "ensg", "gene", "place", "unknown")
+    columns = {
+        "embeddings": "f*",
+        "id_column": "ensg",
+        "gene_column": "gene",
+        "label_column": "place",
+        "unlabelled": "unknown",
+    }
     vectors = folder / "vectors.csv"
     vectors.write_text(BROUGHT)
-    import_embeddings(store, vectors, columns, dataset="brought", backbone="theirs")
+    import_embeddings(store, vectors, **columns, dataset="brought", backbone="theirs")
     vectors.write_text(BROUGHT.replace("cytoskeleton;membrane", "cytoskeleton"))
     store.tag("before-correction", store.versions())
-    import_embeddings(store, vectors, columns, dataset="brought", backbone="theirs")
+    import_embeddings(store, vectors, **columns, dataset="brought", backbone="theirs")
     return store
 
 

@@ -1,4 +1,4 @@
-"""Brought vectors: a file's rows become profiles, exactly once, and what cannot go in is said row by row."""
+"""External embeddings: a file's rows become profiles, exactly once, and what cannot go in is said row by row."""
 
 from __future__ import annotations
 
@@ -43,7 +43,18 @@ def save(path: Path, n: int = 4, **changed: Any) -> Path:
 
 
 def bring(store: Store, path: Path, columns: Columns = COLUMNS, **choices: Any) -> Report:
-    return import_embeddings(store, path, columns, **{"dataset": "mine", "backbone": "theirs"} | choices)
+    return import_embeddings(
+        store,
+        path,
+        embeddings=columns.embeddings,
+        id_column=columns.identifier,
+        gene_column=columns.gene,
+        label_column=columns.label,
+        unlabelled=columns.unlabelled,
+        header=columns.header,
+        table=columns.table,
+        **{"dataset": "mine", "backbone": "theirs"} | choices,
+    )
 
 
 def space_of(store: Store, backbone: str = "theirs") -> dict[str, Any]:

@@ -16,7 +16,6 @@ from embstore.ids import connected_groups
 from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins, thumbnails
-from embstore.sources.vectors import Columns
 from embstore.store import Store, add_space, find_space, put_vectors, rows
 
 DIGEST = "5a" * 32
@@ -161,7 +160,7 @@ def test_cosine_of_nothing_is_zero() -> None:
 
 def bring(store: Store, path: Path, vectors: np.ndarray, genes: list[str]) -> None:
     np.savez(path, X=vectors, gene=np.array(genes))
-    import_embeddings(store, path, Columns("X", "gene"), dataset="mine", backbone="theirs")
+    import_embeddings(store, path, dataset="mine", backbone="theirs", embeddings="X", id_column="gene")
 
 
 def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_published_names_prove_a_layout(tmp_path: Path) -> None:
 
 
 def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
-    """Columns of files make a manifest, SubCell's make crops, numbers make vectors; packed with gzip or not."""
+    """Columns of files make a manifest, SubCell's make crops; packed with gzip or not."""
     path = tmp_path / "t.csv.gz"
     for header, row, layout in (
         ("nucleus,protein,gene", "a,b,c", "manifest"),
@@ -42,14 +42,23 @@ def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
         ("dapi_file,gene", "a.tif,c", "manifest"),
         ("r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
         ("#r_image,y_image,b_image,g_image,output_prefix", "a,b,c,d,e", "crops"),
-        ("gene,x,y", "A,1.5,nan", "vectors"),
-        ("protein,x,y", "P12814,1.5,2", "vectors"),
         ("protein,x,y", "plate1/a,1.5,2", "manifest"),
     ):
         for write in (path.write_bytes, lambda data: path.write_bytes(gzip.compress(data))):
             write(f"{header}\n{row}\n".encode())
             assert detect(path)[0] == layout, header
-    assert detect(tmp_path / "v.npz")[0] == "vectors"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("t.csv", "gene,x,y\nA,1.5,nan\n"), ("t.csv", "protein,x,y\nP12814,1.5,2\n"), ("v.npz", ""), ("v.h5ad", "")],
+)
+def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str) -> None:
+    """The error names the command that imports the file."""
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(EmbstoreError, match=f"embeddings are imported: embstore import {path} --dataset NAME"):
+        detect(path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""`embstore import`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embstore_cli.choices import run_option
+from embstore_cli.context import Format, Output, store_to_write
+from embstore_cli.removed import RemovedOption, without_options
+from embstore_cli.render import progress_bars
+from embstore_cli.summary import finish
+
+column_option = partial(typer.Option, rich_help_panel="What the file contains")
+
+# the options of `ingest --layout vectors`, as they were called there
+OF_INGEST = (
+    RemovedOption("--vectors", "write embstore import FILE --embeddings KEY"),
+    RemovedOption("--id-column", "write embstore import FILE --id-column COLUMN"),
+    RemovedOption("--gene-column", "write embstore import FILE --gene-column COLUMN"),
+    RemovedOption("--label-column", "write embstore import FILE --label-column COLUMN"),
+    RemovedOption("--unlabelled", "write embstore import FILE --unlabelled VALUE"),
+    RemovedOption("--no-header", "write embstore import FILE --no-header", is_flag=True),
+    RemovedOption("--table", "write embstore import FILE --table TABLE"),
+)
+
+
+@without_options(
+    RemovedOption("--layout", "embstore import reads embeddings alone; leave it out"),
+    RemovedOption("--vectors", "write --embeddings KEY"),
+)
+def import_file(
+    file: Annotated[Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="The dataset that the rows belong to.")],
+    backbone: Annotated[
+        str, typer.Option("--backbone", "-b", metavar="NAME", help="The name under which the embeddings are found.")
+    ],
+    embeddings: Annotated[
+        str | None,
+        column_option(
+            "--embeddings",
+            metavar="KEY",
+            help="Key of an array, or column patterns such as 'FS*,FP*' [default: the only array, or every column "
+            "that has no other meaning].",
+        ),
+    ] = None,
+    id_column: Annotated[str | None, column_option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    gene_column: Annotated[str | None, column_option("--gene-column", help="Gene symbols.")] = None,
+    label_column: Annotated[
+        str | None, column_option("--label-column", help="Locations, separated by ';' or multi-hot.")
+    ] = None,
+    unlabelled: Annotated[str | None, column_option("--unlabelled", help="The label that means no label.")] = None,
+    no_header: Annotated[
+        bool, column_option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        column_option("--table", help="The table that names the rows of a .npy [default: the CSV of its name]."),
+    ] = None,
+    dry_run: Annotated[
+        bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
+    ] = False,
+    strict: Annotated[bool, run_option("--strict", help="Exit 1 if any row failed.")] = False,
+    form: Output = Format.table,
+) -> None:
+    """Import embeddings that were computed elsewhere; run it again after the file changed.
+
+    Example: `embstore import v.npz --dataset mine --backbone theirs --embeddings X --id-column ensg_id`
+    """
+    from embstore.ingest import import_embeddings
+
+    with progress_bars() as progress:
+        report = import_embeddings(
+            store_to_write(),
+            file,
+            dataset=dataset,
+            backbone=backbone,
+            embeddings=embeddings,
+            id_column=id_column,
+            gene_column=gene_column,
+            label_column=label_column,
+            unlabelled=unlabelled,
+            header=not no_header,
+            table=table,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    finish(report, form=form, strict=strict, dry_run=dry_run)

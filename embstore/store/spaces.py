@@ -83,10 +83,10 @@ def _none_matches(
     spaces: Sequence[SpaceRow], spec: BackboneSpec | None, digest: str | None, advice: Advice | None
 ) -> str:
     todo = advice(spec, {space["backbone"] for space in spaces}) if spec and advice else ""
-    wanted = " and ".join(filter(None, [str(spec or ""), digest and f"--space {digest}"])) or "anything"
-    listed = ", ".join(told_apart(spaces)) or "none yet"
-    line = f"no space matches {wanted}; the store's spaces are: {listed}"
-    return f"{line}; {todo}" if todo else line
+    wanted = " and ".join(filter(None, [str(spec or ""), digest and f"--space {digest}"]))
+    listed = f"no space matches {wanted}; the store's spaces are: {', '.join(told_apart(spaces))}"
+    line = listed if spaces else "the store has no vectors yet"
+    return f"{line}; {todo or 'ingest images or import embeddings first'}" if todo or not spaces else line
 
 
 def label(space: SpaceRow) -> str:
@@ -96,22 +96,26 @@ def label(space: SpaceRow) -> str:
 
 def spec_of(space: SpaceRow) -> BackboneSpec:
     """Return the spec that says everything of a space that a spec can say; a value that is not recorded is None."""
-    if space["strategy"] == "brought":
-        return BackboneSpec(space["backbone"], unit=space["unit"])
-    whole, px = space["unit"] == "image", space["input_px"]
+    external, px = space["strategy"] == "brought", space["input_px"]
+    native = px is None and space["unit"] == "image" and not external
     return BackboneSpec(
         space["backbone"],
-        space["strategy"],
+        None if external else space["strategy"],
         unit=space["unit"],
-        pooling=space["pooling"],
+        pooling=_recorded(space["pooling"]),
         masked=space["masked"],
-        input_px=0 if whole and px is None else px,
+        input_px=0 if native else px,
         crop_um=space["crop_um"],
-        fill=space["filling"] or space["fill"],
+        fill=space.get("filling") or space["fill"],  # stores of format 1 have no such column
         roles=tuple(space["roles"] or ()) if space["strategy"] == "replication" else None,
-        intensity=intensity_name(space["intensity"] or "") or None,
+        intensity=_recorded(intensity_name(space["intensity"] or "")),
         precision=(space["precision"] or "").partition("-")[0] or None,
     )
+
+
+def _recorded(value: str | None) -> str | None:
+    """Return a value that a spec can name; how external embeddings were made is not known, and has none."""
+    return None if not value or value.startswith("as brought") else value
 
 
 def told_apart(spaces: Sequence[SpaceRow], among: Sequence[SpaceRow] | None = None) -> list[str]:

@@ -194,7 +194,7 @@ def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Pa
             wrong()
         assert "\n" not in str(error.value)
     store = Store.open(tmp_path / "store", create=True)
-    with pytest.raises(EmbstoreError, match="choose from: none yet"):
+    with pytest.raises(EmbstoreError, match="the store has no vectors yet; ingest images or import"):
         similar_proteins(store, "P2")
     bring(store, tmp_path / "v.npz", np.eye(2), ["A", "B"])
     store.upsert("proteins", [{"protein_id": "gene:C", "gene": "C", "group_id": "gene:C"}])

@@ -8,8 +8,10 @@ from typing import TypedDict
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
+from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
+from embstore.sources.values import is_missing, looks_like_list, spelled_missing
 
 TextRow = Mapping[str, str]
 
@@ -58,6 +60,24 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
     return {meaning: column for meaning, column in found.items() if column}
 
 
+def tidy_rows(
+    rows: Sequence[tuple[int, dict[str, str]]], known: Mapping[str, str], used: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Blank what stands for a missing value in columns with a meaning, write pixel sizes with a decimal dot, in place.
+
+    Returns a note that counts the former by spelling. EmbstoreError where a pixel size can be read in two ways.
+    """
+    columns = list(dict.fromkeys((*known.values(), *used)))
+    spelled = spelled_missing(row[column] for _, row in rows for column in columns)
+    for _, row in rows:
+        row.update((column, "") for column in columns if is_missing(row[column]))
+    if size := known.get("pixel_size_um"):
+        for (_, row), text in zip(rows, plain_numbers([row[size] for _, row in rows], size), strict=True):
+            row[size] = text
+    counted = ", ".join(f"{count} {text}" for text, count in spelled.items())
+    return (f"cells that count as missing: {counted}",) if spelled else ()
+
+
 def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> ImageFields:
     """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
 
@@ -85,10 +105,16 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 def locations_of(
     keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
 ) -> dict[Subject, dict[str, int | None]]:
-    """Return the `;`-joined locations that stand beside images; empty where the table has no such column."""
+    """Return the `;`-joined locations that stand beside images; empty where the table has no such column.
+
+    EmbstoreError for text in brackets that is no list of quoted names.
+    """
     column = known.get("locations")
     if column is None:
         return {}
+    printed = next((row[column] for _, row in keyed if looks_like_list(row.get(column, ""))), None)
+    if printed is not None:
+        raise EmbstoreError(f"{column} is {printed!r}; wanted names of locations joined by `;`")
     return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
-import itertools
 import re
 import zlib
 from collections.abc import Iterator
@@ -18,60 +18,151 @@ from embstore.pixels.unpack import GZIP_SIGNATURE
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=(?P<mark>[^\r\n"])"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
+_COMMAED = re.compile(rb'"?\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*"?')
+_DOTTED = re.compile(rb'"?\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*"?')
+_AS_UTF8 = "wanted UTF-8 text: save the table as `CSV UTF-8`"
+_QUOTES = "close every quote, and write a quote within a quoted field twice"
 
 
 def text_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of every record that is not blank, with the line on which it begins, as an editor counts.
 
-    EmbstoreError for a file that is missing, damaged, a workbook or not UTF-8 text.
+    EmbstoreError for a file that is missing, damaged, a workbook or no text, and for a quote that is not closed.
     """
+    begins = 1 + _skipped_lines(path)
     try:
         with open_packed(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=delimiter(path))
-            begins = 1
+            reader = csv.reader(text, delimiter=delimiter(path), strict=True)
+            before = begins - 1
             for fields in reader:
-                if fields:
+                if any("\0" in field for field in fields):
+                    raise EmbstoreError(f"{path}, line {begins}: a null byte is in it; {_AS_UTF8}")
+                if any(map(str.strip, fields)):
                     yield begins, fields
-                begins = reader.line_num + 1
+                begins = before + reader.line_num + 1
     except FileNotFoundError as error:
-        raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise _no_table(path) from error
+    except UnicodeDecodeError as error:
+        raise EmbstoreError(f"{path}, {_position_of_byte(path)}; {_AS_UTF8}") from error
+    except csv.Error as error:
+        raise EmbstoreError(f"{path} cannot be read as a CSV from line {begins} on ({error}); {_QUOTES}") from error
+    except (OSError, EOFError, zlib.error) as error:
         raise EmbstoreError(
             f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line"
         ) from error
 
 
+def _no_table(path: Path) -> EmbstoreError:
+    return EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line")
+
+
+def _position_of_byte(path: Path) -> str:
+    """Return where the first byte that is no UTF-8 is, by line and column."""
+    with open_packed(path) as file:
+        content = file.read()
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        line = before.count("\n") + 1 + _skipped_lines(path)
+        column = len(before) - before.rfind("\n")
+        as_windows = content[error.start : error.start + 1].decode("cp1252", "replace")
+        return f"line {line}, column {column}: byte 0x{content[error.start]:02x} ({as_windows} in cp1252) is no UTF-8"
+    return "it is no UTF-8"
+
+
 def lines(path: Path) -> list[int]:
     """Return the line on which every record begins, blank lines left out; a record is taken to be one line."""
     with open_packed(path) as file:
-        return [number for number, line in enumerate(file, start=1) if line.strip(b"\r\n")]
+        numbered = enumerate(file, start=1 + _skipped_lines(path))
+        return [number for number, line in numbered if line.strip(b"\r\n")]
 
 
 def delimiter(path: Path) -> str:
-    """Return what parts the fields of the first line: what the suffix says, where that stands in it at all.
+    """Return what separates the fields: what a line `sep=;` says, else what the first line contains.
 
-    Else what is there of `;` (as Excel writes a CSV where numbers have commas), tab and comma: a `;` in a line that has
-    commas is part of a field.
+    There what the suffix says takes precedence; then `;` (as Excel writes a CSV where numbers have commas), tab and
+    comma: a `;` in a line that has commas is part of a field.
     """
+    if (named := _separator_line(path)) is not None:
+        return named[0].decode("utf-8", "replace")
     usual = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-    first = next(iter(_first_lines(path)), b"")
+    first = _first_line(path)
     return next((mark for mark in (usual, ";", "\t", ",") if mark.encode() in first), usual)
 
 
 def decimal_mark(path: Path) -> str:
-    """Return what parts a number's whole from its fraction: a comma where `;` parts fields and no number has a dot."""
-    text = b"".join(_first_lines(path))
-    commas = delimiter(path) == ";" and re.search(rb"\d,\d", text) and not re.search(rb"\d\.\d", text)
+    """Return what separates a number's whole from its fraction: a comma where `;` or a tab separates fields, some
+    field of the file is a number with a comma, and none is a number with a dot.
+    """
+    mark = delimiter(path).encode()
+    if mark not in (b";", b"\t"):
+        return "."
+    commas = False
+    with open_packed(path) as file:
+        for line in file:
+            for field in re.split(rb"[\r\n" + mark + b"]+", line) if b"," in line or b"." in line else ():
+                if _DOTTED.fullmatch(field):
+                    return "."
+                commas = commas or bool(_COMMAED.fullmatch(field))
     return "," if commas else "."
 
 
-def _first_lines(path: Path) -> list[bytes]:
+def _first_line(path: Path) -> bytes:
+    """Return the first line that is not blank, whatever ends it."""
     with open_packed(path) as file:
-        return list(itertools.islice((line for line in file if line.strip()), 2))
+        parts = (part for line in file for part in re.split(rb"[\r\n]+", line))
+        return next((part for part in parts if part.strip()), b"")
+
+
+def _separator_line(path: Path) -> tuple[bytes, int] | None:
+    """Return what a first line such as `sep=;` names, and how many bytes the line takes (Excel writes and reads it)."""
+    with _unpacked(path) as file:
+        found = _SEPARATOR.match(file.read(32))
+    return (found["mark"], found.end()) if found else None
+
+
+def _skipped_lines(path: Path) -> int:
+    return int(path.is_file() and _separator_line(path) is not None)
 
 
 @contextmanager
 def open_packed(path: Path) -> Iterator[BinaryIO]:
+    """Open a text table as bytes of UTF-8, whatever it is called: unpacked, without a line `sep=;`, UTF-16 by its BOM.
+
+    EmbstoreError for a workbook.
+    """
+    named = _separator_line(path)
+    with _unpacked(path) as file:
+        if named is not None:
+            file.seek(named[1])
+        yield file
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    with _opened(path) as file:
+        head = file.read(4)
+        file.seek(0)
+        if head.startswith(_WIDE_BOMS) and (wide := _decoded(path, file, head)) is not None:
+            with io.BytesIO(wide.encode()) as narrow:
+                yield narrow
+        else:
+            yield file
+
+
+def _decoded(path: Path, file: BinaryIO, head: bytes) -> str | None:
+    encoding = "utf-32" if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) else "utf-16"
+    try:
+        return file.read().decode(encoding)
+    except UnicodeDecodeError as error:
+        raise EmbstoreError(f"{path} is damaged {encoding.upper()} text ({error}); {_AS_UTF8}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file, unpacked where it is packed with gzip, whatever it is called; a workbook is an EmbstoreError."""
     refuse_workbook(path)
     with path.open("rb") as file:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
@@ -20,8 +20,9 @@ def with_descriptions(source: Source, path: Path) -> Source:
 
     Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
     """
-    rows = numbered_rows(path)
+    rows = numbered_rows(path, as_written=True)
     known = known_columns(rows[0][1]) if rows else {}
+    missing = tidy_rows(rows, known)
     keys_of, row_key = _ways(path, rows, known)
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
@@ -48,6 +49,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         notes=(
             *source.notes,
             f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}",
+            *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
         sound=(*source.sound, str(path)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
+from embstore.sources.values import looks_like_list
 
 LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
@@ -154,12 +154,12 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
-def _refuse_indices(path: Path, rows: Sequence[TextRow], column: str) -> None:
-    """Lists of numbers are another program's classes: no name of a location can be told from them."""
-    texts = [text for row in rows if (text := row[column].strip())]
-    if texts and all(re.fullmatch(r"\[[\d\s,]*\]", text) for text in texts):
+def _refuse_lists(path: Path, rows: Sequence[TextRow], column: str) -> None:
+    """Refuse text in brackets: no name of a location can be told from a program's own classes."""
+    printed = next((row[column] for row in rows if looks_like_list(row[column])), None)
+    if printed is not None:
         raise EmbstoreError(
-            f"{path} is no table of labels that is known: {column!r} holds lists of numbers ({texts[0]!r}); wanted "
+            f"{path} is no table of labels that is known: {column!r} holds lists such as {printed!r}; wanted "
             "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
         )
 
@@ -167,7 +167,7 @@ def _refuse_indices(path: Path, rows: Sequence[TextRow], column: str) -> None:
 def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
     for column in rows[0] if rows else ():
         if column.lower() in MEANINGS["locations"]:
-            _refuse_indices(path, rows, column)
+            _refuse_lists(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:

@@ -10,7 +10,15 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import ImageFields, TextRow, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import (
+    ImageFields,
+    TextRow,
+    description,
+    known_columns,
+    locations_of,
+    tidy_rows,
+    unknown_ids,
+)
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
@@ -48,11 +56,12 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
             "with `embstore labels add`"
         )
     path = find_manifest(source)
-    rows = numbered_rows(path)
+    rows = numbered_rows(path, as_written=True)
     if not rows:
         raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
     root = (reading.root or path.parent).resolve()
     columns = _columns(path, list(rows[0][1]), reading.channels)
+    missing = tidy_rows(rows, columns.known, columns.used)
     images, keyed, failures = _images(root, path, rows, columns, one_cell=one_cell)
     said = locations_of(keyed, columns.known)
     return Source(
@@ -62,6 +71,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(failures),
         (
             f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *missing,
             *unknown_ids((row for _, row in rows), columns.known),
         ),
         tuple(said),

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from embstore.errors import EmbstoreError
 from embstore_cli import backbones, bench, care, demo, imports, ingest, labels, look, phantom, proteins, search, splits
 from embstore_cli.context import state
+from embstore_cli.render import say
+from embstore_cli.terminal import flush_streams, prepare_streams
+
+
+class Commands(TyperGroup):
+    """All commands; Ctrl-C ends each of them with one line and exit code 130, also while it imports an engine."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer has its own copy of click's Context
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("stopped")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
     name="embstore",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -71,10 +87,17 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 1."""
+    """Run the command line; a user's mistake is one line on stderr and exit code 1, a pipe's end is none."""
     os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
+    prepare_streams()
     try:
         app()
     except EmbstoreError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")  # a column may be named over two lines
+        say(f"error: {error}")
         raise SystemExit(1) from None
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # `| head`: Typer and Rich would exit 1
+            raise SystemExit(0) from None
+        raise
+    finally:
+        flush_streams()

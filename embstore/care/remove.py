@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +22,7 @@ from embstore.store import (
     refuse_reader,
     select,
 )
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -51,7 +51,7 @@ class Removed(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with every count as a `pyarrow.Table`."""
-        return pa.Table.from_pylist([asdict(self)])
+        return arrow_table([self], Removed)
 
 
 Chosen = dict[str, list[str]]  # images, profiles -> ids

@@ -16,7 +16,7 @@ from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_
 from embstore.pixels.crop import unpack_mask
 from embstore.sources.record import Label
 from embstore.store import CellRow, Store, rows, select_columns
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 TRUTH_SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
 MATCH_IOU = 0.5  # of the nuclei: the usual bar of segmentation scores
@@ -42,7 +42,7 @@ class TruthReport(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with a column for each of the report's values."""
-        return pa.Table.from_pylist([vars(self)])
+        return arrow_table([self], TruthReport)
 
     @property
     def headline(self) -> str:

@@ -16,7 +16,7 @@ from embstore.phantom.truth_files import AtlasRequest, TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
 from embstore.progress import Progress
 from embstore.sources.record import ATLAS
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,10 +50,7 @@ class PhantomReport(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with a column for each of the report's values; paths are text."""
-        import pyarrow as pa
-
-        row = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
-        return pa.Table.from_pylist([row])
+        return arrow_table([self], PhantomReport)
 
     @property
     def headline(self) -> str:

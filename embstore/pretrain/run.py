@@ -18,7 +18,7 @@ from embstore.pretrain.log import LOG_COLUMNS, LogRow, TrainingState
 from embstore.pretrain.recipe import Recipe, check_recipe
 from embstore.progress import Progress
 from embstore.store import Store
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
 
@@ -39,7 +39,7 @@ class Pretrained(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return the log: a row an epoch."""
-        return pa.Table.from_pylist(self.log)
+        return arrow_table(self.log, LogRow)
 
     @property
     def headline(self) -> str:

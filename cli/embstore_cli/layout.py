@@ -129,8 +129,9 @@ def _pieces(name: str) -> list[str]:
 
 
 def _words(text: str, width: int, ellipsis: str) -> Iterator[str]:
-    """Yield the words of a text, each with what follows it; one that is longer than a line ends its lines after colons and
-    hyphens, else it is shortened.
+    """Yield the words of a text, each with what follows it.
+
+    One that is longer than a line is divided after colons and hyphens; where these are too far apart it is shortened.
     """
     for word in re.findall(r"\S+\s*", text):
         parts = re.findall(r".*?(?::(?!/)|-)|.+", word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +10,24 @@ import typer
 
 from embstore_cli import pretrain
 from embstore_cli.context import Format, Output
-from embstore_cli.render import emit, progress_bars
+from embstore_cli.render import emit_table, progress_bars, tell
 
 app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
+
+
+@dataclass(frozen=True)
+class BackboneLine:
+    """One row of `backbones list`; `get` says how to get what is missing."""
+
+    name: str
+    ready: str  # yes or no
+    origin: str
+    slots: str
+    dim: int
+    licence: str
+    note: str
+    get: str
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
@@ -25,14 +40,24 @@ def list_backbones(form: Output = Format.table) -> None:
     """
     from embstore.backbones.registry import availability, backbone_records
     from embstore.backbones.weights import how_to_get
+    from embstore.tabular import Listing
 
     rows = []
     for backbone in backbone_records().values():
         ready, _ = availability(backbone)
-        what = {"name": backbone.name, "ready": "yes" if ready else "no", "origin": backbone.origin}
-        shown = {"slots": ",".join(backbone.slots), "dim": backbone.dim, "licence": backbone.licence}
-        rows.append(what | shown | {"note": backbone.note, "get": "" if ready else how_to_get(backbone)})
-    emit(rows, ("name", "ready", "origin", "slots", "dim", "licence", "note", "get"), form)
+        rows.append(
+            BackboneLine(
+                name=backbone.name,
+                ready="yes" if ready else "no",
+                origin=backbone.origin,
+                slots=",".join(backbone.slots),
+                dim=backbone.dim,
+                licence=backbone.licence,
+                note=backbone.note,
+                get="" if ready else how_to_get(backbone),
+            )
+        )
+    emit_table(Listing(rows, BackboneLine, "backbone"), form, people=("name", "ready", "slots", "dim", "note"))
 
 
 @app.command("show")
@@ -41,18 +66,27 @@ def show(name: Name, form: Output = Format.table) -> None:
 
     Example: `embstore backbones show hpa`
     """
+    import pyarrow as pa
+
+    from embstore.backbones.record import Backbone
     from embstore.backbones.registry import availability, parse
     from embstore.backbones.weights import local_file, weights_origin
+    from embstore.tabular import arrow_table
+    from embstore_cli.tables import print_table
+    from embstore_cli.values import in_words
 
     backbone, _ = parse(name)
     ready, missing = availability(backbone)
     path = local_file(backbone)
     here = {"weights": str(path or ""), "weights_from": weights_origin(path) if path else {}}
-    record = asdict(backbone) | {"ready": ready, "missing": missing} | here
+    record = arrow_table([backbone], Backbone)
+    for column, value in ({"ready": ready, "missing": missing} | here).items():
+        record = record.append_column(column, pa.array([value]))
     if form is Format.table:
-        emit([{"field": k, "value": str(v)} for k, v in record.items()], ("field", "value"), form)
+        known = {field: text for field, value in record.to_pylist()[0].items() if (text := in_words(value))}
+        print_table({"field": list(known), "value": list(known.values())})
     else:
-        emit([record], list(record), form)
+        emit_table(record, form)
 
 
 @app.command("fetch")
@@ -71,7 +105,7 @@ def fetch(
 
     with progress_bars() as progress:
         path = fetch_weights(find(name), source, progress=progress)
-    typer.echo(f"{name} is ready: {path}")
+    tell(f"{name} is ready: {path}")
 
 
 @app.command("add")
@@ -117,7 +151,7 @@ def add(
     )
     backbone = add_backbone(file, name, described, replaces=replaces)
     made = backbone.architecture_args
-    typer.echo(
+    tell(
         f"{backbone.name} revision {backbone.revision} is ready: {made['depth']} blocks of width {made['embed_dim']}, "
         f"patches of {made['patch_size']} px, {made['num_heads']} heads, {backbone.dim} numbers a cell"
     )

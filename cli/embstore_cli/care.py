@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embstore.errors import EmbstoreError
 from embstore_cli.context import Dataset, Format, Output, open_store, state
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.render import emit_table, progress_bars, say, tell
 
 if TYPE_CHECKING:
     from embstore.care.findings import Finding
@@ -32,7 +31,9 @@ def verify(
 
     Example: `embstore verify --format json`
     """
+    from embstore.care.findings import Finding
     from embstore.care.verify import verify as run
+    from embstore.tabular import Listing
 
     store = open_store(write=mend)
     with progress_bars() as progress:
@@ -44,9 +45,9 @@ def verify(
                 say(f"mended: {repaired.table}: {repaired.change}{rows}")
         verdict = run(store, progress=progress)
     if verdict.wrong or form is not Format.table:
-        emit([asdict(finding) for finding in verdict.wrong], _FINDING, form)
+        emit_table(Listing(verdict.wrong, Finding, "finding").to_arrow().select(_FINDING), form)
     else:
-        typer.echo(f"all is well: {verdict.rows} rows in {verdict.tables} tables")
+        tell(f"all is well: {verdict.rows} rows in {verdict.tables} tables")
     for note in verdict.notes:
         say(_note(note))
     if verdict.wrong:
@@ -73,7 +74,7 @@ def maintain(
     with progress_bars() as progress:
         records = run(store, older_than_days=older_than, progress=progress)
     columns = [f"{size}_{when}" for size in _SIZES for when in ("before", "after")]
-    emit(records, ("table", *columns), form)
+    emit_table(records.to_arrow().select(["table", *columns]), form)
     before = sum(record["bytes_before"] for record in records)
     after = sum(record["bytes_after"] for record in records)
     say(f"{before} bytes before, {after} after; untagged versions stay for {older_than:g} days")
@@ -97,12 +98,12 @@ def tag(
     if name is None:
         if delete:
             raise EmbstoreError("--delete needs the tag's name: `embstore tag NAME --delete`")
-        emit(list_tags(store), ("tag", "tables", "created", "entries"), form)
+        emit_table(list_tags(store), form)
     elif delete:
         delete_tag(store, name)
-        typer.echo(f"{name} is gone; its versions go at the next `embstore maintain`")
+        tell(f"{name} is gone; its versions go at the next `embstore maintain`")
     else:
-        typer.echo(f"{name} names this state of {len(create_tag(store, name))} tables: embstore --at {name} status")
+        tell(f"{name} names this state of {len(create_tag(store, name))} tables: embstore --at {name} status")
 
 
 def remove(
@@ -124,10 +125,9 @@ def remove(
 
     removed = run(open_store(write=True), where, dataset=dataset, purge=purge, dry_run=dry_run)
     if form is Format.table:
-        typer.echo(_summary(removed, dry_run=dry_run))
+        tell(_summary(removed, dry_run=dry_run))
     else:
-        record = asdict(removed)
-        emit([record], list(record), form)
+        emit_table(removed, form)
     if removed.tags:
         verb = "would be" if dry_run else "were"
         say(f"tags {verb} given up: {', '.join(removed.tags)}; {removed.entries} scores cite them, their figures stay")
@@ -152,6 +152,6 @@ def doctor(form: Output = Format.table) -> None:
     from embstore.care.doctor import doctor as run
 
     checks = run(state.store)
-    emit([asdict(check) for check in checks], ("check", "result", "found", "todo"), form)
+    emit_table(checks, form)
     if any(check.result == "fail" for check in checks):
         raise typer.Exit(1)

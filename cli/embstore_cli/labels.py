@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say, tell
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
@@ -31,8 +31,8 @@ def add(
 
     added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
-    typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    tell(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
+    tell(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
     for failure in added.failures:
@@ -47,5 +47,4 @@ def list_all(form: Output = Format.table) -> None:
     """
     from embstore.ingest import list_labels
 
-    table = list_labels(open_store()).to_arrow()
-    emit(table.to_pylist(), LABEL_SET_COLUMNS, form)
+    emit_table(list_labels(open_store()).to_arrow().select(LABEL_SET_COLUMNS), form)

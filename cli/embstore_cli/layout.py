@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 SHORTEST_WORD = 12  # characters of a word (an id, a path) that stay when it is shortened
 MOST_LINES = 8  # of a row; a longer text is shown by its beginning and end
+BREAKABLE = r".*?(?:[:/](?!/)|[-,;_])|.+"  # a line may end after these, in a word that is longer than a line
 GAPS = (2, 1)  # spaces between columns; one where a table would not fit otherwise
 
 
@@ -131,10 +132,11 @@ def _pieces(name: str) -> list[str]:
 def _words(text: str, width: int, ellipsis: str) -> Iterator[str]:
     """Yield the words of a text, each with what follows it.
 
-    One that is longer than a line is divided after colons and hyphens; where these are too far apart it is shortened.
+    One that is longer than a line is divided after its slashes, colons and hyphens; where these are too far apart it is
+    shortened.
     """
     for word in re.findall(r"\S+\s*", text):
-        parts = re.findall(r".*?(?::(?!/)|-)|.+", word)
+        parts = re.findall(BREAKABLE, word)
         if cell_len(word.rstrip()) <= width:
             yield word
         elif all(cell_len(part.rstrip()) <= width for part in parts):

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say
+
+STATUS_FOR_PEOPLE = ("name", "rows", "version", "disk_bytes", "holds")
 
 
 def sql(
@@ -22,12 +24,7 @@ def sql(
     from embstore.store import select
 
     answer = select(open_store(), sys.stdin.read() if statement == "-" else statement)
-    if form is Format.parquet:
-        import pyarrow.parquet as pq
-
-        pq.write_table(answer, sys.stdout.buffer)
-        return
-    emit(answer.to_pylist(), answer.column_names, form)
+    emit_table(answer, form)
 
 
 def status(form: Output = Format.table) -> None:
@@ -35,6 +32,8 @@ def status(form: Output = Format.table) -> None:
 
     Example: `embstore --store demo/store status`
     """
+    import pyarrow as pa
+
     from embstore.store import embeddings_name, list_spaces, told_apart
 
     store = open_store()
@@ -45,8 +44,8 @@ def status(form: Output = Format.table) -> None:
         for name, space in zip(told_apart(spaces), spaces, strict=True)
     }
     tables = store.status()
-    records = [{**table, "holds": held.get(table["name"], "")} for table in tables]
-    emit(records, ("name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"), form)
+    contents = pa.array([held.get(table["name"], "") for table in tables], pa.string())
+    emit_table(tables.to_arrow().append_column("holds", contents), form, people=STATUS_FOR_PEOPLE)
     failures = sum(table["rows"] for table in tables if table["name"] == "failures")
     if failures:
         say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")

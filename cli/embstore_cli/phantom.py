@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, emit_table, progress_bars, say
+from embstore_cli.render import emit_table, progress_bars, say
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -81,8 +81,10 @@ def versions(form: Output = Format.table) -> None:
 
     Example: `embstore phantom versions --format json`
     """
+    import pyarrow as pa
+
     from embstore.phantom.v1.law import LOCATIONS
     from embstore.phantom.versions import VERSIONS, atlas_digest
 
-    listed = [{"version": v, "digest": atlas_digest(v), "locations": len(LOCATIONS)} for v in VERSIONS]
-    emit(listed, ("version", "digest", "locations"), form)
+    columns = {"version": list(VERSIONS), "digest": [atlas_digest(version) for version in VERSIONS]}
+    emit_table(pa.table(columns | {"locations": [len(LOCATIONS)] * len(VERSIONS)}), form)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.render import emit_table, progress_bars, say
 
 
 def pretrain(
@@ -41,7 +41,6 @@ def pretrain(
     from embstore.backbones.device import choose_device
     from embstore.backbones.registry import check_name
     from embstore.backbones.weights import weights_folder
-    from embstore.pretrain.log import LOG_COLUMNS
     from embstore.pretrain.recipe import Recipe, parse_arch, view_sizes
     from embstore.pretrain.record import keep_pretrained
     from embstore.pretrain.run import pretrain
@@ -79,6 +78,6 @@ def pretrain(
     if trained.resumed_at:
         say(f"went on from step {trained.resumed_at:,}")
     record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)
-    emit(trained.log, LOG_COLUMNS, form)
+    emit_table(trained, form)
     say(f"{name} revision {record.revision} is in the registry; how it was made: {made_of}")
     say(f"next: embstore embed --backbone {name}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say
 
 app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside their images.")
 
@@ -28,8 +27,6 @@ def seen(
     """
     from embstore.ingest import set_seen
 
-    report = asdict(
-        set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)
-    )
-    emit([report], tuple(name for name in report if name != "version"), form)
+    report = set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)
+    emit_table(report.to_arrow().drop_columns("version"), form)
     say(f"to leave them out: SELECT * FROM proteins WHERE NOT list_contains(seen_in_pretraining, '{backbone}')")

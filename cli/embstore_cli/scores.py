@@ -33,7 +33,7 @@ def print_scores(
     *,
     created: bool = False,
 ) -> None:
-    """Print a table for each task and split: `rows` with ± and interval, the other `figures` of the same entries beside.
+    """Print a table for each task and split: `rows` with ± and interval, beside them other `figures` of these entries.
 
     `names` are those of the spaces, by digest; of baselines, which have none, it is the backbone's.
     """

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embstore.search import Neighbours
 
 app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
+SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,6 @@ def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchO
         check_sheet(sheet)
     store = open_store()
     neighbours = search(store, query, **given)
-    emit_table(neighbours, form, title=neighbours.headline)
+    emit_table(neighbours, form, title=neighbours.headline, people=SEARCH_FOR_PEOPLE)
     if sheet is not None:
         say(f"drawn: {draw_sheet(store, neighbours, sheet)}")

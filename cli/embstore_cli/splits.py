@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say, tell
 
 app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together: frozen assignments to folds.")
-SPLIT_COLUMNS = ("name", "dataset", "label_set", "by", "k", "seed", "n_groups", "digest", "created")
 
 
 @app.command("make")
@@ -31,7 +30,7 @@ def make(
     store = open_store(write=True)
     question = find_question(store, task, dataset)
     split = make_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
-    typer.echo(split.name)
+    tell(split.name)
 
 
 @app.command("list")
@@ -42,7 +41,7 @@ def list_all(form: Output = Format.table) -> None:
     """
     from embstore_bench.splits import list_splits
 
-    emit(list_splits(open_store()).to_pylist(), SPLIT_COLUMNS, form)
+    emit_table(list_splits(open_store()), form, people=("name", "by", "k", "seed", "n_groups", "created"))
 
 
 @app.command("show")
@@ -54,6 +53,6 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")], form: Output = Fo
     from embstore_bench.splits import load_split
 
     split = load_split(open_store(), name)
-    emit(split.to_arrow().to_pylist(), ("group_id", "fold"), form)
+    emit_table(split, form)
     for entity, counts in split.audit.items():
         say(f"audit: {counts.with_kin} of {counts.units} units have kin of the same {entity} in another fold")

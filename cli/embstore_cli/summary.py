@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from embstore_cli.context import Format
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say, tell
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from embstore.ingest import Report
     from embstore.sources.record import Failure
 
@@ -25,10 +28,9 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     """Say what an ingest or embed did, and exit 1 where nothing went in, or with `strict` where anything failed."""
     if form is Format.table:
         for line in summary(report, dry_run=dry_run):
-            typer.echo(line)
+            tell(line)
     else:
-        record = _record(report)
-        emit([record], list(record), form)
+        emit_table(_record(report), form)
     if dry_run:
         _say_failures("failed before", report.known_failures)
     _say_failures("failed", report.failures, None if dry_run else SHOWN_FAILURES)
@@ -38,15 +40,13 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
         raise typer.Exit(1)
 
 
-def _record(report: Report) -> dict[str, Any]:
-    """Return the report as one record, under the names that scripts know; rare counts are among its notes."""
-    from dataclasses import asdict
+def _record(report: Report) -> pa.Table:
+    """Return the report as one row, under the names that scripts know; rare counts are among its notes."""
+    from embstore.tabular import arrow_table
 
-    counted = asdict(report)
-    for name in COUNTED_IN_NOTES:
-        del counted[name]
+    record = arrow_table([replace(report, notes=_notes(report))], type(report)).drop_columns([*COUNTED_IN_NOTES])
     names = {"images_resegmented": "images_recut"}
-    return {names.get(name, name): value for name, value in counted.items()} | {"notes": _notes(report)}
+    return record.rename_columns([names.get(name, name) for name in record.column_names])
 
 
 def _notes(report: Report) -> list[str]:

@@ -31,6 +31,7 @@ from embstore.store import (
     add_proteins,
     add_space,
     embeddings_name,
+    join_groups,
     list_spaces,
     put_vectors,
     quoted,
@@ -84,6 +85,7 @@ def import_embeddings(
     add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
     report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
     _write(store, space, profiles, external, report, path=path)
+    join_groups(store)
     record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
     if progress:
         progress("vectors", len(profiles), len(profiles))

@@ -108,7 +108,7 @@ def results(
     superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """The leaderboard: the newest entry of each kind, the best first within its task.
+    """The leaderboard: the entry on most units of each kind (the newest among equals), the best first within its task.
 
     Example: `embstore results --dataset opencell --format csv`
     """

@@ -26,7 +26,7 @@ from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
-from embstore.store import Store, add_proteins, list_spaces
+from embstore.store import Store, add_proteins, join_groups, list_spaces
 
 DEFAULT = Choices()
 
@@ -118,6 +118,8 @@ def _fill(
     add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
     report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
+    if plan.work or plan.renewed:
+        join_groups(store)
 
 
 def embed(

@@ -1,7 +1,7 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.proteins import add_proteins, find_proteins
+from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
@@ -83,6 +83,7 @@ __all__ = [
     "find_proteins",
     "find_space",
     "finish_removal",
+    "join_groups",
     "label",
     "list_datasets",
     "list_spaces",

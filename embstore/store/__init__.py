@@ -25,7 +25,6 @@ from embstore.store.row_types import (
 )
 from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
-    VECTOR_UNITS,
     add_space,
     find_space,
     label,
@@ -46,7 +45,6 @@ __all__ = [
     "ROOTS",
     "SQL_VIEWS",
     "TABLES",
-    "VECTOR_UNITS",
     "Answer",
     "CanarySpaceRow",
     "CellRow",

@@ -115,6 +115,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert {"store", "file system", "disk", "cores", "torch", "weights", "engines"} <= set(checks)
     (tmp_path / "no-store").mkdir()
+    (tmp_path / "no-store" / "photo.tif").touch()
     assert run("--store", tmp_path / "no-store", "doctor").returncode == 1
 
 

@@ -11,6 +11,7 @@ from embstore_cli.choices import (
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
+    Force,
     cell_option,
     run_option,
     source_option,
@@ -64,6 +65,7 @@ def ingest(
     rehash: Annotated[
         bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
+    force: Force = False,
     form: Output = Format.table,
 ) -> None:
     """Bring images into the store; run it again to continue.
@@ -93,6 +95,7 @@ def ingest(
             retry_failed=retry_failed,
             rehash=rehash,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import Store, rows
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
@@ -39,9 +39,10 @@ def bench(
 
     `seeds` is how many split seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`,
     which then stands for these alone; `unit` is what the vectors are of (cell, image or protein). An entry that is
-    stored already is reported as it was recorded, not fitted again. `progress("fits", done, total)` is called after
-    every fit. Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs,
-    results, predictions, entries and one tag over the tables read; nothing when there is nothing to score.
+    stored already is reported as it was recorded, not fitted again. `progress("fits", done, total)` is called before
+    the first fit of each entry, which it names where it takes details, and after every fit. Never embeds: a missing
+    space is an EmbstoreError with the line that makes it. Writes splits, runs, results, predictions, entries and one
+    tag over the tables read; nothing when there is nothing to score.
     """
     chosen_heads = _heads(heads)
     spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space, unit)
@@ -81,10 +82,10 @@ def _fit_missing(store: Store, setting: Setting, missing: Mapping[str, Contestan
     def after_run() -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress("fits", done, total)
+        tell(progress, "fits", done, total, item=contestant.name)
 
     for entry, contestant in missing.items():
+        tell(progress, "fits", done, total, item=contestant.name)
         started = time.perf_counter()
         outcome = fit_all(contestant.head, contestant.vectors(), setting.task, after_run)
         results = results_of(outcome, setting.task)

@@ -10,7 +10,8 @@ import typer
 
 from embstore_cli import pretrain
 from embstore_cli.context import Format, Output
-from embstore_cli.render import emit, progress_bars
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit
 
 app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
 
@@ -61,6 +62,7 @@ def fetch(
     source: Annotated[
         str | None, typer.Option("--from", metavar="URL|FILE", help="In place of where the record says.")
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Get a backbone's published file, check it, and keep it; a download that stopped goes on.
 
@@ -69,7 +71,7 @@ def fetch(
     from embstore.backbones.fetch import fetch_weights
     from embstore.backbones.registry import find
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         path = fetch_weights(find(name), source, progress=progress)
     typer.echo(f"{name} is ready: {path}")
 

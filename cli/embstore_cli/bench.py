@@ -9,7 +9,8 @@ import typer
 
 from embstore.errors import EmbstoreError
 from embstore_cli.context import Dataset, Format, OneUnit, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
     from embstore_bench import BenchReport
@@ -57,6 +58,7 @@ def bench(
         list[str] | None, typer.Option("--space", metavar="DIGEST", help="The space of a backbone; may be repeated.")
     ] = None,
     unit: OneUnit = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
@@ -70,7 +72,7 @@ def bench(
     from embstore_bench import bench as run
 
     store = open_store(write=True)
-    with progress_bars() as update:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,
@@ -82,7 +84,7 @@ def bench(
             by=by,
             space=space or (),
             unit=unit,
-            progress=update,
+            progress=progress,
         )
     if form is not Format.table:
         rows = [asdict(row) for row in (*report.entries, *report.metrics)]

@@ -9,7 +9,8 @@ import typer
 
 from embstore.errors import EmbstoreError
 from embstore_cli.context import Dataset, Format, Output, open_store, state
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
     from embstore.care.findings import Finding
@@ -23,6 +24,7 @@ def verify(
     mend: Annotated[
         bool, typer.Option("--mend", help="First take out what is damaged, repeated or belongs to nothing.")
     ] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Read everything and say what is wrong: exit 1 where anything is.
@@ -35,7 +37,7 @@ def verify(
     from embstore.care.verify import verify as run
 
     store = open_store(write=mend)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         if mend:
             from embstore.care.repair import repair
 
@@ -61,6 +63,7 @@ def maintain(
     older_than: Annotated[
         float, typer.Option("--older-than", metavar="DAYS", help="Untagged versions of more days than this go.")
     ] = 7.0,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Join small files and remove old versions; those that a tag names stay.
@@ -70,7 +73,7 @@ def maintain(
     from embstore.care.maintain import maintain as run
 
     store = open_store(write=True)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         records = run(store, older_than_days=older_than, progress=progress)
     columns = [f"{size}_{when}" for size in _SIZES for when in ("before", "after")]
     emit(records, ("table", *columns), form)

@@ -10,8 +10,8 @@ import typer
 
 from embstore_cli.choices import run_option
 from embstore_cli.context import Format, Output, store_to_write
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
-from embstore_cli.render import progress_bars
 from embstore_cli.summary import finish
 
 column_option = partial(typer.Option, rich_help_panel="What the file contains")
@@ -64,6 +64,7 @@ def import_file(
         bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
     ] = False,
     strict: Annotated[bool, run_option("--strict", help="Exit 1 if any row failed.")] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Import embeddings that were computed elsewhere; run it again after the file changed.
@@ -72,7 +73,7 @@ def import_file(
     """
     from embstore.ingest import import_embeddings
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = import_embeddings(
             store_to_write(),
             file,

@@ -17,8 +17,9 @@ from embstore_cli.choices import (
 )
 from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write, with_options
 from embstore_cli.imports import OF_INGEST
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import removed_error, without_options
-from embstore_cli.render import progress_bars, say
+from embstore_cli.render import say
 from embstore_cli.summary import finish
 
 Backbones = Annotated[
@@ -71,6 +72,7 @@ def ingest(
     rehash: Annotated[
         bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Bring images into the store; run it again to continue.
@@ -83,7 +85,7 @@ def ingest(
     from embstore.ingest import ingest as run
 
     choices = choices_of(backbone, options)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store_to_write(),
             source,
@@ -117,6 +119,7 @@ def embed(
     options: ChoiceOptions,
     device: DeviceOption = "auto",
     strict: Strict = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Give cells (or, with --unit image, whole images) that are in the store vectors from another backbone.
@@ -127,7 +130,7 @@ def embed(
 
     choices = choices_of(backbone, options)
     store = open_store(write=True)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,

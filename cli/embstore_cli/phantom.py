@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, emit_table, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit, emit_table, say
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -28,6 +29,7 @@ def write(
     field_px: Annotated[
         int | None, typer.Option("--field-px", help="Side of a field; default 600 (opencell) or 1536 (hpa).")
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Write simulated fields with labels as published and the truth beside them; the same call, the same bytes.
@@ -37,7 +39,7 @@ def write(
     from embstore.phantom.write import write_phantom
 
     layout_: Layout = layout  # type: ignore[assignment]  # the library refuses others, and lists them
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = write_phantom(
             out,
             layout=layout_,

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit, say
 
 
 def pretrain(
@@ -32,6 +33,7 @@ def pretrain(
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Make this the name's next revision.")] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Train a backbone on the store's own cells, without labels (DINO); stopped, the same call goes on.
@@ -64,7 +66,7 @@ def pretrain(
         seed=seed,
     )
     folder = work or weights_folder() / f"{name}.pretraining"
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         trained = pretrain(
             open_store(),
             recipe,

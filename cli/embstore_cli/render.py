@@ -6,16 +6,12 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from embstore_cli.context import Format
 
 if TYPE_CHECKING:
-    from embstore.progress import Progress
     from embstore.tabular import Tabular
 
 PrintedRow = Mapping[str, Any]  # typed by its columns: what is printed is named where it is printed
@@ -48,32 +44,6 @@ def say(text: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Show a bar a stage on stderr; yields the callback that library functions take."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        try:
-            yield update
-        except KeyboardInterrupt:
-            bars.stop()
-            say("stopped; what was finished is in the store, and the same command goes on from there")
-            raise typer.Exit(130) from None
 
 
 def _parquet(rows: Sequence[PrintedRow], columns: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from embstore.backbones.record import Backbone
 from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
 from embstore.errors import WeightsError, first_line
 from embstore.files import file_sha256
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 
 DOWNLOAD_TIMEOUT_S = 30.0  # without a byte
 TRIES = 5  # connections in a row that bring nothing
@@ -189,6 +189,5 @@ def _copy(answer: IO[bytes], handle: IO[bytes], have: int, total: int, progress:
     while block := answer.read(BLOCK):
         handle.write(block)
         have += len(block)
-        if progress:
-            progress("MB", have // MB, max(total, have) // MB)
+        tell(progress, "MB", have // MB, max(total, have) // MB)
     return have

@@ -25,7 +25,7 @@ from embstore.care.relations import (
     repeated,
 )
 from embstore.errors import StoreError
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import (
     PENDING,
     TABLES,
@@ -61,8 +61,7 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
         done += step(store, any(repaired.table == "spaces" for repaired in done))
-        if progress:
-            progress("mending", number, len(steps))
+        tell(progress, "repair", number, len(steps))
     return Listing(done, Repaired, "repair")
 
 

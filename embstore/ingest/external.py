@@ -20,7 +20,7 @@ from embstore.ingest.labels import set_labels
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened
 from embstore.ingest.work import check_dataset
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
@@ -84,8 +84,7 @@ def import_embeddings(
     report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
     _write(store, space, profiles, external, report, path=path)
     record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
-    if progress:
-        progress("vectors", len(profiles), len(profiles))
+    tell(progress, "vectors", len(profiles), len(profiles), failures=len(failures))
     return report
 
 

@@ -23,7 +23,7 @@ from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tell, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
 from embstore.store import Store, add_proteins, list_spaces
@@ -212,8 +212,7 @@ def _run(
             else:
                 committer.add(image)
                 count(report, image, labels)
-            if progress:
-                progress("images", done, len(plan.work))
+            tell(progress, "images", done, len(plan.work), failures=len(report.failures))
     finally:
         committer.flush()
         report.images_removed = len(committer.taken_back)

@@ -16,7 +16,7 @@ from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
 from embstore.pretrain.log import LOG_COLUMNS, LogRow, TrainingState
 from embstore.pretrain.recipe import Recipe, check_recipe
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import Store
 from embstore.tabular import Tabular
 
@@ -124,8 +124,7 @@ class _Run:
                     self._end_epoch()
                 elif time.monotonic() - self._saved > CHECKPOINT_S:
                     self.save()
-                if progress:
-                    progress("steps", self.training.step, total)
+                tell(progress, "steps", self.training.step, total)
                 started = time.monotonic()
         finally:
             self.save()

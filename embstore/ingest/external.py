@@ -21,7 +21,7 @@ from embstore.ingest.report import Report
 from embstore.ingest.run import opened
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress, tell
-from embstore.sources.columns import said_of_ids
+from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
 from embstore.space import Space
@@ -31,6 +31,7 @@ from embstore.store import (
     add_proteins,
     add_space,
     embeddings_name,
+    join_groups,
     list_spaces,
     put_vectors,
     quoted,
@@ -75,6 +76,7 @@ def import_embeddings(
     report = Report(dataset, images=len(external.ids), unit="profile", failures=failures)
     report.without_protein = sum(not profile["protein_ids"] for profile in profiles)
     report.notes += said_of_ids(external.ids, id_column) if id_column else ()
+    report.notes += said_of_genes(external.genes)
     if dry_run:
         report.images_in = len(profiles)
         return report
@@ -83,6 +85,7 @@ def import_embeddings(
     add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
     report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
     _write(store, space, profiles, external, report, path=path)
+    join_groups(store)
     record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
     tell(progress, "vectors", len(profiles), len(profiles), failures=len(failures))
     return report

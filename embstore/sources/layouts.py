@@ -94,7 +94,8 @@ def _cuttable(source: Source, called: str) -> Source:
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --unit image",
+            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --backbone "
+            "NAME:unit=image",
         )
         for image in without
     ]

@@ -92,6 +92,19 @@ def test_changed_labels_or_vectors_are_another_entry_and_the_newest_is_shown(
     assert set(listed(leaderboard(store, entries=named), "entry")) == set(named)
 
 
+def test_a_bench_on_fewer_units_does_not_hide_the_score_on_all(benched: Filler, first_report: BenchReport) -> None:
+    """Compared with a space that has a part of the units, a backbone is scored on that part; its full score stays."""
+    store = benched.store
+    ids = store.read("cells", ["cell_id"])["cell_id"].to_pylist()[:-4]
+    benched.space("partial", ids, np.random.default_rng(0).normal(size=(len(ids), 6)).astype(np.float32))
+    partial = bench(store, backbones=["good", "partial"], **QUICK)
+    assert partial.made == 6
+    shown = {row["backbone"]: row["entry"] for row in leaderboard(store).to_pylist()}
+    assert shown == {row.backbone: row.entry for row in first_report.entries} | {
+        row.backbone: row.entry for row in partial.entries if row.backbone == "partial"
+    }
+
+
 def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
     """Too early is not for ever: once the proteins are there, the same bench scores all of them."""
     versions = atlas.store.versions()
@@ -290,7 +303,6 @@ def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
     assert table[0]["backbone"] == "good"
     assert [r["mean"] for r in table] == sorted((r["mean"] for r in table), reverse=True)
     assert len(leaderboard(store, metric="micro_f1", level="protein")) == 6
-    assert len(leaderboard(store, dataset="other")) == 0
     recorded = {(r.metric, r.level) for r in first_report.metrics + first_report.entries}
     assert recorded == {(metric, level) for metric, levels in METRICS.items() for level in levels}
 
@@ -302,12 +314,14 @@ def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
         ({"level": "nope"}, "no level of macro_f1 'nope'; choose from: protein, unit"),
         ({"metric": "macro_f1@0.5", "level": "protein"}, "no level of macro_f1@0.5 'protein'; choose from: unit"),
         ({"metric": None, "level": "cell"}, "no level 'cell'; choose from: protein, unit"),
+        ({"dataset": "other"}, "no dataset 'other' with results; choose from: toy"),
+        ({"task": "truth"}, "no task 'truth' with results; choose from: localization, localization:grade3"),
     ],
 )
 def test_a_figure_that_is_not_kept_lists_those_that_are(
     benched_folder: tuple[Path, BenchReport], asked: dict[str, Any], message: str
 ) -> None:
-    """A metric or level that does not exist is an error, not an empty table."""
+    """A metric, level, dataset or task that does not exist is an error, not an empty table."""
     with pytest.raises(EmbstoreError, match=message):
         leaderboard(Store.open(benched_folder[0]), **asked)
 

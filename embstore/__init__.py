@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from embstore.search import similar_proteins as similar_proteins
     from embstore.search.thumbnails import thumbnails as thumbnails
     from embstore.store import Store as Store
+    from embstore.store import list_ingests as list_ingests
     from embstore.store import list_spaces as list_spaces
     from embstore.store import list_spaces_sql as list_spaces_sql
     from embstore.store import query as query
@@ -56,6 +57,7 @@ _PUBLIC = {
     "embed": "embstore.ingest",
     "import_embeddings": "embstore.ingest",
     "ingest": "embstore.ingest",
+    "list_ingests": "embstore.store",
     "list_labels": "embstore.ingest",
     "list_labels_sql": "embstore.ingest",
     "list_spaces": "embstore.store",

@@ -26,6 +26,7 @@ from embstore.care.relations import (
 from embstore.errors import StoreError
 from embstore.progress import Progress, tell
 from embstore.store import (
+    LATER_TABLES,
     PENDING,
     TABLES,
     Store,
@@ -66,8 +67,9 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
 
 
 def _records(store: Store, _: bool) -> Iterator[Repaired]:
+    present = store.table_names()
     for table in TABLES.values():
-        if table.name != "cells":
+        if table.name != "cells" and (table.name not in LATER_TABLES or table.name in present):
             yield from repair_table(store, table)
 
 

@@ -18,6 +18,7 @@ from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import record_failures
+from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
@@ -68,6 +69,7 @@ def ingest(
     and every fault that names, tables and files' headers show. Raises EmbstoreError before anything is written, and
     before a store is made, where a choice is wrong.
     """
+    job = Job("ingest", given(locals()))
     dataset = check_dataset(dataset or layout)
     # stored and compared with: the folder that this is called in may be another next time
     source = Path(source).resolve()
@@ -99,7 +101,7 @@ def ingest(
     if dry_run:
         _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
     else:
-        _fill(opened(store), folder, wanted, encoders, report, progress=progress)
+        _fill(opened(store), folder, wanted, encoders, report, job=job, progress=progress)
     return report
 
 
@@ -110,16 +112,28 @@ def _fill(
     encoders: Sequence[Encoder],
     report: Report,
     *,
+    job: Job,
     progress: Progress | None,
 ) -> None:
     committer = Committer(store)
     plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
-    add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-    report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, encoders)
+        add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
+        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        _run(store, plan, encoders, report, committer=committer, progress=progress)
+        if plan.work or plan.renewed:
+            join_groups(store)
+
+
+def _begin(recording: Recording, plan: Plan, encoders: Sequence[Encoder]) -> None:
+    """Record that the work of a plan begins, where there is any."""
+    recording.planned = len(plan.work)
+    recording.spaces = _labels(encoders)
+    recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in encoders))
     if plan.work or plan.renewed:
-        join_groups(store)
+        recording.begin()
 
 
 def embed(
@@ -138,6 +152,7 @@ def embed(
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
+    job = Job("embed", given(locals()))
     named = _named(backbones)
     encoders = _loaded(named, device)
     store = store if isinstance(store, Store) else Store.open(store)
@@ -147,7 +162,9 @@ def embed(
     plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, encoders)
+        _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
 

@@ -14,7 +14,7 @@ from embstore.tabular import Listing
 
 RUNNING = "running"
 KILLED = "killed"
-UNKNOWN = "killed or still running"  # on another machine, or on one where processes cannot be looked up
+KILLED_OR_RUNNING = "killed or still running"  # on another machine, or on one where processes cannot be looked up
 
 
 def list_ingests(store: Store) -> Listing[IngestsRow]:
@@ -42,7 +42,7 @@ def _status(row: IngestsRow) -> str:
         return row["status"]
     here = row["who"].rpartition("@")[2] == platform.node()
     if not here or os.name != "posix":
-        return UNKNOWN
+        return KILLED_OR_RUNNING
     return RUNNING if _is_alive(row["pid"]) else KILLED
 
 

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from embstore_cli import pretrain
+from embstore_cli import completion, pretrain
 from embstore_cli.context import Format, Output
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.render import emit
 
 app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.backbone_names)]
 
 
 @app.command("list")

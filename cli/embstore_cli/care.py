@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store, state
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.render import emit, say
@@ -86,7 +87,10 @@ def maintain(
 
 
 def tag(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without one, the tags are listed.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", autocompletion=completion.tags, help="Without one, the tags are listed."),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Take the tag away; one that a score cites stays.")] = False,
     form: Output = Format.table,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.choices import run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
@@ -34,9 +35,18 @@ OF_INGEST = (
 )
 def import_file(
     file: Annotated[Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="The dataset that the rows belong to.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
+    ],
     backbone: Annotated[
-        str, typer.Option("--backbone", "-b", metavar="NAME", help="The name under which the embeddings are found.")
+        str,
+        typer.Option(
+            "--backbone",
+            "-b",
+            metavar="NAME",
+            autocompletion=completion.stored_specs,
+            help="The name under which the embeddings are found.",
+        ),
     ],
     embeddings: Annotated[
         str | None,

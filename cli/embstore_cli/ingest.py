@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.choices import (
     SPEC_REMOVED,
     BackboneSpecs,
@@ -34,10 +35,17 @@ def ingest(
     backbone: BackboneSpecs,
     layout: Annotated[
         str | None,
-        source_option("--layout", help="opencell, hpa, manifest, fields, crops, ome; default: what names prove."),
+        source_option(
+            "--layout",
+            autocompletion=completion.layouts,
+            help="opencell, hpa, manifest, fields, crops, ome; default: what names prove.",
+        ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="CSV of the layout's labels.")] = None,
-    dataset: Annotated[str | None, source_option("--dataset", help="Its name; default: the layout's.")] = None,
+    dataset: Annotated[
+        str | None,
+        source_option("--dataset", autocompletion=completion.datasets, help="Its name; default: the layout's."),
+    ] = None,
     channels: Annotated[
         str | None,
         source_option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, care, demo, imports, ingest, labels, look, phantom, proteins, search, splits
+from embstore_cli import (
+    backbones,
+    bench,
+    care,
+    completion,
+    demo,
+    imports,
+    ingest,
+    labels,
+    look,
+    phantom,
+    proteins,
+    search,
+    splits,
+)
 from embstore_cli.context import state
 
 app = typer.Typer(
@@ -35,7 +49,10 @@ def options(
         str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
     ] = "store",
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TAG", help="Read the store as it was under this tag.")
+        str | None,
+        typer.Option(
+            "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was under this tag."
+        ),
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -74,7 +91,7 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 1."""
     os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
     try:
-        app()
+        app(prog_name="embstore")  # a shell asks for completions under this name
     except EmbstoreError as error:
         sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")  # a column may be named over two lines
         raise SystemExit(1) from None

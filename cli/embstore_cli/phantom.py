@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.render import emit, emit_table, say
@@ -59,7 +60,10 @@ def write(
 @app.command("truth")
 def truth(
     atlas: Annotated[Path, typer.Argument(help="The folder that `embstore phantom write` made.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name here; default: the layout's.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", autocompletion=completion.datasets, help="Its name here; default: the layout's."),
+    ] = None,
     form: Output = Format.table,
 ) -> None:
     """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.

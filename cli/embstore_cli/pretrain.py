@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.render import emit, say
@@ -26,7 +27,10 @@ def pretrain(
     batch: Annotated[int, typer.Option("--batch")] = 32,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-3,
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    watch: Annotated[str | None, typer.Option("--watch", help="Label set of the k-NN score in the log.")] = None,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", autocompletion=completion.label_sets, help="Label set of the k-NN score in the log."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     work: Annotated[
         Path | None, typer.Option("--work", help="Keeps crops, checkpoint and log; default: beside the weights.")

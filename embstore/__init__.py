@@ -9,6 +9,7 @@ Every public name is imported when it is first used: importing embstore imports 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
     open = Store.open
     __version__: str
+
+# what embstore does is logged under its name; it is for programs to say whether, and where to
+logging.getLogger("embstore").addHandler(logging.NullHandler())
 
 # name -> where it is
 _PUBLIC = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from embstore_bench.questions import LOCALIZATION, find_question
 from embstore_bench.recording import entry_row, write_entry
 from embstore_bench.report import BenchReport, make_report
 from embstore_bench.setting import Setting, entry_id, find_spaces, make_setting
+
+_log = logging.getLogger("embstore.bench")
 
 MAX_SEEDS = 100  # more is a seed that was meant by name
 
@@ -52,6 +55,8 @@ def bench(
     }
     existing = {r["entry"] for r in rows(store, "SELECT entry FROM entries ORDER BY entry")}
     missing = {entry: c for entry, c in planned.items() if entry not in existing}
+    there = len(planned) - len(missing)
+    _log.info("bench of %s: %d entries to fit, %d are there", question.label_set, len(missing), there)
     if missing:
         setting = replace(setting, tag="bench-" + short(digest([sorted(missing), dict(setting.versions)])))
         store.tag(setting.tag, setting.versions)  # before the first fit: an entry never names a missing tag
@@ -90,3 +95,4 @@ def _fit_missing(store: Store, setting: Setting, missing: Mapping[str, Contestan
         results = results_of(outcome, setting.task)
         row = entry_row(setting, entry, contestant, time.perf_counter() - started)
         write_entry(store, row, outcome, results, setting.task)
+        _log.info("fitted %s on %s in %.1f s: entry %s", contestant.name, row["split"], row["elapsed_s"], entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from embstore_cli import (
     splits,
 )
 from embstore_cli.context import state
+from embstore_cli.log import logged
 
 app = typer.Typer(
     name="embstore",
@@ -45,6 +47,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     store: Annotated[
         str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
     ] = "store",
@@ -53,6 +56,10 @@ def options(
         typer.Option(
             "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was under this tag."
         ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write the log to stderr.")] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Append the log to this file: steps and failures.")
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -64,6 +71,7 @@ def options(
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
     state.store, state.at = store, at
+    ctx.with_resource(logged(verbose=verbose, file=log))
 
 
 app.command("ingest")(ingest.ingest)

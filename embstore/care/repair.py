@@ -6,6 +6,7 @@ first taken out of what says that it is there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,6 +44,8 @@ from embstore.store import (
 )
 from embstore.tabular import Listing
 
+_log = logging.getLogger(__name__)
+
 
 def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaired]:
     """Take out of a store what `verify` calls wrong (writes); the same ingest, embed or bench then brings it again.
@@ -61,7 +64,9 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
     steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
-        done += step(store, any(repaired.table == "spaces" for repaired in done))
+        for repaired in list(step(store, any(before.table == "spaces" for before in done))):
+            _log.warning("repaired %s: %s (%d rows)", repaired.table, repaired.change, repaired.rows)
+            done.append(repaired)
         tell(progress, "repair", number, len(steps))
     return Listing(done, Repaired, "repair")
 

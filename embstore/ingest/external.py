@@ -15,7 +15,7 @@ from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import set_labels
 from embstore.ingest.report import Report
@@ -90,6 +90,8 @@ def import_embeddings(
         report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
         _write(store, space, profiles, external, report, path=path, recording=recording)
         join_groups(store)
+        for failure in failures:
+            log_failure(failure)
         record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
     tell(progress, "vectors", len(profiles), len(profiles), failures=len(failures))
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import platform
 import secrets
@@ -21,6 +22,8 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.ingest.report import Report
 from embstore.store import IngestsRow, Store, code_version, now, put_ingest
+
+_log = logging.getLogger(__name__)
 
 LIBRARIES = ("lancedb", "pylance", "torch", "timm")  # which vectors and tables depend on
 WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # tables by which a run shows that it wrote
@@ -54,6 +57,9 @@ class Recording:
         if self._row is None:
             self._row = self._new_row()
             put_ingest(self._store, self._row)
+            into = ", ".join(self.spaces.values())
+            what = f"{self._job.kind} of {self._report.dataset} into {into}"
+            _log.info("%s begins: %d to do, %d done before", what, self.planned, self._report.done_before)
 
     def end(self, status: str, error: str | None = None) -> None:
         """Write how the job ended; one that wrote nothing leaves no row (writes)."""
@@ -116,11 +122,14 @@ def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
     try:
         yield recording
     except BaseException as error:
+        status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+        why = str(error) or type(error).__name__
+        _log.error("%s of %s %s: %s", job.kind, report.dataset, status, why)
         with suppress(EmbstoreError):  # the error that ended the job is the one to report
-            stopped = isinstance(error, KeyboardInterrupt)
-            recording.end("stopped" if stopped else "failed", str(error) or type(error).__name__)
+            recording.end(status, why)
         raise
     recording.end("done")
+    _log.info("%s of %s", job.kind, report.headline)
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
@@ -243,6 +243,8 @@ def _run(
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     report.failures = list(plan.failures)
+    for failure in plan.failures:
+        log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
     for encoder in encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
@@ -253,6 +255,7 @@ def _run(
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
+                log_failure(image)
             else:
                 committer.add(image)
                 count(report, image, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from embstore.pretrain.recipe import Recipe, check_recipe
 from embstore.progress import Progress, tell
 from embstore.store import Store
 from embstore.tabular import Tabular
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
 
@@ -146,6 +149,7 @@ class _Run:
                 "seconds": round(self.seconds, 1),
             }
         )
+        _log.info("epoch %(epoch)d: step %(step)d, loss %(loss)s, k-NN macro F1 %(knn_macro_f1)s", self.log[-1])
         self.measures.clear()
         self.save()
 

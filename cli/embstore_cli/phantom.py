@@ -64,6 +64,7 @@ def truth(
         str | None,
         typer.Option("--dataset", autocompletion=completion.datasets, help="Its name here; default: the layout's."),
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.
@@ -72,7 +73,8 @@ def truth(
     """
     from embstore.phantom.truth import add_truth
 
-    report = add_truth(open_store(write=True), atlas, dataset=dataset)
+    with show_progress(progress_form) as progress:
+        report = add_truth(open_store(write=True), atlas, dataset=dataset, progress=progress)
     emit_table(report, form)
     say(
         f"{report.labelled} cells have their true locations: "

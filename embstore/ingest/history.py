@@ -126,7 +126,7 @@ def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
         why = str(error) or type(error).__name__
         _log.error("%s of %s %s: %s", job.kind, report.dataset, status, why)
         with suppress(EmbstoreError):  # the error that ended the job is the one to report
-            recording.end(status, why)
+            recording.end(status, why if status == "failed" else None)
         raise
     recording.end("done")
     _log.info("%s of %s", job.kind, report.headline)

@@ -34,7 +34,7 @@ class MissingStoreError(StoreError):
 
 
 class NotAStoreError(StoreError):
-    """There is a folder or bucket at the path, in which a store could be made."""
+    """There is a folder or bucket at the path that contains other files, or a store that was not finished."""
 
 
 class WeightsError(EmbstoreError):

@@ -11,6 +11,7 @@ from embstore.errors import EmbstoreError
 from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store, state
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.removed import RemovedOption, without_options
 from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
@@ -21,30 +22,31 @@ _FINDING = ("check", "table", "found", "todo")
 _SIZES = ("bytes", "fragments", "versions")
 
 
+@without_options(RemovedOption("--mend", "write --repair", is_flag=True))
 def verify(
-    mend: Annotated[
-        bool, typer.Option("--mend", help="First take out what is damaged, repeated or belongs to nothing.")
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First take out what is damaged, repeated or belongs to nothing.")
     ] = False,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Read everything and say what is wrong: exit 1 where anything is.
+    """Read everything and report what is wrong: exit 1 where anything is.
 
-    With --mend, what is wrong is taken out first, and the same ingest, embed or bench then brings it again. Run it
+    With --repair, what is wrong is taken out first, and the same ingest, embed or bench then brings it again. Run it
     while nothing else writes to the store.
 
     Example: `embstore verify --format json`
     """
     from embstore.care.verify import verify as run
 
-    store = open_store(write=mend)
+    store = open_store(write=repair)
     with show_progress(progress_form) as progress:
-        if mend:
-            from embstore.care.repair import repair
+        if repair:
+            from embstore.care.repair import repair as run_repair
 
-            for repaired in repair(store, progress=progress):
+            for repaired in run_repair(store, progress=progress):
                 rows = f" ({repaired.rows} rows)" if repaired.rows else ""
-                say(f"mended: {repaired.table}: {repaired.change}{rows}")
+                say(f"repaired: {repaired.table}: {repaired.change}{rows}")
         verdict = run(store, progress=progress)
     if verdict.wrong or form is not Format.table:
         emit([asdict(finding) for finding in verdict.wrong], _FINDING, form)

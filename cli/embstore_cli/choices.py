@@ -16,6 +16,9 @@ source_option = partial(typer.Option, rich_help_panel="What goes in")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 run_option = partial(typer.Option, rich_help_panel="Running")
 
+Force = Annotated[
+    bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
+]
 DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import run_option
+from embstore_cli.choices import Force, run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
@@ -74,6 +74,7 @@ def import_file(
         bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
     ] = False,
     strict: Annotated[bool, run_option("--strict", help="Exit 1 if any row failed.")] = False,
+    force: Force = False,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
@@ -97,6 +98,7 @@ def import_file(
             header=not no_header,
             table=table,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)

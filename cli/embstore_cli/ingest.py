@@ -12,6 +12,7 @@ from embstore_cli.choices import (
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
+    Force,
     cell_option,
     run_option,
     source_option,
@@ -73,6 +74,7 @@ def ingest(
     rehash: Annotated[
         bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
+    force: Force = False,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
@@ -103,6 +105,7 @@ def ingest(
             retry_failed=retry_failed,
             rehash=rehash,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)

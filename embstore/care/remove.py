@@ -66,10 +66,10 @@ def remove(
     """Take out the images, and the profiles, that a SQL condition picks (writes, unless `dry_run`).
 
     `where` is asked of the columns of images, else of cells (an image goes when any of its cells is picked), and of
-    those of profiles. With an image go its cells, vectors, markers and labels at image or cell level; scores stay.
-    Tagged and older versions keep all of it, until `purge`: then every tag under which the condition picks something is
-    given up, and no version holds it any more. Killed at any moment, the next removal finishes it; ingesting the same
-    source again brings everything back.
+    those of profiles. With an image go its cells, vectors, completion records and labels at image or cell level; scores
+    stay. Tagged and older versions keep all of it, until `purge`: then every tag under which the condition picks
+    something is given up, and no version holds it any more. Killed at any moment, the next removal finishes it;
+    ingesting the same source again brings everything back.
     """
     refuse_reader(store)
     chosen = _choose(store, where, dataset)

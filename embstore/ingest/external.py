@@ -54,6 +54,7 @@ def import_embeddings(
     header: bool = True,
     table: str | Path | None = None,
     dry_run: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Import embeddings that were computed elsewhere: each row of the file becomes a profile with a vector.
@@ -66,7 +67,8 @@ def import_embeddings(
     Vectors are stored as float32, since hand-made numbers may overflow float16. Rows that contain NaN, and rows without
     an id or gene where a column was named for it, become rows of `failures`. A rerun on the same file finds nothing to
     do; a row whose vector changed is replaced, one that is gone from the file or is refused now loses its vector; the
-    report counts both. With `dry_run` nothing is written.
+    report counts both. With `dry_run` nothing is written. A store that is named by its path is made where there is
+    none, by `force` also in a folder that contains other files.
     """
     job = Job("import", given(locals()))
     check_dataset(dataset)
@@ -82,7 +84,7 @@ def import_embeddings(
     if dry_run:
         report.images_in = len(profiles)
         return report
-    store = opened(store)
+    store = opened(store, force=force)
     with recorded(store, job, report) as recording:
         recording.spaces = {space.digest: backbone}
         _open_space(store, space, external.vectors.shape[1])

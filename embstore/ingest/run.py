@@ -12,7 +12,7 @@ from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError, NotAStoreError
+from embstore.errors import EmbstoreError, MissingStoreError
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
@@ -49,6 +49,7 @@ def ingest(
     retry_failed: bool = False,
     rehash: bool = False,
     dry_run: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
@@ -65,9 +66,9 @@ def ingest(
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
     `files` (compared with the store; of new ones the sha256 is taken) and `images`. A store that is named by its path
-    is made where there is none. With `dry_run` nothing is written, nor a store made: the report says what would go in,
-    and every fault that names, tables and files' headers show. Raises EmbstoreError before anything is written, and
-    before a store is made, where a choice is wrong.
+    is made where there is none, by `force` also in a folder that contains other files. With `dry_run` nothing is
+    written, nor a store made: the report says what would go in, and every fault that names, tables and files' headers
+    show. Raises EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
     job = Job("ingest", given(locals()))
     dataset = check_dataset(dataset or layout)
@@ -99,9 +100,9 @@ def ingest(
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
-        _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
+        _dry(make_plan(_if_any(store, force=force), folder, dataset, wanted), encoders, report, progress)
     else:
-        _fill(opened(store), folder, wanted, encoders, report, job=job, progress=progress)
+        _fill(opened(store, force=force), folder, wanted, encoders, report, job=job, progress=progress)
     return report
 
 
@@ -168,10 +169,10 @@ def embed(
     return report
 
 
-def _if_any(store: Store | str | Path) -> Store | None:
+def _if_any(store: Store | str | Path, *, force: bool) -> Store | None:
     try:
-        return store if isinstance(store, Store) else Store.open(store)
-    except (MissingStoreError, NotAStoreError):  # where an ingest makes one
+        return store if isinstance(store, Store) else Store.open(store, force=force)
+    except MissingStoreError:  # where an ingest makes one
         return None
 
 
@@ -192,9 +193,9 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def opened(store: Store | str | Path) -> Store:
-    """Return the store itself, or the one at a path or URI, made where there is none."""
-    return store if isinstance(store, Store) else Store.open(store, create=True)
+def opened(store: Store | str | Path, *, force: bool) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none; see `Store.open` for `force`."""
+    return store if isinstance(store, Store) else Store.open(store, create=True, force=force)
 
 
 @dataclass(frozen=True)

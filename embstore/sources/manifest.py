@@ -82,7 +82,7 @@ def _images(
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
-            todo = "mend the row, then run the same command again"
+            todo = "correct the row, then run the same command again"
             failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
             continue
         lines[image.key] = line

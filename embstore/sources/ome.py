@@ -16,7 +16,7 @@ from embstore.sources.masks import own_masks
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
-_TODO = "mend or replace it, then run the same command again"
+_TODO = "repair or replace it, then run the same command again"
 
 
 def read_ome(source: Path, reading: Reading) -> Source:

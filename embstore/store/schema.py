@@ -300,6 +300,11 @@ def embeddings_name(digest: str) -> str:
     return EMBEDDINGS_PREFIX + digest[:12]
 
 
+def is_known(name: str) -> bool:
+    """True if a store may have a table of this name."""
+    return name in TABLES or name.startswith(EMBEDDINGS_PREFIX)
+
+
 def key_of(name: str) -> tuple[str, ...]:
     """Return the columns that identify a row of a table."""
     return TABLES[name].key if name in TABLES else ("id",)

@@ -28,7 +28,7 @@ def again(store: Store, phantom: Path) -> Any:
 
 
 def test_an_image_goes_with_all_that_hangs_on_it_and_comes_back(store: Store, phantom: Path) -> None:
-    """Cells, vectors, markers and labels of cells go; the rest stays; ingesting again gives the same store."""
+    """Cells, vectors, completion records and labels of cells go; ingesting again gives the same store."""
     (image,) = rows(store, f"SELECT DISTINCT image_id FROM cells WHERE {GENE}")
     cell = rows(store, f"SELECT min(cell_id) AS c FROM cells WHERE {GENE}")[0]["c"]
     store.upsert("labels", [{"label_set": "a/b", "level": "cell", "subject_id": cell, "location": "er"}])

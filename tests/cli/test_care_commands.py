@@ -39,8 +39,8 @@ def test_verify_is_one_line_or_rows_and_exit_1(run: Run, store: Path) -> None:
         assert "`embstore verify` says what is wrong" in done.stderr or done.returncode == 0
 
 
-def test_verify_mends_what_it_finds(run: Run, store: Path) -> None:
-    """A line on stderr for each thing that is taken out, then the verdict; without --mend nothing is written."""
+def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
+    """A line on stderr for each thing that is taken out, then the verdict; without --repair nothing is written."""
     shutil.rmtree(next(store.glob("emb_*.lance")))
     shutil.rmtree(store / "labels.lance")
     for command in (("search", "protein", "PHN007"), ("labels", "list"), ("sql", "SELECT * FROM labels")):
@@ -50,10 +50,10 @@ def test_verify_mends_what_it_finds(run: Run, store: Path) -> None:
         assert "`embstore verify` says what to do" in done.stderr
     assert run("--store", store, "verify").returncode == 1
     assert not (store / "labels.lance").exists()
-    mended = run("--store", store, "verify", "--mend")
-    assert (mended.returncode, mended.stdout.startswith("all is well")) == (0, True)
-    assert "mended: labels: made anew, empty" in mended.stderr
-    assert run("--store", store, "verify", "--mend").stderr == ""
+    repaired = run("--store", store, "verify", "--repair")
+    assert (repaired.returncode, repaired.stdout.startswith("all is well")) == (0, True)
+    assert "repaired: labels: made anew, empty" in repaired.stderr
+    assert run("--store", store, "verify", "--repair").stderr == ""
 
 
 def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store: Path) -> None:
@@ -115,6 +115,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert {"store", "file system", "disk", "cores", "torch", "weights", "engines"} <= set(checks)
     (tmp_path / "no-store").mkdir()
+    (tmp_path / "no-store" / "photo.tif").touch()
     assert run("--store", tmp_path / "no-store", "doctor").returncode == 1
 
 

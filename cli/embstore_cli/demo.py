@@ -87,11 +87,12 @@ def demo(
             )
     names = {"out": shlex.quote(str(out)), "folds": max(3, min(5, proteins // 16)), "gene": gene(seed, PROTEIN_OF_DEMO)}
     store = f"--store {names['out']}/store"
-    same = {job: {"progress_form": progress_form.value} for job in ("ingest", "bench")}
+    same = {"progress_form": progress_form.value}
+    of_commands = {"ingest": same, "bench": same, "phantom": {"truth": same}}
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"
         _say(title, command)
-        context.find_root().command.main(shlex.split(command), standalone_mode=False, default_map=same)
+        context.find_root().command.main(shlex.split(command), standalone_mode=False, default_map=of_commands)
     _say("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
         typer.echo(f"  embstore {store} {command.format(**names)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embstore.errors import EmbstoreError
+from embstore.errors import EmbstoreError, choices
 from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store, state
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
@@ -16,9 +16,12 @@ from embstore_cli.render import emit, say
 
 if TYPE_CHECKING:
     from embstore.care.findings import Finding
+    from embstore.care.maintain import KeptByTag
     from embstore.care.remove import Removed
+    from embstore.store import Store
 
 _FINDING = ("check", "table", "found", "todo")
+TAGS_SHOWN = 5  # of those that keep older versions, the largest
 _SIZES = ("bytes", "fragments", "versions")
 
 
@@ -73,6 +76,7 @@ def maintain(
 
     Example: `embstore maintain --older-than 30`
     """
+    from embstore.care.maintain import kept_by_tags
     from embstore.care.maintain import maintain as run
 
     store = open_store(write=True)
@@ -83,9 +87,25 @@ def maintain(
     before = sum(record["bytes_before"] for record in records)
     after = sum(record["bytes_after"] for record in records)
     say(f"{before} bytes before, {after} after; untagged versions stay for {older_than:g} days")
-    if kept := sum(record["tagged_bytes"] for record in records):
-        versions = sum(record["tagged_versions"] for record in records)
-        say(f"tags keep {versions} older versions of tables, {kept} bytes that no newest one needs (`embstore tag`)")
+    young = sum(record["versions_after"] - record["tagged_versions"] - 1 for record in records)
+    if after > before and young > 0:
+        say(
+            f"it grew because files were joined and {young} untagged versions still need the old ones; "
+            "`embstore maintain --older-than 0` removes them, when nothing else reads the store"
+        )
+    kept = [tag for tag in kept_by_tags(store) if tag["bytes"]]
+    for tag in kept[:TAGS_SHOWN]:
+        say(_kept(tag))
+    if len(kept) > TAGS_SHOWN:
+        say(f"{len(kept) - TAGS_SHOWN} more tags keep older versions; `embstore tag` lists them")
+
+
+def _kept(tag: KeptByTag) -> str:
+    since = f" since {tag['created']:%Y-%m-%d}" if tag["created"] else ""
+    return (
+        f"the tag {tag['tag']} keeps {tag['versions']} older versions of tables{since}, {tag['bytes']} bytes that no "
+        f"newest version needs; `embstore tag {tag['tag']} --delete`, then maintain, frees {tag['freed_bytes']}"
+    )
 
 
 def tag(
@@ -125,32 +145,51 @@ def remove(
 ) -> None:
     """Take images out, with their cells, vectors and labels; an image goes when it, or any of its cells, matches.
 
-    Tagged and older versions keep theirs until `--purge`. Ingesting the same source again brings everything back.
+    What will go is printed first, with the tag under which it can still be read until `--purge`. Ingesting the same
+    source again brings everything back.
 
     Example: `embstore remove --where "plate = '57' AND well = 'F11'" --dry-run`
     """
     from embstore.care.remove import remove as run
 
-    removed = run(open_store(write=True), where, dataset=dataset, purge=purge, dry_run=dry_run)
+    store = open_store(write=True)
+    planned = run(store, where, dataset=dataset, purge=purge, dry_run=True)
+    _announce(store, planned, dataset, dry_run=dry_run)
+    removed = planned if dry_run else run(store, where, dataset=dataset, purge=purge)
     if form is Format.table:
         typer.echo(_summary(removed, dry_run=dry_run))
     else:
         record = asdict(removed)
         emit([record], list(record), form)
-    if removed.tags:
-        verb = "would be" if dry_run else "were"
-        say(f"tags {verb} given up: {', '.join(removed.tags)}; {removed.entries} scores cite them, their figures stay")
     for later in removed.still_on_disk:
         say(f"note: the tag {later} came later and keeps the old files: `embstore tag {later} --delete`, then again")
+
+
+def _announce(store: Store, planned: Removed, dataset: str | None, *, dry_run: bool) -> None:
+    """Print what a removal is about to take, and where it can still be read."""
+    from embstore.store import list_datasets
+
+    verb = "would be" if dry_run else "will be"
+    if planned.images or planned.profiles:
+        kept = "only the same ingest or import brings it back"
+        if planned.tag:
+            kept = f"`embstore --at {planned.tag} ...` still reads it, until `embstore tag {planned.tag} --delete`"
+        say(f"{_counts(planned)} {verb} taken out; {kept}")
+    elif dataset is not None and dataset not in (names := list_datasets(store)):
+        say(choices(dataset, "dataset", names))
+    if planned.tags:
+        say(f"tags {verb} given up: {', '.join(planned.tags)}; {planned.entries} scores cite them, their figures stay")
 
 
 def _summary(removed: Removed, *, dry_run: bool) -> str:
     if not removed.images and not removed.profiles:
         return "nothing to take out: no image, cell or profile matches"
-    counts = [
-        (n, what) for what in ("images", "cells", "profiles", "vectors", "labels") if (n := getattr(removed, what))
-    ]
-    return f"{', '.join(f'{n} {what}' for n, what in counts)} {'would go' if dry_run else 'are out'}"
+    return f"{_counts(removed)} {'would go' if dry_run else 'are out'}"
+
+
+def _counts(removed: Removed) -> str:
+    counts = ((getattr(removed, what), what) for what in ("images", "cells", "profiles", "vectors", "labels"))
+    return ", ".join(f"{n} {what}" for n, what in counts if n) or "nothing"
 
 
 def doctor(form: Output = Format.table) -> None:

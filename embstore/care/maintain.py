@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from embstore.care.tags import list_tags
 from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
 from embstore.progress import Progress, told
 from embstore.store import Store, TableStatus, refuse_reader
@@ -33,6 +35,19 @@ class MaintainedTable(TypedDict):
     versions_after: int
     tagged_versions: int
     tagged_bytes: int
+
+
+class KeptByTag(TypedDict):
+    """What one tag keeps from being cleaned: older versions of tables, and the bytes of files that only these need.
+
+    `freed_bytes` are those that neither the newest version nor any other tag needs: deleting the tag frees them.
+    """
+
+    tag: str
+    created: datetime | None
+    versions: int
+    bytes: int
+    freed_bytes: int
 
 
 def maintain(
@@ -98,6 +113,33 @@ def _tagged(store: Store, name: str) -> tuple[int, int]:
         files |= _files(store.dataset(name, version))
     alone = files.keys() - _files(newest).keys()
     return len(versions), sum(files[file] for file in alone)
+
+
+def kept_by_tags(store: Store) -> Listing[KeptByTag]:
+    """Return what each tag keeps that the newest versions of the tables do not need, the largest first; reads only."""
+    files: dict[str, dict[str, int]] = {}  # tag -> file -> bytes
+    versions: Counter[str] = Counter()
+    for name in store.table_names():
+        newest = store.dataset(name)
+        needed = _files(newest).keys()
+        for tag, tagged in store.tags([name]).items():
+            if tagged[name] != newest.version:
+                versions[tag] += 1
+                old = _files(store.dataset(name, tagged[name]))
+                files.setdefault(tag, {}).update({f"{name}/{f}": n for f, n in old.items() if f not in needed})
+    users = Counter(file for of_tag in files.values() for file in of_tag)
+    created = {status["tag"]: status["created"] for status in list_tags(store)}
+    kept: list[KeptByTag] = [
+        {
+            "tag": tag,
+            "created": created[tag],
+            "versions": versions[tag],
+            "bytes": sum(of_tag.values()),
+            "freed_bytes": sum(n for file, n in of_tag.items() if users[file] == 1),
+        }
+        for tag, of_tag in files.items()
+    ]
+    return Listing(sorted(kept, key=lambda row: (-row["bytes"], row["tag"])), KeptByTag, "tag")
 
 
 def _files(data: Any) -> dict[str, int]:

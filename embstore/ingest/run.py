@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,13 +12,14 @@ from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
+from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
@@ -28,6 +29,7 @@ from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, tell, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
+from embstore.space import Space
 from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
 
 
@@ -87,9 +89,10 @@ def ingest(
         masks=_path(masks),
         whole=unit == "image",
     )
-    encoders = _loaded(named, device)
+    existing = _if_any(store, force=force)
+    asked = _Asked(named, device, existing)
     wanted = Wanted(
-        spaces=tuple(encoder.space.digest for encoder in encoders),
+        spaces=tuple(space.digest for space in asked.spaces),
         unit=unit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
@@ -100,9 +103,10 @@ def ingest(
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
-        _dry(make_plan(_if_any(store, force=force), folder, dataset, wanted), encoders, report, progress)
+        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
-        _fill(opened(store, force=force), folder, wanted, encoders, report, job=job, progress=progress)
+        filled = opened(store, force=force) if existing is None else existing
+        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
     return report
 
 
@@ -110,7 +114,7 @@ def _fill(
     store: Store,
     folder: Source,
     wanted: Wanted,
-    encoders: Sequence[Encoder],
+    asked: _Asked,
     report: Report,
     *,
     job: Job,
@@ -118,21 +122,25 @@ def _fill(
 ) -> None:
     committer = Committer(store)
     plan = make_plan(store, folder, report.dataset, wanted, progress)
+    if plan.work and asked.load():
+        wanted = replace(wanted, spaces=tuple(space.digest for space in asked.spaces))
+        plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, encoders)
+        _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
         report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-        _run(store, plan, encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
 
 
-def _begin(recording: Recording, plan: Plan, encoders: Sequence[Encoder]) -> None:
+def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
     """Record that the work of a plan begins, where there is any."""
     recording.planned = len(plan.work)
-    recording.spaces = _labels(encoders)
-    recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in encoders))
+    recording.spaces = _labels(asked.spaces)
+    # without a loaded encoder nothing is computed
+    recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
     if plan.work or plan.renewed:
         recording.begin()
 
@@ -155,32 +163,33 @@ def embed(
     """
     job = Job("embed", given(locals()))
     named = _named(backbones)
-    encoders = _loaded(named, device)
     store = store if isinstance(store, Store) else Store.open(store)
+    asked = _Asked(named, device, store)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
-    spaces = [encoder.space.digest for encoder in encoders]
-    plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
+    find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
+    plan = find([space.digest for space in asked.spaces])
+    if plan.work and asked.load():
+        plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, encoders)
-        _run(store, plan, encoders, report, committer=committer, progress=progress)
+        _begin(recording, plan, asked)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
     return report
 
 
 def _if_any(store: Store | str | Path, *, force: bool) -> Store | None:
     try:
         return store if isinstance(store, Store) else Store.open(store, force=force)
-    except MissingStoreError:  # where an ingest makes one
+    except (MissingStoreError, UnfinishedStoreError):  # where an ingest makes one
         return None
 
 
-def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Progress | None) -> None:
+def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
     """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    spaces = [encoder.space for encoder in encoders]
     for work, failure in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if failure:
             report.failures.append(failure)
@@ -220,15 +229,31 @@ def _named(specs: Sequence[str]) -> list[_Named]:
     return named
 
 
-def _loaded(named: Sequence[_Named], device: str) -> list[Encoder]:
-    encoders = (load(each.backbone, each.choices, device) for each in named)
-    return list({encoder.space.digest: encoder for encoder in encoders}.values())
+class _Asked:
+    """The backbones that were asked for: their spaces, and their encoders, loaded where the spaces do not suffice."""
+
+    def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
+        self._named, self._device = named, device
+        self.encoders: list[Encoder] = []
+        known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
+        self.spaces = known or ()
+        if known is None:
+            self.load()
+
+    def load(self) -> bool:
+        """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""
+        if self.encoders:
+            return False
+        encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
+        self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
+        known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
+        return known != self.spaces
 
 
-def _labels(encoders: Sequence[Encoder]) -> dict[str, str]:
+def _labels(spaces: Sequence[Space]) -> dict[str, str]:
     """Return what to call each space in the report, by digest."""
-    spaces = [cast("SpaceRow", asdict(encoder.space) | {"digest": encoder.space.digest}) for encoder in encoders]
-    return {space["digest"]: name for space, name in zip(spaces, told_apart(spaces), strict=True)}
+    rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
+    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
 
 
 def _run(
@@ -250,7 +275,7 @@ def _run(
     for encoder in encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
-    labels = _labels(encoders)
+    labels = _labels([encoder.space for encoder in encoders])
     try:
         images = embed_images(plan.work, partial(stored_cells, store), encoders)
         for done, image in enumerate(images, start=1):

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.errors import MissingStoreError, NotAStoreError, StoreError, first_line
+from embstore.errors import MissingStoreError, NotAStoreError, StoreError, UnfinishedStoreError, first_line
 from embstore.files import sizes
 from embstore.store import schema
 from embstore.store.tables import Tables, reading, writing
@@ -82,7 +82,9 @@ class Store(Tabular):
         elif create:
             store._create_tables()
         elif names:
-            raise NotAStoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
+            raise UnfinishedStoreError(
+                f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`"
+            )
         else:
             raise MissingStoreError(_missing(uri))
         if at is not None:

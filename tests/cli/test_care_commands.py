@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_maintain_shows_before_and_after(run: Run, store: Path) -> None:
     assert list(rows["images"]) == ["table", *kinds]
     assert all(row["versions_after"] == 1 for row in rows.values())
     assert "bytes before" in done.stderr
+    run("--store", store, "tag", "v1")
+    run("--store", store, "remove", "--where", "gene < 'PHN020'")
+    said = run("--store", store, "maintain", "--older-than", "0").stderr
+    run("--store", store, "maintain", "--older-than", "0")
+    assert re.search(
+        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", said
+    )
 
 
 def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
@@ -101,10 +109,14 @@ def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
     arguments = ("--store", store, "remove", "--where", "gene = 'PHN007'")
     planned = run(*arguments, "--dry-run", "--purge")
     assert "would go" in planned.stdout
+    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be taken out; only the same ingest", planned.stderr)
     assert "tags would be given up: v1; 0 scores" in planned.stderr
+    kept = "would be taken out; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
+    assert kept in run(*arguments, "--dry-run").stderr
     record = json.loads(run(*arguments, "--purge", "--format", "json").stdout)[0]
     assert (record["images"], record["tags"]) == (1, ["v1"])
     assert run(*arguments).stdout.strip() == "nothing to take out: no image, cell or profile matches"
+    assert "no dataset 'nope'; choose from: opencell" in run(*arguments, "--dataset", "nope").stderr
     assert run("--store", store, "remove", "--where", "nosuch = 1").returncode == 1
 
 

@@ -131,7 +131,7 @@ def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, 
         ),
         (
             {"backbones": ["resnet"]},
-            "there is no backbone 'resnet'; choose from: .*pixel-stats.*vit-random",
+            "there is no backbone 'resnet'; the nearest names are .*`embstore backbones list` shows all",
         ),
         ({"backbones": ["pixel-stats:replication"]}, "cannot be replicated"),
         ({"backbones": []}, "no backbone was named"),

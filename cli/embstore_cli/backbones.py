@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from embstore_cli import pretrain
+from embstore_cli import completion, pretrain
 from embstore_cli.context import Format, Output
-from embstore_cli.render import emit_table, progress_bars, tell
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit_table, tell
 
 app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
 
@@ -29,7 +30,7 @@ class BackboneLine:
     get: str
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.backbone_names)]
 
 
 @app.command("list")
@@ -95,6 +96,7 @@ def fetch(
     source: Annotated[
         str | None, typer.Option("--from", metavar="URL|FILE", help="In place of where the record says.")
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Get a backbone's published file, check it, and keep it; a download that stopped goes on.
 
@@ -103,7 +105,7 @@ def fetch(
     from embstore.backbones.fetch import fetch_weights
     from embstore.backbones.registry import find
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         path = fetch_weights(find(name), source, progress=progress)
     tell(f"{name} is ready: {path}")
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import without_options
-from embstore_cli.render import ALL_OF_IT, emit_table, progress_bars, say, tell
+from embstore_cli.render import ALL_OF_IT, emit_table, say, tell
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -39,7 +41,12 @@ RESULT_COLUMNS = (
     "pooling",
     "space",
 )
-TaskName = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
+TaskName = Annotated[
+    str,
+    typer.Option(
+        "--task", metavar="localization[:SCHEME]", autocompletion=completion.tasks, help="The question that is asked."
+    ),
+]
 
 
 @without_options(UNIT_REMOVED)
@@ -47,20 +54,34 @@ def bench(
     backbone: Annotated[
         list[str],
         typer.Option(
-            "--backbone", "-b", metavar="SPEC", help="A backbone, such as hpa or hpa:unit=image; may be repeated."
+            "--backbone",
+            "-b",
+            metavar="SPEC",
+            autocompletion=completion.stored_specs,
+            help="A backbone, such as hpa or hpa:unit=image; may be repeated.",
         ),
     ],
     task: TaskName = "localization",
     dataset: Dataset = None,
-    head: Annotated[list[str] | None, typer.Option("--head", help="linear (default) or knn; may be repeated.")] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", autocompletion=completion.heads, help="linear (default) or knn; may be repeated."),
+    ] = None,
     folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="N|A,B,..", help="How many splits, or their seeds; the ± is over these.")
     ] = "3",
     by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
     space: Annotated[
-        list[str] | None, typer.Option("--space", metavar="DIGEST", help="The space of a backbone; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--space",
+            metavar="DIGEST",
+            autocompletion=completion.space_digests,
+            help="The space of a backbone; may be repeated.",
+        ),
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
@@ -74,7 +95,7 @@ def bench(
     from embstore_bench.results import LeaderboardRow
 
     store = open_store(write=True)
-    with progress_bars() as update:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,
@@ -85,7 +106,7 @@ def bench(
             seeds=_seeds(seeds),
             by=by,
             space=space or (),
-            progress=update,
+            progress=progress,
         )
     if form is not Format.table:
         rows = arrow_table((*report.entries, *report.metrics), LeaderboardRow)
@@ -102,7 +123,7 @@ def bench(
 
 def results(
     dataset: Dataset = None,
-    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
+    task: Annotated[str | None, typer.Option("--task", autocompletion=completion.tasks, help="Only this task.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="macro_f1, macro_f1_weighted, macro_f1@0.5 or micro_f1.")] = (
         "macro_f1"
     ),

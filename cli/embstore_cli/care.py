@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore.errors import EmbstoreError, choices
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store, state
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
-from embstore_cli.render import emit_table, progress_bars, say, tell
+from embstore_cli.render import emit_table, say, tell
 
 if TYPE_CHECKING:
     from embstore.care.findings import Finding
@@ -27,6 +29,7 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="First take out what is damaged, repeated or belongs to nothing.")
     ] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Read everything and report what is wrong: exit 1 where anything is.
@@ -41,7 +44,7 @@ def verify(
     from embstore.tabular import Listing
 
     store = open_store(write=repair)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         if repair:
             from embstore.care.repair import repair as run_repair
 
@@ -67,6 +70,7 @@ def maintain(
     older_than: Annotated[
         float, typer.Option("--older-than", metavar="DAYS", help="Untagged versions of more days than this go.")
     ] = 7.0,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Join small files and remove old versions; those that a tag names stay.
@@ -77,7 +81,7 @@ def maintain(
     from embstore.care.maintain import maintain as run
 
     store = open_store(write=True)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         records = run(store, older_than_days=older_than, progress=progress)
     columns = [f"{size}_{when}" for size in _SIZES for when in ("before", "after")]
     emit_table(records.to_arrow().select(["table", *columns]), form)
@@ -106,7 +110,10 @@ def _kept(tag: KeptByTag) -> str:
 
 
 def tag(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without one, the tags are listed.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", autocompletion=completion.tags, help="Without one, the tags are listed."),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Take the tag away; one that a score cites stays.")] = False,
     form: Output = Format.table,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli import completion
 from embstore_cli.removed import RemovedOption
 
 if TYPE_CHECKING:
@@ -37,15 +38,23 @@ class State:
 
 state = State()
 
-Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", autocompletion=completion.datasets, help="Only this dataset.")
+]
 Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the rows.")]
-SpaceDigest = Annotated[str | None, typer.Option("--space", metavar="DIGEST", help="The space, by its digest.")]
+SpaceDigest = Annotated[
+    str | None,
+    typer.Option(
+        "--space", metavar="DIGEST", autocompletion=completion.space_digests, help="The space, by its digest."
+    ),
+]
 OneBackbone = Annotated[
     str | None,
     typer.Option(
         "--backbone",
         "-b",
         metavar="SPEC",
+        autocompletion=completion.stored_specs,
         help="Needed where there are several spaces: a name, and after it what tells them apart, as in hpa:unit=image.",
     ),
 ]

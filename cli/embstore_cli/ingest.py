@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.choices import (
     SPEC_REMOVED,
     BackboneSpecs,
@@ -18,8 +19,9 @@ from embstore_cli.choices import (
 )
 from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
 from embstore_cli.imports import OF_INGEST
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import removed_error, without_options
-from embstore_cli.render import progress_bars, say
+from embstore_cli.render import say
 from embstore_cli.summary import finish
 
 DropFlagged = Annotated[
@@ -34,10 +36,17 @@ def ingest(
     backbone: BackboneSpecs,
     layout: Annotated[
         str | None,
-        source_option("--layout", help="opencell, hpa, manifest, fields, crops, ome; default: what names prove."),
+        source_option(
+            "--layout",
+            autocompletion=completion.layouts,
+            help="opencell, hpa, manifest, fields, crops, ome; default: what names prove.",
+        ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="CSV of the layout's labels.")] = None,
-    dataset: Annotated[str | None, source_option("--dataset", help="Its name; default: the layout's.")] = None,
+    dataset: Annotated[
+        str | None,
+        source_option("--dataset", autocompletion=completion.datasets, help="Its name; default: the layout's."),
+    ] = None,
     channels: Annotated[
         str | None,
         source_option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
@@ -66,6 +75,7 @@ def ingest(
         bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
     ] = False,
     force: Force = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Bring images into the store; run it again to continue.
@@ -77,7 +87,7 @@ def ingest(
     layout = layout or _detected(source)
     from embstore.ingest import ingest as run
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store_to_write(),
             source,
@@ -109,6 +119,7 @@ def embed(
     drop_flagged: DropFlagged = False,
     device: DeviceOption = "auto",
     strict: Strict = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Give cells (or, with unit=image, whole images) that are in the store vectors from another backbone.
@@ -118,7 +129,7 @@ def embed(
     from embstore.ingest import embed as run
 
     store = open_store(write=True)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, say, tell
 
@@ -17,7 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations
 @app.command("add")
 def add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="OpenCell's, HPA's, Kaggle's or your own table.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="Whose labels they are.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="Whose labels they are.")
+    ],
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="The label set's name, or which one of a published table.")
     ] = None,

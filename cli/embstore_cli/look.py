@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, say
 
+if TYPE_CHECKING:
+    from embstore.store import Store
+
 STATUS_FOR_PEOPLE = ("name", "rows", "version", "disk_bytes", "holds")
+RUN_FOR_PEOPLE = ("started", "kind", "dataset", "status", "planned", "done", "unchanged", "failed", "cells", "vectors")
 
 
 def sql(
@@ -27,7 +31,12 @@ def sql(
     emit_table(answer, form)
 
 
-def status(form: Output = Format.table) -> None:
+def status(
+    runs: Annotated[
+        bool, typer.Option("--runs", help="One row a run of ingest, embed or import, newest first.")
+    ] = False,
+    form: Output = Format.table,
+) -> None:
     """What the store holds: one row a table; disk_bytes counts old versions too (`embstore maintain` removes them).
 
     Example: `embstore --store demo/store status`
@@ -37,6 +46,9 @@ def status(form: Output = Format.table) -> None:
     from embstore.store import embeddings_name, list_spaces, told_apart
 
     store = open_store()
+    if runs:
+        _runs(store, form)
+        return
     spaces = list_spaces(store)
     each = {"cell": "a cell", "image": "an image", "protein": "a protein"}
     held = {
@@ -49,3 +61,12 @@ def status(form: Output = Format.table) -> None:
     failures = sum(table["rows"] for table in tables if table["name"] == "failures")
     if failures:
         say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")
+
+
+def _runs(store: Store, form: Format) -> None:
+    from embstore.store import list_ingests
+
+    records = list_ingests(store)
+    emit_table(records, form, people=RUN_FOR_PEOPLE)
+    if form is Format.table:
+        say("times are UTC" if len(records) else "no run is recorded yet")

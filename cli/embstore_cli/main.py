@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, care, demo, imports, ingest, labels, look, phantom, proteins, search, splits
+from embstore_cli import (
+    backbones,
+    bench,
+    care,
+    completion,
+    demo,
+    imports,
+    ingest,
+    labels,
+    look,
+    phantom,
+    proteins,
+    search,
+    splits,
+)
 from embstore_cli.context import state
+from embstore_cli.log import logged
 from embstore_cli.render import say
 from embstore_cli.terminal import flush_streams, prepare_streams
 
@@ -47,11 +63,19 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     store: Annotated[
         str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
     ] = "store",
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TAG", help="Read the store as it was under this tag.")
+        str | None,
+        typer.Option(
+            "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was under this tag."
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write the log to stderr.")] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Append the log to this file: steps and failures.")
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -63,6 +87,7 @@ def options(
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
     state.store, state.at = store, at
+    ctx.with_resource(logged(verbose=verbose, file=log))
 
 
 app.command("ingest")(ingest.ingest)
@@ -91,7 +116,7 @@ def main() -> None:
     os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
     prepare_streams()
     try:
-        app()
+        app(prog_name="embstore")  # a shell asks for completions under this name
     except EmbstoreError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None

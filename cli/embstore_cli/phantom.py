@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit_table, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -28,6 +30,7 @@ def write(
     field_px: Annotated[
         int | None, typer.Option("--field-px", help="Side of a field; default 600 (opencell) or 1536 (hpa).")
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Write simulated fields with labels as published and the truth beside them; the same call, the same bytes.
@@ -37,7 +40,7 @@ def write(
     from embstore.phantom.write import write_phantom
 
     layout_: Layout = layout  # type: ignore[assignment]  # the library refuses others, and lists them
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = write_phantom(
             out,
             layout=layout_,
@@ -57,7 +60,11 @@ def write(
 @app.command("truth")
 def truth(
     atlas: Annotated[Path, typer.Argument(help="The folder that `embstore phantom write` made.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name here; default: the layout's.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", autocompletion=completion.datasets, help="Its name here; default: the layout's."),
+    ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.
@@ -66,7 +73,8 @@ def truth(
     """
     from embstore.phantom.truth import add_truth
 
-    report = add_truth(open_store(write=True), atlas, dataset=dataset)
+    with show_progress(progress_form) as progress:
+        report = add_truth(open_store(write=True), atlas, dataset=dataset, progress=progress)
     emit_table(report, form)
     say(
         f"{report.labelled} cells have their true locations: "

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit_table, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit_table, say
 
 
 def pretrain(
@@ -25,13 +27,17 @@ def pretrain(
     batch: Annotated[int, typer.Option("--batch")] = 32,
     learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-3,
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    watch: Annotated[str | None, typer.Option("--watch", help="Label set of the k-NN score in the log.")] = None,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", autocompletion=completion.label_sets, help="Label set of the k-NN score in the log."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     work: Annotated[
         Path | None, typer.Option("--work", help="Keeps crops, checkpoint and log; default: beside the weights.")
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Make this the name's next revision.")] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Train a backbone on the store's own cells, without labels (DINO); stopped, the same call goes on.
@@ -63,7 +69,7 @@ def pretrain(
         seed=seed,
     )
     folder = work or weights_folder() / f"{name}.pretraining"
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         trained = pretrain(
             open_store(),
             recipe,

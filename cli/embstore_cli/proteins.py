@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, say
 
@@ -16,7 +17,12 @@ app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside t
 @app.command("seen")
 def seen(
     table: Annotated[Path, typer.Argument(help="CSV or TSV, one row a protein that the backbone was trained on.")],
-    backbone: Annotated[str, typer.Option("--backbone", "-b", metavar="NAME", help="Which backbone.")],
+    backbone: Annotated[
+        str,
+        typer.Option(
+            "--backbone", "-b", metavar="NAME", autocompletion=completion.backbone_names, help="Which backbone."
+        ),
+    ],
     id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
     gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
     form: Output = Format.table,

@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,20 +19,11 @@ from embstore_cli.values import csv_text, plain
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from embstore.progress import Progress
     from embstore.tabular import Tabular
 
-PrintedRow = Mapping[str, Any]  # typed by its columns: what is printed is named where it is printed
 MOST_ROWS = 10_000  # of a table; more of them are data
 ROWS_AT_A_TIME = 10_000  # that are Python values at a time
 ALL_OF_IT = "--format csv, json or parquet"
-
-
-def emit(rows: Sequence[PrintedRow], columns: Sequence[str], form: Format, *, title: str = "", faint: str = "") -> None:
-    """Write rows to stdout; `faint` names a boolean column whose true rows are dimmed in a table."""
-    import pyarrow as pa
-
-    emit_table(pa.table({c: [row.get(c) for row in rows] for c in columns}), form, title=title, faint=faint)
 
 
 def emit_table(
@@ -68,32 +58,6 @@ def say(text: str) -> None:
 def tell(text: str = "") -> None:
     """Write one line for people to stdout."""
     typer.echo(escaped(text))
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Show a bar a stage on stderr; yields the callback that library functions take."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        try:
-            yield update
-        except KeyboardInterrupt:
-            bars.stop()
-            say("stopped; what was finished is in the store, and the same command goes on from there")
-            raise typer.Exit(130) from None
 
 
 def _write_table(table: pa.Table, title: str, people: Sequence[str], faint: str) -> None:

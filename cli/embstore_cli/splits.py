@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
 from embstore_cli.render import emit_table, say, tell
 
@@ -14,7 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together
 
 @app.command("make")
 def make(
-    task: Annotated[str, typer.Option("--task", help="The question whose labels are balanced.")] = "localization",
+    task: Annotated[
+        str, typer.Option("--task", autocompletion=completion.tasks, help="The question whose labels are balanced.")
+    ] = "localization",
     dataset: Dataset = None,
     by: Annotated[str, typer.Option("--by", help="protein, image or cell.")] = "protein",
     folds: Annotated[int, typer.Option("--folds")] = 5,
@@ -45,7 +48,9 @@ def list_all(form: Output = Format.table) -> None:
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(metavar="NAME")], form: Output = Format.table) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.splits)], form: Output = Format.table
+) -> None:
     """The folds of a split, one row a group; its leak audit goes to stderr.
 
     Example: `embstore splits show opencell/grade3/protein-k3-s0 --format csv`

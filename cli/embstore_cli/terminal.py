@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False, force_terminal: bool | None = None) -> Console:
     """Return a console on stdout or stderr; with NO_COLOR it prints no style at all, bold included."""
     from rich.console import Console
 
@@ -64,7 +64,8 @@ def make_console(*, stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError(errno.EPIPE, "the reader of the pipe has ended")  # Rich's own would exit 1
 
-    return Piped(stderr=stderr, highlight=False, emoji=False, color_system="auto" if wants_colour() else None)
+    colours: Literal["auto"] | None = "auto" if wants_colour() else None
+    return Piped(stderr=stderr, force_terminal=force_terminal, highlight=False, emoji=False, color_system=colours)
 
 
 def escaped(text: str) -> str:

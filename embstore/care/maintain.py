@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -11,6 +12,8 @@ from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
 from embstore.progress import Progress, told
 from embstore.store import Store, TableStatus, refuse_reader
 from embstore.tabular import Listing
+
+_log = logging.getLogger(__name__)
 
 KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
 
@@ -63,6 +66,8 @@ def maintain(
         compact(store, name)
         clean(store, name, older_than_days)
     after = {state["name"]: state for state in store.status()}
+    sizes = [sum(state["disk_bytes"] for state in states.values()) for states in (before, after)]
+    _log.info("maintained %d tables of %s: %d bytes before, %d after", len(before), store.uri, *sizes)
     return Listing([_maintained(store, before[name], after[name]) for name in before], MaintainedTable, "table")
 
 
@@ -77,6 +82,7 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
             store.dataset(name).optimize.compact_files(**options)
         except (OSError, RuntimeError, ValueError) as error:
             if "commit conflict" in str(error) and attempt < COMPACT_ATTEMPTS:
+                _log.info("another process wrote to %s while it was compacted: trying again", name)
                 continue
             raise StoreError(_failed("compact", name, error)) from error
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -24,6 +25,8 @@ from embstore.store import (
     select,
 )
 from embstore.tabular import Tabular, arrow_table
+
+_log = logging.getLogger(__name__)
 
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -87,6 +90,7 @@ def remove(
         for table, ids in chosen.items():
             delete_ids(store, table, ROOTS[table], ids)
         finish_removal(store)
+        _log.info("removed what %r picks: %s", where, removed)
     if purge:
         return _purge(store, replace(removed, tags=tuple(_tags_with(store, where, dataset))))
     return removed

@@ -6,6 +6,7 @@ first taken out of what says that it is there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ from embstore.care.relations import (
     repeated,
 )
 from embstore.errors import StoreError
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import (
+    LATER_TABLES,
     PENDING,
     TABLES,
     Store,
@@ -41,6 +43,8 @@ from embstore.store import (
     select,
 )
 from embstore.tabular import Listing
+
+_log = logging.getLogger(__name__)
 
 
 def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaired]:
@@ -60,15 +64,17 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
     steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
-        done += step(store, any(repaired.table == "spaces" for repaired in done))
-        if progress:
-            progress("repairs", number, len(steps))
+        for repaired in list(step(store, any(before.table == "spaces" for before in done))):
+            _log.warning("repaired %s: %s (%d rows)", repaired.table, repaired.change, repaired.rows)
+            done.append(repaired)
+        tell(progress, "repairs", number, len(steps))
     return Listing(done, Repaired, "repair")
 
 
 def _records(store: Store, _: bool) -> Iterator[Repaired]:
+    present = store.table_names()
     for table in TABLES.values():
-        if table.name != "cells":
+        if table.name != "cells" and (table.name not in LATER_TABLES or table.name in present):
             yield from repair_table(store, table)
 
 

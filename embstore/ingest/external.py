@@ -15,12 +15,13 @@ from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
+from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import set_labels
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened
 from embstore.ingest.work import check_dataset
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
@@ -69,6 +70,7 @@ def import_embeddings(
     report counts both. With `dry_run` nothing is written. A store that is named by its path is made where there is
     none, by `force` also in a folder that contains other files.
     """
+    job = Job("import", given(locals()))
     check_dataset(dataset)
     path = Path(path).resolve()
     columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
@@ -83,14 +85,17 @@ def import_embeddings(
         report.images_in = len(profiles)
         return report
     store = opened(store, force=force)
-    _open_space(store, space, external.vectors.shape[1])
-    add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
-    report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
-    _write(store, space, profiles, external, report, path=path)
-    join_groups(store)
-    record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
-    if progress:
-        progress("vectors", len(profiles), len(profiles))
+    with recorded(store, job, report) as recording:
+        recording.spaces = {space.digest: backbone}
+        _open_space(store, space, external.vectors.shape[1])
+        add_proteins(store, [(profile["protein_ids"], profile["genes"]) for profile in profiles])
+        report.labels_changed = set_labels(store, dataset, *_labels(path, columns, external, profiles))
+        _write(store, space, profiles, external, report, path=path, recording=recording)
+        join_groups(store)
+        for failure in failures:
+            log_failure(failure)
+        record_failures(store, failures, usable=[f"{path}:{external.lines[profile['row']]}" for profile in profiles])
+    tell(progress, "vectors", len(profiles), len(profiles), failures=len(failures))
     return report
 
 
@@ -102,6 +107,7 @@ def _write(
     report: Report,
     *,
     path: Path,
+    recording: Recording,
 ) -> None:
     """Write the profiles and vectors that are new or changed, and delete those of rows that are gone."""
     keys = [profile["profile_id"] for profile in profiles]
@@ -109,15 +115,18 @@ def _write(
     stored, same = _compare(store, space.digest, keys, embeddings.vectors[[profile["row"] for profile in profiles]])
     new = [profile for profile in profiles if profile["profile_id"] not in same]
     changed = [p for p in profiles if p["profile_id"] not in same or _renamed(p, known.get(p["profile_id"]))]
+    gone = sorted(k for k in stored.intersection(known).difference(keys) if known[k]["source"] == str(path))
+    recording.planned, report.done_before = len(new), len(same)
+    if changed or gone:
+        recording.begin()
     store.upsert("profiles", changed)
     if new:
         put_vectors(store, space.digest, [p["profile_id"] for p in new], embeddings.vectors[[p["row"] for p in new]])
         report.vectors_in = {space.backbone: len(new)}
     report.vectors_replaced = sum(profile["profile_id"] in stored for profile in new)
-    if gone := sorted(k for k in stored.intersection(known).difference(keys) if known[k]["source"] == str(path)):
+    if gone:
         store.delete(embeddings_name(space.digest), f"id IN ({', '.join(quoted(key) for key in gone)})")
     report.vectors_deleted = len(gone)
-    report.done_before = len(same)
 
 
 def _space(backbone: str, features: str) -> Space:

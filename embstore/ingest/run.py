@@ -17,7 +17,8 @@ from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
+from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
@@ -25,7 +26,7 @@ from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tell, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
@@ -71,6 +72,7 @@ def ingest(
     written, nor a store made: the report says what would go in, and every fault that names, tables and files' headers
     show. Raises EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
+    job = Job("ingest", given(locals()))
     dataset = check_dataset(dataset or layout)
     # stored and compared with: the folder that this is called in may be another next time
     source = Path(source).resolve()
@@ -104,7 +106,7 @@ def ingest(
         _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
-        _fill(filled, folder, wanted, asked, report, progress=progress)
+        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
     return report
 
 
@@ -115,6 +117,7 @@ def _fill(
     asked: _Asked,
     report: Report,
     *,
+    job: Job,
     progress: Progress | None,
 ) -> None:
     committer = Committer(store)
@@ -123,11 +126,23 @@ def _fill(
         wanted = replace(wanted, spaces=tuple(space.digest for space in asked.spaces))
         plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
-    add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-    report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-    _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, asked)
+        add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
+        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        if plan.work or plan.renewed:
+            join_groups(store)
+
+
+def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
+    """Record that the work of a plan begins, where there is any."""
+    recording.planned = len(plan.work)
+    recording.spaces = _labels(asked.spaces)
+    # without a loaded encoder nothing is computed
+    recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
     if plan.work or plan.renewed:
-        join_groups(store)
+        recording.begin()
 
 
 def embed(
@@ -146,6 +161,7 @@ def embed(
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
+    job = Job("embed", given(locals()))
     named = _named(backbones)
     store = store if isinstance(store, Store) else Store.open(store)
     asked = _Asked(named, device, store)
@@ -157,7 +173,9 @@ def embed(
         plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
-    _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, asked)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
     return report
 
 
@@ -232,10 +250,10 @@ class _Asked:
         return known != self.spaces
 
 
-def _labels(encoders: Sequence[Encoder]) -> dict[str, str]:
+def _labels(spaces: Sequence[Space]) -> dict[str, str]:
     """Return what to call each space in the report, by digest."""
-    spaces = [cast("SpaceRow", asdict(encoder.space) | {"digest": encoder.space.digest}) for encoder in encoders]
-    return {space["digest"]: name for space, name in zip(spaces, told_apart(spaces), strict=True)}
+    rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
+    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
 
 
 def _run(
@@ -251,21 +269,23 @@ def _run(
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     report.failures = list(plan.failures)
+    for failure in plan.failures:
+        log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
     for encoder in encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
-    labels = _labels(encoders)
+    labels = _labels([encoder.space for encoder in encoders])
     try:
         images = embed_images(plan.work, partial(stored_cells, store), encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
+                log_failure(image)
             else:
                 committer.add(image)
                 count(report, image, labels)
-            if progress:
-                progress("images", done, len(plan.work))
+            tell(progress, "images", done, len(plan.work), failures=len(report.failures))
     finally:
         committer.flush()
         report.images_removed = len(committer.taken_back)

@@ -14,7 +14,7 @@ from embstore.files import whole_file
 from embstore.phantom import names
 from embstore.phantom.truth_files import AtlasRequest, TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.record import ATLAS
 from embstore.tabular import Tabular, arrow_table
 
@@ -129,8 +129,7 @@ def _write_fields(
                 save(folder / "images", protein, number, field)
                 truth.add_field(protein, number, field)
                 cells += len(field.truths)
-                if progress:
-                    progress(f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
+                tell(progress, f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
     return cells
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from embstore.store.tables import Tables, reading, writing
 from embstore.store.upsert import Keys, append, check_keys, merge
 from embstore.store.vectors import Vectors, picked, to_numpy
 from embstore.tabular import Listing, Tabular
+
+_log = logging.getLogger(__name__)
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 
@@ -211,6 +214,7 @@ class Store(Tabular):
         for number in range(self._format + 1, schema.FORMAT_VERSION + 1):
             for table, columns in schema.ADDED_COLUMNS[number].items():
                 self._tables.add_columns(table, columns)
+        _log.info("brought the store at %s from format %d to %d", self.uri, self._format, schema.FORMAT_VERSION)
         self._format = schema.FORMAT_VERSION
         # written last: a kill in between leaves the older format, and the next write finishes
         self.upsert("store_meta", [meta | {"format_version": self._format, "written_by": code_version()}])

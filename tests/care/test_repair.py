@@ -17,7 +17,7 @@ from embstore.care.tags import create_tag
 from embstore.care.verify import verify
 from embstore.errors import StoreError
 from embstore.ingest import import_embeddings, ingest
-from embstore.store import PENDING, TABLES, Store, rows
+from embstore.store import LATER_TABLES, PENDING, TABLES, Store, rows
 
 from .conftest import contents, vectors, write_raw
 
@@ -165,7 +165,7 @@ def named(store: Store, table: str) -> str:
 
 
 DAMAGES: dict[str, tuple[Callable[[Store], Any], str]] = {
-    **{f"no table {t}": (no_table(t), "table") for t in sorted(set(TABLES) - {"store_meta"})},
+    **{f"no table {t}": (no_table(t), "table") for t in sorted(set(TABLES) - {"store_meta", *LATER_TABLES})},
     **{f"no vectors of {unit}": (no_table(unit), "spaces") for unit in UNITS},
     **{f"no file of {t}": (no_file(t), "files") for t in ("cells", "images", "ingested", "labels", "profiles", *UNITS)},
     **{f"short file of {t}": (short_file(t), "files") for t in ("cells", "images", "spaces", *UNITS)},

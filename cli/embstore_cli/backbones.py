@@ -11,7 +11,7 @@ import typer
 from embstore_cli import completion, pretrain
 from embstore_cli.context import Format, Output
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
-from embstore_cli.render import emit_table, tell
+from embstore_cli.render import emit_table, print_line
 
 app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
 
@@ -107,7 +107,7 @@ def fetch(
 
     with show_progress(progress_form) as progress:
         path = fetch_weights(find(name), source, progress=progress)
-    tell(f"{name} is ready: {path}")
+    print_line(f"{name} is ready: {path}")
 
 
 @app.command("add")
@@ -153,7 +153,7 @@ def add(
     )
     backbone = add_backbone(file, name, described, replaces=replaces)
     made = backbone.architecture_args
-    tell(
+    print_line(
         f"{backbone.name} revision {backbone.revision} is ready: {made['depth']} blocks of width {made['embed_dim']}, "
         f"patches of {made['patch_size']} px, {made['num_heads']} heads, {backbone.dim} numbers a cell"
     )

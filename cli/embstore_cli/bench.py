@@ -12,7 +12,7 @@ from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import without_options
-from embstore_cli.render import ALL_OF_IT, emit_table, say, tell
+from embstore_cli.render import ALL_OF_IT, emit_table, print_line, say
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -176,14 +176,14 @@ def _show(report: BenchReport) -> None:
 
     names = {space["digest"]: name for space, name in zip(report.spaces, told_apart(report.spaces), strict=True)}
     print_scores(report.entries, report.metrics, names)
-    tell()
+    print_line()
     print_classes([row for row in report.per_class if not row.floor], names)
 
 
 def _replaced(tasks: Iterable[tuple[str, str | None]]) -> None:
     """Write which of the tasks shown are superseded, and by which."""
     for line in dict.fromkeys(f"{task}: superseded by {newer}" for task, newer in tasks if newer):
-        tell(line)
+        print_line(line)
 
 
 def _left_out(left_out: LeftOut) -> list[str]:

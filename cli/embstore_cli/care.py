@@ -11,7 +11,7 @@ from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store, state
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
-from embstore_cli.render import emit_table, say, tell
+from embstore_cli.render import emit_table, print_line, say
 
 if TYPE_CHECKING:
     from embstore.care.findings import Finding
@@ -55,7 +55,7 @@ def verify(
     if verdict.wrong or form is not Format.table:
         emit_table(Listing(verdict.wrong, Finding, "finding").to_arrow().select(_FINDING), form)
     else:
-        tell(f"all is well: {verdict.rows} rows in {verdict.tables} tables")
+        print_line(f"all is well: {verdict.rows} rows in {verdict.tables} tables")
     for note in verdict.notes:
         say(_note(note))
     if verdict.wrong:
@@ -130,9 +130,9 @@ def tag(
         emit_table(list_tags(store), form)
     elif delete:
         delete_tag(store, name)
-        tell(f"{name} is gone; its versions go at the next `embstore maintain`")
+        print_line(f"{name} is gone; its versions go at the next `embstore maintain`")
     else:
-        tell(f"{name} names this state of {len(create_tag(store, name))} tables: embstore --at {name} status")
+        print_line(f"{name} names this state of {len(create_tag(store, name))} tables: embstore --at {name} status")
 
 
 def remove(
@@ -158,7 +158,7 @@ def remove(
     _announce(store, planned, dataset, dry_run=dry_run)
     removed = planned if dry_run else run(store, where, dataset=dataset, purge=purge)
     if form is Format.table:
-        tell(_summary(removed, dry_run=dry_run))
+        print_line(_summary(removed, dry_run=dry_run))
     else:
         emit_table(removed, form)
     for later in removed.still_on_disk:

@@ -9,7 +9,7 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit_table, say, tell
+from embstore_cli.render import emit_table, print_line, say
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
@@ -34,8 +34,8 @@ def add(
 
     added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
-    tell(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    tell(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
+    print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
     for failure in added.failures:

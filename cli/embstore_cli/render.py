@@ -55,7 +55,7 @@ def say(text: str) -> None:
         discard(sys.stderr)
 
 
-def tell(text: str = "") -> None:
+def print_line(text: str = "") -> None:
     """Write one line for people to stdout."""
     typer.echo(escaped(text))
 

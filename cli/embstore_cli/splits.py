@@ -8,7 +8,7 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit_table, say, tell
+from embstore_cli.render import emit_table, print_line, say
 
 app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together: frozen assignments to folds.")
 
@@ -33,7 +33,7 @@ def make(
     store = open_store(write=True)
     question = find_question(store, task, dataset)
     split = make_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=folds, seed=seed)
-    tell(split.name)
+    print_line(split.name)
 
 
 @app.command("list")

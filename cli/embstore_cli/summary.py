@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from embstore_cli.context import Format
-from embstore_cli.render import emit_table, say, tell
+from embstore_cli.render import emit_table, print_line, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,7 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     """Say what an ingest or embed did, and exit 1 where nothing went in, or with `strict` where anything failed."""
     if form is Format.table:
         for line in summary(report, dry_run=dry_run):
-            tell(line)
+            print_line(line)
     else:
         emit_table(_record(report), form)
     if dry_run:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import print_line
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -92,14 +93,16 @@ def demo(
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"
         _say(title, command)
-        context.find_root().command.main(shlex.split(command), standalone_mode=False, default_map=of_commands)
+        root = context.find_root().command
+        if code := root.main(shlex.split(command), standalone_mode=False, default_map=of_commands):
+            raise typer.Exit(code)  # a command that was stopped, or that failed
     _say("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
-        typer.echo(f"  embstore {store} {command.format(**names)}")
+        print_line(f"  embstore {store} {command.format(**names)}")
 
 
 def _say(title: str, command: str = "") -> None:
-    typer.echo("")
-    typer.secho(f"# {title}", bold=True)
+    print_line()
+    print_line(f"# {title}", style="bold")
     if command:
-        typer.secho(f"$ embstore {command}", dim=True)
+        print_line(f"$ embstore {command}", style="dim")

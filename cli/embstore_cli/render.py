@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from embstore.errors import EmbstoreError
 from embstore_cli.context import Format
 from embstore_cli.terminal import discard, escaped, make_console
@@ -55,9 +53,9 @@ def say(text: str) -> None:
         discard(sys.stderr)
 
 
-def print_line(text: str = "") -> None:
+def print_line(text: str = "", *, style: str = "") -> None:
     """Write one line for people to stdout."""
-    typer.echo(escaped(text))
+    make_console().print(escaped(text), markup=False, soft_wrap=True, style=style or None)
 
 
 def _write_table(table: pa.Table, title: str, people: Sequence[str], faint: str) -> None:
@@ -94,11 +92,17 @@ def _write_csv(table: pa.Table) -> None:
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches(max_chunksize=ROWS_AT_A_TIME):
-        yield from batch.to_pylist(maps_as_pydicts="strict")
+        for values in zip(*(_pylist(column) for column in batch.columns), strict=True):
+            yield dict(zip(table.column_names, values, strict=True))
 
 
-def _pylist(column: pa.ChunkedArray) -> list[Any]:
-    values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+def _pylist(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError):  # a date before the year 1 or after 9999, which Python does not have
+        values = column.cast(pa.string()).to_pylist()
     return values
 
 

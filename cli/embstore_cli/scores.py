@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from embstore_cli.render import ALL_OF_IT, say
 from embstore_cli.tables import print_blocks, print_table, print_text
 from embstore_cli.values import number, spread
 
@@ -48,7 +49,10 @@ def print_scores(
         if created:
             lines = [line | {"created": row.created} for line, row in zip(lines, entries, strict=True)]
         values = {name: [line[name] for line in lines] for name in lines[0]}
-        print_table(values, title=_title(entries[0]), dimmed=[row.floor for row in entries], whole=NEVER_CUT)
+        dimmed = [row.floor for row in entries]
+        n_columns = print_table(values, title=_title(entries[0]), dimmed=dimmed, whole=NEVER_CUT)
+        if n_columns < len(values):
+            say(f"{n_columns} of {len(values)} columns are shown; all of them: a wider terminal, or {ALL_OF_IT}")
     print_caveats((row.split, row.note) for row in rows)
 
 

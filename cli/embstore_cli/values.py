@@ -36,7 +36,7 @@ def number(value: float, decimals: int = DECIMALS) -> str:
 def spread(mean: float, sd: float | None) -> str:
     """Return a mean ± its standard deviation over seeds; of one seed there is none."""
     if sd is None:
-        return f"{number(mean)} (one seed)"
+        return f"{number(mean)} one seed"
     return f"{number(mean)} ± {number(0.0 if sd < 1e-12 else sd)}"  # equal scores differ by rounding alone
 
 

@@ -66,22 +66,15 @@ def test_long_words_are_shortened_in_their_middle() -> None:
 
 def test_small_numbers_are_not_zero() -> None:
     """What would be 0.000 keeps two digits; zero is 0, without a sign; a column has the same decimals."""
-    assert [number(n) for n in (0.0004, -0.0004, 3e-9, 0.0, -0.0, 0.5)] == [
-        "0.0004",
-        "-0.0004",
-        "3e-09",
-        "0",
-        "0",
-        "0.500",
-    ]
-    assert number(0.0005) == "0.001" or float(number(0.0005)) == 0.0005
+    assert [number(n) for n in (0.0004, -0.0004, 3e-9, 0.5)] == ["0.0004", "-0.0004", "3e-09", "0.500"]
+    assert [number(n) for n in (0.0, -0.0)] == ["0", "0"]
     assert column_texts([1.5, 0.25, None, 2.0]) == ["1.50", "0.25", "", "2.00"]
     assert column_texts([140.0, 118.5]) == ["140.0", "118.5"]
 
 
 def test_a_spread_of_one_seed_says_so() -> None:
     """There is no ± over one seed; equal scores have a spread of 0, not of rounding."""
-    assert spread(0.4, None) == "0.400 (one seed)"
+    assert spread(0.4, None) == "0.400 one seed"
     assert spread(0.4, 0.0123) == "0.400 ± 0.012"
     assert spread(0.4, 3e-17) == "0.400 ± 0"
 

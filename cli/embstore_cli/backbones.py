@@ -35,7 +35,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.b
 
 @app.command("list")
 def list_backbones(form: Output = Format.table) -> None:
-    """Every backbone, whether it can be used here, what it is, and how to get what is missing.
+    """List every backbone, whether it can be used here, and how to get what is missing.
 
     Example: `embstore backbones list`
     """
@@ -63,7 +63,7 @@ def list_backbones(form: Output = Format.table) -> None:
 
 @app.command("show")
 def show(name: Name, form: Output = Format.table) -> None:
-    """One backbone's whole record, and what its weights on this disk are from.
+    """Print a backbone's record, and where its weights on this disk come from.
 
     Example: `embstore backbones show hpa`
     """
@@ -94,11 +94,12 @@ def show(name: Name, form: Output = Format.table) -> None:
 def fetch(
     name: Name,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="URL|FILE", help="In place of where the record says.")
+        str | None,
+        typer.Option("--from", metavar="URL|FILE", help="Where to get the file [default: the record's address]."),
     ] = None,
     progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
-    """Get a backbone's published file, check it, and keep it; a download that stopped goes on.
+    """Get a backbone's published file, check it, and keep it; a download that was stopped continues.
 
     Example: `embstore backbones fetch hpa --from DINO_FOV_checkpoint.pth`
     """
@@ -112,26 +113,28 @@ def fetch(
 
 @app.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(help="A checkpoint: DINO's, SubCell's, timm's, or safetensors.")],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.")],
-    roles: Annotated[str, typer.Option("--roles", metavar="A,B", help="What each channel shows, in order.")],
-    crop_um: Annotated[float, typer.Option("--crop-um", metavar="UM", help="µm that a crop shows.")] = 25.0,
+    file: Annotated[Path, typer.Argument(help="A checkpoint of DINO, SubCell or timm, or a safetensors file.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the new backbone.")],
+    roles: Annotated[str, typer.Option("--roles", metavar="A,B", help="The role of each input channel, in order.")],
+    crop_um: Annotated[float, typer.Option("--crop-um", metavar="UM", help="Width of a crop in µm.")] = 25.0,
     input_px: Annotated[
-        int | None, typer.Option("--input-px", metavar="PX", help="Side of its input; default: as its positions.")
+        int | None, typer.Option("--input-px", metavar="PX", help="Side of its input [default: as its positions say].")
     ] = None,
     normalisation: Annotated[
         str,
-        typer.Option("--normalisation", help="zscore, minmax, minmax-joint, bright-log, fixed or none."),
+        typer.Option("--normalisation", help="One of zscore, minmax, minmax-joint, bright-log, fixed and none."),
     ] = "zscore",
     pooling: Annotated[
         str | None,
-        typer.Option("--pooling", metavar="NAME", help="cls, mean, cls+mean, cls+mean+std+max; default: its own."),
+        typer.Option("--pooling", metavar="NAME", help="cls, mean, cls+mean or cls+mean+std+max [default: its own]."),
     ] = None,
-    masked: Annotated[bool, typer.Option("--masked", help="It sees cells cut out by their masks.")] = False,
-    heads: Annotated[int | None, typer.Option("--heads", min=1, help="Attention heads; default: width / 64.")] = None,
-    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "not stated",
+    masked: Annotated[bool, typer.Option("--masked", help="Show it cells cut out by their masks.")] = False,
+    heads: Annotated[int | None, typer.Option("--heads", min=1, help="Attention heads [default: width / 64].")] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the weights.")] = "not stated",
     citation: Annotated[str, typer.Option("--citation", help="What to cite.")] = "",
-    replaces: Annotated[bool, typer.Option("--replace", help="The next revision of a name that exists.")] = False,
+    replaces: Annotated[
+        bool, typer.Option("--replace", help="Make this the next revision of an existing name.")
+    ] = False,
 ) -> None:
     """Make a backbone of your own from a checkpoint; its architecture is read from its tensors.
 

@@ -44,7 +44,7 @@ RESULT_COLUMNS = (
 TaskName = Annotated[
     str,
     typer.Option(
-        "--task", metavar="localization[:SCHEME]", autocompletion=completion.tasks, help="The question that is asked."
+        "--task", metavar="localization[:SCHEME]", autocompletion=completion.tasks, help="The question to score."
     ),
 ]
 
@@ -65,26 +65,31 @@ def bench(
     dataset: Dataset = None,
     head: Annotated[
         list[str] | None,
-        typer.Option("--head", autocompletion=completion.heads, help="linear (default) or knn; may be repeated."),
+        typer.Option(
+            "--head", autocompletion=completion.heads, help="linear or knn; may be repeated [default: linear]."
+        ),
     ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds of proteins.")] = 5,
     seeds: Annotated[
-        str, typer.Option("--seeds", metavar="N|A,B,..", help="How many splits, or their seeds; the ± is over these.")
+        str,
+        typer.Option("--seeds", metavar="N|A,B,..", help="Number of splits, or their seeds; ± is the sd over them."),
     ] = "3",
-    by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
+    by: Annotated[
+        str, typer.Option("--by", help="What a split keeps together: protein; image and cell show how a leak inflates.")
+    ] = "protein",
     space: Annotated[
         list[str] | None,
         typer.Option(
             "--space",
             metavar="DIGEST",
             autocompletion=completion.space_digests,
-            help="The space of a backbone; may be repeated.",
+            help="A backbone's space, by its digest; may be repeated.",
         ),
     ] = None,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
+    """Score how well backbones tell locations: train what is missing, record it, print it beside its baselines.
 
     --seeds 5 is seeds 0 to 4, --seeds 5,6,7 is those three, and --seeds 7, is that one.
 
@@ -124,15 +129,17 @@ def bench(
 def results(
     dataset: Dataset = None,
     task: Annotated[str | None, typer.Option("--task", autocompletion=completion.tasks, help="Only this task.")] = None,
-    metric: Annotated[str, typer.Option("--metric", help="macro_f1, macro_f1_weighted, macro_f1@0.5 or micro_f1.")] = (
-        "macro_f1"
-    ),
-    level: Annotated[str, typer.Option("--level", help="unit or protein.")] = "unit",
-    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the floors too.")] = True,
+    metric: Annotated[
+        str, typer.Option("--metric", help="One of macro_f1, macro_f1_weighted, macro_f1@0.5 and micro_f1.")
+    ] = ("macro_f1"),
+    level: Annotated[
+        str, typer.Option("--level", help="The metric over units or over proteins: unit or protein.")
+    ] = "unit",
+    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the baselines too.")] = True,
     superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """The leaderboard: the entry on most units of each kind (the newest among equals), the best first within its task.
+    """Print the leaderboard: the entry on most units of each kind (the newest among equals), the best first by task.
 
     Example: `embstore results --dataset opencell --format csv`
     """

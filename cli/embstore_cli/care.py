@@ -27,7 +27,7 @@ _SIZES = ("bytes", "fragments", "versions")
 @without_options(RemovedOption("--mend", "write --repair", is_flag=True))
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="First take out what is damaged, repeated or belongs to nothing.")
+        bool, typer.Option("--repair", help="First remove what is damaged, repeated or belongs to nothing.")
     ] = False,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
@@ -68,7 +68,7 @@ def _note(note: Finding) -> str:
 
 def maintain(
     older_than: Annotated[
-        float, typer.Option("--older-than", metavar="DAYS", help="Untagged versions of more days than this go.")
+        float, typer.Option("--older-than", metavar="DAYS", help="Remove untagged versions older than this.")
     ] = 7.0,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
@@ -112,9 +112,11 @@ def _kept(tag: KeptByTag) -> str:
 def tag(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", autocompletion=completion.tags, help="Without one, the tags are listed."),
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.tags, help="Name of the tag [default: list all tags]."
+        ),
     ] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Take the tag away; one that a score cites stays.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the tag; one that a score cites is kept.")] = False,
     form: Output = Format.table,
 ) -> None:
     """Name the store as it is now, or list the names; `embstore --at NAME` then reads it as it was.
@@ -136,12 +138,10 @@ def tag(
 
 
 def remove(
-    where: Annotated[
-        str, typer.Option("--where", metavar="SQL", help="A condition over images, cells or brought profiles.")
-    ],
+    where: Annotated[str, typer.Option("--where", metavar="SQL", help="A condition over images, cells or profiles.")],
     dataset: Dataset = None,
-    purge: Annotated[bool, typer.Option("--purge", help="Out of tagged and older versions too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, write nothing.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Remove them from tagged and older versions too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be removed; write nothing.")] = False,
     form: Output = Format.table,
 ) -> None:
     """Take images out, with their cells, vectors and labels; an image goes when it, or any of its cells, matches.
@@ -193,7 +193,7 @@ def _counts(removed: Removed) -> str:
 
 
 def doctor(form: Output = Format.table) -> None:
-    """Is this machine fit: file system, disk, processors, GPU, weights, engines; exit 1 where something fails.
+    """Check this machine: file system, disk, processors, GPU, weights, engines; exit 1 if a check fails.
 
     Example: `embstore doctor`
     """

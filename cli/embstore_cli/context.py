@@ -41,11 +41,13 @@ state = State()
 Dataset = Annotated[
     str | None, typer.Option("--dataset", autocompletion=completion.datasets, help="Only this dataset.")
 ]
-Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the rows.")]
+Output = Annotated[
+    Format, typer.Option("--format", "-f", metavar="table|json|csv|parquet", help="How rows are written.")
+]
 SpaceDigest = Annotated[
     str | None,
     typer.Option(
-        "--space", metavar="DIGEST", autocompletion=completion.space_digests, help="The space, by its digest."
+        "--space", metavar="DIGEST", autocompletion=completion.space_digests, help="The space to use, by its digest."
     ),
 ]
 OneBackbone = Annotated[
@@ -55,7 +57,7 @@ OneBackbone = Annotated[
         "-b",
         metavar="SPEC",
         autocompletion=completion.stored_specs,
-        help="Needed where there are several spaces: a name, and after it what tells them apart, as in hpa:unit=image.",
+        help="The space to use, such as hpa or hpa:unit=image [default: the only one].",
     ),
 ]
 UNIT_REMOVED = RemovedOption("--unit", "write --backbone hpa:unit=image")

@@ -63,8 +63,8 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the images, the store and the picture.")] = Path(
         "demo"
     ),
-    proteins: Annotated[int, typer.Option("--proteins", min=36, help="How many simulated proteins.")] = 80,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation.")] = 0,
+    proteins: Annotated[int, typer.Option("--proteins", min=36, help="Number of simulated proteins.")] = 80,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulation.")] = 0,
     progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Simulate two small datasets and take the whole path with them; needs no download.

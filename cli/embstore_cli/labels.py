@@ -17,16 +17,18 @@ app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations
 
 @app.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="OpenCell's, HPA's, Kaggle's or your own table.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table of labels: OpenCell's, HPA's, Kaggle's or your own.")
+    ],
     dataset: Annotated[
-        str, typer.Option("--dataset", autocompletion=completion.datasets, help="Whose labels they are.")
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that is labelled.")
     ],
     scheme: Annotated[
-        str | None, typer.Option("--scheme", help="The label set's name, or which one of a published table.")
+        str | None, typer.Option("--scheme", help="Name of the label set, or which one of a published table.")
     ] = None,
-    level: Annotated[str | None, typer.Option("--level", help="protein, image or cell.")] = None,
+    level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
 ) -> None:
-    """Bring a new release of labels, without a new ingest; what it does not speak of stays as it was.
+    """Add a new release of labels without a new ingest; what it does not name stays as it was.
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """
@@ -44,7 +46,7 @@ def add(
 
 @app.command("list")
 def list_all(form: Output = Format.table) -> None:
-    """Every label set in the store.
+    """List the label sets of the store.
 
     Example: `embstore labels list`
     """

@@ -18,10 +18,10 @@ RUN_FOR_PEOPLE = ("started", "kind", "dataset", "status", "planned", "done", "un
 
 
 def sql(
-    statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT; '-' reads it from stdin.")],
+    statement: Annotated[str, typer.Argument(metavar="SELECT", help="A SELECT statement; '-' reads it from stdin.")],
     form: Output = Format.table,
 ) -> None:
-    """Ask SQL over every table, read-only.
+    """Run a SELECT over the tables of the store; it never writes.
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
@@ -33,11 +33,11 @@ def sql(
 
 def status(
     runs: Annotated[
-        bool, typer.Option("--runs", help="One row a run of ingest, embed or import, newest first.")
+        bool, typer.Option("--runs", help="List the runs of ingest, embed and import, newest first.")
     ] = False,
     form: Output = Format.table,
 ) -> None:
-    """What the store holds: one row a table; disk_bytes counts old versions too (`embstore maintain` removes them).
+    """List the tables of the store; disk_bytes includes old versions (`embstore maintain` removes them).
 
     Example: `embstore --store demo/store status`
     """

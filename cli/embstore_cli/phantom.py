@@ -21,19 +21,19 @@ app = typer.Typer(no_args_is_help=True, help="Simulated datasets whose truth is 
 
 @app.command("write")
 def write(
-    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same call began.")],
-    layout: Annotated[str, typer.Option("--layout", help="opencell or hpa: whose names and formats are used.")],
-    proteins: Annotated[int, typer.Option("--proteins", help="How many proteins; 200 ask every location.")] = 60,
-    fields: Annotated[int, typer.Option("--fields", help="Fields a protein.")] = 2,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other proteins of the same law.")] = 0,
-    version: Annotated[str, typer.Option("--version", help="Of the law; a released one never changes.")] = "v1",
+    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same command began.")],
+    layout: Annotated[str, typer.Option("--layout", help="Names and formats of opencell or hpa.")],
+    proteins: Annotated[int, typer.Option("--proteins", help="Number of proteins; 200 cover every location.")] = 60,
+    fields: Annotated[int, typer.Option("--fields", help="Number of fields per protein.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated proteins.")] = 0,
+    version: Annotated[str, typer.Option("--version", help="Simulator version; a released one never changes.")] = "v1",
     field_px: Annotated[
-        int | None, typer.Option("--field-px", help="Side of a field; default 600 (opencell) or 1536 (hpa).")
+        int | None, typer.Option("--field-px", help="Side of a field [default: 600 for opencell, 1536 for hpa].")
     ] = None,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Write simulated fields with labels as published and the truth beside them; the same call, the same bytes.
+    """Write simulated fields, their labels as published and the truth; the same command writes the same bytes.
 
     Example: `embstore phantom write atlas --layout opencell --proteins 200 --fields 4 --seed 0`
     """
@@ -62,12 +62,12 @@ def truth(
     atlas: Annotated[Path, typer.Argument(help="The folder that `embstore phantom write` made.")],
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", autocompletion=completion.datasets, help="Its name here; default: the layout's."),
+        typer.Option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
     ] = None,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.
+    """Label the store's cells with their true locations (`<dataset>/truth`) and score the segmentation.
 
     Example: `embstore phantom truth atlas`
     """
@@ -85,7 +85,7 @@ def truth(
 
 @app.command("versions")
 def versions(form: Output = Format.table) -> None:
-    """The frozen laws, with the digest of each one's parameters and code.
+    """List the simulator versions, with the digest of each one's parameters and code.
 
     Example: `embstore phantom versions --format json`
     """

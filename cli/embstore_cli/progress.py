@@ -41,9 +41,10 @@ ProgressOption = Annotated[
     ProgressForm,
     typer.Option(
         "--progress",
+        metavar="bar|lines|json|none",
         envvar="EMBSTORE_PROGRESS",
         show_envvar=False,
-        help="How progress is shown on stderr [default: bar at a terminal, else lines].",
+        help="How progress is shown [default: bar at a terminal, else lines].",
         show_default=False,
     ),
 ]

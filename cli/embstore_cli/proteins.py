@@ -16,18 +16,26 @@ app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside t
 
 @app.command("seen")
 def seen(
-    table: Annotated[Path, typer.Argument(help="CSV or TSV, one row a protein that the backbone was trained on.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV or TSV with a row for each protein that the backbone was trained on.")
+    ],
     backbone: Annotated[
         str,
         typer.Option(
-            "--backbone", "-b", metavar="NAME", autocompletion=completion.backbone_names, help="Which backbone."
+            "--backbone",
+            "-b",
+            metavar="NAME",
+            autocompletion=completion.backbone_names,
+            help="The backbone that saw them.",
         ),
     ],
-    id_column: Annotated[str | None, typer.Option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
-    gene_column: Annotated[str | None, typer.Option("--gene-column", help="Gene symbols.")] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id-column", help="Column of protein ids (Ensembl, UniProt).")
+    ] = None,
+    gene_column: Annotated[str | None, typer.Option("--gene-column", help="Column of gene symbols.")] = None,
     form: Output = Format.table,
 ) -> None:
-    """Record which proteins a backbone saw in pretraining; run it again after bringing in more.
+    """Record which proteins a backbone saw in pretraining; run it again after adding proteins.
 
     Example: `embstore proteins seen subcellular_location.tsv --backbone hpa`
     """

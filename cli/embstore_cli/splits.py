@@ -19,9 +19,9 @@ def make(
         str, typer.Option("--task", autocompletion=completion.tasks, help="The question whose labels are balanced.")
     ] = "localization",
     dataset: Dataset = None,
-    by: Annotated[str, typer.Option("--by", help="protein, image or cell.")] = "protein",
-    folds: Annotated[int, typer.Option("--folds")] = 5,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    by: Annotated[str, typer.Option("--by", help="What a split keeps together: protein, image or cell.")] = "protein",
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split.")] = 0,
 ) -> None:
     """Make a split (bench makes the ones that it needs by itself); one that an entry cites is never changed.
 
@@ -38,7 +38,7 @@ def make(
 
 @app.command("list")
 def list_all(form: Output = Format.table) -> None:
-    """Every split in the store.
+    """List the splits of the store.
 
     Example: `embstore splits list`
     """
@@ -51,7 +51,7 @@ def list_all(form: Output = Format.table) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.splits)], form: Output = Format.table
 ) -> None:
-    """The folds of a split, one row a group; its leak audit goes to stderr.
+    """Print the fold of each group of a split; its leak audit goes to stderr.
 
     Example: `embstore splits show opencell/grade3/protein-k3-s0 --format csv`
     """

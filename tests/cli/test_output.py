@@ -333,3 +333,14 @@ def test_ctrl_c_during_imports_is_one_line(files: dict[str, str], tmp_path: Path
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"stopped\n")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_help_fits(files: dict[str, str]) -> None:
+    """Help pages have at most two screens of 40 lines, 80 columns wide, and every option says what it is."""
+    for words, command in leaves(get_command(app)):
+        text = typed(*words.split(), "--help").text
+        assert len(text.splitlines()) <= 80, words
+        assert max(map(len, text.splitlines())) <= 80, words
+        undescribed = [p.name for p in command.params if p.param_type_name == "option" and not p.help and not p.hidden]
+        assert undescribed == [], words

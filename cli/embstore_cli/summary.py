@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +103,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
     lines += [f"  {note}" for note in _notes(report)]
-    lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
-    if len(report.mask_notes) > SHOWN_NOTES:
-        lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
+    lines += _abridged(report.mask_notes)
+    lines += _abridged(report.absent_chunks)
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
         nameless = f"{report.without_protein} {_unit(report)} name no protein"
@@ -114,6 +113,14 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append(f"  {_known(report)}")
     if report.failures:
         lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
+    return lines
+
+
+def _abridged(notes: Mapping[str, str]) -> list[str]:
+    """Return the first notes on images, and how many more there are."""
+    lines = [f"  {image}: {note}" for image, note in list(notes.items())[:SHOWN_NOTES]]
+    if len(notes) > SHOWN_NOTES:
+        lines.append(f"  ... and {len(notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
     return lines
 
 

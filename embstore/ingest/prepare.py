@@ -37,6 +37,7 @@ class Prepared:
     pixel_size_um: float | None
     image_row: ImageRow | None  # None where the image and its cells are in the store already
     size_ignored: str = ""  # what the file says of its pixel size that does not count, where no other size is known
+    absent_chunks: str = ""  # how many chunks of a Zarr are not stored
 
     @property
     def shown(self) -> list[CellRow]:
@@ -88,6 +89,7 @@ def _with_new_cells(
     notes = [
         segmented.note or _note(planes.depth, one_cell=work.image.one_cell),
         ignored and ignored_size_note(ignored),
+        absent_chunks_note(planes.absent),
     ]
     row: ImageRow = {
         **image_description(work.image),
@@ -105,7 +107,17 @@ def _with_new_cells(
         "note": "; ".join(note for note in notes if note),
         "ingested": now(),
     }
-    return Prepared(work, scaled, roles, cells, segmentation, segmented.pixel_size_um, row, size_ignored=ignored)
+    return Prepared(
+        work,
+        scaled,
+        roles,
+        cells,
+        segmentation,
+        segmented.pixel_size_um,
+        row,
+        ignored,
+        absent_chunks_note(planes.absent),
+    )
 
 
 def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
@@ -144,6 +156,12 @@ def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
 def ignored_size_note(ignored: str) -> str:
     """Return the note on a pixel size in a file that does not count."""
     return f"pixel size in the file ignored: {ignored}"
+
+
+def absent_chunks_note(absent: tuple[int, int]) -> str:
+    """Return the note on chunks of a Zarr that are not stored, of how many; empty where all are."""
+    missing, n = absent
+    return f"{missing} of {n} chunks are absent and were read as the fill value" if missing else ""
 
 
 def _size_source(pixel_size_um: float | None, known_um: float | None, source: str, *, one_cell: bool) -> str | None:

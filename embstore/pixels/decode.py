@@ -30,7 +30,7 @@ def read_planes(path: str | Path, channels: int | None = None, *, labels: bool =
     path = Path(path)
     with _checked(path, channels) as (claim, how):
         pixels = arranged(claim.read(), how)
-        return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth)
+        return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth, absent=claim.absent)
 
 
 def read_shape(path: str | Path, channels: int | None = None) -> tuple[int, int, int]:

@@ -68,6 +68,11 @@ def ome_image(text: str, name: str) -> OmeImage:
     return next((image for image in images if image.own or not image.planes), images[0] if images else OmeImage())
 
 
+def n_images(text: str, name: str) -> int:
+    """Return how many images some OME-XML describes; ImageError where it is broken."""
+    return sum(1 for _ in _all(parsed(text, name), "Image"))
+
+
 def companion(text: str, name: str) -> str:
     """Return the name of the file that has the metadata in place of this one (`BinaryOnly`), or ''."""
     if "BinaryOnly" not in text:

@@ -39,6 +39,7 @@ class Claim:
     dtype: np.dtype[Any]
     size: PixelSize
     read: Callable[[], np.ndarray]
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Planes:
     pixels: np.ndarray
     size: PixelSize = UNKNOWN
     depth: int = 1
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
 
     @property
     def pixel_size_um(self) -> float | None:

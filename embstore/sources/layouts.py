@@ -124,12 +124,21 @@ def read_channels(root: str | Path, image: SourceImage) -> tuple[Planes, tuple[s
     """
     read = [read_planes(Path(root) / file, _channels_a_file(image)) for file in image.files]
     roles = _fitting(image, [planes.pixels.shape for planes in read])
+    absent = check_chunks(image.files, [planes.absent for planes in read])
     size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if len(image.files) == len(image.roles):
         pixels = np.stack([_one_channel(planes.pixels) for planes in read])  # (c, y, x)
     else:
         pixels = read[0].pixels
-    return Planes(pixels, size, max(planes.depth for planes in read)), roles
+    return Planes(pixels, size, max(planes.depth for planes in read), absent=absent), roles
+
+
+def check_chunks(files: Sequence[str], absent: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many chunks of an image are not stored, and how many it has; ImageError where a file has none."""
+    for file, (missing, n) in zip(files, absent, strict=True):
+        if missing and missing == n:
+            raise ImageError(f"{file} has none of its {n} chunks, wanted pixels; copy the whole folder again")
+    return sum(missing for missing, _ in absent), sum(n for _, n in absent)
 
 
 def _how_sure(size: PixelSize) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError, ImageError
 from embstore.pixels.ome_xml import OmeImage, ome_image
-from embstore.pixels.ome_zarr import PlatePosition, describe, fields_of, is_zarr, label_images
+from embstore.pixels.ome_zarr import describe, is_zarr
 from embstore.pixels.tiff import ome_xml
+from embstore.pixels.zarr_groups import ZarrField, fields_of, is_series, label_images
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import with_descriptions
 from embstore.sources.masks import own_masks
@@ -35,15 +36,16 @@ def read_ome(source: Path, reading: Reading) -> Source:
     images: list[SourceImage] = []
     left_out: set[str] = set()
     of_sets: set[str] = set()  # files that are part of an image which has been read
-    for file, place in files:
+    for file, field in files:
         if file in of_sets:
             continue
         try:
             parts = _parts(root, file)
             of_sets.update(parts)
             roles = _roles(root / file, reading.channels)
-            masks, others = own_masks(label_images(root / file))
-            images.append(replace(SourceImage(_key(parts), _complete(root, parts, roles), roles, masks=masks), **place))
+            masks, others = own_masks(label_images(root / file) if field.labels is None else field.labels)
+            key = _key_within(file) if field.contained else _key(parts)
+            images.append(replace(SourceImage(key, _complete(root, parts, roles), roles, masks=masks), **field.place))
             left_out.update(others)
         except EmbstoreError as error:
             failures.append(_failure(root / file, error))
@@ -52,23 +54,34 @@ def read_ome(source: Path, reading: Reading) -> Source:
     return with_descriptions(found, reading.labels) if reading.labels else found
 
 
-def _files(source: Path) -> tuple[Path, list[tuple[str, PlatePosition]], list[Failure]]:
+def _files(source: Path) -> tuple[Path, list[tuple[str, ZarrField]], list[Failure]]:
     """Return the root, every image below it with its place on a plate, and the groups that hold none."""
     if source.is_dir() and is_zarr(source):
+        if is_series(source.parent):  # one of several, which are called after their container
+            return source.parent.parent, [(f"{source.parent.name}/{source.name}", ZarrField(contained=True))], []
         root, tiffs, groups = source.parent, [], [source]
     else:
         root, paths = image_files(source)
         groups = sorted(p for p in source.rglob("*.zarr") if p.is_dir() and is_zarr(p)) if source.is_dir() else []
         tiffs = [p for p in paths if ".tif" in p.name.lower() and not any(g in p.parents for g in groups)]
-    files: list[tuple[str, PlatePosition]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
+    files = [(path.relative_to(root).as_posix(), ZarrField()) for path in tiffs]
     failures = []
     for group in groups:
         base = group.relative_to(root).as_posix()
         try:
-            files += [(f"{base}/{path}" if path else base, place) for path, place in fields_of(group)]
+            fields, unread = fields_of(group)
         except ImageError as error:
-            failures.append(_failure(group, error))
+            fields, unread = [], [error]
+        files += [(f"{base}/{found.path}" if found.path else base, found) for found in fields]
+        failures += [_failure(group, error) for error in unread]
     return root, files, failures
+
+
+def _key_within(file: str) -> str:
+    """Return what an image of a container is called: `f1/0` in `f1.ome.zarr/0`, `sd/a` in `sd.zarr/images/a`."""
+    *above, part = PurePosixPath(file).parts
+    names = [re.sub(r"(\.ome)?\.zarr$", "", name) for name in above if name != "images"]
+    return "/".join([*names, part])
 
 
 def _parts(root: Path, file: str) -> tuple[str, ...]:

@@ -30,7 +30,9 @@ def read_planes(path: str | Path, channels: int | None = None, *, labels: bool =
     path = Path(path)
     with _checked(path, channels) as (claim, how):
         pixels = arranged(claim.read(), how)
-        return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth, absent=claim.absent)
+        pixels = ~pixels if claim.white_is_zero else pixels
+        pixels = pixels if labels else counts(path, pixels)
+        return Planes(pixels, claim.size, how.depth, absent=claim.absent, white_is_zero=claim.white_is_zero)
 
 
 def read_shape(path: str | Path, channels: int | None = None) -> tuple[int, int, int]:

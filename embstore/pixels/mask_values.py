@@ -96,7 +96,7 @@ def check_outside(name: str, values: np.ndarray) -> str:
     Raises ImageError where a label is the background: it covers most of the border, and there is no 0 or it encloses
     others.
     """
-    border = np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+    border = _border(values)
     labels, counts = np.unique(border[border > 0], return_counts=True)
     share = counts.max(initial=0) / len(border)
     everywhere = bool((values > 0).all())
@@ -104,13 +104,22 @@ def check_outside(name: str, values: np.ndarray) -> str:
         return "no pixel is outside (0)" if everywhere else ""
     label = labels[counts.argmax()]
     inside = values == label
-    if not everywhere and _enclosed(inside) < ENCLOSED * inside.sum():
+    if not everywhere and not surrounds(inside):
         return f"label {label:.0f} covers {share:.0%} of the border"
     nothing = "no outside (0), and " if everywhere else ""
     raise ImageError(
         f"the mask {name} has {nothing}label {label:.0f} on {share:.0%} of the border: its background, as in a class "
         f"map (ilastik's Simple Segmentation) or an inverted mask, wanted 0 there; {_OBJECTS}"
     )
+
+
+def surrounds(inside: Bools) -> bool:
+    """True if a part of an image (y, x) lies around the rest: on most of the border, with others in its holes."""
+    return bool(_border(inside).mean() > MOST_OF_BORDER and _enclosed(inside) >= ENCLOSED * inside.sum())
+
+
+def _border(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
 
 
 def check_filled(name: str, inside: Bools) -> None:

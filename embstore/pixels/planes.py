@@ -31,7 +31,8 @@ DECODING_ERRORS = (
 class Claim:
     """What the header of an open image file says, checked against what it may: `read` decodes its pixels.
 
-    `axes` name the dimensions of `shape` as tifffile does, `size` is what a pixel measures.
+    `axes` name the dimensions of `shape` as tifffile does, `size` is what a pixel measures. `white_is_zero` bits are
+    those of a TIFF that says so (photometric interpretation 0).
     """
 
     shape: tuple[int, ...]
@@ -40,6 +41,7 @@ class Claim:
     size: PixelSize
     read: Callable[[], np.ndarray]
     absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
+    white_is_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Planes:
     size: PixelSize = UNKNOWN
     depth: int = 1
     absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
+    white_is_zero: bool = False  # the file says so of its bits, which are True where it is white
 
     @property
     def pixel_size_um(self) -> float | None:

@@ -41,7 +41,16 @@ def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
         if ome.others:
             yield _part_of_set(path, tiff, ome, size, channels)
         else:
-            yield Claim(series.shape, series.axes, series.dtype, size, lambda: series.asarray(maxworkers=1))
+            page = tiff.pages[0]
+            white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 1
+            yield Claim(
+                series.shape,
+                series.axes,
+                series.dtype,
+                size,
+                lambda: series.asarray(maxworkers=1),
+                white_is_zero=white_is_zero,
+            )
 
 
 def _described(path: Path, tiff: Any) -> OmeImage:

@@ -265,3 +265,25 @@ def test_a_grey_picture_in_colours_is_its_labels(tmp_path: Path) -> None:
     Image.fromarray(np.stack([blurred, blurred // 2, blurred * 0], axis=-1)).save(tmp_path / "drawn.png")
     with pytest.raises(ImageError, match=r"is a picture of \d+ colours"):
         read_label_image(tmp_path / "drawn.png", blurred.shape)
+
+
+@pytest.mark.parametrize("kind", ["miniswhite", "minisblack"])
+def test_bits_are_read_by_photometric_interpretation(tmp_path: Path, kind: str) -> None:
+    """The object is white; 8-bit labels under an inverting look-up table keep their values."""
+    inside = squares(1, 1) > 0
+    tifffile.imwrite(tmp_path / "bits.tif", ~inside if kind == "miniswhite" else inside, photometric=kind)
+    found = read_label_image(tmp_path / "bits.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note == "a foreground mask without instances, split into 2 connected components"
+    tifffile.imwrite(tmp_path / "fiji.tif", squares(3, 9).astype(np.uint8), photometric=kind)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "fiji.tif", SHAPE).labels, squares(3, 9))
+
+
+def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
+    """It writes True as 1 where 0 is white: what lies around the objects is no object, and the note says so."""
+    tifffile.imwrite(tmp_path / "m.tif", squares(1, 1) > 0)
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    found = read_label_image(tmp_path / "m.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note.endswith("black by the file's photometric interpretation, taken as the objects")

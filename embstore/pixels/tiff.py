@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embstore.errors import ImageError
-from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_size
+from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_dtype, check_size
+from embstore.pixels.photometric import check_mode, check_palette, colour_of, enum_name, inverted, mode_of
 from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, ome_size, tag_size
 
@@ -24,13 +27,33 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
-    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack."""
+def open_tiff(path: Path, channels: int | None, *, labels: bool = False) -> Iterator[Claim]:
+    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack.
+
+    With `labels`, zero is white in bits alone: label images with an inverting lookup table keep their labels.
+    """
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
         series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
-        yield Claim(series.shape, series.axes, series.dtype, _pixel_size(tiff), lambda: series.asarray(maxworkers=1))
+        colour = colour_of(tiff.pages[0])
+        axes = series.axes if colour else series.axes.replace("S", "C")
+        read = _reading(path, series, tiff.pages[0], labels=labels)
+        yield Claim(series.shape, axes, series.dtype, _pixel_size(tiff), read, colour)
+
+
+def _reading(path: Path, series: Any, page: Any, *, labels: bool) -> Callable[[], np.ndarray]:
+    """Return the function that decodes a series to the values that its photometric interpretation gives."""
+    photometric, _, bits = mode_of(page)
+    if photometric == "PALETTE" and not labels:
+        check_palette(path, page)
+    invert = photometric == "MINISWHITE" and (bits == 1 or not labels)
+
+    def read() -> np.ndarray:
+        pixels: np.ndarray = series.asarray(maxworkers=1)
+        return inverted(pixels, bits) if invert else pixels
+
+    return read
 
 
 def ome_xml(path: Path) -> str:
@@ -57,6 +80,9 @@ def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
     pages = [tiff.pages[i] for i in range(n_pages)]
     for page in pages:
         _check_page(path, page)
+    if len(modes := {mode_of(page) for page in pages}) > 1:
+        found = " and ".join(sorted(f"{photometric} of {bits} bits" for photometric, _, bits in modes))
+        raise ImageError(f"{path.name} holds pages of {found}, wanted one kind; export each to its own file")
     if len(tiff.series) != 1:
         shapes = " and ".join(str(series.shape) for series in tiff.series[:3])
         raise ImageError(
@@ -84,11 +110,16 @@ def _next_page_offset(tiff: Any, offset: int) -> int:
 
 def _check_page(path: Path, page: Any) -> None:
     """Refuse a page that claims too much, uses another codec, or whose parts lie outside the file."""
+    import tifffile
+
+    if page.dtype is not None:
+        check_dtype(path, page.dtype)
+    check_mode(path, page)
     check_size(path, page.nbytes)
     check_size(path, math.prod(page.chunks) * page.dtype.itemsize)  # a tile may be larger than its image
-    if page.compression.name not in TIFF_CODECS:
+    if (codec := enum_name(tifffile.COMPRESSION, page.compression)) not in TIFF_CODECS:
         raise ImageError(
-            f"{path.name} is compressed with {page.compression.name}, wanted none, deflate, LZW, PackBits or zstd; "
+            f"{path.name} is compressed with {codec}, wanted none, deflate, LZW, PackBits or zstd; "
             "export it losslessly"
         )
     size = path.stat().st_size

@@ -10,7 +10,7 @@ from embstore.sources.channels import Channels, Reading
 from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
-from embstore.sources.record import Failure, Source, SourceImage
+from embstore.sources.record import POSITION, Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files, is_table
 
 _TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
@@ -36,7 +36,8 @@ def read_crops(source: Path, reading: Reading) -> Source:
 
 def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
     files = [path.relative_to(root).as_posix() for path in paths]
-    return [SourceImage(bare_name(f), (f,), channels.in_order, one_cell=True) for f in files], []
+    told_by = (POSITION,) * len(channels.in_order)
+    return [SourceImage(bare_name(f), (f,), channels.in_order, one_cell=True, told_by=told_by) for f in files], []
 
 
 def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
@@ -47,7 +48,7 @@ def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[lis
         key, _, name = bare_name(file).rpartition("_")
         role = channels.role(name)
         if key and role:
-            named.append((file, key, role))
+            named.append((file, key, role, f"name {name}"))
         else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
             failures.append(Failure(str(path), "plan", error, _TODO))

@@ -13,7 +13,7 @@ from embstore.pixels.tiff import ome_xml
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import with_descriptions
 from embstore.sources.masks import own_masks
-from embstore.sources.record import Failure, Source, SourceImage
+from embstore.sources.record import POSITION, Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
 _TODO = "mend or replace it, then run the same command again"
@@ -33,13 +33,13 @@ def read_ome(source: Path, reading: Reading) -> Source:
     left_out: set[str] = set()
     for file, place in files:
         try:
-            roles = _roles(root / file, reading.channels)
+            roles, told_by = _roles(root / file, reading.channels)
             masks, others = own_masks(label_images(root / file))
         except EmbstoreError as error:
             failures.append(_failure(root / file, error))
             continue
         key = bare_name(file).replace(".zarr", "")
-        images.append(replace(SourceImage(key, (file,), roles, masks=masks), **place))
+        images.append(replace(SourceImage(key, (file,), roles, masks=masks, told_by=told_by), **place))
         left_out.update(others)
     notes = (*_channels(images), *_labels(images, sorted(left_out)))
     found = Source(root, tuple(images), failures=tuple(failures), notes=notes)
@@ -70,15 +70,16 @@ def _failure(path: Path, error: EmbstoreError) -> Failure:
     return Failure(str(path), "plan", found, todo)
 
 
-def _roles(path: Path, channels: Channels) -> tuple[str, ...]:
+def _roles(path: Path, channels: Channels) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the role of each channel, and why it is that one."""
     if channels.in_order:
-        roles = channels.in_order
+        roles, told_by = channels.in_order, (POSITION,) * len(channels.in_order)
     else:
         names = describe(path).channel_names if path.is_dir() else _tiff_channels(path)
-        roles = named_roles(names, channels, path.name)
+        roles, told_by = named_roles(names, channels, path.name), tuple(f"name {name}" for name in names)
     if not roles:
         raise EmbstoreError(f"{path.name} names no channel; say what its planes show: --channels nucleus,protein")
-    return roles
+    return roles, told_by
 
 
 def _channels(images: Sequence[SourceImage]) -> Iterator[str]:

@@ -11,6 +11,18 @@ from typing import Any
 ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}(\.\d+)?$")
 # the accession pattern published at https://www.uniprot.org/help/accession_numbers, with an isoform suffix
 UNIPROT = re.compile(r"^([OPQ]\d[A-Z0-9]{3}\d|[A-NR-Z]\d([A-Z][A-Z0-9]{2}\d){1,2})(-\d+)?$")
+# what spreadsheets make of symbols such as SEPT2, MARCH1 and 2310009E13Rik: days of a month, dates, powers of ten
+MONTHS = (  # English, German, French, Spanish, Italian, Dutch
+    r"(jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec|january|february|march|april|august|september|october|"
+    r"november|december|mär|mrz|mai|okt|dez|janv|févr?|fev|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|"
+    r"lug|set|ott|mrt|mei)"
+)
+DAY_AND_MONTH = re.compile(rf"^\d{{1,2}}[-./ ]+{MONTHS}\.?([-./ ]+\d{{2,4}})?$", re.IGNORECASE)
+MONTH_AND_YEAR = re.compile(rf"^{MONTHS}[-./ ]+(\d{{2}}|\d{{4}})$", re.IGNORECASE)  # Oct-4 is a gene
+NUMERIC_DATE = re.compile(r"^(\d{4}-\d\d?-\d\d?([ T][\d:.]+)?|\d{1,2}([/.])\d{1,2}\3(\d{4}|\d\d))$")
+POWER_OF_TEN = re.compile(r"^\d+([.,]\d+)?E\+?\d+$", re.IGNORECASE)
+SERIAL_DATE = re.compile(r"^[3-5]\d{4}(\.0)?$")  # days since 1900: 1982 to 2064
+WHOLE_NUMBER = re.compile(r"^\d+(\.0)?$")
 # what tables put between the ids of one row, and between its genes
 JOINED, LISTED = re.compile(r"[,;|\s]+"), re.compile(r"\s*[,;|]\s*")
 
@@ -110,6 +122,17 @@ def protein_ids(identifiers: str, genes: str) -> list[str]:
     else:
         pairs = zip(ids, [""] * len(ids), strict=True)
     return list(dict.fromkeys(p for i, g in pairs if (p := protein_id(i, g))))
+
+
+def spreadsheet_genes(genes: Iterable[str]) -> list[str]:
+    """Return the gene names that look like what a spreadsheet makes of symbols (2-Sep, 2.31E+13, 43892), each once.
+
+    A column most of whose names are whole numbers contains another database's ids; none of these is returned.
+    """
+    names = list(dict.fromkeys(genes))
+    numbered = 2 * sum(bool(WHOLE_NUMBER.match(name)) for name in names) > len(names)
+    patterns = (DAY_AND_MONTH, MONTH_AND_YEAR, NUMERIC_DATE, POWER_OF_TEN, *(() if numbered else (SERIAL_DATE,)))
+    return [name for name in names if any(pattern.match(name) for pattern in patterns)]
 
 
 def split_list(text: str, separators: str = ";") -> list[str]:

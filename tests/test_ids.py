@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from embstore.ids import (
     split_genes,
     split_identifiers,
     split_list,
+    spreadsheet_genes,
     strangers,
 )
 
@@ -145,3 +148,27 @@ def test_groups_are_connected_components_in_any_order(linked: list[list[str]], r
     assert groups == closure(linked)
     shuffled = [random.sample(ids, len(ids)) for ids in random.sample(linked, len(linked))]  # type: ignore[attr-defined]
     assert connected_groups(shuffled) == groups
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("2-Sep", "1-Mar", "02. Sep", "1. Mrz", "2-sept.", "10-Mar-2020", "Sep-02", "43892", "43892.0", "2.31E+13"),
+        *("2,31E+13", "1E+05", "2020-03-01", "2020-03-01 00:00:00", "3/1/2020", "01.03.2020", "1-Dec", "15-Oct"),
+    ],
+)
+def test_genes_that_a_spreadsheet_changed_are_known(name: str) -> None:
+    """Days of a month in several languages, dates, their serial numbers, and powers of ten; each once."""
+    assert spreadsheet_genes(["ACTB", name, "DEC1", name]) == [name]
+
+
+def test_real_symbols_are_not_taken_for_dates(samples: Path) -> None:
+    """Neither those that spreadsheets change (before they do), nor the 13,000 of HPA's table, nor a column of ids."""
+    kept = ["DEC1", "MARCH1", "SEPT2", "SEPTIN2", "MARCHF1", "OCT4", "Oct-4", "NOV", "MARC1", "12-LOX", "14-3-3", "7SK"]
+    kept += ["2310009E13Rik", "1700020D05RIK", "5-HT1A", "4-1BB", "HLA-A", "MT-CO1", "C1orf112", "", "PTGS2.1", "E2F1"]
+    assert spreadsheet_genes(kept) == []
+    with (samples / "labels" / "hpa_subcellular_location.tsv").open(encoding="utf-8") as file:
+        symbols = [row["Gene name"] for row in csv.DictReader(file, delimiter="\t")]
+    assert len(symbols) > 10_000
+    assert spreadsheet_genes(symbols) == []
+    assert spreadsheet_genes(["7157", "43892", "672"]) == []  # Entrez

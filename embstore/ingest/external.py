@@ -21,7 +21,7 @@ from embstore.ingest.report import Report
 from embstore.ingest.run import opened
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress
-from embstore.sources.columns import said_of_ids
+from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.record import Failure, Label, Subject
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
 from embstore.space import Space
@@ -75,6 +75,7 @@ def import_embeddings(
     report = Report(dataset, images=len(external.ids), unit="profile", failures=failures)
     report.without_protein = sum(not profile["protein_ids"] for profile in profiles)
     report.notes += said_of_ids(external.ids, id_column) if id_column else ()
+    report.notes += said_of_genes(external.genes)
     if dry_run:
         report.images_in = len(profiles)
         return report

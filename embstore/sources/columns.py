@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from embstore.errors import EmbstoreError
-from embstore.ids import protein_ids, split_genes, split_list, strangers
+from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
 
@@ -27,6 +27,7 @@ MEANINGS = {
     "pixel_size_um": ("pixel_size_um",),
     "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
 }
+SHOWN_GENES = 5
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
 
@@ -92,9 +93,11 @@ def locations_of(
 
 
 def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a note on what stands in a table's column of protein ids and is no accession; none where all are."""
-    column = known.get("protein")
-    return said_of_ids((row.get(column, "") for row in rows), column) if column else ()
+    """Return notes on a table's proteins: ids that are no accession, and genes that a spreadsheet changed."""
+    rows = list(rows)
+    ids, genes = known.get("protein"), known.get("gene")
+    notes = said_of_ids((row.get(ids, "") for row in rows), ids) if ids else ()
+    return notes + (said_of_genes(row.get(genes, "") for row in rows) if genes else ())
 
 
 def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
@@ -104,6 +107,15 @@ def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
         return ()
     said = f"no Ensembl gene id or UniProt accession in {column}: {abridged(found)}"
     return (f"{said}; such a protein is known by its gene, else by that very text",)
+
+
+def said_of_genes(fields: Iterable[str]) -> tuple[str, ...]:
+    """Return a note on the gene names that look like what a spreadsheet makes of symbols; none where there are none."""
+    found = spreadsheet_genes(name for text in fields for name in split_list(text))
+    if not found:
+        return ()
+    listed = ", ".join(found[:SHOWN_GENES]) + (", ..." if len(found) > SHOWN_GENES else "")
+    return (f"{len(found)} gene names look like what a spreadsheet makes of symbols ({listed}); restore them",)
 
 
 def _positive(text: str) -> float:

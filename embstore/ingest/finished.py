@@ -37,6 +37,7 @@ class Finished:
     from_masks: bool = False  # its cells are those of another tool's masks
     absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     size_ignored: str = ""  # the pixel size in the file that does not count, and why
+    assignment: str = ""  # which planes became which roles, and why
 
 
 def finished(image: Prepared, vectors: Mapping[str, Embedded]) -> Finished:
@@ -53,6 +54,7 @@ def finished(image: Prepared, vectors: Mapping[str, Embedded]) -> Finished:
         from_masks=image.work.image.masks is not None,
         size_ignored=image.size_ignored,
         absent_chunks=image.absent_chunks,
+        assignment=image.assignment,
     )
 
 

@@ -21,6 +21,7 @@ from embstore.pixels.mask_values import (
     meaning,
     surrounds,
 )
+from embstore.pixels.planes import Planes
 from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
@@ -56,7 +57,7 @@ def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
     if read.white_is_zero:
         mask = _of_bits(path.name, planes[0])
     elif len(planes) > 1:
-        mask = _of_colours(path.name, planes)
+        mask = _of_colours(path.name, read)
     else:
         check_numbers(path.name, planes[0])
         mask = _of_values(path.name, planes[0], "a foreground mask")
@@ -93,9 +94,13 @@ def _of_bits(name: str, white: Bools) -> Mask:
     return replace(mask, note=f"{mask.note}, {said}" if mask.note else said)
 
 
-def _of_colours(name: str, planes: np.ndarray) -> Mask:
+def _of_colours(name: str, planes: Planes) -> Mask:
     """Return the objects of a picture: those of its grey values, else the components of its colours."""
-    labels, grey = colour_labels(planes)
+    if not planes.colour:
+        raise ImageError(
+            f"the mask {name} holds {len(planes.pixels)} planes, wanted one label image; save each to its own file"
+        )
+    labels, grey = colour_labels(planes.pixels)
     n = int(labels.max(initial=0))
     if grey or n < 2:
         return _of_values(name, labels, "a foreground mask" if grey else "a colour mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from embstore.errors import ImageError
-from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_size
+from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_dtype, check_size
 from embstore.pixels.ome_xml import OmeImage, OmeXmlError, companion, ome_image
+from embstore.pixels.photometric import check_mode, check_palette, colour_of, enum_name, inverted, mode_of
 from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, tag_size
 
@@ -28,8 +29,11 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
-    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack."""
+def open_tiff(path: Path, channels: int | None, *, labels: bool = False) -> Iterator[Claim]:
+    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack.
+
+    With `labels`, zero is white in bits alone: label images with an inverting lookup table keep their labels.
+    """
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
@@ -40,17 +44,17 @@ def open_tiff(path: Path, channels: int | None) -> Iterator[Claim]:
         size = _pixel_size(tiff, ome.size)
         if ome.others:
             yield _part_of_set(path, tiff, ome, size, channels)
-        else:
-            page = tiff.pages[0]
-            white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 1
-            yield Claim(
-                series.shape,
-                series.axes,
-                series.dtype,
-                size,
-                lambda: series.asarray(maxworkers=1),
-                white_is_zero=white_is_zero,
-            )
+            return
+        page = tiff.pages[0]
+        colour = colour_of(page)
+        axes = series.axes if colour else series.axes.replace("S", "C")
+        read = _reading(path, lambda: series.asarray(maxworkers=1), page, labels=labels)
+        yield Claim(series.shape, axes, series.dtype, size, read, colour, white_is_zero=_white_is_zero(page))
+
+
+def _white_is_zero(page: Any) -> bool:
+    photometric, _, bits = mode_of(page)
+    return bool(photometric == "MINISWHITE" and bits == 1)
 
 
 def _described(path: Path, tiff: Any) -> OmeImage:
@@ -79,9 +83,17 @@ def _part_of_set(path: Path, tiff: Any, ome: OmeImage, size: PixelSize, expected
             "of it, wanted one file a channel or an image; join the set into one file"
         )
     shape = (len(channels), len(depths), *pages[0].shape)  # of one time point
-    return Claim(
-        shape, "CZYX", pages[0].dtype, size, lambda: np.stack([page.asarray() for page in pages]).reshape(shape)
-    )
+    read = _reading(path, lambda: np.stack([page.asarray() for page in pages]).reshape(shape), pages[0], labels=False)
+    return Claim(shape, "CZYX", pages[0].dtype, size, read)
+
+
+def _reading(path: Path, decode: Callable[[], np.ndarray], page: Any, *, labels: bool) -> Callable[[], np.ndarray]:
+    """Return the function that decodes pixels to the values that the photometric interpretation of a page gives."""
+    photometric, _, bits = mode_of(page)
+    if photometric == "PALETTE" and not labels:
+        check_palette(path, page)
+    invert = photometric == "MINISWHITE" and (bits == 1 or not labels)
+    return (lambda: inverted(decode(), bits)) if invert else decode
 
 
 def ome_xml(path: Path) -> str:
@@ -132,6 +144,9 @@ def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
     pages = [tiff.pages[i] for i in range(n_pages)]
     for page in pages:
         _check_page(path, page)
+    if len(modes := {mode_of(page) for page in pages}) > 1:
+        found = " and ".join(sorted(f"{photometric} of {bits} bits" for photometric, _, bits in modes))
+        raise ImageError(f"{path.name} holds pages of {found}, wanted one kind; export each to its own file")
     if len(tiff.series) != 1:
         shapes = " and ".join(str(series.shape) for series in tiff.series[:3])
         raise ImageError(
@@ -161,12 +176,16 @@ def _next_page_offset(tiff: Any, offset: int) -> int:
 
 def _check_page(path: Path, page: Any) -> None:
     """Refuse a page that claims too much, uses another codec, or whose parts lie outside the file."""
+    import tifffile
+
+    if page.dtype is not None:
+        check_dtype(path, page.dtype)
+    check_mode(path, page)
     check_size(path, page.nbytes)
     check_size(path, math.prod(page.chunks) * page.dtype.itemsize)  # a tile may be larger than its image
-    if page.compression.name not in TIFF_CODECS:
+    if (codec := enum_name(tifffile.COMPRESSION, page.compression)) not in TIFF_CODECS:
         raise ImageError(
-            f"{path.name} is compressed with {page.compression.name}, wanted none, deflate, LZW, PackBits or zstd; "
-            "export it losslessly"
+            f"{path.name} is compressed with {codec}, wanted none, deflate, LZW, PackBits or zstd; export it losslessly"
         )
     size = path.stat().st_size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))

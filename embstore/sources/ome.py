@@ -16,7 +16,7 @@ from embstore.pixels.zarr_groups import ZarrField, fields_of, is_series, label_i
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import with_descriptions
 from embstore.sources.masks import own_masks
-from embstore.sources.record import Failure, Source, SourceImage
+from embstore.sources.record import POSITION, Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
 SET_ENDING = re.compile(r"[ _.\-]+(c|ch|channel|w)?$", re.IGNORECASE)  # before the number of a channel
@@ -42,10 +42,11 @@ def read_ome(source: Path, reading: Reading) -> Source:
         try:
             parts = _parts(root, file)
             of_sets.update(parts)
-            roles = _roles(root / file, reading.channels)
+            roles, told_by = _roles(root / file, reading.channels)
             masks, others = own_masks(label_images(root / file) if field.labels is None else field.labels)
             key = _key_within(file) if field.contained else _key(parts)
-            images.append(replace(SourceImage(key, _complete(root, parts, roles), roles, masks=masks), **field.place))
+            image = SourceImage(key, _complete(root, parts, roles), roles, masks=masks, told_by=told_by)
+            images.append(replace(image, **field.place))
             left_out.update(others)
         except EmbstoreError as error:
             failures.append(_failure(root / file, error))
@@ -132,15 +133,16 @@ def _failure(path: Path, error: EmbstoreError) -> Failure:
     return Failure(str(path), "plan", found, todo)
 
 
-def _roles(path: Path, channels: Channels) -> tuple[str, ...]:
+def _roles(path: Path, channels: Channels) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the role of each channel, and why it is that one."""
     if channels.in_order:
-        roles = channels.in_order
+        roles, told_by = channels.in_order, (POSITION,) * len(channels.in_order)
     else:
         names = describe(path).channel_names if path.is_dir() else _tiff_channels(path)
-        roles = named_roles(names, channels, path.name)
+        roles, told_by = named_roles(names, channels, path.name), tuple(f"name {name}" for name in names)
     if not roles:
         raise EmbstoreError(f"{path.name} names no channel; say what its planes show: --channels nucleus,protein")
-    return roles
+    return roles, told_by
 
 
 def _channels(images: Sequence[SourceImage]) -> Iterator[str]:

@@ -287,3 +287,10 @@ def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
     found = read_label_image(tmp_path / "m.tif", SHAPE)
     np.testing.assert_array_equal(found.labels, squares(1, 2))
     assert found.note.endswith("black by the file's photometric interpretation, taken as the objects")
+
+
+def test_planes_that_are_no_colour_are_no_mask(tmp_path: Path) -> None:
+    """Two label images in one file are no grey and its alpha."""
+    tifffile.imwrite(tmp_path / "m.tif", np.stack([squares(1), squares(2)]).astype(np.uint8), photometric="minisblack")
+    with pytest.raises(ImageError, match="holds 2 planes, wanted one label image"):
+        read_label_image(tmp_path / "m.tif", SHAPE)

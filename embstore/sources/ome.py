@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.ome_xml import OmeImage, ome_image
+from embstore.pixels.ome_xml import OmeImage, OmeXmlError, ome_image
 from embstore.pixels.ome_zarr import describe, is_zarr
 from embstore.pixels.tiff import ome_xml
 from embstore.pixels.zarr_groups import ZarrField, fields_of, is_series, label_images
@@ -89,7 +89,10 @@ def _parts(root: Path, file: str) -> tuple[str, ...]:
     """Return the files of an image in the order of their channels: one, or those of an OME-TIFF set."""
     if (root / file).is_dir():
         return (file,)
-    ome = ome_image(text, Path(file).name) if (text := ome_xml(root / file)) else OmeImage()
+    try:
+        ome = ome_image(text, Path(file).name) if (text := ome_xml(root / file)) else OmeImage()
+    except OmeXmlError:  # which matters only where it has to say what channels show
+        ome = OmeImage()
     if not ome.others:
         return (file,)
     by_channel: dict[int, set[str]] = {}

@@ -12,6 +12,7 @@ from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes
 from embstore.pixels.ome_xml import OmePlane, ome_image
 from embstore.pixels.size import PixelSize
+from embstore.sources.layouts import read_source
 
 PLANES = 'SizeX="8" SizeY="8" SizeC="2" SizeZ="1" SizeT="1" DimensionOrder="XYCZT" Type="uint16"'
 
@@ -106,3 +107,12 @@ def test_metadata_in_a_companion_are_read(tmp_path: Path) -> None:
     assert "has its metadata in x.companion.ome, which is missing" in read_planes(path).size.ignored
     (tmp_path / "x.companion.ome").write_text(xml(more="PhysicalSizeX='0.2'"))
     assert read_planes(path).pixel_size_um == 0.2
+
+
+def test_broken_metadata_do_not_matter_where_channels_are_given(tmp_path: Path) -> None:
+    """The pixels are sound: with roles by position the image is read, without them the failure names the XML."""
+    path = write(tmp_path / "x.ome.tif", "<OME><Image></OME>", np.ones((2, 8, 8), np.uint16))
+    (image,) = read_source(path, "ome", None, channels="nucleus,protein").images
+    assert image.files == ("x.ome.tif",)
+    (failure,) = read_source(path, "ome", None).failures
+    assert "has OME metadata that are no XML" in failure.error

@@ -83,11 +83,28 @@ def check_objects(name: str, labels: LabelImage, present: np.ndarray) -> str:
         raise ImageError(
             f"the mask {name} has {len(present)} values, and {one}: {kind}, wanted one number an object; {_OBJECTS}"
         )
+    if (n := _around_others(labels)) >= SCATTERED * len(present) > 0:
+        raise ImageError(
+            f"the mask {name} has {len(present)} values, {n} of them around others, as classes or distances lie, "
+            f"wanted one number an object; {_OBJECTS}"
+        )
     if not len(divided):
         return ""
     shown = ", ".join(f"{present[label - 1]:.0f}" for label in divided[:_SHOWN])
     more = ", ..." if len(divided) > _SHOWN else ""
     return f"{len(divided)} labels consist of several pieces each ({shown}{more})"
+
+
+def _around_others(labels: LabelImage) -> int:
+    """Return how many labels enclose other labels of some size in their holes, as no object does."""
+    from scipy import ndimage
+
+    n = 0
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            own = labels[box] == label
+            n += int((labels[box][_holes(own)] > 0).sum() >= FRAGMENT * own.sum())
+    return n
 
 
 def check_outside(name: str, values: np.ndarray) -> str:
@@ -133,13 +150,18 @@ def check_filled(name: str, inside: Bools) -> None:
 
 def _enclosed(inside: Bools) -> int:
     """Return how many pixels lie in holes of a foreground."""
+    return int(_holes(inside).sum())
+
+
+def _holes(inside: Bools) -> Bools:
     from scipy import ndimage
 
-    outside, _ = ndimage.label(~inside)
-    areas = np.bincount(outside.ravel())
-    areas[np.unique(np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]]))] = 0
-    areas[0] = 0
-    return int(areas.sum())
+    outside, n = ndimage.label(~inside)
+    is_hole = np.ones(n + 1, bool)
+    is_hole[_border(outside)] = False
+    is_hole[0] = False
+    holes: Bools = is_hole[outside]
+    return holes
 
 
 def colour_labels(planes: np.ndarray) -> tuple[LabelImage, bool]:

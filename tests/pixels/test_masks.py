@@ -196,6 +196,9 @@ def noise() -> np.ndarray:
         (np.ones((80, 120), int) * 2, "no outside"),  # ilastik, nothing found
         (discs(*FOUR) + 1 * discs(*FOUR, r=5), "a class map"),  # 2 inside, 1 boundary, 0 outside
         (discs(*FOUR) + 1 * discs(*FOUR, r=5) + 3 * discs((40, 60), r=4), "a class map"),
+        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "around others"),  # one nucleus: boundary and inside
+        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "around others"),
+        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "around others"),  # distances
         (graded_discs(), "a picture, a probability map or a resized mask"),
         (noise(), "a picture, a probability map or a resized mask"),
         (255 * ~discs(*FOUR), "inverted mask"),  # 0 is the object

@@ -23,7 +23,7 @@ from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count
+from embstore.ingest.report import Report, compared, count, count_assignment
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, tell, told
@@ -190,10 +190,11 @@ def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress
     """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    for work, failure in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if failure:
-            report.failures.append(failure)
+    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+        if isinstance(outcome, Failure):
+            report.failures.append(outcome)
         else:
+            count_assignment(report, outcome)
             report.images_in += 1
             report.without_protein += work.segmentation is None and not work.image.protein_ids
 

@@ -1,4 +1,4 @@
-"""The store: a directory or URI of versioned Lance tables, and the only door to lancedb and lance."""
+"""The store: a directory or URI of versioned Lance tables, the only way to them beside SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from embstore.errors import MissingStoreError, NotAStoreError, StoreError, first_line
 from embstore.files import sizes
 from embstore.store import schema
-from embstore.store.tables import Tables, connect, reading, writing
+from embstore.store.tables import Tables, reading, writing
 from embstore.store.upsert import Keys, append, check_keys, merge
 from embstore.store.vectors import Vectors, picked, to_numpy
 from embstore.tabular import Listing, Tabular
@@ -60,17 +60,20 @@ class Store(Tabular):
         written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
         """
         uri = os.fspath(uri).removeprefix("file://")  # as a URI it would be made by connecting to it
-        if not create and "://" not in uri and not Path(uri).is_dir():
-            raise MissingStoreError(
-                f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
-            )
+        if "://" not in uri and not Path(uri).is_dir():
+            if Path(uri).exists():
+                raise StoreError(f"cannot open a store at {uri}: it is a file; name a folder with --store")
+            if not create:
+                raise MissingStoreError(
+                    f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
+                )
         try:
-            store = cls(Tables(uri, connect(uri)))
+            store = cls(Tables(uri))
             names = store.table_names()
         except (OSError, RuntimeError, ValueError) as error:
             todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""
             raise StoreError(f"cannot open a store at {uri}: {first_line(error)}{todo}") from error
-        if "store_meta" in names and store._tables.open("store_meta").count_rows():
+        if "store_meta" in names and store.dataset("store_meta").count_rows():
             store._check_format()
         elif create:
             store._create_tables()
@@ -114,15 +117,7 @@ class Store(Tabular):
 
     def dataset(self, name: str, version: int | None = None) -> Any:
         """Return the `lance` dataset of a table, at its newest version or at the one asked for."""
-        table = self._tables.open(name)
-        if version is not None:
-            try:
-                table.checkout(version)
-            except (ValueError, RuntimeError) as error:
-                raise StoreError(
-                    f"{name} has no version {version} (any more), its newest is {table.version}; see `embstore status`"
-                ) from error
-        return table.to_lance()
+        return self._tables.dataset(name, version)
 
     def read(
         self,
@@ -139,7 +134,7 @@ class Store(Tabular):
 
     def versions(self) -> dict[str, int]:
         """Return table -> newest version; at a tag, the tagged ones."""
-        return {name: int(self._tables.open(name).version) for name in self.table_names()}
+        return {name: int(self.dataset(name).version) for name in self.table_names()}
 
     def tags(self, tables: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
         """Return tag -> table -> version, sorted by tag; of all tables unless named."""
@@ -200,7 +195,7 @@ class Store(Tabular):
 
     def _open_to_write(self, name: str) -> Any:
         self._ready_to_write()
-        return self._tables.open(name)
+        return self.dataset(name)
 
     def _ready_to_write(self) -> None:
         """Refuse a reader, and bring a store of an older format to today's."""
@@ -221,23 +216,24 @@ class Store(Tabular):
         Without `insert` rows are only replaced: those that another process took out stay out. A key that comes twice
         in `rows` is a StoreError.
         """
-        handle = self._open_to_write(name)
-        data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=handle.schema)
-        if data.num_rows == 0:
-            return int(handle.version)
+        data = self._open_to_write(name)
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=data.schema)
+        if table.num_rows == 0:
+            return int(data.version)
         key = schema.key_of(name)
-        check_keys(name, data.select(key))
-        with writing(f"write {data.num_rows} rows to {name}"):
+        check_keys(name, table.select(key))
+        with writing(f"write {table.num_rows} rows to {name}"):
             known = self._keys.setdefault(name, Keys(key))
-            version = append(lambda: self.dataset(name), known, data) if insert else None
-            return merge(handle, key, data, insert=insert) if version is None else version
+            version = append(lambda: self.dataset(name), known, table) if insert else None
+            return merge(data, key, table, insert=insert) if version is None else version
 
     def delete(self, name: str, where: str) -> int:
         """Delete the rows that a SQL condition picks; return the table's new version (older ones keep them)."""
-        handle = self._open_to_write(name)
+        data = self._open_to_write(name)
         with writing(f"delete from {name}"):
-            # a delete that finds nothing would be a version more
-            return int(handle.delete(where).version if handle.count_rows(where) else handle.version)
+            if data.count_rows(where):  # a delete that finds nothing would be a version more
+                data.delete(where)
+            return int(data.version)
 
     def tag(self, name: str, versions: Mapping[str, int]) -> dict[str, int]:
         """Name these table versions, so that cleaning keeps them; an existing tag of that name moves.

@@ -1,4 +1,4 @@
-"""The tables at a path or URI, as lancedb opens, makes and drops them, at their newest or at tagged versions."""
+"""The tables at a path or URI: read by lance alone, made and dropped by lancedb."""
 
 from __future__ import annotations
 
@@ -11,24 +11,15 @@ import pyarrow as pa
 from embstore.errors import StoreError, choices, first_line
 from embstore.store import schema
 
-# lancedb keeps the metadata of every version that it wrote, by default up to a gigabyte
-METADATA_CACHE_BYTES = 16 << 20
-
-
-def connect(uri: str) -> Any:
-    """Return the `lancedb` connection to a path or URI."""
-    import lancedb
-
-    return lancedb.connect(uri, session=lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES))
+FOLDER = ".lance"  # what the folder of a table ends in
 
 
 class Tables:
-    """The tables at `uri` through one connection; `at` is the tag that they are read at, else None."""
+    """The tables at `uri`; `at` is the tag that they are read at, else None."""
 
-    def __init__(self, uri: str, connection: Any) -> None:
+    def __init__(self, uri: str) -> None:
         self.uri = uri
         self.at: str | None = None
-        self._db = connection
         self._pinned: Mapping[str, int] = {}  # the versions of the tag
 
     def pin(self, tag: str) -> None:
@@ -42,29 +33,42 @@ class Tables:
         """Return the names of all tables, sorted; at a tag, of those that it covers."""
         if self.at is not None:
             return sorted(self._pinned)
-        names: list[str] = []
-        token = None
-        while True:
-            page = self._db.list_tables(page_token=token)
-            names += page.tables
-            token = page.page_token
-            if not token:
-                return sorted(names)
+        from lance.file import LanceFileSession
 
-    def open(self, name: str) -> Any:
-        """Return the `lancedb` table, at its newest version or at the tag's."""
-        try:
-            table = self._db.open_table(name)
-        except (ValueError, FileNotFoundError) as error:
-            raise StoreError(self.no_table(name)) from error
-        except (OSError, RuntimeError) as error:
-            raise StoreError(unreadable(name, error)) from error
-        if self.at is None:
-            return table
-        if name not in self._pinned:
+        folders = LanceFileSession(self.uri).list_with_delimiter().common_prefixes
+        return sorted(folder.removesuffix(FOLDER) for folder in folders if folder.endswith(FOLDER))
+
+    def dataset(self, name: str, version: int | None = None) -> Any:
+        """Return the `lance` dataset of a table: at `version`, else at the tag's version, else at its newest."""
+        if self.at is not None and name not in self._pinned:
             raise StoreError(self.no_table(name))
-        table.checkout(self._pinned[name])
-        return table
+        wanted = self._pinned.get(name) if version is None else version
+        try:
+            data = self._find(name, wanted)
+            newest = self._find(name) if data is None else data
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StoreError(unreadable(name, error)) from error
+        if newest is None:
+            raise StoreError(self.no_table(name))
+        if data is None:
+            todo = f"its newest is {newest.version}; see `embstore status`"
+            raise StoreError(f"{name} has no version {wanted} (any more), {todo}")
+        return data
+
+    def _find(self, name: str, version: int | None = None) -> Any | None:
+        """Return the `lance` dataset of a table; None where there is no such table, or not that version of it."""
+        import lance
+
+        try:
+            return lance.dataset(self.path(name), version=version)
+        except ValueError as error:
+            if "was not found" in str(error):
+                return None
+            raise
+
+    def path(self, name: str) -> str:
+        """Return the path or URI of a table."""
+        return f"{self.uri.rstrip('/')}/{name}{FOLDER}"
 
     def no_table(self, name: str) -> str:
         """Return the line for a table that is missing."""
@@ -78,7 +82,7 @@ class Tables:
         """Return tag -> table -> version of these tables, sorted by tag."""
         tags: dict[str, dict[str, int]] = {}
         for name in names:
-            for tag, tagged in self.open(name).tags.list().items():
+            for tag, tagged in self.dataset(name).tags.list().items():
                 tags.setdefault(tag, {})[name] = int(tagged["version"])
         return dict(sorted(tags.items()))
 
@@ -91,27 +95,37 @@ class Tables:
         """Make a table, empty, where there is none that could be opened; return its version."""
         self.refuse_reader()
         with writing(f"make the table {table.name}"):
-            return int(self._db.create_table(table.name, schema=table.schema, exist_ok=True).version)
+            data = self._find(table.name)
+            if data is None:
+                data = _connect(self.uri).create_table(table.name, schema=table.schema, exist_ok=True)
+            return int(data.version)
 
     def drop(self, name: str) -> None:
         """Delete a table with all of its versions and tags."""
         self.refuse_reader()
         with writing(f"delete the table {name}"):
-            self._db.drop_table(name)
+            _connect(self.uri).drop_table(name)
 
     def add_columns(self, name: str, columns: Sequence[str]) -> int:
         """Add columns that a table of an older format lacks, null in its rows; return its version."""
-        table, wanted = self.open(name), schema.TABLES[name].schema
-        missing = [wanted.field(column) for column in columns if column not in table.schema.names]
+        data, wanted = self.dataset(name), schema.TABLES[name].schema
+        missing = [wanted.field(column) for column in columns if column not in data.schema.names]
         if not missing:
-            return int(table.version)
+            return int(data.version)
         try:
-            table.add_columns(pa.schema(missing))
+            data.add_columns(pa.schema(missing))
         except (OSError, RuntimeError, ValueError) as error:
-            if not set(columns) <= set(self.open(name).schema.names):  # else another process was there first
+            if not set(columns) <= set(self.dataset(name).schema.names):  # else another process was there first
                 todo = "run the same command again"
                 raise StoreError(f"could not bring {name} to today's format: {first_line(error)}; {todo}") from error
-        return int(self.open(name).version)
+        return int(self.dataset(name).version)
+
+
+def _connect(uri: str) -> Any:
+    """Return the `lancedb` connection to a path or URI; importing it costs as much as three commands that read."""
+    import lancedb
+
+    return lancedb.connect(uri)
 
 
 def read_only(tag: str) -> str:

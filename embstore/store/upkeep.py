@@ -36,9 +36,9 @@ def drop_fragments(store: Store, name: str, fragments: Sequence[int]) -> int:
 
 def drop_repeats(store: Store, name: str) -> int:
     """Delete the rows whose key a row before them has (writes); return the table's new version."""
-    handle = store._open_to_write(name)
+    data = store._open_to_write(name)
     with writing(f"delete from {name}"):
-        extra = extra_rows(store.dataset(name), key_of(name))
+        extra = extra_rows(data, key_of(name))
         for start in range(0, len(extra), ROWS_PER_DELETE):
-            handle.delete(f"_rowid IN ({', '.join(map(str, extra[start : start + ROWS_PER_DELETE]))})")
-        return int(handle.version)
+            data.delete(f"_rowid IN ({', '.join(map(str, extra[start : start + ROWS_PER_DELETE]))})")
+        return int(data.version)

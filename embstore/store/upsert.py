@@ -106,16 +106,17 @@ def extra_rows(dataset: Any, key: Sequence[str]) -> list[int]:
     return extra
 
 
-def merge(table: Any, key: Sequence[str], rows: pa.Table, *, insert: bool) -> int:
-    """Replace the rows of the same key in a `lancedb` table, and `insert` the others; return its new version.
+def merge(dataset: Any, key: Sequence[str], rows: pa.Table, *, insert: bool) -> int:
+    """Replace the rows of the same key in a `lance` dataset, and `insert` the others; return its new version.
 
     `use_index(False)` and the primary-key marks are both needed: without them concurrent upserts of the same keys leave
     duplicate rows and no error.
     """
-    build = table.merge_insert(list(key)).when_matched_update_all().use_index(False)
+    build = dataset.merge_insert(list(key)).when_matched_update_all().use_index(False)
     if insert:
         build = build.when_not_matched_insert_all()
-    return int(build.execute(rows).version)
+    build.execute(rows.select(dataset.schema.names).cast(dataset.schema))
+    return int(dataset.version)
 
 
 def check_keys(name: str, keys: pa.Table) -> None:

@@ -20,7 +20,7 @@ TINY: dict[str, dict[str, Any]] = {
     "search": {"ROWS": 300, "DIM": 8},
     "embed": {"PROTEINS": 2, "CELLS": range(1, 200), "BACKBONES": ("pixel-stats",)},
     "phantom": {"PROTEINS": 1, "DRAWN": 1, "OF_HPA": 1, "CROWDED": range(1, 200)},
-    "start": {},
+    "start": {"ROUNDS": 1},
 }
 
 
@@ -52,7 +52,7 @@ def test_each_timing_prints_its_ratios(
     )
     module.main()
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    tables = [record["ratios"].values() for record in records if not record["title"].startswith("throughput")]
+    tables = [record["ratios"].values() for record in records if "ratios" in record]
     assert tables
     assert all(1 in ratios for ratios in tables)
 

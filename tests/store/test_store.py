@@ -235,7 +235,7 @@ def test_a_store_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None
     file.write_bytes(b"x")
     for path, said in (
         (tmp_path / "absent", "there is no store at .*; make one with `embstore ingest`"),
-        (file, "there is no store at"),
+        (file, "cannot open a store at .*: it is a file; name a folder"),
         (folder, "is not an embstore store .*; make one with `embstore ingest`"),
     ):
         with pytest.raises(StoreError, match=said) as error:

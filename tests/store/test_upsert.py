@@ -55,7 +55,7 @@ BESIDE: dict[str, Callable[[Store], object]] = {
     "replaces": lambda store: store.upsert("proteins", proteins("a", gene="new")),
     "merges": lambda store: store.upsert("proteins", proteins("a", "z", gene="new")),
     "deletes": lambda store: store.delete("proteins", "protein_id = 'a'"),
-    "adds": lambda store: store._tables.open("proteins").add(proteins("z")),
+    "adds": lambda store: store.dataset("proteins").insert(proteins("z")),
 }
 
 

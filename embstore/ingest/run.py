@@ -97,7 +97,7 @@ def ingest(
     )
     report = Report(dataset, len(folder.images), choices.unit, notes=list(folder.notes))
     if dry_run:
-        _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
+        _dry(make_plan(opened_if_any(store), folder, dataset, wanted), encoders, report, progress)
     else:
         _fill(opened(store), folder, wanted, encoders, report, progress=progress)
     return report
@@ -149,7 +149,8 @@ def embed(
     return report
 
 
-def _if_any(store: Store | str | Path) -> Store | None:
+def opened_if_any(store: Store | str | Path) -> Store | None:
+    """Return the store itself, or the one at a path or URI; None where there is none yet."""
     try:
         return store if isinstance(store, Store) else Store.open(store)
     except (MissingStoreError, NotAStoreError):  # where an ingest makes one

@@ -296,7 +296,7 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "cannot be read as a CSV: Empty CSV file"),
+        ("", r"cannot be read as a CSV \(Empty CSV file\)"),
         ("id,f1\n", "no row below its header"),
         ("id,f1,f1\na,1,2\n", "the column 'f1' more than once"),
         ("id,f1,f2\na,1\n", "cannot be read as a CSV"),
@@ -327,7 +327,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for name, said in (
         ("cut.npz", "cannot be read as an npz"),
         ("cut.csv.gz", "cannot be read as a CSV"),
-        ("v.h5", "is not a file of vectors; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz, .npy, .h5ad"),
+        ("v.h5", "is not a file of embeddings; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz, .npy, .h5ad"),
         ("absent.npz", "there is no file"),
     ):
         with pytest.raises(EmbstoreError, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -44,10 +45,26 @@ class QueryError(EmbstoreError):
     """SQL that was refused or that failed."""
 
 
-def choices(wanted: str, kind: str, have: Iterable[str]) -> str:
-    """Return the one line for a name that does not exist, listing those that do."""
-    listed = ", ".join(sorted(have)) or "none yet"
-    return f"there is no {kind} {wanted!r}; choose from: {listed}"
+FEW = 24  # names that an error lists whole
+NEAREST = 5  # names that it lists where there are more
+
+
+def choices(wanted: str, kind: str, have: Iterable[str], place: str = "") -> str:
+    """Return the one line for a name that does not exist: those that do, or the nearest spellings of many.
+
+    `place` says where it was looked for: "in this space".
+    """
+    names = set(have)
+    absent = " ".join(filter(None, (f"there is no {kind} {wanted!r}", place)))
+    if len(names) > FEW:
+        return f"{absent}; the nearest of {len(names)} are: {', '.join(nearest(wanted, names))}"
+    return f"{absent}; choose from: {', '.join(sorted(names)) or 'none yet'}"
+
+
+def nearest(wanted: str, have: Iterable[str]) -> list[str]:
+    """Return the few names that are spelled most like the wanted one, in capitals or not, the nearest first."""
+    by_lower = {name.lower(): name for name in sorted(have)}
+    return [by_lower[name] for name in difflib.get_close_matches(wanted.lower(), by_lower, NEAREST, cutoff=0)]
 
 
 DISK_FULL = "the disk is full; free some space, then run the same command again"

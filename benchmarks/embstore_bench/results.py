@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Answer, Store, query, sql_text
+from embstore.store import Answer, Store, query, rows, sql_text
 from embstore_bench.questions import successors
 
 RESULT_LEVELS = ("unit", "protein")
@@ -91,6 +91,7 @@ def leaderboard(
     of a task that another one supersedes are not; `superseded` shows these too, as does naming them in `entries` or
     their task in `task`. An unknown metric or level is an EmbstoreError.
     """
+    _check_recorded(store, dataset, task)
     sql, parameters = leaderboard_sql(
         dataset=dataset, task=task, metric=metric, level=level, entries=entries, superseded=superseded
     )
@@ -126,6 +127,7 @@ def per_class(
     superseded: bool = False,
 ) -> Answer:
     """Return one row an entry (as `leaderboard` shows them) and class, with the columns of `PerClassRow`."""
+    _check_recorded(store, dataset, task)
     sql, parameters = per_class_sql(dataset=dataset, task=task, level=level, entries=entries, superseded=superseded)
     return query(store, sql, parameters)
 
@@ -141,6 +143,16 @@ def per_class_sql(
     """Return the SQL that `per_class` runs, and its parameters: `query(store, *per_class_sql())` is the same."""
     parameters = {"level": level} | _shown(dataset, task, entries, superseded)
     return sql_text("embstore_bench", "per_class"), parameters
+
+
+def _check_recorded(store: Store, dataset: str | None, task: str | None) -> None:
+    """Raise an EmbstoreError where there are results, and none of a dataset or task of that name."""
+    recorded = rows(store, "SELECT DISTINCT dataset, task FROM entries ORDER BY ALL")
+    datasets = {row["dataset"] for row in recorded}
+    tasks = {name for row in recorded for name in (row["task"], row["task"].partition(":")[0])}
+    for wanted, kind, names in ((dataset, "dataset", datasets), (task, "task", tasks)):
+        if recorded and wanted is not None and wanted not in names:
+            raise EmbstoreError(choices(wanted, kind, names, "with results"))
 
 
 def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None, superseded: bool) -> Parameters:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from embstore.backbones.record import Backbone
-from embstore.errors import EmbstoreError
+from embstore.errors import EmbstoreError, choices
 from embstore.space import TIMM
 
 RGB_SLOTS = ("microtubules", "protein", "nucleus")  # the order in which the Human Protein Atlas draws red, green, blue
@@ -21,9 +19,7 @@ def timm_record(name: str) -> Backbone:
     import torch
 
     if not timm.is_model(name) or not timm.models.is_model_in_modules(name, ["vision_transformer"]):
-        there = timm.list_models("vit_*", pretrained=True)
-        near = ", ".join(difflib.get_close_matches(name, there, 3, 0)) or ", ".join(there[:3])
-        raise EmbstoreError(f"timm has no vision transformer {name!r}; the nearest of {len(there)} are: {near}")
+        raise EmbstoreError(choices(name, "vision transformer", timm.list_models("vit_*", pretrained=True), "in timm"))
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.hf_hub_id:
         raise EmbstoreError(f"timm publishes no weights for {name}; name a tag such as {name}.augreg_in21k")

@@ -13,7 +13,7 @@ from embstore.errors import EmbstoreError
 from embstore.ingest.work import check_dataset
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
-from embstore.store import LabelRow, Store, quoted, rows
+from embstore.store import LabelRow, Store, quoted, require_dataset, rows
 from embstore.tabular import Tabular
 
 LABEL_SETS_SQL = """
@@ -112,8 +112,9 @@ def add_labels(
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
     _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
     if not any(how.values()):
+        require_dataset(store, dataset)
         raise EmbstoreError(
-            f"{path} names no {table.level} of the dataset {dataset!r}; check --dataset and --level, or ingest it first"
+            f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
     changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
     return LabelsAdded(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from embstore.errors import EmbstoreError
+from embstore.errors import EmbstoreError, choices
 from embstore.files import content, hashed, touched
 from embstore.ingest.plan import CURRENT_IMAGES, Compared, Plan, ingested_spaces, stored_paths
 from embstore.ingest.work import Work, missing_spaces, stored_work
@@ -27,9 +27,9 @@ def stored_plan(
     current = cast("list[ImageRow]", rows(store, f"{CURRENT_IMAGES} ORDER BY image_id"))
     images = [(row, missing_spaces(ingested, row, spaces)) for row in current if dataset in (None, row["dataset"])]
     if not images:
-        raise EmbstoreError(
-            f"the store holds no image{f' of dataset {dataset!r}' if dataset else ''}; ingest some first"
-        )
+        if not current or dataset is None:
+            raise EmbstoreError("the store contains no image; ingest some first")
+        raise EmbstoreError(choices(dataset, "dataset", {row["dataset"] for row in current}, "with images"))
     outcomes = [_compare(row, missing, source_root) for row, missing in images if missing or source_root]
     compared = [outcome for outcome in outcomes if isinstance(outcome, Compared)]
     return Plan(

@@ -15,7 +15,7 @@ from embstore.ingest import set_labels
 from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_request, read_true_mask
 from embstore.pixels.crop import unpack_mask
 from embstore.sources.record import Label
-from embstore.store import CellRow, Store, rows, select_columns
+from embstore.store import CellRow, Store, require_dataset, rows, select_columns
 from embstore.tabular import Tabular
 
 TRUTH_SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
@@ -110,6 +110,7 @@ def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[CellRow]]:
     keys = [row["image_id"].removeprefix(f"{dataset}/") for row in there]
     ours = {key: list[CellRow]() for key in keys if key in known}
     if not ours:
+        require_dataset(store, dataset)
         raise EmbstoreError(
             f"the store's dataset {dataset!r} has {len(keys)} images, none of them of {atlas}; "
             f"embstore ingest {atlas}/images first, or name the dataset it went into with --dataset"

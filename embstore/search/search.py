@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.errors import EmbstoreError, choices
+from embstore.errors import EmbstoreError, choices, nearest
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
 from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
 from embstore.store import Store, Vectors, find_proteins, find_space, label
 
+ID_PREFIX = 4  # letters that tell a protein id from a gene: ENSG
+BESIDE = 200  # ids before and after a missing one among which the nearest are looked for
 PICTURED = 6  # vectors of a neighbour that are named, and pictured in a sheet
 
 
@@ -126,7 +129,7 @@ def _inside(units: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
         return np.ones(units.num_rows, bool)
     inside: npt.NDArray[np.bool_] = pc.equal(units["dataset"], dataset).to_numpy()
     if not inside.any():
-        raise EmbstoreError(choices(dataset, "dataset in this space", pc.unique(units["dataset"]).to_pylist()))
+        raise EmbstoreError(choices(dataset, "dataset", pc.unique(units["dataset"]).to_pylist(), "in this space"))
     return inside
 
 
@@ -196,14 +199,20 @@ def _nearest(units: pa.Table, to_query: Vectors, of: npt.NDArray[np.bool_]) -> t
 def _no_protein(name: str, protein_ids: Sequence[str], units: pa.Table, space: str) -> str:
     if protein_ids:
         return f"{name} has no cells in {space}; embed its images with that backbone, or choose another --backbone"
-    genes = sorted(gene for gene in pc.unique(units["gene"]).to_pylist() if gene)
+    genes = {gene for joined in pc.unique(units["gene"]).to_pylist() if joined for gene in joined.split(";")}
     if not genes:
         return f"no cell of {space} is of a named protein; ingest its images with --labels that name their genes"
-    close = [gene for gene in genes if gene.lower().startswith(name[:2].lower())] or genes
-    return f"there is no protein {name!r} in {space}; it holds {len(genes)} genes, such as {', '.join(close[:8])}"
+    # what begins like an id, such as "ENSG" or "ensembl:ENSG", is compared with ids
+    ids = {protein.partition(":")[2] for protein in pc.unique(pc.list_flatten(units["protein_ids"])).to_pylist()}
+    bare = name.rpartition(":")[2]
+    is_id = len(bare) > ID_PREFIX and any(known.startswith(bare[:ID_PREFIX].upper()) for known in ids - genes)
+    return choices(bare if is_id else name, "protein", ids if is_id else genes, f"in {space}")
 
 
 def _no_cell(cell_id: str, units: pa.Table, space: str, unit: str) -> str:
-    example = units["id"][0].as_py() if units.num_rows else "none yet"
+    ids = units["id"].to_pylist()
+    place = bisect(ids, cell_id)
+    beside = ids[max(0, place - BESIDE) : place + BESIDE]  # of a million, those that begin alike
     kind = "an image_id" if unit == "image" else "a cell_id"
-    return f"{space} holds no vector of {cell_id!r}; wanted {kind} such as {example}"
+    examples = " or ".join(nearest(cell_id, beside)[:2]) or "none yet"
+    return f"{space} has no vector of {cell_id!r}; wanted {kind} such as {examples}"

@@ -1,5 +1,6 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
+from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.proteins import add_proteins, find_proteins
 from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
@@ -83,6 +84,7 @@ __all__ = [
     "find_space",
     "finish_removal",
     "label",
+    "list_datasets",
     "list_spaces",
     "list_spaces_sql",
     "make_table",
@@ -93,6 +95,7 @@ __all__ = [
     "quoted",
     "read_only",
     "refuse_reader",
+    "require_dataset",
     "rows",
     "select",
     "select_columns",

@@ -29,7 +29,8 @@ SQL_VIEWS: dict[str, set[str]] = {
 }
 INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # `{8}` in a regular expression is none
 
-LOCK = (
+SETTINGS = (
+    "SET enable_progress_bar = false",  # on a terminal it would be drawn on stdout, among the data
     "SET enable_external_access = false",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
@@ -192,7 +193,7 @@ def register(connection: Any, store: Store, names: Sequence[str] | None = None) 
         connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
     for view in (view for view in SQL_VIEWS if tables_of_view(view).issubset(tables)):
         connection.execute(f'CREATE VIEW "{view}" AS {sql_text("embstore.store", view)}').fetchall()
-    for setting in LOCK:
+    for setting in SETTINGS:
         connection.execute(setting).fetchall()
     return tables
 

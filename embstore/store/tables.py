@@ -73,7 +73,7 @@ class Tables:
     def no_table(self, name: str) -> str:
         """Return the line for a table that is missing."""
         if self.at is not None:
-            return choices(name, f"table at tag {self.at}", self._pinned)
+            return choices(name, "table", self._pinned, f"at tag {self.at}")
         ours = name in schema.TABLES or name.startswith(schema.EMBEDDINGS_PREFIX)
         todo = "`embstore verify` says what to do" if ours else "see `embstore status`"
         return f"the store at {self.uri} has no table {name!r}; {todo}"

@@ -107,7 +107,7 @@ def test_names_are_parsed_with_mapping_as_the_default() -> None:
     ("spec", "line"),
     [
         ("resnet", f"there is no backbone 'resnet'; choose from: {', '.join(sorted([*BACKBONES, 'timm:NAME']))}"),
-        ("timm:", "timm has no vision transformer ''"),
+        ("timm:", "there is no vision transformer '' in timm"),
         ("imagenet:", "there is no channel strategy ''; choose from: mapping, replication"),
         ("imagenet:rgb", "there is no channel strategy 'rgb'; choose from: mapping, replication"),
         (
@@ -320,5 +320,5 @@ def test_any_vision_transformer_of_timms_has_a_record_without_being_written_down
     assert parse("timm:vit_small_patch16_224.dino")[0].hub == BACKBONES["imagenet"].hub
     assert space_of(backbone, Choices(), None).normalisation == "fixed [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"
     assert availability(backbone)[0] is False
-    with pytest.raises(EmbstoreError, match="timm has no vision transformer 'resnet50'; the nearest of"):
+    with pytest.raises(EmbstoreError, match="there is no vision transformer 'resnet50' in timm; the nearest of"):
         parse("timm:resnet50")

@@ -273,7 +273,6 @@ def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
     assert table[0]["backbone"] == "good"
     assert [r["mean"] for r in table] == sorted((r["mean"] for r in table), reverse=True)
     assert len(leaderboard(store, metric="micro_f1", level="protein")) == 6
-    assert len(leaderboard(store, dataset="other")) == 0
     recorded = {(r.metric, r.level) for r in first_report.metrics + first_report.entries}
     assert recorded == {(metric, level) for metric, levels in METRICS.items() for level in levels}
 
@@ -285,12 +284,14 @@ def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
         ({"level": "nope"}, "no level of macro_f1 'nope'; choose from: protein, unit"),
         ({"metric": "macro_f1@0.5", "level": "protein"}, "no level of macro_f1@0.5 'protein'; choose from: unit"),
         ({"metric": None, "level": "cell"}, "no level 'cell'; choose from: protein, unit"),
+        ({"dataset": "other"}, "no dataset 'other' with results; choose from: toy"),
+        ({"task": "truth"}, "no task 'truth' with results; choose from: localization, localization:grade3"),
     ],
 )
 def test_a_figure_that_is_not_kept_lists_those_that_are(
     benched_folder: tuple[Path, BenchReport], asked: dict[str, Any], message: str
 ) -> None:
-    """A metric or level that does not exist is an error, not an empty table."""
+    """A metric, level, dataset or task that does not exist is an error, not an empty table."""
     with pytest.raises(EmbstoreError, match=message):
         leaderboard(Store.open(benched_folder[0]), **asked)
 

@@ -86,7 +86,7 @@ def test_a_tag_that_covers_some_tables_shows_those(store: Store) -> None:
     part = Store.open(store.uri, at="bench-1")
     assert part.table_names() == ["proteins"]
     assert len(query(part, "SELECT * FROM proteins")) == store.read("proteins").num_rows
-    with pytest.raises(StoreError, match="no table at tag bench-1 'cells'; choose from: proteins"):
+    with pytest.raises(StoreError, match="no table 'cells' at tag bench-1; choose from: proteins"):
         part.read("cells")
     with pytest.raises(StoreError, match="there is no tag 'bench-2'; choose from: bench-1"):
         Store.open(store.uri, at="bench-2")

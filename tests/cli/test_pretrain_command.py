@@ -54,7 +54,7 @@ def test_wrong_settings_are_one_line(run: Run, phantom_store: Path, weights: Pat
         (("--name", "imagenet"), "cannot be called 'imagenet'"),
         (("--name", "x", "--arch", "resnet50"), "there is no architecture 'resnet50'"),
         (("--name", "x", "--watch", "a/b"), "there is no label set 'a/b'"),
-        (("--name", "x", "--dataset", "none"), "the store holds no image of dataset 'none'"),
+        (("--name", "x", "--dataset", "none"), "there is no dataset 'none' with images; choose from: "),
         (("--name", "x", "--input-px", "33"), "patches of 8 px do not fill"),
     ):
         done = run(*base, *extra)

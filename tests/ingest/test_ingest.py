@@ -306,9 +306,9 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
 
 def test_embed_needs_images(store: Store, phantom_copy: Path) -> None:
     """An empty store and an unknown dataset are errors that say what to do first."""
-    with pytest.raises(EmbstoreError, match="the store holds no image; ingest some first"):
+    with pytest.raises(EmbstoreError, match="the store contains no image; ingest some first"):
         embed(store, backbones=["pixel-stats"])
-    with pytest.raises(EmbstoreError, match="no image of dataset 'hpa'"):
+    with pytest.raises(EmbstoreError, match="no dataset 'hpa' with images; choose from: "):
         embed(Store.open(phantom_copy), backbones=["pixel-stats"], dataset="hpa")
 
 

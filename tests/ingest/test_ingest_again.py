@@ -163,7 +163,7 @@ def test_a_dataset_that_is_not_there_is_said(store: Store, tmp_path: Path) -> No
     write_opencell(tmp_path / "in", [1, 2])
     take(store, tmp_path / "in", labels=write_labels(tmp_path / "labels.csv", {1: {"er": 3}, 2: {"golgi": 3}}))
     gene = rows(store, "SELECT min(gene) AS gene FROM cells")[0]["gene"]
-    with pytest.raises(EmbstoreError, match="no dataset in this space 'nope'; choose from: opencell"):
+    with pytest.raises(EmbstoreError, match="no dataset 'nope' in this space; choose from: opencell"):
         similar_proteins(store, gene, dataset="nope")
 
 

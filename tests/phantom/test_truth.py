@@ -102,7 +102,7 @@ def test_a_folder_or_store_without_the_atlas_is_said(
     store = Store.open(told[0])
     with pytest.raises(EmbstoreError, match=r"holds no phantom\.json; give the folder"):
         add_truth(store, tmp_path)
-    with pytest.raises(EmbstoreError, match=r"dataset 'mine' has 0 images, none of them of .*; embstore ingest"):
+    with pytest.raises(EmbstoreError, match=r"there is no dataset 'mine'; choose from: opencell"):
         add_truth(store, atlas, dataset="mine")
 
 

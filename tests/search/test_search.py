@@ -179,11 +179,14 @@ def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:
 def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Path) -> None:
     """An unknown gene lists close ones, a known one without vectors says so, a wrong cell shows what an id is like."""
     for wrong, said in (
-        (lambda: similar_proteins(drawn.store, "Px"), "there is no protein 'Px' in drawn:mapping; it holds .* P2, P3"),
+        (
+            lambda: similar_proteins(drawn.store, "Px"),
+            "there is no protein 'Px' in drawn:mapping; choose from: .*P2, P3",
+        ),
         (lambda: similar_proteins(drawn.store, ""), "there is no protein ''"),
         (
             lambda: similar_cells(drawn.store, "left/2:1"),
-            "holds no vector of 'left/2:1'; wanted a cell_id such as left/0",
+            "has no vector of 'left/2:1'; wanted a cell_id such as left/",
         ),
         (lambda: similar_proteins(drawn.store, "P2", backbone="hpa"), "no space 'hpa'; choose from: drawn:mapping"),
     ):
@@ -197,6 +200,23 @@ def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Pa
     store.upsert("proteins", [{"protein_id": "gene:C", "gene": "C", "group_id": "gene:C"}])
     with pytest.raises(EmbstoreError, match="C has no cells in theirs"):
         similar_proteins(store, "C")
+
+
+def test_a_misspelled_protein_is_answered_with_the_nearest_of_many(tmp_path: Path) -> None:
+    """A gene with genes, an id with ids; capitals do not matter."""
+    store = Store.open(tmp_path / "store", create=True)
+    genes = [*(f"Q{i:03d}" for i in range(40)), "ACTN1", "ACTB", "TUBB"]
+    ids = [f"ENSG{i:011d}" for i in range(len(genes))]
+    np.savez(tmp_path / "v.npz", X=np.eye(len(genes)), gene=np.array(genes), ensembl=np.array(ids))
+    columns = {"embeddings": "X", "id_column": "ensembl", "gene_column": "gene"}
+    import_embeddings(store, tmp_path / "v.npz", dataset="mine", backbone="theirs", **columns)
+    for wrong, said in (
+        ("actn2", "there is no protein 'actn2' in theirs; the nearest of 43 are: ACTN1, ACTB, "),
+        ("ensembl:ENSG00000000421", "there is no protein 'ENSG00000000421' in theirs; .*: ENSG00000000042, "),
+    ):
+        with pytest.raises(EmbstoreError, match=said):
+            similar_proteins(store, wrong)
+    assert similar_proteins(store, "actn1").rows == similar_proteins(store, "ACTN1").rows
 
 
 def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:

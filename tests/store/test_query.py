@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -124,6 +128,34 @@ def test_a_query_that_takes_too_long_is_stopped(store: Store) -> None:
         )
     assert datetime.now(UTC) - began < timedelta(seconds=10)
     assert rows(store, "SELECT 1 AS one") == [{"one": 1}]
+
+
+SLOW = """
+import sys
+from embstore.errors import QueryError
+from embstore.store import Store, query
+try:
+    query(
+        Store.open(sys.argv[1]),
+        "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range * b.range % 7 = 3",
+        timeout_s=4,
+    )
+except QueryError as error:
+    print(error, file=sys.stderr)
+"""
+
+
+def test_a_query_that_takes_long_draws_nothing_on_a_terminal(phantom_store: Path) -> None:
+    """DuckDB would draw a progress bar after two seconds, among the data on stdout."""
+    terminal, stdout = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as read:
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW, phantom_store], stdout=stdout, stderr=subprocess.PIPE, text=True, check=True
+        )
+        os.write(stdout, b"end")
+        os.close(stdout)
+        assert read.read(100) == b"end"
+    assert "longer than 4 s" in done.stderr
 
 
 def test_reading_writes_no_version(phantom_copy: Path) -> None:

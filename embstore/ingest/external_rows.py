@@ -16,7 +16,7 @@ from embstore.ids import image_id, protein_ids, split_genes
 from embstore.sources.vectors import ExternalEmbeddings
 from embstore.store import TABLES, Store, embeddings_name
 
-SHOWN = 3
+_SHOWN = 3
 AT_ONCE = 10_000  # rows whose names are compared
 
 
@@ -139,11 +139,11 @@ def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, data
     taken = np.flatnonzero(changed & stored.known & ~stored.own)
     if not len(taken):
         return
-    shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:SHOWN].tolist())
-    more = ", ..." if len(taken) > SHOWN else ""
+    shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:_SHOWN].tolist())
+    more = ", ..." if len(taken) > _SHOWN else ""
     raise EmbstoreError(
         f"{len(taken)} rows of {name} are in the dataset {dataset!r} with other values, from "
-        f"{', '.join(stored.others[:SHOWN])} ({shown}{more}); give another --dataset, or --replace to replace them"
+        f"{', '.join(stored.others[:_SHOWN])} ({shown}{more}); give another --dataset, or --replace to replace them"
     )
 
 

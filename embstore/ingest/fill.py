@@ -12,7 +12,7 @@ from embstore.errors import EmbstoreError
 from embstore.sources.vectors import ExternalEmbeddings
 
 FILLS_OF_NAN = ("mean", "0")
-SHOWN = 3
+_SHOWN = 3
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +39,7 @@ class FilledEmbeddings:
         if self.how is None or not filled.any():
             return ()
         what = "0" if self.how == "0" else "the mean of their column"
-        most = [int(column) for column in np.argsort(-filled, kind="stable")[:SHOWN] if filled[column]]
+        most = [int(column) for column in np.argsort(-filled, kind="stable")[:_SHOWN] if filled[column]]
         listed = ", ".join(f"{self._named(column)}: {filled[column]} with {self.values[column]:g}" for column in most)
         more = ", ..." if np.count_nonzero(filled) > len(most) else ""
         n = np.count_nonzero(filled)

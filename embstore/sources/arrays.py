@@ -17,9 +17,9 @@ from numpy.lib import format as npy_format
 
 from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
-from embstore.sources.matrix import Matrix, Numbers, checked_shape
+from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
-PLAIN = "save plain arrays"
+TODO_PLAIN = "save plain arrays"
 MOST_DEFLATED = 1032  # times: https://www.zlib.net/zlib_tech.html
 HEADER_BYTES = 1 << 16
 
@@ -39,9 +39,9 @@ class Member:
         return f"{self.name} {self.shape}" if self.dtype is not None else f"{self.name} (a pickle)"
 
 
-def npy_matrix(path: Path) -> Matrix:
+def npy_matrix(path: Path) -> EmbeddingMatrix:
     """Return the rows of a .npy file."""
-    decode = Decoder(path, "an npy without pickles", PLAIN)
+    decode = Decoder(path, "an npy without pickles", TODO_PLAIN)
     shape, dtype = _mapped(decode, path).shape, _mapped(decode, path).dtype
 
     def read(rows: int) -> Iterator[Numbers]:
@@ -49,10 +49,10 @@ def npy_matrix(path: Path) -> Matrix:
             # mapped anew for each block, or the pages of all blocks would stay in memory
             yield np.array(_mapped(decode, path)[start : start + rows])
 
-    return Matrix(path, path.name, checked_shape(path, path.name, shape, dtype), read)
+    return EmbeddingMatrix(path, path.name, checked_shape(path, path.name, shape, dtype), read)
 
 
-def npy_folder(folder: Path) -> tuple[list[Path], Matrix]:
+def npy_folder(folder: Path) -> tuple[list[Path], EmbeddingMatrix]:
     """Return the .npy files of a folder, sorted, and their vectors: one a file, (dim,) or (1, dim)."""
     files = sorted(path for path in folder.glob("*.npy") if path.is_file() and not path.name.startswith("."))
     if not files:
@@ -66,11 +66,11 @@ def npy_folder(folder: Path) -> tuple[list[Path], Matrix]:
         for start in range(0, len(files), rows):
             yield np.stack([np.array(_vector(file)) for file in files[start : start + rows]])
 
-    return files, Matrix(folder, folder.name, (len(files), dim), read)
+    return files, EmbeddingMatrix(folder, folder.name, (len(files), dim), read)
 
 
 def _vector(file: Path) -> Numbers:
-    array = _mapped(Decoder(file, "an npy without pickles", PLAIN), file)
+    array = _mapped(Decoder(file, "an npy without pickles", TODO_PLAIN), file)
     checked_shape(file, file.name, array.shape if array.ndim == 2 else (1, *array.shape), array.dtype)
     if array.ndim == 2 and len(array) != 1:
         raise EmbstoreError(f"{file} has {len(array)} rows; in a folder of .npy files, wanted one vector in each")
@@ -84,9 +84,9 @@ def _mapped(decode: Decoder, path: Path) -> Numbers:
 
 def npz_members(path: Path) -> Mapping[str, Member]:
     """Return the arrays of an npz by name, read from their headers alone."""
-    decode = Decoder(path, "an npz without pickles", PLAIN)
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
     if not decode(zipfile.is_zipfile, path):  # np.load would read a lone array, or look for a pickle
-        raise EmbstoreError(f"{path} cannot be read as an npz without pickles (it is no zip archive); {PLAIN}")
+        raise EmbstoreError(f"{path} cannot be read as an npz without pickles (it is no zip archive); {TODO_PLAIN}")
     with decode(zipfile.ZipFile, path) as archive:
         entries = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         return {member.name: member for member in (_member(decode, archive, info) for info in entries)}
@@ -113,7 +113,7 @@ def _header(decode: Decoder, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
 def npz_array(path: Path, member: Member) -> Numbers:
     """Return one array of an npz."""
     dtype = _plain(path, member)
-    decode = Decoder(path, "an npz without pickles", PLAIN)
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
     with decode(zipfile.ZipFile, path) as archive, decode(archive.open, member.info) as file:
         decode(file.read, member.header_bytes)
         data = decode(file.read)
@@ -121,11 +121,11 @@ def npz_array(path: Path, member: Member) -> Numbers:
     return cast("Numbers", decode(np.reshape, flat, member.shape, order="F" if member.in_columns else "C"))
 
 
-def npz_matrix(path: Path, member: Member) -> Matrix:
+def npz_matrix(path: Path, member: Member) -> EmbeddingMatrix:
     """Return the rows of one array of an npz."""
     dtype = _plain(path, member)
     shape = checked_shape(path, member.name, member.shape, dtype)
-    decode = Decoder(path, "an npz without pickles", PLAIN)
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
 
     def read(rows: int) -> Iterator[Numbers]:
         with decode(zipfile.ZipFile, path) as archive, decode(archive.open, member.info) as file:
@@ -138,7 +138,7 @@ def npz_matrix(path: Path, member: Member) -> Matrix:
                 data = decode(file.read, count * shape[1] * dtype.itemsize)
                 yield decode(np.reshape, decode(np.frombuffer, data, dtype), (count, shape[1]))
 
-    return Matrix(path, member.name, shape, read)
+    return EmbeddingMatrix(path, member.name, shape, read)
 
 
 def _from_columns(

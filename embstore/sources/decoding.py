@@ -19,7 +19,7 @@ from embstore.errors import EmbstoreError, first_line
 T = TypeVar("T")
 
 # what NumPy, zipfile, h5py, anndata and Arrow were seen to raise on files with flipped bytes
-DECODING_ERRORS = (
+LIBRARY_ERRORS = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
     *(MemoryError, AssertionError, SyntaxError, SystemError, tokenize.TokenError),
     *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException),
@@ -44,7 +44,7 @@ class Decoder:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the file is of an older format
                 return function(*arguments, **options)
-        except DECODING_ERRORS as error:
+        except LIBRARY_ERRORS as error:
             raise EmbstoreError(
                 f"{self.path} cannot be read as {self.kind} ({first_line(error)}); {self.todo}"
             ) from error

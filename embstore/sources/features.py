@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embstore.ids import split_list
 
-INDEX, BOOKKEEPING, POSITION, COUNTER = "an index", "bookkeeping", "a position", "counts the rows"
+AN_INDEX, BOOKKEEPING, POSITION, COUNTER = "an index", "bookkeeping", "a position", "counts the rows"
 # what pandas, polars, R and spreadsheets call the number of a row
 INDICES = re.compile(
     r"|unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index|level_\d+|\.\.\.\d+|row_?(nr|names?|number|id|index)"
@@ -35,7 +35,7 @@ POSITIONS = re.compile(
     r"|(min|max|bbox|bounding_box)[ _-]?(min|max)?[ _-]?([xyz]|row|col)"
 )
 AT_LEAST = 5  # rows that count up are no accident
-SHOWN = 6
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class FeatureChoice:
         said = [f"features: {len(self.columns)} columns, {named}"]
         for reason in dict.fromkeys(self.left_out.values()):
             names = [column for column, why in self.left_out.items() if why == reason]
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            said.append(f"no features: {', '.join(map(repr, names[:SHOWN]))}{more} ({reason})")
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            said.append(f"no features: {', '.join(map(repr, names[:_SHOWN]))}{more} ({reason})")
         return tuple(said)
 
 
@@ -68,7 +68,9 @@ def choose_features(
     one where nothing else is.
     """
     free = [column for column in columns if column not in named]
-    reasons = {column: INDEX for column in free if column in set(indices) or INDICES.fullmatch(column.strip().lower())}
+    reasons = {
+        column: AN_INDEX for column in free if column in set(indices) or INDICES.fullmatch(column.strip().lower())
+    }
     if patterns is not None:
         wanted = split_list(patterns, ",")
         exact = [column for column in free if column in wanted]

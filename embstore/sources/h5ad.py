@@ -12,7 +12,7 @@ import numpy as np
 
 from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
-from embstore.sources.matrix import Matrix, Numbers, checked_shape
+from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
 INDEX = "index"  # what names the rows of an h5ad
 LARGE_BYTES, MOST_PACKED = 64 << 20, 5_000  # more than so many times smaller is damage
@@ -46,7 +46,7 @@ class AnnDataFile:
                 values = self.decode(obs.__getitem__, key)
             return _values(self.decode, values)
 
-    def matrix(self, name: str) -> Matrix:
+    def matrix(self, name: str) -> EmbeddingMatrix:
         """Return the rows of `X`, of a key of `obsm` or of a layer."""
         with self.decode(self.h5py.File, self.path, "r") as file:
             places = self._matrices(file)
@@ -59,7 +59,7 @@ class AnnDataFile:
                 return self._of_group(name, places[name], found)
             shape = checked_shape(self.path, name, self.decode(getattr, found, "shape"), found.dtype)
             self._refuse_absent(name, found)
-            return Matrix(self.path, name, shape, lambda rows: self._rows(places[name], shape[0], rows))
+            return EmbeddingMatrix(self.path, name, shape, lambda rows: self._rows(places[name], shape[0], rows))
 
     def _rows(self, place: str, n: int, rows: int) -> Iterator[Numbers]:
         with self.decode(self.h5py.File, self.path, "r") as file:
@@ -67,13 +67,15 @@ class AnnDataFile:
             for start in range(0, n, rows):
                 yield self.decode(found.__getitem__, slice(start, start + rows))
 
-    def _of_group(self, name: str, place: str, group: Any) -> Matrix:
+    def _of_group(self, name: str, place: str, group: Any) -> EmbeddingMatrix:
         """Return the rows of a sparse matrix or a data frame."""
         if self._attribute(group, "encoding-type", "") not in SPARSE:
             frame = self.decode(self.io.read_elem, group)
             values = np.asarray(self.decode(np.asarray, frame))
             shape = checked_shape(self.path, name, values.shape, values.dtype)
-            return Matrix(self.path, name, shape, lambda rows: (values[i : i + rows] for i in range(0, shape[0], rows)))
+            return EmbeddingMatrix(
+                self.path, name, shape, lambda rows: (values[i : i + rows] for i in range(0, shape[0], rows))
+            )
         claimed = tuple(int(size) for size in self.decode(np.atleast_1d, self._attribute(group, "shape", ())))
         shape = checked_shape(self.path, name, claimed, None)
         by_rows = self._attribute(group, "encoding-type", "") == SPARSE[0]
@@ -82,7 +84,9 @@ class AnnDataFile:
         length = self.decode(len, indptr)
         if length != shape[0 if by_rows else 1] + 1:
             raise EmbstoreError(f"{self.path}: {name} claims {shape} and contains {length - 1} rows; save it again")
-        return Matrix(self.path, name, shape, lambda rows: self._sparse_rows(place, shape[0], rows, by_rows=by_rows))
+        return EmbeddingMatrix(
+            self.path, name, shape, lambda rows: self._sparse_rows(place, shape[0], rows, by_rows=by_rows)
+        )
 
     def _sparse_rows(self, place: str, n: int, rows: int, *, by_rows: bool) -> Iterator[Numbers]:
         with self.decode(self.h5py.File, self.path, "r") as file:

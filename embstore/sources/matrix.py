@@ -20,7 +20,7 @@ Numbers = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, repr=False)
-class Matrix:
+class EmbeddingMatrix:
     """Rows of numbers in a file: `read` yields them in order, at most so many at a time, in the type that is stored."""
 
     path: Path
@@ -30,7 +30,7 @@ class Matrix:
 
     def __repr__(self) -> str:
         rows, dim = self.shape
-        return f"<Matrix {self.name}: {rows} rows of {dim} numbers>"
+        return f"<EmbeddingMatrix {self.name}: {rows} rows of {dim} numbers>"
 
     def blocks(self) -> Iterator[Float32s]:
         """Yield the rows as float32 (rows, dim), a few tens of MB at a time; what float32 cannot hold is infinite.
@@ -43,7 +43,7 @@ class Matrix:
             if block.shape[1:] != (dim,):
                 raise EmbstoreError(f"{self.path}: {self.name} has a row of {block.shape[1:]} numbers; wanted {dim}")
             done += len(block)
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 yield np.ascontiguousarray(block, np.float32)
         if done != n:
             raise EmbstoreError(f"{self.path}: {self.name} has {done} rows and claims {n}; save it again")

@@ -21,13 +21,13 @@ from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
 from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, text_records
 from embstore.sources.features import COUNTER, FeatureChoice, choose_features, counts_rows
-from embstore.sources.matrix import MAX_DIM, Matrix, Numbers, rows_per_block
+from embstore.sources.matrix import MAX_DIM, EmbeddingMatrix, Numbers, rows_per_block
 
 CSV_BLOCK_BYTES = 8 << 20
 ROW_GROUP_BYTES = 64 << 20  # a larger row group of many columns is read by way of a temporary file
 COLUMNS_AT_ONCE = 32
 READ_BYTES = 1 << 16  # of a column at a time
-SHOWN = 12
+_SHOWN = 12
 
 
 class VectorTable(Protocol):
@@ -60,7 +60,7 @@ class VectorTable(Protocol):
 
 def table_matrix(
     table: VectorTable, *, patterns: str | None, named: Sequence[str]
-) -> tuple[FeatureChoice, list[Any], Matrix]:
+) -> tuple[FeatureChoice, list[Any], EmbeddingMatrix]:
     """Return which columns are the vector, what the digest of a space is made of, and the vectors."""
     names = table.schema.names
     choice = choose_features(names, patterns=patterns, named=named, indices=table.indices)
@@ -78,7 +78,7 @@ def table_matrix(
         for batch in table.batches(choice.columns, rows):
             yield _columned(batch)
 
-    return choice, list(choice.columns), Matrix(table.path, "the table", shape, read)
+    return choice, list(choice.columns), EmbeddingMatrix(table.path, "the table", shape, read)
 
 
 def count_rows(table: VectorTable, name: str) -> int:
@@ -113,13 +113,13 @@ def _refuse_text(table: VectorTable, names: Sequence[str], patterns: str | None)
 def _columned(batch: pa.RecordBatch) -> Float32s:
     """Return the columns side by side; a missing number is NaN, which the caller refuses row by row."""
     block = np.empty((batch.num_rows, batch.num_columns), np.float32)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for position, column in enumerate(batch.columns):
             block[:, position] = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return block
 
 
-def _lists(table: VectorTable, name: str) -> Matrix:
+def _lists(table: VectorTable, name: str) -> EmbeddingMatrix:
     """Return a column of lists as rows; a missing list is a row of NaN, which the caller refuses."""
     lengths: set[int] = set()
     n = 0
@@ -136,11 +136,11 @@ def _lists(table: VectorTable, name: str) -> Matrix:
             column = batch.column(0)
             block = np.full((len(column), dim), np.nan, np.float32)
             flat = pc.cast(pc.list_flatten(column), pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 block[pc.is_valid(column).to_numpy(zero_copy_only=False)] = flat.reshape(-1, dim)
             yield block
 
-    return Matrix(table.path, name, (n, dim), read)
+    return EmbeddingMatrix(table.path, name, (n, dim), read)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -155,7 +155,7 @@ def _numeric(kind: pa.DataType) -> bool:
 
 def some(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def open_table(path: Path, *, named: Sequence[str], header: bool) -> VectorTable:

@@ -16,7 +16,7 @@ from embstore.sources.arrays import Member, npy_folder, npy_matrix, npz_array, n
 from embstore.sources.decoding import Decoder
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.h5ad import INDEX, open_h5ad
-from embstore.sources.matrix import Matrix
+from embstore.sources.matrix import EmbeddingMatrix
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
 from embstore.sources.vector_tables import VectorTable, open_table, some, table_matrix
 
@@ -51,7 +51,7 @@ class ExternalEmbeddings:
     """The rows of a file: `ids`, `genes` and `locations` by row, and their vectors, which `blocks` reads again."""
 
     path: Path
-    matrix: Matrix
+    matrix: EmbeddingMatrix
     ids: Sequence[str]
     genes: Sequence[str]
     locations: Sequence[Sequence[str]]

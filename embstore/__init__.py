@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embstore.backbones.record import Choices as Choices
     from embstore.care.doctor import doctor as doctor
     from embstore.care.maintain import maintain as maintain
     from embstore.care.remove import remove as remove
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from embstore.search import draw_sheet as draw_sheet
     from embstore.search import similar_cells as similar_cells
     from embstore.search import similar_proteins as similar_proteins
-    from embstore.search import thumbnails as thumbnails
+    from embstore.search.thumbnails import thumbnails as thumbnails
     from embstore.store import Store as Store
     from embstore.store import list_spaces as list_spaces
     from embstore.store import list_spaces_sql as list_spaces_sql
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 # name -> where it is
 _PUBLIC = {
-    "Choices": "embstore.backbones.record",
     "EmbstoreError": "embstore.errors",
     "Store": "embstore.store",
     "add_labels": "embstore.ingest",
@@ -70,7 +68,7 @@ _PUBLIC = {
     "set_seen": "embstore.ingest",
     "similar_cells": "embstore.search",
     "similar_proteins": "embstore.search",
-    "thumbnails": "embstore.search",
+    "thumbnails": "embstore.search.thumbnails",
     "verify": "embstore.care.verify",
     "write_phantom": "embstore.phantom",
 }

@@ -32,19 +32,19 @@ def bench(
     seeds: int | Sequence[int] = 3,
     by: str = "protein",
     space: str | Sequence[str] = (),
-    unit: str | None = None,
     progress: Progress | None = None,
 ) -> BenchReport:
     """Score how well each backbone's vectors tell locations, on the same units, splits and baselines; record it.
 
-    `seeds` is how many split seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`,
-    which then stands for these alone; `unit` is what the vectors are of (cell, image or protein). An entry that is
-    stored already is reported as it was recorded, not fitted again. `progress("fits", done, total)` is called after
-    every fit. Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs,
-    results, predictions, entries and one tag over the tables read; nothing when there is nothing to score.
+    `backbones` are specs such as `hpa:crop_um=40`; what one leaves out matches anything. `seeds` is how many split
+    seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`, which then stands for these
+    alone. An entry that is stored already is reported as it was recorded, not fitted again. `progress("fits", done,
+    total)` is called after every fit. Never embeds: a missing space is an EmbstoreError with the line that makes it.
+    Writes splits, runs, results, predictions, entries and one tag over the tables read; nothing when there is nothing
+    to score.
     """
     chosen_heads = _heads(heads)
-    spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space, unit)
+    spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space)
     question = find_question(store, task, dataset)
     setting = make_setting(store, question, spaces, by=by, k=folds, seeds=_seeds(seeds))
     planned = {

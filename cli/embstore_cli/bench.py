@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Dataset, Format, OneUnit, Output, open_store
+from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
+from embstore_cli.removed import without_options
 from embstore_cli.render import emit, progress_bars, say
 
 if TYPE_CHECKING:
@@ -41,9 +42,13 @@ RESULT_COLUMNS = (
 TaskName = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
 
 
+@without_options(UNIT_REMOVED)
 def bench(
     backbone: Annotated[
-        list[str], typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="May be repeated.")
+        list[str],
+        typer.Option(
+            "--backbone", "-b", metavar="SPEC", help="A backbone, such as hpa or hpa:unit=image; may be repeated."
+        ),
     ],
     task: TaskName = "localization",
     dataset: Dataset = None,
@@ -56,7 +61,6 @@ def bench(
     space: Annotated[
         list[str] | None, typer.Option("--space", metavar="DIGEST", help="The space of a backbone; may be repeated.")
     ] = None,
-    unit: OneUnit = None,
     form: Output = Format.table,
 ) -> None:
     """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
@@ -81,7 +85,6 @@ def bench(
             seeds=_seeds(seeds),
             by=by,
             space=space or (),
-            unit=unit,
             progress=update,
         )
     if form is not Format.table:
@@ -108,7 +111,7 @@ def results(
     superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """The leaderboard: the newest entry of each kind, the best first within its task.
+    """The leaderboard: the entry on most units of each kind (the newest among equals), the best first within its task.
 
     Example: `embstore results --dataset opencell --format csv`
     """

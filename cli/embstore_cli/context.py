@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli.removed import RemovedOption
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -41,11 +42,14 @@ Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the
 SpaceDigest = Annotated[str | None, typer.Option("--space", metavar="DIGEST", help="The space, by its digest.")]
 OneBackbone = Annotated[
     str | None,
-    typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="Needed where there are several spaces."),
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="SPEC",
+        help="Needed where there are several spaces: a name, and after it what tells them apart, as in hpa:unit=image.",
+    ),
 ]
-OneUnit = Annotated[
-    str | None, typer.Option("--unit", metavar="cell|image|protein", help="What the space's vectors are of.")
-]
+UNIT_REMOVED = RemovedOption("--unit", "write --backbone hpa:unit=image")
 
 
 def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

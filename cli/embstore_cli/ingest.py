@@ -8,34 +8,29 @@ from typing import Annotated
 import typer
 
 from embstore_cli.choices import (
-    ChoiceOptions,
+    SPEC_REMOVED,
+    BackboneSpecs,
     DeviceOption,
     cell_option,
-    choices_of,
     run_option,
     source_option,
 )
-from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write, with_options
+from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
 from embstore_cli.imports import OF_INGEST
 from embstore_cli.removed import removed_error, without_options
 from embstore_cli.render import progress_bars, say
 from embstore_cli.summary import finish
 
-Backbones = Annotated[
-    list[str],
-    source_option("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
-]
 DropFlagged = Annotated[
     bool, cell_option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
 ]
 Strict = Annotated[bool, run_option("--strict", help="Exit 1 when anything failed.")]
 
 
-@without_options(*OF_INGEST)
-@with_options(ChoiceOptions)
+@without_options(*OF_INGEST, *SPEC_REMOVED)
 def ingest(
     source: Annotated[Path, typer.Argument(help="A folder of images, or one image.")],
-    backbone: Backbones,
+    backbone: BackboneSpecs,
     layout: Annotated[
         str | None,
         source_option("--layout", help="opencell, hpa, manifest, fields, crops, ome; default: what names prove."),
@@ -57,8 +52,6 @@ def ingest(
         float | None, cell_option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
     ] = None,
     drop_flagged: DropFlagged = False,
-    *,
-    options: ChoiceOptions,
     device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
@@ -82,7 +75,6 @@ def ingest(
     layout = layout or _detected(source)
     from embstore.ingest import ingest as run
 
-    choices = choices_of(backbone, options)
     with progress_bars() as progress:
         report = run(
             store_to_write(),
@@ -96,7 +88,6 @@ def ingest(
             masks=masks,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
-            choices=choices,
             device=device,
             limit=limit,
             retry_failed=retry_failed,
@@ -107,25 +98,22 @@ def ingest(
     finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
-@with_options(ChoiceOptions)
+@without_options(*SPEC_REMOVED)
 def embed(
-    backbone: Backbones,
+    backbone: BackboneSpecs,
     dataset: Dataset = None,
     source_root: Annotated[Path | None, source_option("--source-root", help="Where the images are now.")] = None,
     drop_flagged: DropFlagged = False,
-    *,
-    options: ChoiceOptions,
     device: DeviceOption = "auto",
     strict: Strict = False,
     form: Output = Format.table,
 ) -> None:
-    """Give cells (or, with --unit image, whole images) that are in the store vectors from another backbone.
+    """Give cells (or, with unit=image, whole images) that are in the store vectors from another backbone.
 
     Example: `embstore embed --backbone vit-random:replication --dataset opencell`
     """
     from embstore.ingest import embed as run
 
-    choices = choices_of(backbone, options)
     store = open_store(write=True)
     with progress_bars() as progress:
         report = run(
@@ -134,7 +122,6 @@ def embed(
             dataset=dataset,
             source_root=source_root,
             drop_flagged=drop_flagged,
-            choices=choices,
             device=device,
             progress=progress,
         )

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store, with_options
+from embstore_cli.context import (
+    UNIT_REMOVED,
+    Dataset,
+    Format,
+    OneBackbone,
+    Output,
+    SpaceDigest,
+    open_store,
+    with_options,
+)
+from embstore_cli.removed import without_options
 from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
@@ -24,7 +34,6 @@ class SearchOptions:
 
     backbone: OneBackbone = None
     space: SpaceDigest = None
-    unit: OneUnit = None
     dataset: Dataset = None
     k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 10
     centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
@@ -33,6 +42,7 @@ class SearchOptions:
 
 
 @app.command("protein")
+@without_options(UNIT_REMOVED)
 @with_options(SearchOptions)
 def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
@@ -47,6 +57,7 @@ def protein(
 
 
 @app.command("cell")
+@without_options(UNIT_REMOVED)
 @with_options(SearchOptions)
 def cell(
     cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")], options: SearchOptions

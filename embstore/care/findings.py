@@ -13,6 +13,7 @@ ANEW = (
 )
 UNTAG = "bring the files back from a copy of the store, or `embstore verify --mend` takes the tag off this table"
 RECORD = "ingest or embed with its backbone again records it, or `embstore verify --mend` takes its vectors out"
+JOIN = "`embstore verify --mend` joins the groups; bench again, since older scores may rest on a divided group"
 REMOVE = "`embstore remove --where false` finishes it"
 
 

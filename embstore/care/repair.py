@@ -20,7 +20,6 @@ from embstore.care.relations import (
     bad_rows,
     cell_spaces,
     foreign_keys,
-    in_parts,
     miscounted,
     repeated,
 )
@@ -36,6 +35,7 @@ from embstore.store import (
     embeddings,
     embeddings_name,
     finish_removal,
+    join_groups,
     quoted,
     refuse_reader,
     select,
@@ -57,7 +57,7 @@ def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaire
     its rows have no owner yet. Returns what was done, in order.
     """
     refuse_reader(store)
-    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _counts, _splits)
+    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
         done += step(store, any(repaired.table == "spaces" for repaired in done))
@@ -161,29 +161,34 @@ def _removal(store: Store, _: bool) -> Iterator[Repaired]:
 
 def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
     """Take out all but one row of a key, then images that have other cells than was counted, then what has no owner."""
-    parts, spaces = _parts(store), store.read("spaces").to_pylist()
+    spaces = store.read("spaces").to_pylist()
     for name in store.table_names():
-        if bad_rows(store, repeated(name), parts):
+        if bad_rows(store, repeated(name)):
             before = store.dataset(name).count_rows()
             drop_repeats(store, name)
             yield from _done(name, "rows whose key another row has", before - store.dataset(name).count_rows())
-    wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space), parts)]
+    wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space))]
     short = sorted({row["image_id"] for row in wrong if not row["has_cells"]})
     yield from _take_out(store, short, "images had other cells than their markers say and are out")
     for want in foreign_keys(spaces):
         if want.note or (records_lost and want.holder == "spaces"):
             continue
-        if values := [row["example"] for row in bad_rows(store, absent(want), parts)]:
+        if values := [row["example"] for row in bad_rows(store, absent(want))]:
             before = store.dataset(want.table).count_rows()
             delete_ids(store, want.table, want.column, values, f"{want.where} AND ")
             yield from _done(want.table, want.found, before - store.dataset(want.table).count_rows())
 
 
+def _groups(store: Store, _: bool) -> Iterator[Repaired]:
+    yield from _done(
+        "proteins", "proteins were put into the group of those that an image names with them", join_groups(store)
+    )
+
+
 def _counts(store: Store, _: bool) -> Iterator[Repaired]:
     """Delete markers of images that have their cells and not their vectors, so that these are made again."""
-    parts = _parts(store)
     for space in cell_spaces(store.read("spaces").to_pylist()):
-        images = [row["image_id"] for row in bad_rows(store, miscounted(space), parts)]
+        images = [row["image_id"] for row in bad_rows(store, miscounted(space))]
         delete_ids(store, "ingested", "image_id", images, f"space = {quoted(space['digest'])} AND ")
         yield from _done("ingested", f"markers of {MISCOUNTED} ({embeddings_name(space['digest'])})", len(images))
 
@@ -193,10 +198,6 @@ def _splits(store: Store, _: bool) -> Iterator[Repaired]:
         store.delete("splits", f"name = {quoted(name)}")
         store.delete("split_groups", f"name = {quoted(name)}")
         yield Repaired("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
-
-
-def _parts(store: Store) -> int:
-    return in_parts(max(store.dataset(name).count_rows() for name in store.table_names()))
 
 
 def _done(table: str, what: str, rows: int) -> Iterator[Repaired]:

@@ -41,6 +41,7 @@ from embstore.store import (
     add_space,
     delete_ids,
     embeddings_name,
+    join_groups,
     list_spaces,
     put_vectors,
 )
@@ -177,6 +178,7 @@ def _write(store: Store, plan: Import, report: Report, columns: Columns, progres
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
     report.vectors_deleted = len(gone)
     report.labels_changed = _set_labels(store, plan, columns.label)
+    join_groups(store)
     record_failures(store, plan.failures, usable=[plan.source])
 
 

@@ -128,7 +128,7 @@ def check_nucleus(work: Work, roles: Sequence[str]) -> None:
     """Raise ImageError where an image's cells are wanted and nothing shows where they are."""
     shown = "nucleus" in roles or work.image.masks is not None or work.image.one_cell
     if not shown and work.unit != "image":
-        todo = "add the nucleus channel, give masks with --masks, or take whole images with --unit image"
+        todo = "add the nucleus channel, give masks with --masks, or take whole images with --backbone NAME:unit=image"
         raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
 
 

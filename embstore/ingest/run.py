@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
-from embstore.backbones.record import Choices
+from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
 from embstore.errors import EmbstoreError, MissingStoreError, NotAStoreError
 from embstore.ingest.canary import open_space
@@ -26,9 +27,7 @@ from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
-from embstore.store import Store, add_proteins, list_spaces
-
-DEFAULT = Choices()
+from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
 
 
 def ingest(
@@ -44,7 +43,6 @@ def ingest(
     masks: str | Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
-    choices: Choices = DEFAULT,
     device: str = "auto",
     limit: int | None = None,
     retry_failed: bool = False,
@@ -54,14 +52,14 @@ def ingest(
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
-    `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not,
-    `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
-    the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
-    images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
-    cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `choices` are how
-    backbones are shown images (the strategy is each backbone's own): other ones make spaces of their own. In the unit
-    `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda. With
-    `rehash`, files are read to see whether they changed, though size and time are as they were.
+    `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
+    intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
+    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
+    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
+    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
+    cite them. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept as rows and get no
+    vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto,
+    cpu or cuda. With `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -75,6 +73,8 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    named = _named(backbones)
+    unit = named[0].choices.unit
     folder = read_source(
         source,
         layout,
@@ -82,12 +82,12 @@ def ingest(
         channels=channels,
         source_root=_path(source_root),
         masks=_path(masks),
-        whole=choices.unit == "image",
+        whole=unit == "image",
     )
-    encoders = _encoders(backbones, choices, device)
+    encoders = _loaded(named, device)
     wanted = Wanted(
         spaces=tuple(encoder.space.digest for encoder in encoders),
-        unit=choices.unit,
+        unit=unit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
         limit=limit,
@@ -95,7 +95,7 @@ def ingest(
         rehash=rehash,
         hashing=not dry_run,
     )
-    report = Report(dataset, len(folder.images), choices.unit, notes=list(folder.notes))
+    report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
         _dry(make_plan(opened_if_any(store), folder, dataset, wanted), encoders, report, progress)
     else:
@@ -118,6 +118,8 @@ def _fill(
     add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
     report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
+    if plan.work or plan.renewed:
+        join_groups(store)
 
 
 def embed(
@@ -127,7 +129,6 @@ def embed(
     dataset: str | None = None,
     source_root: str | Path | None = None,
     drop_flagged: bool = False,
-    choices: Choices = DEFAULT,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
@@ -137,14 +138,15 @@ def embed(
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
-    encoders = _encoders(backbones, choices, device)
+    named = _named(backbones)
+    encoders = _loaded(named, device)
     store = store if isinstance(store, Store) else Store.open(store)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     spaces = [encoder.space.digest for encoder in encoders]
     plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
     images = len(plan.work) + plan.done + len(plan.failures)
-    report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
+    report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
     _run(store, plan, encoders, report, committer=committer, progress=progress)
     return report
 
@@ -179,12 +181,37 @@ def opened(store: Store | str | Path) -> Store:
     return store if isinstance(store, Store) else Store.open(store, create=True)
 
 
-def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> list[Encoder]:
-    if not backbones:
+@dataclass(frozen=True)
+class _Named:
+    """One backbone that was asked for, as `spec`, and how it is shown images."""
+
+    spec: str
+    backbone: Backbone
+    choices: Choices
+
+
+def _named(specs: Sequence[str]) -> list[_Named]:
+    """Return the backbones of some specs; EmbstoreError where they do not go together."""
+    if not specs:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    named = (parse(spec) for spec in dict.fromkeys(backbones))
-    loaded = (load(backbone, replace(choices, strategy=strategy), device) for backbone, strategy in named)
-    return list({encoder.space.digest: encoder for encoder in loaded}.values())
+    named = [_Named(spec, *parse(spec)) for spec in dict.fromkeys(specs)]
+    for key in ("unit", "intensity"):
+        by_value = {getattr(each.choices, key): each.spec for each in named}
+        if len(by_value) > 1:
+            listed = ", ".join(f"{spec} ({value})" for value, spec in by_value.items())
+            raise EmbstoreError(f"one run takes one {key}, and these differ: {listed}; make one run for each {key}")
+    return named
+
+
+def _loaded(named: Sequence[_Named], device: str) -> list[Encoder]:
+    encoders = (load(each.backbone, each.choices, device) for each in named)
+    return list({encoder.space.digest: encoder for encoder in encoders}.values())
+
+
+def _labels(encoders: Sequence[Encoder]) -> dict[str, str]:
+    """Return what to call each space in the report, by digest."""
+    spaces = [cast("SpaceRow", asdict(encoder.space) | {"digest": encoder.space.digest}) for encoder in encoders]
+    return {space["digest"]: name for space, name in zip(spaces, told_apart(spaces), strict=True)}
 
 
 def _run(
@@ -204,7 +231,7 @@ def _run(
     for encoder in encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
-    labels = {encoder.space.digest: encoder.space.label for encoder in encoders}
+    labels = _labels(encoders)
     try:
         images = embed_images(plan.work, partial(stored_cells, store), encoders)
         for done, image in enumerate(images, start=1):

@@ -16,6 +16,7 @@ from embstore.errors import ImageError
 from embstore.pixels.limits import check_size
 from embstore.pixels.planes import Claim, one_line
 from embstore.pixels.size import UNKNOWN
+from embstore.pixels.vendors import CONVERT, vendor_suffix
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # samples a pixel and the dtype that numpy gets, by mode
@@ -48,6 +49,9 @@ def open_pillow(path: Path) -> Iterator[Claim]:
             f"{path.name} claims too many pixels ({one_line(error)}), wanted a field of view; cut it into fields"
         ) from None
     except UnidentifiedImageError:
+        if suffix := vendor_suffix(path.name):
+            found = f"{path.name} is in a microscope's own format ({suffix}), wanted TIFF, PNG, JPEG, WebP or BMP"
+            raise ImageError(found, todo=CONVERT.replace("them", "it")) from None
         raise ImageError(
             f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
         ) from None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embstore.backbones.registry import embed_advice
 from embstore.errors import EmbstoreError, choices, nearest
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
 from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
@@ -27,20 +28,20 @@ def similar_proteins(
     *,
     backbone: str | None = None,
     space: str | None = None,
-    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
 ) -> SimilarProteins:
     """Return the proteins whose mean vector is nearest to that of the protein `name` (gene symbol or protein id).
 
-    A protein is one row a dataset: the mean of its cells (or, by `unit`, whole images or external embeddings) there,
-    and `n_cells` is how many. Proteins of the query's own group are left out. `backbone`, `space` (the start of a
-    digest) and `unit` choose the space; `centre` subtracts the mean of the searched vectors first. With `dataset`,
-    neighbours are of that dataset, and so are the cells that stand for the query, unless it has none there.
+    A protein is one row a dataset: the mean of its cells (in other spaces, its whole images or external embeddings)
+    there, and `n_cells` is how many. Proteins of the query's own group are left out. `backbone` (a spec such as
+    `hpa:crop_um=40`) and `space` (the start of a digest) choose the space; `centre` subtracts the mean of the searched
+    vectors first. With `dataset`, neighbours are of that dataset, and so are the cells that stand for the query, unless
+    it has none there.
     Reads only; EmbstoreError where the space lacks `name`.
     """
-    chosen = find_space(store, backbone, digest=space, unit=unit)
+    chosen = find_space(store, backbone, digest=space, advice=embed_advice)
     units = read_units(store, chosen["digest"])
     units = units.filter(pc.is_valid(units["group_id"]))
     is_asked = _is_asked(store, name, units, label(chosen))
@@ -77,7 +78,6 @@ def similar_cells(
     *,
     backbone: str | None = None,
     space: str | None = None,
-    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
@@ -86,7 +86,7 @@ def similar_cells(
 
     The choices are those of `similar_proteins`. Reads only; EmbstoreError where the space does not hold the cell.
     """
-    chosen = find_space(store, backbone, digest=space, unit=unit)
+    chosen = find_space(store, backbone, digest=space, advice=embed_advice)
     units = read_units(store, chosen["digest"])
     is_asked = pc.equal(units["id"], cell_id).to_numpy()
     if not is_asked.any():

@@ -13,6 +13,7 @@ from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.pixels.decode import read_planes, read_shape
 from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
+from embstore.pixels.vendors import vendor_files
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_field_files
@@ -22,6 +23,7 @@ from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import ATLAS, Failure, Source, SourceImage
+from embstore.sources.tool_files import files_below, what_lies_there
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
@@ -72,9 +74,20 @@ def read_source(
     else:
         found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
     if not found.images and not found.failures:
-        raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
+        raise EmbstoreError(_nothing_known(source, layout, found.notes))
+    if vendors := vendor_files(files_below(source)):
+        found = replace(found, notes=(*found.notes, vendors))
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+
+
+def _nothing_known(source: Path, layout: str, notes: Sequence[str]) -> str:
+    """Return why a source has no image, and what lies there."""
+    files = files_below(source)
+    if vendors := vendor_files(files):
+        return f"{source} holds {vendors}"
+    seen = "; ".join([f"it holds {what_lies_there(files)}", *notes])
+    return f"{source} holds no image that the layout {layout!r} knows ({seen}); check --layout and the folder"
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -94,7 +107,8 @@ def _cuttable(source: Source, called: str) -> Source:
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --unit image",
+            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --backbone "
+            "NAME:unit=image",
         )
         for image in without
     ]

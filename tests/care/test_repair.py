@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embstore.backbones.record import Choices
 from embstore.care.findings import RECORD, REMOVE
 from embstore.care.remove import remove
 from embstore.care.repair import repair
@@ -29,9 +28,8 @@ COLUMNS = {"embeddings": "f*", "id_column": "id", "gene_column": "gene"}
 def again(store: Store, phantom: Path) -> None:
     """Run every command that made the rich store."""
     images, labels = phantom / "images", phantom / "labels.csv"
-    whole = Choices(unit="image", image_px=64)
     ingest(store, images, layout="opencell", labels=labels, backbones=["pixel-stats"])
-    ingest(store, images, layout="opencell", labels=labels, backbones=["phantom-dino"], choices=whole)
+    ingest(store, images, layout="opencell", labels=labels, backbones=["phantom-dino:unit=image:input_px=64"])
     import_embeddings(store, phantom / "v.csv", dataset="mine", backbone="theirs", **COLUMNS)
 
 

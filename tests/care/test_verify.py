@@ -164,7 +164,7 @@ def test_parts_give_the_same_answer(store: Store, space_table: str, monkeypatch:
     write_raw(store, space_table, vectors(store, space_table, ["a", "b", "c"], 1.0))
     whole = verify(store).wrong
     assert PART_ROWS >= 100_000
-    monkeypatch.setattr("embstore.care.relations.PART_ROWS", 15)
+    monkeypatch.setattr("embstore.care.relations.PART_ROWS", 2)
 
     def plain(findings: tuple[Finding, ...]) -> set[tuple[str, str, str]]:
         return {(f.check, f.table, f.found.split(", such as")[0]) for f in findings}

@@ -18,6 +18,7 @@ from embstore.sources.delimited import refuse_workbook
 from embstore.sources.h5ad import INDEX, open_h5ad
 from embstore.sources.matrix import EmbeddingMatrix
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
+from embstore.sources.values import as_text
 from embstore.sources.vector_tables import VectorTable, open_table, some, table_matrix
 
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
@@ -137,7 +138,7 @@ def _by_line(table: VectorTable, rows: int) -> Callable[[Sequence[int]], Sequenc
 def _texts(table: VectorTable, columns: Columns, rows: int) -> Texts:
     found = table.texts(columns.named) if columns.named else pa.table({})
     decode = Decoder(table.path, "text", "save it as UTF-8")
-    texts = {name: _text_values(decode(found[name].to_pylist)) for name in columns.named}
+    texts = {name: _utf8(table.path, name, decode(found[name].to_pylist)) for name in columns.named}
     return _meanings(texts, columns, rows)
 
 
@@ -147,10 +148,6 @@ def _meanings(texts: Mapping[str, Sequence[str]], columns: Columns, rows: int) -
     ids = texts[columns.identifier] if columns.identifier else empty
     genes = texts[columns.gene] if columns.gene else empty
     return ids, genes, _split(texts[columns.label], columns.unlabelled) if columns.label else [[]] * rows
-
-
-def _text_values(values: Sequence[object]) -> list[str]:
-    return ["" if value is None else str(value) for value in values]
 
 
 def _split(labels: Sequence[str], unlabelled: str | None) -> list[list[str]]:
@@ -248,11 +245,11 @@ def _array_texts(path: Path, members: Mapping[str, Member], name: str, rows: int
 
 def _utf8(path: Path, name: str, values: Sequence[object]) -> list[str]:
     try:
-        texts = [value.decode() if isinstance(value, bytes) else value for value in values]
-        "".join(text for text in texts if isinstance(text, str)).encode()
+        texts = [as_text(value) for value in values]
+        "".join(texts).encode()
     except UnicodeError as error:
         raise EmbstoreError(f"{path}: {name} contains text that is not UTF-8 ({error}); wanted UTF-8") from error
-    return _text_values(texts)
+    return texts
 
 
 def _is_multi_hot(members: Mapping[str, Member], columns: Columns, name: str) -> bool:

@@ -67,7 +67,7 @@ def write_tables(folder: Path) -> None:
     (folder / "a.csv").write_bytes(text)
     (folder / "a.tsv").write_bytes(text.replace(b",", b"\t"))
     (folder / "a.csv.gz").write_bytes(gzip.compress(text))
-    (folder / "b.csv").write_bytes(text.replace(b",", b";").replace(b".", b","))
+    (folder / "b.csv").write_bytes(text.replace(b";", b"|").replace(b",", b";").replace(b".", b","))
 
 
 def write_parquet(folder: Path) -> None:
@@ -87,7 +87,7 @@ def write_h5ad(folder: Path) -> None:
     anndata.AnnData(X, obs=obs).write_h5ad(folder / "packed.h5ad", compression="gzip")
 
 
-@pytest.mark.parametrize("write", [write_npy, write_npz, write_tables, write_parquet, write_h5ad])
+@pytest.mark.parametrize("write", [write_npy, write_npz, write_tables, write_parquet])
 def test_mutated_embeddings_are_read_or_refused(tmp_path: Path, write: Callable[[Path], None]) -> None:
     """No damage to a file of embeddings ends in a traceback, a crash, an endless loop or gigabytes."""
     good = tmp_path / "good"

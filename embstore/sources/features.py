@@ -22,7 +22,8 @@ INDICES = re.compile(
 THINGS = "image|object|cell|nucleus|nuclei|plate|well|site|field|fov|row|col|column|batch|slide|tile|track|frame|crop"
 BOOKKEEPING_NAMES = re.compile(
     r"(.*_)?metadata_.*"
-    r"|((image|cells?|nuclei|nucleus|cytoplasm|objects?)_)?(parent_.*|number_object_number|location_(center|max).*)"
+    r"|((image|cells?|nuclei|nucleus|cytoplasm|objects?)_)?"
+    r"(parent_.*|object_?number|number_object_number|location_(center|max).*)"
     rf"|({THINGS})[ _-]?(number|num|no|nr|ids?|index|idx|label|name|barcode|position)"
     rf"|(number|ids?|index)_(of_)?({THINGS})"
     r"|plate|well|site|field|fov|row|col|column|batch|slide|tile|track|frame|time_?(point)?|barcode|z_?(index|slice)"

@@ -20,7 +20,9 @@ from embstore.sources.decoding import Decoder
 from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
 TODO_PLAIN = "save plain arrays"
-MOST_DEFLATED = 1032  # times: https://www.zlib.net/zlib_tech.html
+# how many times smaller than its content a member can be; of deflate, see https://www.zlib.net/zlib_tech.html
+MOST_PACKED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+OTHERWISE_PACKED = 100_000
 HEADER_BYTES = 1 << 16
 
 
@@ -162,7 +164,7 @@ def _plain(path: Path, member: Member) -> np.dtype[Any]:
         )
     claimed = math.prod(member.shape) * member.dtype.itemsize
     contained = member.info.file_size - member.header_bytes
-    possible = MOST_DEFLATED * member.info.compress_size + HEADER_BYTES
+    possible = MOST_PACKED.get(member.info.compress_type, OTHERWISE_PACKED) * member.info.compress_size
     if claimed != contained or contained > possible or min(member.shape, default=0) < 0:
         found = min(contained, possible)
         raise EmbstoreError(

@@ -12,10 +12,12 @@ import numpy as np
 
 from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
+from embstore.sources.hdf5_trial import refuse_crashing
 from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
 INDEX = "index"  # what names the rows of an h5ad
-LARGE_BYTES, MOST_PACKED = 64 << 20, 5_000  # more than so many times smaller is damage
+LARGE_BYTES, MOST_PACKED_HDF5 = 64 << 20, 5_000  # more than so many times smaller is damage
+FOLDERS = ("obsm", "layers")  # of matrices beside X
 SPARSE = ("csr_matrix", "csc_matrix")
 
 
@@ -93,9 +95,12 @@ class AnnDataFile:
             group = self.decode(file.__getitem__, place)
             # one that is stored by columns is read whole
             matrix = self.decode(self.io.sparse_dataset, group) if by_rows else self.decode(self.io.read_elem, group)
-            matrix = matrix if by_rows else self.decode(matrix.tocsr)
+            if not by_rows:
+                self.decode(matrix.check_format, full_check=True)
+                matrix = self.decode(matrix.tocsr)
             for start in range(0, n, rows):
                 some = self.decode(matrix.__getitem__, slice(start, start + rows))
+                self.decode(some.check_format, full_check=True)  # SciPy writes wherever an index leads
                 yield cast("Numbers", self.decode(some.toarray))
 
     def _refuse_absent(self, name: str, found: Any) -> None:
@@ -107,7 +112,7 @@ class AnnDataFile:
         else:
             parts = [-(-size // chunk) for size, chunk in zip(found.shape, found.chunks, strict=True)]
             whole = self.decode(found.id.get_num_chunks) >= math.prod(parts)
-        if not whole or (size > LARGE_BYTES and size > MOST_PACKED * stored):
+        if not whole or (size > LARGE_BYTES and size > MOST_PACKED_HDF5 * stored):
             raise EmbstoreError(
                 f"{self.path}: {name} claims {size} bytes and the file contains {stored} of them; save it again"
             )
@@ -115,7 +120,7 @@ class AnnDataFile:
     def _matrices(self, file: Any) -> dict[str, str]:
         """Return name -> place in the file."""
         found = {"X": "X"} if self.decode(file.__contains__, "X") else {}
-        for folder in ("obsm", "layers"):
+        for folder in FOLDERS:
             group = self.decode(file.get, folder)
             if isinstance(group, self.h5py.Group):
                 found |= {str(key): f"{folder}/{key}" for key in self.decode(group.keys)}
@@ -140,8 +145,11 @@ class AnnDataFile:
         return self.decode(self.decode(getattr, item, "attrs").get, name, default)
 
 
-def open_h5ad(path: Path) -> AnnDataFile:
-    """Return an h5ad file; EmbstoreError where the library that reads it is not installed."""
+def open_h5ad(path: Path, matrix: str) -> AnnDataFile:
+    """Return an h5ad file whose `obs` and `matrix` can be read without a crash.
+
+    EmbstoreError where they cannot, and where the library that reads it is not installed.
+    """
     try:
         import anndata.io
         import h5py
@@ -150,6 +158,7 @@ def open_h5ad(path: Path) -> AnnDataFile:
             f"{path.name} is an AnnData file and anndata is not installed; run pip install 'embstore[h5ad]', or export "
             "the vectors as Parquet"
         ) from error
+    refuse_crashing(path, ["obs", matrix, *(f"{folder}/{matrix}" for folder in FOLDERS)])
     return AnnDataFile(path, Decoder(path, "AnnData", "save it again"), h5py, anndata.io)
 
 

@@ -283,8 +283,8 @@ def _refuse_other_than_0_and_1(path: Path, name: str, hot: np.ndarray, names: Se
 
 
 def _of_h5ad(path: Path, columns: Columns) -> ExternalEmbeddings:
-    data = open_h5ad(path)
     key = columns.embeddings or "X"
+    data = open_h5ad(path, key)
     texts = {name: _utf8(path, name, data.column(name)) for name in columns.named}
     matrix = data.matrix(key)
     rows, dim = matrix.shape

@@ -17,6 +17,7 @@ from embstore.ingest import import_embeddings
 pytestmark = pytest.mark.faults
 
 FILES = 2000  # mutations of each format
+FEWER = 500  # of h5ad, each of which is tried in a process of its own first
 N, DIM = 40, 6
 X = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
 NAMES = {
@@ -87,7 +88,7 @@ def write_h5ad(folder: Path) -> None:
     anndata.AnnData(X, obs=obs).write_h5ad(folder / "packed.h5ad", compression="gzip")
 
 
-@pytest.mark.parametrize("write", [write_npy, write_npz, write_tables, write_parquet])
+@pytest.mark.parametrize("write", [write_npy, write_npz, write_tables, write_parquet, write_h5ad])
 def test_mutated_embeddings_are_read_or_refused(tmp_path: Path, write: Callable[[Path], None]) -> None:
     """No damage to a file of embeddings ends in a traceback, a crash, an endless loop or gigabytes."""
     good = tmp_path / "good"
@@ -96,4 +97,5 @@ def test_mutated_embeddings_are_read_or_refused(tmp_path: Path, write: Callable[
     files = sorted(good.iterdir())
     for path in files:
         read_all(path)
-    read_mutated(read_all, files, tmp_path / "scratch", n=FILES).check(FILES)
+    n = FEWER if write is write_h5ad else FILES
+    read_mutated(read_all, files, tmp_path / "scratch", n=n).check(n)

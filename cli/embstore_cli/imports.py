@@ -34,7 +34,9 @@ OF_INGEST = (
     RemovedOption("--vectors", "write --embeddings KEY"),
 )
 def import_file(
-    file: Annotated[Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file.")],
+    file: Annotated[
+        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file, or a folder of .npy files.")
+    ],
     dataset: Annotated[
         str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
     ],
@@ -70,6 +72,15 @@ def import_file(
         Path | None,
         column_option("--table", help="The table that names the rows of a .npy [default: the CSV of its name]."),
     ] = None,
+    fill_nan: Annotated[
+        str | None,
+        column_option(
+            "--fill-nan", metavar="mean|0", help="What missing numbers become [default: their rows are refused]."
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, run_option("--replace", help="Replace rows of the dataset that came from another file.")
+    ] = False,
     dry_run: Annotated[
         bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
     ] = False,
@@ -97,6 +108,8 @@ def import_file(
             unlabelled=unlabelled,
             header=not no_header,
             table=table,
+            fill_nan=fill_nan,
+            replace=replace,
             dry_run=dry_run,
             force=force,
             progress=progress,

@@ -89,7 +89,7 @@ def ingest(
         masks=_path(masks),
         whole=unit == "image",
     )
-    existing = _if_any(store, force=force)
+    existing = opened_if_any(store, force=force)
     asked = _Asked(named, device, existing)
     wanted = Wanted(
         spaces=tuple(space.digest for space in asked.spaces),
@@ -179,7 +179,8 @@ def embed(
     return report
 
 
-def _if_any(store: Store | str | Path, *, force: bool) -> Store | None:
+def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | None:
+    """Return the store itself, or the one at a path or URI; None where there is none yet."""
     try:
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # where an ingest makes one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
@@ -15,11 +16,13 @@ from embstore.sources.values import is_missing, looks_like_list, spelled_missing
 
 TextRow = Mapping[str, str]
 
-# meaning -> names, in lower case and without `Metadata_`; the first that a table has is taken
+# meaning -> names as `plain_name` writes them; the first that a table has is taken
 MEANINGS = {
     "key": ("image_id", "key", "image", "cell_id", "cell", "fov_id", "output_prefix", "id"),
-    "protein": ("ensg_id", "ensg", "ensembl_id", "protein_id", "protein_ids", "uniprot_id", "uniprot"),
-    "gene": ("gene", "genes", "gene_name", "gene_symbol", "target_name"),
+    "protein": ("ensg_id", "ensg", "ensembl_id", "protein_id", "protein_ids", "uniprot_id", "uniprot")
+    + ("ensembl", "ensembl_gene_id", "ensembl_gene", "gene_id", "uniprot_accession", "uniprotkb"),
+    "gene": ("gene", "genes", "gene_name", "gene_symbol", "target_name")
+    + ("symbol", "hgnc_symbol", "gene_names", "gene_symbols", "genename", "genesymbol"),
     "plate": ("plate",),
     "well": ("well",),
     "site": ("site",),
@@ -27,7 +30,8 @@ MEANINGS = {
     "antibody": ("antibody",),
     "licence": ("licence", "license"),
     "pixel_size_um": ("pixel_size_um",),
-    "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
+    "locations": ("locations", "location", "labels", "label", "localization", "localisation")
+    + ("subcellular_location", "subcellular_locations", "subcellular_localization", "subcellular_localisation"),
 }
 SHOWN_GENES = 5
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
@@ -49,12 +53,21 @@ class ImageFields(TypedDict, total=False):
     extra: dict[str, str]
 
 
+def plain_name(column: str) -> str:
+    """Return the name of a column in lower case, joined by `_`, without `Metadata_`."""
+    return re.sub(r"[\s_\-]+", "_", column.strip().lower()).removeprefix("metadata_")
+
+
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
     """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
     there: dict[str, str] = {}
     for column in columns:
-        rival = there.setdefault(column.lower().removeprefix("metadata_"), column)
-        if rival != column and rival.lower() == column.lower() and any(rival.lower() in n for n in MEANINGS.values()):
+        rival = there.setdefault(plain_name(column), column)
+        if (
+            rival != column
+            and rival.lower() == column.lower()
+            and any(plain_name(rival) in n for n in MEANINGS.values())
+        ):
             raise EmbstoreError(f"the columns {rival} and {column} differ in case alone; rename one of them")
     found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
     return {meaning: column for meaning, column in found.items() if column}

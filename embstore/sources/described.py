@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
+from embstore.sources.joining import loose_name, said_of_join, unambiguous, well_name
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
@@ -23,15 +24,18 @@ def with_descriptions(source: Source, path: Path) -> Source:
     rows = numbered_rows(path, as_written=True)
     known = known_columns(rows[0][1]) if rows else {}
     missing = tidy_rows(rows, known)
-    keys_of, row_key = _ways(path, rows, known)
+    keys_of, row_key = _ways(path, rows, known, source.images)
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
     keyed: list[tuple[str, TextRow]] = []
+    met: set[Key] = set()
     for image in source.images:
-        line, row = next((by_key[key] for key in keys_of(image) if key in by_key), (0, None))
-        if row is None:
+        key = next((key for key in keys_of(image) if key in by_key), None)
+        if key is None:
             images.append(image)
             continue
+        met.add(key)
+        line, row = by_key[key]
         try:
             images.append(_with(image, row, known))
             keyed.append((image.key, row))
@@ -48,7 +52,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         failures=(*source.failures, *failures),
         notes=(
             *source.notes,
-            f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}",
+            _said(path, source, keyed, [" ".join(key) for key in by_key if key not in met]),
             *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
@@ -56,25 +60,50 @@ def with_descriptions(source: Source, path: Path) -> Source:
     )
 
 
+def _said(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unmet: Sequence[str]) -> str:
+    described = {key for key, _ in keyed}
+    without = [image.key for image in source.images if image.key not in described]
+    return said_of_join(path.name, "image", len(keyed), without, unmet)
+
+
 def _ways(
-    path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str]
+    path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str], images: Sequence[SourceImage]
 ) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[TextRow], Key]]:
     """Return how an image and how a row say which image it is."""
     if "key" in known:
         column = known["key"]
-        return lambda image: ((image.key,), (PurePosixPath(image.key).name,)), lambda row: (row[column].strip(),)
+        names = unambiguous(row[column].strip() for _, row in rows)
+        keys, stems = unambiguous(i.key for i in images), unambiguous((i.key for i in images), _loose_stem)
+
+        def keys_of(image: SourceImage) -> Sequence[Key]:
+            loose = [loose_name(image.key)] if keys.get(loose_name(image.key)) == image.key else []
+            loose += [_loose_stem(image.key)] if stems.get(_loose_stem(image.key)) == image.key else []
+            exact = (image.key, PurePosixPath(image.key).name)
+            return [(name,) for name in (*exact, *(names[name] for name in loose if name in names))]
+
+        return keys_of, lambda row: (row[column].strip(),)
     if "well" in known:
         place = [meaning for meaning in ("plate", "well") if meaning in known]
         columns = [known[meaning] for meaning in place]
         return (
-            lambda image: (tuple(getattr(image, meaning) or "" for meaning in place),),
-            lambda row: tuple(row[column].strip() for column in columns),
+            lambda image: (_place(getattr(image, meaning) or "" for meaning in place),),
+            lambda row: _place(row[column] for column in columns),
         )
     found = ", ".join(rows[0][1]) if rows else "no row"
     raise EmbstoreError(
         f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well); "
         "a table of proteins goes in later, with embstore labels add"
     )
+
+
+def _loose_stem(key: str) -> str:
+    return loose_name(PurePosixPath(key).name)
+
+
+def _place(texts: Iterable[str]) -> Key:
+    """Return plate and well, or the well alone, the well as row and column."""
+    *plate, well = (text.strip() for text in texts)
+    return (*plate, well_name(well))
 
 
 def _by_key(
@@ -93,5 +122,7 @@ def _with(image: SourceImage, row: TextRow, known: Mapping[str, str]) -> SourceI
     fields = description(row, known)
     if fields["pixel_size_um"] is None:
         del fields["pixel_size_source"]
+    if image.well and fields["well"] and well_name(fields["well"]) == well_name(image.well):
+        del fields["well"]  # A01 in the table is A1 of the plate
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     return replace(image, **given)

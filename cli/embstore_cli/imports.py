@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from embstore_cli.choices import run_option
+from embstore_cli import completion
+from embstore_cli.choices import Force, run_option
 from embstore_cli.context import Format, Output, store_to_write
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
-from embstore_cli.render import progress_bars
 from embstore_cli.summary import finish
 
 column_option = partial(typer.Option, rich_help_panel="What the file contains")
@@ -36,9 +37,18 @@ def import_file(
     file: Annotated[
         Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file, or a folder of .npy files.")
     ],
-    dataset: Annotated[str, typer.Option("--dataset", help="The dataset that the rows belong to.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
+    ],
     backbone: Annotated[
-        str, typer.Option("--backbone", "-b", metavar="NAME", help="The name under which the embeddings are found.")
+        str,
+        typer.Option(
+            "--backbone",
+            "-b",
+            metavar="NAME",
+            autocompletion=completion.stored_specs,
+            help="The name under which the embeddings are found.",
+        ),
     ],
     embeddings: Annotated[
         str | None,
@@ -75,6 +85,8 @@ def import_file(
         bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
     ] = False,
     strict: Annotated[bool, run_option("--strict", help="Exit 1 if any row failed.")] = False,
+    force: Force = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Import embeddings that were computed elsewhere; run it again after the file changed.
@@ -83,7 +95,7 @@ def import_file(
     """
     from embstore.ingest import import_embeddings
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = import_embeddings(
             store_to_write(),
             file,
@@ -99,6 +111,7 @@ def import_file(
             fill_nan=fill_nan,
             replace=replace,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)

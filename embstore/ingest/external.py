@@ -24,13 +24,14 @@ from embstore.ingest.external_rows import (
     same_vectors,
     stored_rows,
 )
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
+from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import set_labels
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
 from embstore.ingest.work import check_dataset
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.record import Failure, Label
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
@@ -88,6 +89,7 @@ def import_embeddings(
     fill_nan: str | None = None,
     replace: bool = False,
     dry_run: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Import embeddings that were computed elsewhere: each row of the file becomes a profile with a vector.
@@ -105,20 +107,25 @@ def import_embeddings(
 
     A rerun on the same file finds nothing to do; a row whose vector changed is replaced, one that is gone from the file
     or is refused now loses its vector; the report counts both. Rows that came from another file are replaced only with
-    `replace`; else they are an EmbstoreError before anything is written. With `dry_run` nothing is written.
+    `replace`; else they are an EmbstoreError before anything is written. With `dry_run` nothing is written. A store
+    that is named by its path is made where there is none, by `force` also in a folder that contains other files.
     """
+    job = Job("import", given(locals()))
     check_dataset(dataset)
     columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
     external = read_vectors(Path(path).resolve(), columns)
     space = _space(backbone, external.features)
     data = filled(external, fill_nan)
     named = bool(id_column or gene_column)
-    plan = _plan(opened_if_any(store), dataset, space, data, named=named, progress=progress)
+    plan = _plan(opened_if_any(store, force=force), dataset, space, data, named=named, progress=progress)
     if not replace:
         refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
     report = _report(plan, columns)
     if not dry_run:
-        _write(opened(store), plan, report, columns, progress)
+        target = opened(store, force=force)
+        with recorded(target, job, report) as recording:
+            recording.spaces = {space.digest: backbone}
+            _write(target, plan, report, columns, recording=recording, progress=progress)
     return report
 
 
@@ -141,8 +148,7 @@ def _plan(
     for part, block in in_blocks(data.blocks()):
         unusable[part] = (~np.isfinite(block)).sum(axis=1)
         same[part] = same_vectors(store, space.digest, rows.keys[part], stored.embedded[part], block)
-        if progress:
-            progress("rows", part.stop, len(external))
+        tell(progress, "rows", part.stop, len(external))
     nameless = np.array([not ids for ids in rows.proteins]) & named
     failures = _failures(external, nameless, unusable)
     return Import(dataset, space, data, rows, stored, unusable, same, failures, ~nameless & (unusable == 0))
@@ -159,7 +165,9 @@ def _report(plan: Import, columns: Columns) -> Report:
     return report
 
 
-def _write(store: Store, plan: Import, report: Report, columns: Columns, progress: Progress | None) -> None:
+def _write(
+    store: Store, plan: Import, report: Report, columns: Columns, *, recording: Recording, progress: Progress | None
+) -> None:
     """Write the profiles and vectors that are new or changed, delete those of rows that are gone, and set labels."""
     add_space(
         store, asdict(plan.space) | {"digest": plan.space.digest, "roles": []}, plan.data.external.dim, half=False
@@ -168,17 +176,21 @@ def _write(store: Store, plan: Import, report: Report, columns: Columns, progres
     pairs = dict.fromkeys((tuple(plan.rows.proteins[row]), tuple(plan.rows.genes[row])) for row in good)
     add_proteins(store, list(pairs))
     new = plan.good & ~plan.same
+    recording.planned, report.done_before = int(new.sum()), int((plan.good & plan.same).sum())
+    if new.any():
+        recording.begin()
     _write_rows(store, plan, new, progress)
     report.images_in = 0
     report.vectors_in = {plan.space.backbone: int(new.sum())} if new.any() else {}
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
-    report.done_before = int((plan.good & plan.same).sum())
     kept = [plan.rows.keys[row] for row in good]
     gone = plan.stored.own_ids.filter(pc.invert(pc.is_in(plan.stored.own_ids, value_set=_strings(kept)))).to_pylist()
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
     report.vectors_deleted = len(gone)
     report.labels_changed = _set_labels(store, plan, columns.label)
     join_groups(store)
+    for failure in plan.failures:
+        log_failure(failure)
     record_failures(store, plan.failures, usable=[plan.source])
 
 
@@ -194,8 +206,7 @@ def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | Non
         if rows:
             keys = [plan.rows.keys[part.start + row] for row in rows]
             put_vectors(store, plan.space.digest, keys, block[rows])
-        if progress:
-            progress("vectors", part.stop, len(new))
+        tell(progress, "vectors", part.stop, len(new), failures=len(plan.failures))
 
 
 def _space(backbone: str, features: str) -> Space:

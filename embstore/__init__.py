@@ -9,6 +9,7 @@ Every public name is imported when it is first used: importing embstore imports 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -37,12 +38,16 @@ if TYPE_CHECKING:
     from embstore.search import similar_proteins as similar_proteins
     from embstore.search.thumbnails import thumbnails as thumbnails
     from embstore.store import Store as Store
+    from embstore.store import list_ingests as list_ingests
     from embstore.store import list_spaces as list_spaces
     from embstore.store import list_spaces_sql as list_spaces_sql
     from embstore.store import query as query
 
     open = Store.open
     __version__: str
+
+# what embstore does is logged under its name; it is for programs to say whether, and where to
+logging.getLogger("embstore").addHandler(logging.NullHandler())
 
 # name -> where it is
 _PUBLIC = {
@@ -56,6 +61,7 @@ _PUBLIC = {
     "embed": "embstore.ingest",
     "import_embeddings": "embstore.ingest",
     "ingest": "embstore.ingest",
+    "list_ingests": "embstore.store",
     "list_labels": "embstore.ingest",
     "list_labels_sql": "embstore.ingest",
     "list_spaces": "embstore.store",

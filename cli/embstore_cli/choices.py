@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
@@ -15,6 +16,9 @@ source_option = partial(typer.Option, rich_help_panel="What goes in")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 run_option = partial(typer.Option, rich_help_panel="Running")
 
+Force = Annotated[
+    bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
+]
 DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],
@@ -22,6 +26,7 @@ BackboneSpecs = Annotated[
         "--backbone",
         "-b",
         metavar="SPEC",
+        autocompletion=completion.backbone_specs,
         help="A backbone's name, then :mapping or :replication, then any :key=value, as in hpa:crop_um=40:pooling=cls; "
         "may be repeated. Keys: unit, pooling, masked, input_px, crop_um, fill, roles, intensity, precision.",
     ),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from embstore.search import Neighbours
 
 app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
+SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class SearchOptions:
     backbone: OneBackbone = None
     space: SpaceDigest = None
     dataset: Dataset = None
-    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 10
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours.")] = 10
     centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
-    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells.")] = None
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells into this file.")
+    ] = None
     form: Output = Format.table
 
 
@@ -47,7 +50,7 @@ class SearchOptions:
 def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
 ) -> None:
-    """The proteins whose mean vector is nearest to a protein's.
+    """Find the proteins whose mean vectors are nearest to that of a protein.
 
     Example: `embstore search protein ACTN1 --backbone pixel-stats --sheet neighbours.png`
     """
@@ -60,11 +63,14 @@ def protein(
 @without_options(UNIT_REMOVED)
 @with_options(SearchOptions)
 def cell(
-    cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")], options: SearchOptions
+    cell_id: Annotated[
+        str, typer.Argument(metavar="CELL_ID", help="A cell id, as search and the table cells show it.")
+    ],
+    options: SearchOptions,
 ) -> None:
-    """The cells nearest to a cell.
+    """Find the cells nearest to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
 
-    Example: `embstore search cell opencell/ACTN1_gallery:1dbaa437:3 --backbone pixel-stats`
+    Example: `embstore search cell "$(embstore sql 'SELECT min(cell_id) FROM cells' -f csv | tail -1)" -b pixel-stats`
     """
     from embstore.search import similar_cells
 
@@ -80,6 +86,6 @@ def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchO
         check_sheet(sheet)
     store = open_store()
     neighbours = search(store, query, **given)
-    emit_table(neighbours, form, title=neighbours.headline)
+    emit_table(neighbours, form, title=neighbours.headline, people=SEARCH_FOR_PEOPLE)
     if sheet is not None:
         say(f"drawn: {draw_sheet(store, neighbours, sheet)}")

@@ -17,7 +17,7 @@ from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, 
 PART_ROWS = 8_000_000  # their hashes take some hundred megabytes
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
-MISCOUNTED = "images whose marker, cells and vectors differ in number"
+MISCOUNTED = "images whose completion record, cells and vectors differ in number"
 DIVIDED = "images or profiles name proteins of several groups, so that a split may divide them"
 REBENCH = "the same bench again completes them"
 
@@ -38,8 +38,8 @@ class ForeignKey:
 
 FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
-    ForeignKey("ingested", "image_id", "images", "image_id", "markers of no image", RERUN),
-    ForeignKey("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", RECORD),
+    ForeignKey("ingested", "image_id", "images", "image_id", "completion records of no image", RERUN),
+    ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not recorded", RECORD),
     ForeignKey("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
     *(
         ForeignKey(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
@@ -104,7 +104,7 @@ def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> It
         table = embeddings_name(space["digest"])
         n, example = _tally(store, miscounted(space)) if table in names else (0, "")
         if n:
-            yield Finding("markers", table, counted(n, MISCOUNTED, example), REPAIR)
+            yield Finding("completion records", table, counted(n, MISCOUNTED, example), REPAIR)
 
 
 def cell_spaces(spaces: Sequence[SpaceRow]) -> list[SpaceRow]:
@@ -139,7 +139,7 @@ def absent(want: ForeignKey) -> IntegrityQuery:
 
 
 def miscounted(space: SpaceRow) -> IntegrityQuery:
-    """Ask for the images whose marker's count is not that of its cells (then not `has_cells`), or of its vectors."""
+    """Ask for the images whose completion record counts other cells (then not `has_cells`) or other vectors."""
     table = embeddings_name(space["digest"])
     # cells and vectors are counted by image, and one part is one pass over all of them
     tables = {"ingested", "cells", table}

@@ -1,4 +1,4 @@
-"""What reading images will fail at, told from their files' headers: the failures of a dry run."""
+"""What reading images will give or fail at, told from their files' headers: what a dry run reports."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from embstore.ingest.prepare import check_nucleus
 from embstore.ingest.reading import read_ahead
 from embstore.ingest.work import Work
 from embstore.pixels.masks import check_mask
-from embstore.sources.layouts import read_shape_and_roles
+from embstore.sources.layouts import foresee_channels
 from embstore.sources.record import Failure
 from embstore.space import Space
 
 READERS = 4  # threads: what takes time on a server is waiting for its files
 
 
-def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | None]:
-    """Yield, for each image in order, the failure that it would end in under any of the spaces, or None.
+def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | str]:
+    """Yield, for each image in order, the failure that it would end in under any of the spaces.
 
-    The checks are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
-    damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
-    that are packed with gzip are unpacked.
+    Of the others, yield which planes would become which roles, and why (empty where no layout says why). The checks
+    are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone: damage
+    within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files that are
+    packed with gzip are unpacked, and pictures in colour decoded.
     """
-    return read_ahead(partial(_failure, spaces), work, READERS)
+    return read_ahead(partial(_foreseen, spaces), work, READERS)
 
 
-def _failure(spaces: Sequence[Space], work: Work) -> Failure | None:
+def _foreseen(spaces: Sequence[Space], work: Work) -> Failure | str:
     try:
-        shape, roles = read_shape_and_roles(work.root, work.image)
+        shape, roles, assignment = foresee_channels(work.root, work.image)
         if work.segmentation is None:
             check_nucleus(work, roles)
             for mask in work.image.masks.files if work.image.masks else ():
@@ -45,5 +46,5 @@ def _failure(spaces: Sequence[Space], work: Work) -> Failure | None:
     except OSError as error:
         failure = unread_failure(work, error)
     else:
-        return None
+        return assignment
     return replace(failure, source=work.image.listed or failure.source)

@@ -37,6 +37,8 @@ class Prepared:
     pixel_size_um: float | None
     image_row: ImageRow | None  # None where the image and its cells are in the store already
     size_ignored: str = ""  # what the file says of its pixel size that does not count, where no other size is known
+    absent_chunks: str = ""  # how many chunks of a Zarr are not stored
+    assignment: str = ""  # which planes became which roles, and why
 
     @property
     def shown(self) -> list[CellRow]:
@@ -57,7 +59,8 @@ def prepare(work: Work, stored_cells: list[CellRow], intensity: str = INTENSITY_
         planes, roles = read_channels(work.root, work.image)
         scaled = scale(planes.pixels, intensity)
         if work.segmentation is not None:
-            return Prepared(work, scaled, roles, stored_cells, work.segmentation, work.pixel_size_um, None)
+            stored = (stored_cells, work.segmentation, work.pixel_size_um)
+            return Prepared(work, scaled, roles, *stored, image_row=None, assignment=planes.assignment)
         pictured = scaled if intensity == INTENSITY_SPEC else scale(planes.pixels)
         return _with_new_cells(work, planes, roles, scaled, pictured)
     except ImageError as error:
@@ -86,8 +89,9 @@ def _with_new_cells(
             cell["flags"] = [flag for flag in cell["flags"] if flag != "touches_edge"]
     ignored = planes.size.ignored if known_um is None else ""
     notes = [
-        segmented.note or _note(planes.depth, one_cell=work.image.one_cell),
+        segmented.note or _note(planes, one_cell=work.image.one_cell),
         ignored and ignored_size_note(ignored),
+        absent_chunks_note(planes.absent),
     ]
     row: ImageRow = {
         **image_description(work.image),
@@ -105,7 +109,16 @@ def _with_new_cells(
         "note": "; ".join(note for note in notes if note),
         "ingested": now(),
     }
-    return Prepared(work, scaled, roles, cells, segmentation, segmented.pixel_size_um, row, size_ignored=ignored)
+    made = (cells, segmentation, segmented.pixel_size_um, row)
+    return Prepared(
+        work,
+        scaled,
+        roles,
+        *made,
+        size_ignored=ignored,
+        absent_chunks=absent_chunks_note(planes.absent),
+        assignment=planes.assignment,
+    )
 
 
 def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
@@ -146,6 +159,12 @@ def ignored_size_note(ignored: str) -> str:
     return f"pixel size in the file ignored: {ignored}"
 
 
+def absent_chunks_note(absent: tuple[int, int]) -> str:
+    """Return the note on chunks of a Zarr that are not stored, of how many; empty where all are."""
+    missing, n = absent
+    return f"{missing} of {n} chunks are absent and were read as the fill value" if missing else ""
+
+
 def _size_source(pixel_size_um: float | None, known_um: float | None, source: str, *, one_cell: bool) -> str | None:
     if known_um:
         return source
@@ -154,7 +173,8 @@ def _size_source(pixel_size_um: float | None, known_um: float | None, source: st
     return "crop" if one_cell else "estimated"
 
 
-def _note(depth: int, *, one_cell: bool) -> str:
-    notes = [f"maximum projection of {depth} planes"] if depth > 1 else []
+def _note(planes: Planes, *, one_cell: bool) -> str:
+    notes = [f"maximum projection of {planes.depth} planes"] if planes.depth > 1 else []
+    notes += ["planes along z taken as channels"] if planes.axis == "Z" else []
     notes += ["one cell, whose mask is the whole image"] if one_cell else []
     return "; ".join(notes)

@@ -83,11 +83,28 @@ def check_objects(name: str, labels: LabelImage, present: np.ndarray) -> str:
         raise ImageError(
             f"the mask {name} has {len(present)} values, and {one}: {kind}, wanted one number an object; {_OBJECTS}"
         )
+    if (n := _around_others(labels)) >= SCATTERED * len(present) > 0:
+        raise ImageError(
+            f"the mask {name} has {len(present)} values, {n} of them around others, as classes or distances lie, "
+            f"wanted one number an object; {_OBJECTS}"
+        )
     if not len(divided):
         return ""
     shown = ", ".join(f"{present[label - 1]:.0f}" for label in divided[:_SHOWN])
     more = ", ..." if len(divided) > _SHOWN else ""
     return f"{len(divided)} labels consist of several pieces each ({shown}{more})"
+
+
+def _around_others(labels: LabelImage) -> int:
+    """Return how many labels enclose other labels of some size in their holes, as no object does."""
+    from scipy import ndimage
+
+    n = 0
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            own = labels[box] == label
+            n += int((labels[box][_holes(own)] > 0).sum() >= FRAGMENT * own.sum())
+    return n
 
 
 def check_outside(name: str, values: np.ndarray) -> str:
@@ -96,7 +113,7 @@ def check_outside(name: str, values: np.ndarray) -> str:
     Raises ImageError where a label is the background: it covers most of the border, and there is no 0 or it encloses
     others.
     """
-    border = np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+    border = _border(values)
     labels, counts = np.unique(border[border > 0], return_counts=True)
     share = counts.max(initial=0) / len(border)
     everywhere = bool((values > 0).all())
@@ -104,13 +121,22 @@ def check_outside(name: str, values: np.ndarray) -> str:
         return "no pixel is outside (0)" if everywhere else ""
     label = labels[counts.argmax()]
     inside = values == label
-    if not everywhere and _enclosed(inside) < ENCLOSED * inside.sum():
+    if not everywhere and not surrounds(inside):
         return f"label {label:.0f} covers {share:.0%} of the border"
     nothing = "no outside (0), and " if everywhere else ""
     raise ImageError(
         f"the mask {name} has {nothing}label {label:.0f} on {share:.0%} of the border: its background, as in a class "
         f"map (ilastik's Simple Segmentation) or an inverted mask, wanted 0 there; {_OBJECTS}"
     )
+
+
+def surrounds(inside: Bools) -> bool:
+    """True if a part of an image (y, x) lies around the rest: on most of the border, with others in its holes."""
+    return bool(_border(inside).mean() > MOST_OF_BORDER and _enclosed(inside) >= ENCLOSED * inside.sum())
+
+
+def _border(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
 
 
 def check_filled(name: str, inside: Bools) -> None:
@@ -124,13 +150,18 @@ def check_filled(name: str, inside: Bools) -> None:
 
 def _enclosed(inside: Bools) -> int:
     """Return how many pixels lie in holes of a foreground."""
+    return int(_holes(inside).sum())
+
+
+def _holes(inside: Bools) -> Bools:
     from scipy import ndimage
 
-    outside, _ = ndimage.label(~inside)
-    areas = np.bincount(outside.ravel())
-    areas[np.unique(np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]]))] = 0
-    areas[0] = 0
-    return int(areas.sum())
+    outside, n = ndimage.label(~inside)
+    is_hole = np.ones(n + 1, bool)
+    is_hole[_border(outside)] = False
+    is_hole[0] = False
+    holes: Bools = is_hole[outside]
+    return holes
 
 
 def colour_labels(planes: np.ndarray) -> tuple[LabelImage, bool]:

@@ -19,7 +19,9 @@ from embstore.pixels.mask_values import (
     check_outside,
     colour_labels,
     meaning,
+    surrounds,
 )
+from embstore.pixels.planes import Planes
 from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
@@ -50,9 +52,12 @@ def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
     """
     path = Path(path)
     check_mask(path, shape)
-    planes = read_planes(path, labels=True).pixels
-    if len(planes) > 1:
-        mask = _of_colours(path.name, planes)
+    read = read_planes(path, labels=True)
+    planes = read.pixels
+    if read.white_is_zero:
+        mask = _of_bits(path.name, planes[0])
+    elif len(planes) > 1:
+        mask = _of_colours(path.name, read)
     else:
         check_numbers(path.name, planes[0])
         mask = _of_values(path.name, planes[0], "a foreground mask")
@@ -77,9 +82,25 @@ def _of_values(name: str, values: np.ndarray, what: str) -> Mask:
     return Mask(values.astype(np.int32), ", ".join(filter(None, notes)), name=name)
 
 
-def _of_colours(name: str, planes: np.ndarray) -> Mask:
+def _of_bits(name: str, white: Bools) -> Mask:
+    """Return the objects of bits that are white where they are 0, or black, where white is what lies around them.
+
+    Libraries of Python save an array of True under this photometric interpretation too, as 1.
+    """
+    if not surrounds(white):
+        return _of_values(name, white, "a foreground mask")
+    mask = _of_values(name, ~white, "a foreground mask")
+    said = "bits that are 1, and black by the file's photometric interpretation, taken as the objects"
+    return replace(mask, note=f"{mask.note}, {said}" if mask.note else said)
+
+
+def _of_colours(name: str, planes: Planes) -> Mask:
     """Return the objects of a picture: those of its grey values, else the components of its colours."""
-    labels, grey = colour_labels(planes)
+    if not planes.colour:
+        raise ImageError(
+            f"the mask {name} holds {len(planes.pixels)} planes, wanted one label image; save each to its own file"
+        )
+    labels, grey = colour_labels(planes.pixels)
     n = int(labels.max(initial=0))
     if grey or n < 2:
         return _of_values(name, labels, "a foreground mask" if grey else "a colour mask")

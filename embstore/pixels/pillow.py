@@ -5,40 +5,41 @@ from __future__ import annotations
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from embstore.errors import ImageError
+from embstore.pixels.colours import COLOUR_OF_SAMPLES
 from embstore.pixels.limits import check_size
 from embstore.pixels.planes import Claim, one_line
 from embstore.pixels.size import UNKNOWN
 from embstore.pixels.vendors import CONVERT, vendor_suffix
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-# samples a pixel and the dtype that numpy gets, by mode
+# samples a pixel and the dtype that numpy gets, by mode; tests/pixels/test_modes.py has a test of each
 PILLOW_MODES = {
     "1": (1, "bool"),
     "L": (1, "u1"),
+    "P": (1, "u1"),  # indices of a palette: labels as they are, else the palette's colours
     "LA": (2, "u1"),
     "RGB": (3, "u1"),
     "RGBA": (4, "u1"),
-    "I;16": (1, "<u2"),
-    "I;16L": (1, "<u2"),
-    "I;16B": (1, ">u2"),
-    "I": (1, "i4"),  # older Pillow widens 16-bit grey PNG to this
-    "F": (1, "f4"),
 }
+# samples a pixel of a PNG of 16 bits, by colour type: Pillow narrows colours to 8
+PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
+PNG_STEPS = {2: 85, 4: 17}  # by which Pillow multiplies grey values of few bits
 
 _pillow_warnings = threading.Lock()  # `warnings.catch_warnings` changes the whole process
 
 
 @contextmanager
-def open_pillow(path: Path) -> Iterator[Claim]:
-    """Open a picture of one frame, whose pixel size is never sure."""
+def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
+    """Open a picture of one frame, whose pixel size is never sure; with `labels`, a palette's indices stay."""
     try:
         # Pillow only warns between one and two times its pixel limit
         with _pillow_warnings, warnings.catch_warnings():
@@ -56,15 +57,23 @@ def open_pillow(path: Path) -> Iterator[Claim]:
             f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
         ) from None
     with image:
-        if image.format == "PNG":
-            _check_png(path)
-        yield _claim(path, image)
+        bits, kind = _check_png(path) if image.format == "PNG" else (8, 0)
+        _check_frames(path, image)
+        if bits == 16:
+            yield _deep_claim(path, image, PNG_SAMPLES[kind])
+        else:
+            step = PNG_STEPS.get(bits, 1) if image.mode == "L" else 1
+            yield _claim(path, image, labels=labels, step=step)
 
 
-def _check_png(path: Path) -> None:
-    """Refuse a PNG that ends before its pixels do, by the lengths that its chunks claim; none of them is read."""
+def _check_png(path: Path) -> tuple[int, int]:
+    """Return the bits a sample and the colour type of a PNG.
+
+    Refuses one that ends before its pixels do, by the lengths that its chunks claim; none of them is read.
+    """
     size, start = path.stat().st_size, 8  # behind the signature
     with path.open("rb") as file:
+        bits, colour_type = file.read(26)[24:]  # behind width and height in the first chunk
         file.seek(start)
         kind = b""
         while kind != b"IEND" and len(head := file.read(8)) == 8:
@@ -75,17 +84,53 @@ def _check_png(path: Path) -> None:
                     f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again"
                 )
             file.seek(start)
+    return bits, colour_type
 
 
-def _claim(path: Path, image: Image.Image) -> Claim:
+def _check_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise ImageError(f"{path.name} holds {frames} frames, wanted one; export each to its own file")
-    if image.mode not in PILLOW_MODES:
-        raise ImageError(
-            f"{path.name} has pixels of Pillow mode {image.mode}, wanted grey or RGB (8 or 16 bit); convert the file"
-        )
-    samples, dtype = PILLOW_MODES[image.mode][0], np.dtype(PILLOW_MODES[image.mode][1])
+
+
+def _claim(path: Path, image: Image.Image, *, labels: bool, step: int) -> Claim:
+    """Return what a picture of at most 8 bits a sample claims; its grey values were multiplied by `step`."""
+    # BMP of 5 bits a colour, which Pillow stretches to 8
+    stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in getattr(image, "tile", ()))
+    if image.mode not in PILLOW_MODES or stretched:
+        found = "5-bit colours" if stretched else f"pixels of Pillow mode {image.mode}"
+        raise ImageError(f"{path.name} has {found}, wanted grey or RGB (8 or 16 bit); convert the file")
+    mode = image.mode
+    if mode == "P" and not labels:
+        mode = "RGBA" if "transparency" in image.info else "RGB"
+    samples, dtype = PILLOW_MODES[mode][0], np.dtype(PILLOW_MODES[mode][1])
+    _check_claim(path, image, samples, dtype)
+
+    def read() -> np.ndarray:
+        pixels = np.asarray(image if mode == image.mode else image.convert(mode))
+        return pixels // np.uint8(step) if step > 1 else pixels
+
+    return _named(image, samples, dtype, read)
+
+
+def _deep_claim(path: Path, image: Image.Image, samples: int) -> Claim:
+    """Return what a PNG of 16 bits claims, which is decoded by imagecodecs."""
+    dtype = np.dtype(np.uint16)
+    _check_claim(path, image, samples, dtype)
+
+    def read() -> np.ndarray:
+        from imagecodecs import png_decode
+
+        pixels = png_decode(path.read_bytes()).reshape(image.height, image.width, -1)
+        return np.squeeze(pixels[..., :samples], 2) if samples == 1 else pixels[..., :samples]  # no alpha of tRNS
+
+    return _named(image, samples, dtype, read)
+
+
+def _check_claim(path: Path, image: Image.Image, samples: int, dtype: np.dtype[Any]) -> None:
     check_size(path, image.width * image.height * samples * dtype.itemsize)
+
+
+def _named(image: Image.Image, samples: int, dtype: np.dtype[Any], read: Callable[[], np.ndarray]) -> Claim:
     shape = (image.height, image.width) if samples == 1 else (image.height, image.width, samples)
-    return Claim(shape, "YXS"[: len(shape)], dtype, UNKNOWN, lambda: np.asarray(image))
+    return Claim(shape, "YXS"[: len(shape)], dtype, UNKNOWN, read, COLOUR_OF_SAMPLES.get(samples, ""))

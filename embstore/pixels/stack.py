@@ -18,6 +18,7 @@ class Arrangement:
     sizes: tuple[int, ...]
     axes: str
     depth_axis: int | None
+    taken: str  # the file's own name of the axis that holds the channels, if any
 
     @property
     def depth(self) -> int:
@@ -35,19 +36,35 @@ class Arrangement:
 def arrangement(path: Path, shape: tuple[int, ...], axes: str, channels: int | None) -> Arrangement:
     """Return how an array of this shape is read; `axes` name its dimensions as tifffile does.
 
-    With `channels`, how many are expected, depth is projected (the maximum over z). Where two unnamed axes stand before
-    (y, x), the one of length `channels` holds the channels and the other is depth, in either order. ImageError for
-    anything else that is no (channel, y, x): time, and stacks whose channels cannot be told from their depth.
+    With `channels`, how many are expected, depth is projected (the maximum over z), but never the only axis that could
+    hold the channels: where several are expected and z is the only axis, as many planes as channels are taken as the
+    channels, and any other number is refused. Where two unnamed axes stand before (y, x), the one of length `channels`
+    holds the channels and the other is depth, in either order. ImageError for anything else that is no
+    (channel, y, x): time, and stacks whose channels cannot be told from their depth.
     """
     keep = [i for i, (axis, n) in enumerate(zip(axes, shape, strict=True)) if axis in "YX" or n > 1]
-    sizes, axes = tuple(shape[i] for i in keep), "".join(axes[i] for i in keep)
-    depth = None
+    sizes, own = tuple(shape[i] for i in keep), "".join(axes[i] for i in keep)
+    axes, depth = own, None
     if channels is not None and "T" not in axes:
-        axes = axes if "Z" in axes else _named(sizes, axes, channels)
+        axes = _without_channels(path, sizes, axes, channels) if "Z" in axes else _named(sizes, axes, channels)
         depth = axes.index("Z") if "Z" in axes else None
     flat = [i for i in range(len(axes)) if i != depth]
     _check_axes(path, tuple(sizes[i] for i in flat), "".join(axes[i] for i in flat))
-    return Arrangement(sizes, axes, depth)
+    taken = "".join(own[i] for i in flat if axes[i] not in "YX")
+    return Arrangement(sizes, axes, depth, taken)
+
+
+def _without_channels(path: Path, sizes: tuple[int, ...], axes: str, channels: int) -> str:
+    """Return axes with a z-stack's planes as channels, where several are expected and no other axis can hold them."""
+    if channels == 1 or set(axes) - {*"YXZ"}:
+        return axes
+    planes = sizes[axes.index("Z")]
+    if planes != channels:
+        raise ImageError(
+            f"{path.name} has {planes} planes along z and no channel axis, wanted {channels} channels; "
+            "save the channels as an axis of their own (C), or name the one channel that it shows"
+        )
+    return axes.replace("Z", "C")
 
 
 def arranged(pixels: np.ndarray, how: Arrangement) -> np.ndarray:

@@ -11,7 +11,7 @@ from embstore.sources.composites import composite_files, composites_note, named_
 from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
-from embstore.sources.record import Failure, Source, SourceImage
+from embstore.sources.record import POSITION, Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files, is_table
 
 _TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
@@ -39,7 +39,9 @@ def read_crops(source: Path, reading: Reading) -> Source:
 
 def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[SourceImage, ...]:
     files = [path.relative_to(root).as_posix() for path in paths]
-    return tuple(SourceImage(bare_name(f), (f,), channels.in_order, one_cell=True) for f in files)
+    told_by = (POSITION,) * len(channels.in_order)
+    roles = channels.in_order
+    return tuple(SourceImage(bare_name(f), (f,), roles, one_cell=True, told_by=told_by) for f in files)
 
 
 def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> Source:
@@ -51,13 +53,13 @@ def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> Source:
         key, _, name = bare_name(file).rpartition("_")
         role = channels.role(name)
         if key and role:
-            named.append((file, key, role))
+            named.append((file, key, role, f"name {name}"))
         elif named_composite(file):
             merged.append(file)
         else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
             failures.append(Failure(str(path), "plan", error, _TODO))
-    composites = composite_files(named)
+    composites = composite_files((file, key, role) for file, key, role, _ in named)
     images, doubled = grouped(root, [found for found in named if found[0] not in composites], one_cell=True)
     notes = composites_note([*composites, *merged])
     return Source(root, tuple(images), failures=(*failures, *doubled), notes=tuple(notes))

@@ -36,7 +36,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
             keyed.append((image.key, row))
         except EmbstoreError as error:
             failures.append(
-                Failure(f"{path}:{line}", "plan", str(error), "mend the row; until then its image stays out")
+                Failure(f"{path}:{line}", "plan", str(error), "correct the row; until then its image stays out")
             )
     said = locations_of(keyed, known)
     return replace(

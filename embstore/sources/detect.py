@@ -38,11 +38,9 @@ def detect(source: str | Path) -> tuple[str, str]:
     if len(found) == 1:
         return next(iter(found.items()))
     files = files_below(source)
+    if not any(map(is_image, paths)) and (vendors := vendor_files(files)):
+        raise EmbstoreError(f"{source} holds {vendors}")
     seen = " and ".join(found.values()) or f"{len(paths)} images whose names say nothing of a layout"
-    if not any(map(is_image, paths)):
-        seen = vendor_files(files) or f"no image, but {what_lies_there(files)}"
-        todo = "" if vendor_files(files) else "; give the folder that holds TIFF, PNG, JPEG, WebP, BMP or OME-Zarr"
-        raise EmbstoreError(f"{source} holds {seen}{todo}")
     example = "" if found else f" (it holds {what_lies_there(files)}{_likely(paths)})"
     raise EmbstoreError(
         f"{source} holds {seen}; say how to read it: --layout opencell, hpa, fields, crops, ome or manifest{example}"

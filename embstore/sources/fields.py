@@ -34,9 +34,10 @@ def read_field_files(source: Path, reading: Reading) -> Source:
     root, paths = image_files(source)
     files = [path.relative_to(root).as_posix() for path in paths]
     known = list(_named(root, files, endings))
-    composites = composite_files(known, endings) | {file for file, _, _ in known if _merged(file, endings)}
+    composites = composite_files([(file, key, role) for file, key, role, _ in known], endings)
+    composites |= {file for file, *_ in known if _merged(file, endings)}
     images, failures = grouped(root, [found for found in known if found[0] not in composites])
-    left_out = sorted({*files}.difference(file for file, _, _ in known))
+    left_out = sorted({*files}.difference(file for file, *_ in known))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
     notes += composites_note(sorted(composites))
     if left_out:
@@ -45,17 +46,17 @@ def read_field_files(source: Path, reading: Reading) -> Source:
     return with_descriptions(found, reading.labels) if reading.labels else found
 
 
-def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (file, key, role) of the files that have one of the endings, the longest that fits."""
-    patterns = [(_pattern(ending), endings[ending]) for ending in sorted(endings, key=len, reverse=True)]
+def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (file, key, role, ending) of the files that have one of the endings, the longest that fits."""
+    patterns = [(_pattern(ending), ending) for ending in sorted(endings, key=len, reverse=True)]
     for file in files:
         path = PurePosixPath(bare_name(file))
-        found = ((pattern.match(path.name), role) for pattern, role in patterns)
-        match, role = next(((match, role) for match, role in found if match), (None, ""))
+        found = ((pattern.match(path.name), ending) for pattern, ending in patterns)
+        match, ending = next(((match, ending) for match, ending in found if match), (None, ""))
         if match:
             field = "_".join(part.strip(SEPARATORS) for part in match.groups() if part.strip(SEPARATORS))
             key = (path.parent / field).as_posix() if field else path.parent.as_posix()
-            yield file, root.name if key == "." else key, role
+            yield file, root.name if key == "." else key, endings[ending], f"ending {ending}"
 
 
 def _merged(file: str, endings: Collection[str]) -> bool:

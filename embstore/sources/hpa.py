@@ -117,5 +117,9 @@ def _image(key: str, files: dict[str, str], row: TextRow) -> SourceImage:
         if fields["pixel_size_um"] is None:
             fields |= {"pixel_size_um": HPA_PIXEL_SIZE_UM, "pixel_size_source": "layout"}
     return SourceImage(
-        key=key, files=tuple(files[c] for c in colours), roles=tuple(ROLE_OF_COLOUR[c] for c in colours), **fields
+        key=key,
+        files=tuple(files[c] for c in colours),
+        roles=tuple(ROLE_OF_COLOUR[c] for c in colours),
+        told_by=tuple(f"colour {c}" for c in colours),
+        **fields,
     )

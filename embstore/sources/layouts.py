@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from embstore.errors import EmbstoreError, ImageError, choices
-from embstore.pixels.decode import read_planes, read_shape
+from embstore.pixels.colours import brightest
+from embstore.pixels.decode import read_header, read_planes
 from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
 from embstore.pixels.vendors import vendor_files
+from embstore.sources.assignment import channels_in_file, fitting_roles, told_assignment
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_field_files
@@ -122,48 +123,35 @@ def read_channels(root: str | Path, image: SourceImage) -> tuple[Planes, tuple[s
     A pseudo-coloured RGB file of one role is read as its brightest plane at each pixel, a z-stack as its maximum
     projection. ImageError where the files do not fit together.
     """
-    read = [read_planes(Path(root) / file, _channels_a_file(image)) for file in image.files]
-    roles = _fitting(image, [planes.pixels.shape for planes in read])
+    read = [read_planes(Path(root) / file, channels_in_file(image)) for file in image.files]
+    headers = [planes.header for planes in read]
+    roles = fitting_roles(image, headers)
+    absent = check_chunks(image.files, [planes.absent for planes in read])
     size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if len(image.files) == len(image.roles):
-        pixels = np.stack([_one_channel(planes.pixels) for planes in read])  # (c, y, x)
+        pixels = np.stack([brightest(planes.pixels, planes.colour) for planes in read])  # (c, y, x)
     else:
         pixels = read[0].pixels
-    return Planes(pixels, size, max(planes.depth for planes in read)), roles
+    planes = Planes(pixels, size, max(header.depth for header in headers), headers[0].axis, absent=absent)
+    return replace(planes, assignment=told_assignment(image, headers)), roles
+
+
+def check_chunks(files: Sequence[str], absent: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many chunks of an image are not stored, and how many it has; ImageError where a file has none."""
+    for file, (missing, n) in zip(files, absent, strict=True):
+        if missing and missing == n:
+            raise ImageError(f"{file} has none of its {n} chunks, wanted pixels; copy the whole folder again")
+    return sum(missing for missing, _ in absent), sum(n for _, n in absent)
 
 
 def _how_sure(size: PixelSize) -> int:
     return 2 if size.um is not None else 1 if size.ignored else 0
 
 
-def read_shape_and_roles(root: str | Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the shape (y, x) and roles that `read_channels` would give, from files' headers, with the same errors."""
-    shapes = [read_shape(Path(root) / file, _channels_a_file(image)) for file in image.files]
-    return shapes[0][1:], _fitting(image, shapes)
+def foresee_channels(root: str | Path, image: SourceImage) -> tuple[tuple[int, ...], tuple[str, ...], str]:
+    """Return the shape (y, x), roles and assignment that `read_channels` would give, by files' headers.
 
-
-def _channels_a_file(image: SourceImage) -> int:
-    return 1 if len(image.files) == len(image.roles) else len(image.roles)
-
-
-def _fitting(image: SourceImage, shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
-    """Return the roles of an image whose files have these shapes (c, y, x); ImageError where they do not fit."""
-    if len(image.files) != len(image.roles):
-        planes = shapes[0][0]
-        if planes > len(image.roles):
-            found, wanted = f"{image.files[0]} has {planes} channels", ", ".join(image.roles)
-            raise ImageError(f"{found}; wanted at most {len(image.roles)} ({wanted})")
-        return image.roles[:planes]
-    for file, shape in zip(image.files, shapes, strict=True):
-        if shape[0] not in (1, 3, 4):
-            raise ImageError(f"{file} has {shape[0]} channels; wanted one, grey or pseudo-coloured")
-    if len({shape[1:] for shape in shapes}) > 1:
-        found = ", ".join(f"{Path(f).name} {shape[1:]}" for f, shape in zip(image.files, shapes, strict=True))
-        raise ImageError(f"channels of different shapes: {found}; wanted one shape")
-    return image.roles
-
-
-def _one_channel(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Return the one channel (y, x) of a file's planes; of RGBA, the alpha is no light."""
-    brightest: npt.NDArray[np.generic] = planes[:3].max(axis=0)
-    return brightest
+    Raises the same errors, except for damage that only decoding finds.
+    """
+    headers = [read_header(Path(root) / file, channels_in_file(image)) for file in image.files]
+    return headers[0].shape[1:], fitting_roles(image, headers), told_assignment(image, headers)

@@ -12,7 +12,7 @@ from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import ImageFields, TextRow, description, known_columns, locations_of, unknown_ids
 from embstore.sources.delimited import refuse_workbook
-from embstore.sources.record import Failure, Source, SourceImage, labels_of
+from embstore.sources.record import POSITION, Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name")
@@ -82,7 +82,7 @@ def _images(
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
-            todo = "mend the row, then run the same command again"
+            todo = "correct the row, then run the same command again"
             failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
             continue
         lines[image.key] = line
@@ -141,7 +141,7 @@ def _image(
 ) -> tuple[SourceImage, list[str]]:
     """Return what a row describes, and everything that is wrong with it."""
     errors: list[str] = []
-    files, roles = _files(row, columns)
+    files, roles, told_by = _files(row, columns)
     errors += _unusable_roles(roles) if files else ["it names no file"]
     files = tuple(_below(root, file) for file in files)
     errors += [error for file in files if (error := _unusable_file(root, file))]
@@ -153,7 +153,8 @@ def _image(
     key = _key(row, columns) or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
-    return SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, **fields), errors
+    image = SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, told_by=told_by, **fields)
+    return image, errors
 
 
 def _key(row: TextRow, columns: ManifestColumns) -> str:
@@ -163,13 +164,15 @@ def _key(row: TextRow, columns: ManifestColumns) -> str:
     return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))
 
 
-def _files(row: TextRow, columns: ManifestColumns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _files(row: TextRow, columns: ManifestColumns) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the files of a row, its roles, and why they are those."""
     if columns.file:
-        roles = split_list(row[columns.channels], ",;") if columns.channels else []
-        file = row[columns.file].strip()
-        return (file,) if file else (), tuple(roles) or columns.in_order
+        roles = tuple(split_list(row[columns.channels], ",;")) if columns.channels else ()
+        why = f"{POSITION}, column {columns.channels}" if roles else POSITION
+        file, roles = row[columns.file].strip(), roles or columns.in_order
+        return (file,) if file else (), roles, (why,) * len(roles)
     pairs = {role: row[column].strip() for role, column in columns.by_role.items() if row[column].strip()}
-    return tuple(pairs.values()), tuple(pairs)
+    return tuple(pairs.values()), tuple(pairs), tuple(f"column {columns.by_role[role]}" for role in pairs)
 
 
 def _unusable_roles(roles: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
-from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
+from embstore.sources.record import POSITION, Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import abridged, bare_name, find_column, image_files, numbered_rows, read_table
 
 OPENCELL_ROLES = ("nucleus", "protein")
@@ -148,6 +148,8 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
         key=_field(path) if certain else bare_name(path.as_posix()),
         files=(path.as_posix(),),
         roles=OPENCELL_ROLES,
+        told_by=(POSITION,) * len(OPENCELL_ROLES),
+        may_end_early=True,
         pixel_size_um=OPENCELL_PIXEL_SIZE_UM if certain else None,
         protein_ids=(protein,) if protein else (),
         genes=(target.gene,) if target.gene else (),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+POSITION = "position"  # why a plane shows a role, where nothing else says it
 ATLAS = "phantom.json"  # the note that the phantom atlas leaves in its folder
 
 
@@ -26,8 +27,9 @@ class Masks:
 class SourceImage:
     """One field of view as a layout describes it; `files` are relative to the source root.
 
-    With as many files as roles, each file shows one role; a single file shows `roles` in the order of its planes, and
-    may stop early (a nucleus alone).
+    With as many files as roles, each file shows one role; a single file shows `roles` in the order of its planes, of
+    which the last may be absent where it `may_end_early` (a nucleus alone). `told_by` says of each role why it is
+    that one: a name, a column, a colour, its position.
     """
 
     key: str
@@ -47,6 +49,8 @@ class SourceImage:
     extra: Mapping[str, str] = field(default_factory=dict)
     masks: Masks | None = None  # in place of the built-in segmentation
     listed: str = ""  # `<table>:<line>` that names it, where one does
+    may_end_early: bool = False
+    told_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def files_below(source: Path) -> list[str]:
     files: list[str] = []
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith(".") and not is_zarr(Path(folder, name)))
-        files += [Path(folder, name).relative_to(source).as_posix() for name in sorted(names) if name[0] != "."]
+        base = "" if Path(folder) == source else f"{Path(folder).relative_to(source).as_posix()}/"
+        files += [f"{base}{name}" for name in sorted(names) if not name.startswith(".")]
     return files
 
 

@@ -18,7 +18,7 @@ MISSING = frozenset(
     {"", "-", "nan", "-nan", "na", "<na>", "n/a", "none", "null", "nat", "nil", "#n/a", "#n/a n/a", "#na"}
     | {"#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
-WHOLE = 1e15  # beyond, a float no longer holds every whole number
+EXACT_BELOW = 1e15  # beyond, a float no longer holds every whole number
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00"))
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _QUOTED_LIST = re.compile(rf"[\[({{]\s*(?:(?:{_QUOTED})(?:\s*,\s*(?:{_QUOTED}))*\s*,?)?\s*[\])}}]")
@@ -49,7 +49,7 @@ def _(value: np.generic) -> str:
 def _(value: float | Decimal) -> str:
     if not math.isfinite(value):
         return "" if math.isnan(value) else str(value)
-    return str(int(value)) if value == int(value) and abs(float(value)) < WHOLE else str(value)
+    return str(int(value)) if value == int(value) and abs(float(value)) < EXACT_BELOW else str(value)
 
 
 @as_text.register(date)  # a datetime is a date

@@ -72,18 +72,15 @@ def find_space(
     matching = [space for space in spaces if matches(space, described, digest)]
     if len(matching) == 1:
         return matching[0]
-    if not matching:
-        raise EmbstoreError(_none_matches(spaces, described, digest, advice))
-    listed = ", ".join(told_apart(matching, spaces))
-    found = f"there are {len(matching)} spaces" if spec is None else f"{len(matching)} spaces match {spec}"
-    raise EmbstoreError(f"{found}; choose one with --backbone: {listed}")
+    wanted = " ".join(filter(None, [spec, f"--space {digest}" if digest else ""]))
+    if matching:
+        found = f"{len(matching)} spaces match {wanted}" if wanted else f"there are {len(matching)} spaces"
+        raise EmbstoreError(f"{found}; choose one with --backbone: {', '.join(told_apart(matching, spaces))}")
+    todo = advice(described, {space["backbone"] for space in spaces}) if described and advice else ""
+    raise EmbstoreError(_none_matches(spaces, wanted, todo))
 
 
-def _none_matches(
-    spaces: Sequence[SpaceRow], spec: BackboneSpec | None, digest: str | None, advice: Advice | None
-) -> str:
-    todo = advice(spec, {space["backbone"] for space in spaces}) if spec and advice else ""
-    wanted = " and ".join(filter(None, [str(spec or ""), digest and f"--space {digest}"]))
+def _none_matches(spaces: Sequence[SpaceRow], wanted: str, todo: str) -> str:
     listed = f"no space matches {wanted}; the store's spaces are: {', '.join(told_apart(spaces))}"
     line = listed if spaces else "the store has no vectors yet"
     return f"{line}; {todo or 'ingest images or import embeddings first'}" if todo or not spaces else line

@@ -251,7 +251,24 @@ def test_progress_counts_every_fit(atlas: Filler) -> None:
     """Each fold of each seed of each entry is one step, and the last step is the total."""
     steps: list[tuple[str, int, int]] = []
     bench(atlas.store, backbones=["good"], heads=["knn"], progress=lambda *step: steps.append(step), **QUICK)
-    assert steps == [("fits", done, 30) for done in range(1, 31)]
+    assert list(dict.fromkeys(steps)) == [("fits", done, 30) for done in range(31)]
+
+
+def test_progress_names_what_is_fitted(atlas: Filler) -> None:
+    """Before its first fit, and after each, an entry is named by its space and head."""
+    items: list[str] = []
+
+    class Told:
+        def __call__(self, stage: str, done: int, total: int) -> None:
+            pass
+
+        def detail(self, *, failures: int, item: str) -> None:
+            items.append(item)
+
+    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Told(), **QUICK)
+    names = ["good, knn", "all-positive, constant", "majority, constant", "random, knn"]
+    assert list(dict.fromkeys(items)) == [*names, "random-per-protein, knn"]
+    assert items.count("good, knn") == 1 + 6
 
 
 @pytest.mark.parametrize(

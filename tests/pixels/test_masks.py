@@ -196,6 +196,9 @@ def noise() -> np.ndarray:
         (np.ones((80, 120), int) * 2, "no outside"),  # ilastik, nothing found
         (discs(*FOUR) + 1 * discs(*FOUR, r=5), "a class map"),  # 2 inside, 1 boundary, 0 outside
         (discs(*FOUR) + 1 * discs(*FOUR, r=5) + 3 * discs((40, 60), r=4), "a class map"),
+        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "around others"),  # one nucleus: boundary and inside
+        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "around others"),
+        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "around others"),  # distances
         (graded_discs(), "a picture, a probability map or a resized mask"),
         (noise(), "a picture, a probability map or a resized mask"),
         (255 * ~discs(*FOUR), "inverted mask"),  # 0 is the object
@@ -265,3 +268,32 @@ def test_a_grey_picture_in_colours_is_its_labels(tmp_path: Path) -> None:
     Image.fromarray(np.stack([blurred, blurred // 2, blurred * 0], axis=-1)).save(tmp_path / "drawn.png")
     with pytest.raises(ImageError, match=r"is a picture of \d+ colours"):
         read_label_image(tmp_path / "drawn.png", blurred.shape)
+
+
+@pytest.mark.parametrize("kind", ["miniswhite", "minisblack"])
+def test_bits_are_read_by_photometric_interpretation(tmp_path: Path, kind: str) -> None:
+    """The object is white; 8-bit labels under an inverting look-up table keep their values."""
+    inside = squares(1, 1) > 0
+    tifffile.imwrite(tmp_path / "bits.tif", ~inside if kind == "miniswhite" else inside, photometric=kind)
+    found = read_label_image(tmp_path / "bits.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note == "a foreground mask without instances, split into 2 connected components"
+    tifffile.imwrite(tmp_path / "fiji.tif", squares(3, 9).astype(np.uint8), photometric=kind)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "fiji.tif", SHAPE).labels, squares(3, 9))
+
+
+def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
+    """It writes True as 1 where 0 is white: what lies around the objects is no object, and the note says so."""
+    tifffile.imwrite(tmp_path / "m.tif", squares(1, 1) > 0)
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    found = read_label_image(tmp_path / "m.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note.endswith("black by the file's photometric interpretation, taken as the objects")
+
+
+def test_planes_that_are_no_colour_are_no_mask(tmp_path: Path) -> None:
+    """Two label images in one file are no grey and its alpha."""
+    tifffile.imwrite(tmp_path / "m.tif", np.stack([squares(1), squares(2)]).astype(np.uint8), photometric="minisblack")
+    with pytest.raises(ImageError, match="holds 2 planes, wanted one label image"):
+        read_label_image(tmp_path / "m.tif", SHAPE)

@@ -38,6 +38,13 @@ def test_05_a_class_map_of_ilastik_is_refused(tmp_path: Path, masks: str) -> Non
     assert "Object Identities" in failure.todo
 
 
+def test_02_a_mask_of_bits_is_white_where_the_file_says_white(tmp_path: Path) -> None:
+    """Photometric interpretation 0: the object is where the bits are 0."""
+    bits = "02-tiff-whiteiszero/bilevel"
+    assert take(tmp_path, "02-tiff-whiteiszero/g1.tif", masks=bits, pixel_size_um=0.4).failures == []
+    assert areas(tmp_path) == pytest.approx([69.92])
+
+
 def test_26_labels_keep_their_numbers(tmp_path: Path) -> None:
     """Float labels beyond 65535 are cells under these numbers; a cell of one pixel is one too."""
     take(tmp_path, "26-mask-label-ids/f1.tif", masks="26-mask-label-ids/masks", pixel_size_um=0.4)

@@ -102,7 +102,7 @@ def _skipped(path: Path) -> int:
 def _no_null_bytes(path: Path, text: Iterable[str]) -> Iterator[str]:
     for line in text:
         if "\x00" in line:
-            raise EmbstoreError(f"{path} contains null bytes, so it is no UTF-8 text; save it as CSV (UTF-8)")
+            raise EmbstoreError(f"{path} contains null bytes; wanted UTF-8 text: save it as CSV UTF-8")
         yield line
 
 
@@ -115,10 +115,10 @@ def _not_utf8(path: Path) -> str:
             except UnicodeDecodeError as error:
                 at = f"line {number}, column {len(line[: error.start].decode('utf-8')) + 1}"
                 return (
-                    f"{path} is not UTF-8 text: byte 0x{line[error.start]:02x} at {at}; save it as CSV UTF-8 "
-                    "(in Excel: Save As, CSV UTF-8)"
+                    f"{path} contains the byte 0x{line[error.start]:02x} at {at}; wanted UTF-8 text: save it as "
+                    "CSV UTF-8 (in Excel: Save As)"
                 )
-    return f"{path} is not UTF-8 text; save it as CSV UTF-8"
+    return f"{path} is no text that can be read; wanted UTF-8 text: save it as CSV UTF-8"
 
 
 @contextmanager

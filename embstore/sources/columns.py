@@ -12,26 +12,29 @@ from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
-from embstore.sources.values import is_missing, looks_like_list, spelled_missing
+from embstore.sources.values import is_missing, looks_like_list, names_in, spelled_missing
 
 TextRow = Mapping[str, str]
 
-# meaning -> names as `plain_name` writes them; the first that a table has is taken
+# meaning -> names as `column_key` gives them; the first that a table has is taken
 MEANINGS = {
-    "key": ("image_id", "key", "image", "cell_id", "cell", "fov_id", "output_prefix", "id"),
-    "protein": ("ensg_id", "ensg", "ensembl_id", "protein_id", "protein_ids", "uniprot_id", "uniprot")
-    + ("ensembl", "ensembl_gene_id", "ensembl_gene", "gene_id", "uniprot_accession", "uniprotkb"),
-    "gene": ("gene", "genes", "gene_name", "gene_symbol", "target_name")
-    + ("symbol", "hgnc_symbol", "gene_names", "gene_symbols", "genename", "genesymbol"),
-    "plate": ("plate",),
-    "well": ("well",),
+    "key": ("image_id", "key", "image", "image_name", "cell_id", "cell", "fov_id", "output_prefix", "id"),
+    "protein": (
+        *("ensg_id", "ensg", "ensembl_id", "ensembl", "ensembl_gene_id", "protein_id", "protein_ids"),
+        *("uniprot_id", "uniprot", "uniprot_accession"),
+    ),
+    "gene": ("gene", "genes", "gene_name", "gene_symbol", "symbol", "hgnc_symbol", "target_name"),
+    "plate": ("plate", "plate_id", "plate_name"),
+    "well": ("well", "well_id", "well_name", "well_position"),
     "site": ("site",),
     "cell_line": ("cell_line", "cellline"),
-    "antibody": ("antibody",),
+    "antibody": ("antibody", "antibody_id"),
     "licence": ("licence", "license"),
     "pixel_size_um": ("pixel_size_um",),
-    "locations": ("locations", "location", "labels", "label", "localization", "localisation")
-    + ("subcellular_location", "subcellular_locations", "subcellular_localization", "subcellular_localisation"),
+    "locations": (
+        *("locations", "location", "labels", "label", "localization", "localisation", "localizations"),
+        *("localisations", "subcellular_location", "subcellular_locations", "subcellular_localization"),
+    ),
 }
 SHOWN_GENES = 5
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
@@ -53,24 +56,22 @@ class ImageFields(TypedDict, total=False):
     extra: dict[str, str]
 
 
-def plain_name(column: str) -> str:
-    """Return the name of a column in lower case, joined by `_`, without `Metadata_`."""
-    return re.sub(r"[\s_\-]+", "_", column.strip().lower()).removeprefix("metadata_")
+def column_key(name: str) -> str:
+    """Return a column's name as it is compared: `Gene name`, `gene-name` and `Metadata_Gene_Name` are `gene_name`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removeprefix("metadata_")
 
 
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
-    there: dict[str, str] = {}
+    """Return meaning -> column for those that the table has; EmbstoreError where two names read the same."""
+    by_key: dict[str, str] = {}
     for column in columns:
-        rival = there.setdefault(plain_name(column), column)
-        if (
-            rival != column
-            and rival.lower() == column.lower()
-            and any(plain_name(rival) in n for n in MEANINGS.values())
-        ):
-            raise EmbstoreError(f"the columns {rival} and {column} differ in case alone; rename one of them")
-    found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
-    return {meaning: column for meaning, column in found.items() if column}
+        key = column_key(column)
+        rival = by_key.setdefault(key, column)
+        prefixed = {name.lower().startswith("metadata_") for name in (rival, column)}
+        if rival != column and len(prefixed) == 1 and any(key in names for names in MEANINGS.values()):
+            raise EmbstoreError(f"the columns {rival} and {column} read the same; rename one of them")
+    known = {meaning: next((by_key[n] for n in names if n in by_key), None) for meaning, names in MEANINGS.items()}
+    return {meaning: column for meaning, column in known.items() if column}
 
 
 def tidy_rows(
@@ -128,7 +129,7 @@ def locations_of(
     printed = next((row[column] for _, row in keyed if looks_like_list(row.get(column, ""))), None)
     if printed is not None:
         raise EmbstoreError(f"{column} is {printed!r}; wanted names of locations joined by `;`")
-    return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
+    return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(names_in(row.get(column, ""))) for key, row in keyed}
 
 
 def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:

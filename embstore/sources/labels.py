@@ -8,12 +8,12 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
-from embstore.sources.columns import DEFAULT_SCHEME, MEANINGS, TextRow, known_columns, unknown_ids
+from embstore.sources.columns import DEFAULT_SCHEME, MEANINGS, TextRow, column_key, known_columns, unknown_ids
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
-from embstore.sources.values import looks_like_list
+from embstore.sources.values import looks_like_list, names_in
 
 LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
@@ -101,9 +101,9 @@ def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
         if protein is None:
             continue
         genes[protein] = row["Gene name"]
-        main = split_list(row["Main location"])
+        main = names_in(row["Main location"])
         said[("main", "protein", protein)] = dict.fromkeys(main)
-        said[("any", "protein", protein)] = dict.fromkeys(main + split_list(row.get("Additional location", "")))
+        said[("any", "protein", protein)] = dict.fromkeys(main + names_in(row.get("Additional location", "")))
     return LabelTable(path, "protein", said, genes)
 
 
@@ -159,14 +159,14 @@ def _refuse_lists(path: Path, rows: Sequence[TextRow], column: str) -> None:
     printed = next((row[column] for row in rows if looks_like_list(row[column])), None)
     if printed is not None:
         raise EmbstoreError(
-            f"{path} is no table of labels that is known: {column!r} holds lists such as {printed!r}; wanted "
+            f"{path} is no table of labels that is known: {column!r} contains lists such as {printed!r}; wanted "
             "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
         )
 
 
 def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
     for column in rows[0] if rows else ():
-        if column.lower() in MEANINGS["locations"]:
+        if column_key(column) in MEANINGS["locations"]:
             _refuse_lists(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
@@ -183,7 +183,7 @@ def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, ra
         for subject, gene in _subjects(row, known, level):
             grade = _grade(path, line, row.get("grade", ""))
             of = said.setdefault((scheme, level, subject), {})
-            of |= dict.fromkeys(split_list(row[known["locations"]]), grade)
+            of |= dict.fromkeys(names_in(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
     return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))

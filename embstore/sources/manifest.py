@@ -15,10 +15,10 @@ from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import (
     ImageFields,
     TextRow,
+    column_key,
     description,
     known_columns,
     locations_of,
-    plain_name,
     tidy_rows,
     unknown_ids,
 )
@@ -28,7 +28,7 @@ from embstore.sources.record import POSITION, Failure, Source, SourceImage, labe
 from embstore.sources.tables import TABLE_SUFFIXES, abridged, bare_name, is_image, is_table, numbered_rows
 
 LOAD_DATA = re.compile(r"(?P<image>Image_)?FileName_(?P<channel>.+)", re.IGNORECASE)  # CellProfiler's LoadData
-# as `plain_name` writes them
+# as `column_key` writes them
 FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "file_path", "filepath")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
@@ -158,7 +158,7 @@ def file_columns(columns: Sequence[str], channels: Channels) -> tuple[dict[str, 
         role = channels.role(column) or (channels.role(loaded["channel"]) if loaded else None)
         if role and role not in by_role and (column in channels.by_name or role not in named):
             by_role[role] = column
-    file = next((column for column in columns if plain_name(column) in FILE_COLUMNS), None)
+    file = next((column for column in columns if column_key(column) in FILE_COLUMNS), None)
     return by_role, file
 
 

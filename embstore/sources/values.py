@@ -77,6 +77,11 @@ def _(value: dict[str, object]) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names that a cell joins by `;`, those that stand for a missing one left out."""
+    return [name for item in text.split(";") if (name := as_text(item))]
+
+
 def is_missing(text: str) -> bool:
     """True if a text stands for a missing value, in any of the spellings of `MISSING`."""
     return text.strip().lower() in MISSING

@@ -17,8 +17,9 @@ from embstore.sources.decoding import Decoder
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.h5ad import INDEX, open_h5ad
 from embstore.sources.matrix import EmbeddingMatrix
+from embstore.sources.multi_hot import locations_of_hot
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
-from embstore.sources.values import as_text
+from embstore.sources.values import as_text, spelled_missing
 from embstore.sources.vector_tables import VectorTable, open_table, some, table_matrix
 
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
@@ -112,7 +113,7 @@ def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
 def _of_table(path: Path, columns: Columns) -> ExternalEmbeddings:
     table = open_table(path, named=columns.named, header=columns.header)
     choice, numbers, matrix = table_matrix(table, patterns=columns.embeddings, named=columns.named)
-    ids, genes, locations = _texts(table, columns, matrix.shape[0])
+    (ids, genes, locations), missing = _texts(table, columns, matrix.shape[0])
     features = short(digest(numbers))
     return ExternalEmbeddings(
         path,
@@ -121,7 +122,7 @@ def _of_table(path: Path, columns: Columns) -> ExternalEmbeddings:
         genes,
         locations,
         features,
-        choice.notes,
+        choice.notes + missing,
         choice.columns if len(choice.columns) == matrix.shape[1] else (),
         sources=_by_line(table, matrix.shape[0]),
     )
@@ -135,11 +136,20 @@ def _by_line(table: VectorTable, rows: int) -> Callable[[Sequence[int]], Sequenc
     return sources
 
 
-def _texts(table: VectorTable, columns: Columns, rows: int) -> Texts:
+def _texts(table: VectorTable, columns: Columns, rows: int) -> tuple[Texts, tuple[str, ...]]:
+    """Return the ids, genes and locations of rows, and a note on each column in which missing values are spelled."""
     found = table.texts(columns.named) if columns.named else pa.table({})
     decode = Decoder(table.path, "text", "save it as UTF-8")
-    texts = {name: _utf8(table.path, name, decode(found[name].to_pylist)) for name in columns.named}
-    return _meanings(texts, columns, rows)
+    values = {name: decode(found[name].to_pylist) for name in columns.named}
+    texts = {name: _utf8(table.path, name, column) for name, column in values.items()}
+    return _meanings(texts, columns, rows), tuple(note for name in values for note in _missing(name, values[name]))
+
+
+def _missing(name: str, values: Sequence[object]) -> Iterator[str]:
+    counts = spelled_missing(value for value in values if isinstance(value, str))
+    if counts:
+        listed = ", ".join(f"{spelling}: {n}" for spelling, n in counts.items())
+        yield f"{name}: {sum(counts.values())} values stand for a missing one ({listed})"
 
 
 def _meanings(texts: Mapping[str, Sequence[str]], columns: Columns, rows: int) -> Texts:
@@ -162,11 +172,11 @@ def _of_npy(path: Path, columns: Columns) -> ExternalEmbeddings:
     """Return the rows of a .npy, which contains numbers alone; the table beside it says what each row is of."""
     matrix = npy_matrix(path)
     rows, dim = matrix.shape
-    texts = _meanings({}, columns, rows) if not columns.named else _beside(path, columns, rows)
-    return ExternalEmbeddings(path, matrix, *texts, short(digest([dim])), (_said(path.name, dim),))
+    texts, missing = (_meanings({}, columns, rows), ()) if not columns.named else _beside(path, columns, rows)
+    return ExternalEmbeddings(path, matrix, *texts, short(digest([dim])), (_said(path.name, dim), *missing))
 
 
-def _beside(path: Path, columns: Columns, rows: int) -> Texts:
+def _beside(path: Path, columns: Columns, rows: int) -> tuple[Texts, tuple[str, ...]]:
     beside = Path(columns.table) if columns.table else path.with_suffix(".csv")
     if not beside.is_file():
         raise EmbstoreError(
@@ -266,20 +276,7 @@ def _multi_hot(path: Path, members: Mapping[str, Member], columns: Columns, rows
     hot = npz_array(path, _member(path, members, name, ndim=2))
     beside = f"{name.removesuffix('s')}_names"
     names = _utf8(path, beside, npz_array(path, _member(path, members, beside, ndim=1)).tolist())
-    if hot.shape != (rows, len(names)):
-        raise EmbstoreError(f"{path}: {name} is {hot.shape}; wanted ({rows}, {len(names)}), a column for each name")
-    _refuse_other_than_0_and_1(path, name, hot, names)
-    return [[names[j] for j in np.flatnonzero(row)] for row in hot]
-
-
-def _refuse_other_than_0_and_1(path: Path, name: str, hot: np.ndarray, names: Sequence[str]) -> None:
-    bad = ~np.isin(hot, (0, 1)) if hot.dtype.kind in "biuf" else np.ones(hot.shape, bool)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise EmbstoreError(
-            f"{path}: {name} is {hot[row, column]} for {names[column]} in row {row + 1} (and {bad.sum() - 1} more are "
-            "neither 0 nor 1); a location is present (1) or absent (0): decide, or leave the rows out"
-        )
+    return locations_of_hot(path, name, hot, names, rows)
 
 
 def _of_h5ad(path: Path, columns: Columns) -> ExternalEmbeddings:

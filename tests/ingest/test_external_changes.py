@@ -171,7 +171,7 @@ def test_a_mistake_of_our_own_is_not_called_damage(tmp_path: Path, monkeypatch: 
 def test_fortran_order_and_large_row_groups_are_read_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way of reading some rows at a time gives the rows of the whole file, in order."""
     monkeypatch.setattr("embstore.sources.matrix.BLOCK_BYTES", 4 * 70 * 9)
-    monkeypatch.setattr("embstore.sources.vector_tables.ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr("embstore.sources.parquet_vectors.ROW_GROUP_BYTES", 1000)
     monkeypatch.setattr("embstore.sources.vector_tables.CSV_BLOCK_BYTES", 10_000)
     X = np.random.default_rng(0).normal(size=(100, 70)).astype(np.float32)
     np.save(tmp_path / "c.npy", X)

@@ -122,6 +122,7 @@ def test_08_missing_is_missing_in_every_spelling(store: Store) -> None:
     columns = {"id_column": "ensg_id", "gene_column": "gene", "label_column": "location"}
     report = bring(store, "08-nan-strings/profiles.csv", embeddings="v*", **columns)
     assert report.vectors_in == {"b": 2}
+    assert "location: 3 values stand for a missing one (nan: 2, None: 1)" in report.notes
     assert [failure.source.rpartition(":")[2] for failure in report.failures] == ["3", "4", "6"]
     assert {row["location"] for row in rows(store, "SELECT location FROM labels")} == {"Cytosol"}
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embstore.ids import split_list
 
-AN_INDEX, BOOKKEEPING, POSITION, COUNTER = "an index", "bookkeeping", "a position", "counts the rows"
+AN_INDEX, BOOKKEEPING, A_POSITION, COUNTER = "an index", "bookkeeping", "a position", "counts the rows"
 # what pandas, polars, R and spreadsheets call the number of a row
 INDICES = re.compile(
     r"|unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index|level_\d+|\.\.\.\d+|row_?(nr|names?|number|id|index)"
@@ -81,7 +81,7 @@ def choose_features(
     reasons |= {c: BOOKKEEPING for c in free if c not in reasons and BOOKKEEPING_NAMES.fullmatch(c.strip().lower())}
     positions = [c for c in free if c not in reasons and POSITIONS.fullmatch(c.strip().lower())]
     if len(free) > len(reasons) + len(positions):
-        reasons |= dict.fromkeys(positions, POSITION)
+        reasons |= dict.fromkeys(positions, A_POSITION)
     left_out = {column: reasons[column] for column in free if column in reasons}
     return FeatureChoice(tuple(column for column in free if column not in left_out), left_out)
 

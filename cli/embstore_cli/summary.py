@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
+SHOWN_ASSIGNMENTS = 10
 SHOWN_SOURCES = 3
 COUNTED_IN_NOTES = ("images_gone", "images_removed", "labels_changed", "vectors_replaced", "vectors_deleted")
 
@@ -102,7 +103,7 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append(
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
-    lines += [f"  {note}" for note in _notes(report)]
+    lines += [f"  {line}" for line in [*_assignments(report), *_notes(report)]]
     lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
     if len(report.mask_notes) > SHOWN_NOTES:
         lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
@@ -119,12 +120,21 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
 
 def _planned(report: Report) -> list[str]:
     todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
-    lines = [f"{report.dataset}: {todo}", *_notes(report)]
+    lines = [f"{report.dataset}: {todo}", *_assignments(report), *_notes(report)]
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
     if report.known_failures:
         lines.append(_known(report))
     return [*lines, f"{len(report.failures)} faults"] if report.failures else lines
+
+
+def _assignments(report: Report) -> list[str]:
+    """Return a line for each way in which planes became roles, with its number of images."""
+    most = sorted(report.assignments.items(), key=lambda item: -item[1])
+    lines = [f"{n} image{'s' if n > 1 else ''}: {assignment}" for assignment, n in most[:SHOWN_ASSIGNMENTS]]
+    rest = most[SHOWN_ASSIGNMENTS:]
+    more = f"{sum(n for _, n in rest)} images in {len(rest)} further ways: --format json lists them"
+    return [*lines, more] if rest else lines
 
 
 def _unit(report: Report) -> str:

@@ -92,7 +92,7 @@ def _check_frames(path: Path, image: Image.Image) -> None:
 def _claim(path: Path, image: Image.Image, *, labels: bool, step: int) -> Claim:
     """Return what a picture of at most 8 bits a sample claims; its grey values were multiplied by `step`."""
     # BMP of 5 bits a colour, which Pillow stretches to 8
-    stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in image.tile)
+    stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in getattr(image, "tile", []))
     if image.mode not in PILLOW_MODES or stretched:
         found = "5-bit colours" if stretched else f"pixels of Pillow mode {image.mode}"
         raise ImageError(f"{path.name} has {found}, wanted grey or RGB (8 or 16 bit); convert the file")

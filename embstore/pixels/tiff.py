@@ -119,8 +119,7 @@ def _check_page(path: Path, page: Any) -> None:
     check_size(path, math.prod(page.chunks) * page.dtype.itemsize)  # a tile may be larger than its image
     if (codec := enum_name(tifffile.COMPRESSION, page.compression)) not in TIFF_CODECS:
         raise ImageError(
-            f"{path.name} is compressed with {codec}, wanted none, deflate, LZW, PackBits or zstd; "
-            "export it losslessly"
+            f"{path.name} is compressed with {codec}, wanted none, deflate, LZW, PackBits or zstd; export it losslessly"
         )
     size = path.stat().st_size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))

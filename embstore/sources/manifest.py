@@ -153,9 +153,7 @@ def _image(
     key = _key(row, columns) or (bare_name(files[0]) if files else "")
     if not key.isprintable():
         errors.append(f"its key {key!r} cannot be printed")
-    image = SourceImage(
-        key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, told_by=told_by, **fields
-    )
+    image = SourceImage(key=key, files=files, roles=roles, one_cell=one_cell, listed=listed, told_by=told_by, **fields)
     return image, errors
 
 

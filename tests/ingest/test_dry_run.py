@@ -128,7 +128,7 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     assert "is (9, 9) and its image (400, 400); wanted one size" in told(masked)["57_F11_1_blue.png"]
     save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
-    assert told(alone) == {"a.tif": "there is no nucleus channel among er: cells are found by it"}
+    assert told(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}
     unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
     assert told(unseen) == {"a.tif": "it holds cytosol and pixel-stats is shown nucleus, protein"}
 

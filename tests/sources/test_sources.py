@@ -66,6 +66,8 @@ def test_opencell_names_give_gene_ensembl_id_and_pixel_size(tmp_path: Path) -> N
         protein_ids=("ensembl:ENSG00000206503",),
         genes=("HLA-A",),
         cell_line="HEK293T",
+        may_end_early=True,
+        told_by=("position", "position"),
     )
     assert (own.key, own.pixel_size_um, own.protein_ids, own.cell_line) == ("b/my picture", None, (), None)
     assert source.notes == ("1 z-stacks left out: their projections are here",)
@@ -329,9 +331,13 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     found, roles = read_channels(tmp_path, both)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert roles == ("nucleus", "protein")
-    # a nucleus alone is no error: what is not there is not made up
-    found, roles = read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
+    # in a layout that fixes the roles a nucleus alone is no error; where a user named two, it is
+    alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, told_by=("position",) * 2)
+    found, roles = read_channels(tmp_path, alone)
     assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
+    assert found.assignment == "channel 0 → nucleus (position); no plane for protein"
+    with pytest.raises(ImageError, match=r"n\.tif has 1 channel, wanted 2 \(nucleus, protein\)"):
+        read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
 
 
 def test_channels_that_do_not_fit_are_refused(tmp_path: Path) -> None:

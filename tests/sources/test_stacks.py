@@ -111,5 +111,5 @@ def test_alpha_is_no_light(tmp_path: Path) -> None:
     shutil.copy(save_tiff(tmp_path / "two.tif", FIELD), tmp_path / "b.tif")
     planes, _ = read_channels(tmp_path, SourceImage("x", ("rgba.tif",), ("nucleus",)))
     assert (planes.pixels == 40).all()
-    with pytest.raises(ImageError, match="has 2 channels; wanted one"):
+    with pytest.raises(ImageError, match=r"has 2 channels \(axis C\); wanted one"):
         read_channels(tmp_path, SourceImage("x", ("b.tif",), ("nucleus",)))

@@ -32,6 +32,7 @@ bench-speed: $(READY)
 	$(BIN)/python benchmarks/speed/phantom.py
 	$(BIN)/python benchmarks/speed/memory.py
 	$(BIN)/python benchmarks/speed/append.py
+	$(BIN)/python benchmarks/speed/import_memory.py
 
 # one plain install; again only when pyproject.toml changes
 $(READY): pyproject.toml

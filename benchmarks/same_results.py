@@ -81,11 +81,26 @@ sql "SELECT * FROM cells ORDER BY cell_id"
 phantom versions
 verify
 """
-# a version that has `embstore import` brings vectors by it: what its lines say in place of what stands above
-VECTORS = " --layout vectors"
-LATER = (("ingest ", "import "), (VECTORS, ""), ("--vectors ", "--embeddings "))
+# what later versions say in place of what stands above: the command by which they are told, the words that mark a line
+# of the earlier ones, and the words that take their place
+LATER = {
+    "import --help": (
+        " --layout vectors",
+        (("ingest ", "import "), (" --layout vectors", ""), ("--vectors ", "--embeddings ")),
+    ),
+    "backbones show vit-random:unit=image": (
+        " --unit image",
+        (
+            (" --unit image", ":unit=image"),
+            (" --roles ", ":roles="),
+            (" --pooling ", ":pooling="),
+            (" --intensity ", ":intensity="),
+        ),
+    ),
+}
 WITHOUT_FORMAT = "labels add"
 VOLATILE = {"created", "ingested", "failed_at", "elapsed_s", "code_version", "written_by"}
+NOT_COMPARED = {"ingests"}  # who ran what when
 # the last bits of a sum hang on how many threads made it
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEY = b"lance-schema:unenforced-primary-key"  # in the metadata of the columns that tell a table's rows apart
@@ -124,7 +139,7 @@ class Checkout:
     folder: Path
     main: str  # module:function
     paths: Mapping[str, Path]
-    imports: bool = False  # has `embstore import`
+    later: tuple[str, ...] = ()  # the commands of LATER that it knows
 
     def run(self, commands: Sequence[str]) -> dict[str, Outcome]:
         """Run commands in one process; return each one's outcome."""
@@ -137,8 +152,9 @@ class Checkout:
 
     def line(self, command: str) -> list[str]:
         """Return the arguments of a command, in this checkout's words."""
-        for said, later in LATER if self.imports and VECTORS in command else ():
-            command = command.replace(said, later, 1)
+        for mark, words in (LATER[known] for known in self.later):
+            for earlier, later in words if mark in command else ():
+                command = command.replace(earlier, later, 1)
         named = {name: shlex.quote(str(path)) for name, path in self.paths.items()}
         if "{cell}" in command:
             cells = read_tables(self.folder / "store", "cells")
@@ -223,7 +239,8 @@ def _cut(text: str, letters: int = SHOWN) -> str:
 
 def read_tables(store: Path, pattern: str = "*") -> dict[str, Table]:
     """Return the tables of a store whose names match, by name."""
-    return {path.stem: read_table(path) for path in sorted(store.glob(f"{pattern}.lance"))}
+    paths = sorted(path for path in store.glob(f"{pattern}.lance") if path.stem not in NOT_COMPARED)
+    return {path.stem: read_table(path) for path in paths}
 
 
 def read_table(path: Path) -> Table:
@@ -300,8 +317,9 @@ def open_checkout(root: Path, folder: Path, paths: Mapping[str, Path]) -> Checko
     found = done.stdout.splitlines()
     if not found or not all(Path(file).resolve().is_relative_to(root) for file in found):
         sys.exit(f"embstore is not imported from {root}")
-    (answer,) = checkout.run(["import --help"]).values()
-    return replace(checkout, imports=not answer.failed)
+    return replace(
+        checkout, later=tuple(known for known, answer in checkout.run([*LATER]).items() if not answer.failed)
+    )
 
 
 def compare(old: Path, new: Path, work: Path, samples: Path | None) -> tuple[Checks, dict[str, Table]]:

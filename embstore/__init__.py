@@ -9,13 +9,13 @@ Every public name is imported when it is first used: importing embstore imports 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embstore.backbones.record import Choices as Choices
     from embstore.care.doctor import doctor as doctor
     from embstore.care.maintain import maintain as maintain
     from embstore.care.remove import remove as remove
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from embstore.search import draw_sheet as draw_sheet
     from embstore.search import similar_cells as similar_cells
     from embstore.search import similar_proteins as similar_proteins
-    from embstore.search import thumbnails as thumbnails
+    from embstore.search.thumbnails import thumbnails as thumbnails
     from embstore.store import Store as Store
+    from embstore.store import list_ingests as list_ingests
     from embstore.store import list_spaces as list_spaces
     from embstore.store import list_spaces_sql as list_spaces_sql
     from embstore.store import query as query
@@ -45,9 +46,11 @@ if TYPE_CHECKING:
     open = Store.open
     __version__: str
 
+# what embstore does is logged under its name; it is for programs to say whether, and where to
+logging.getLogger("embstore").addHandler(logging.NullHandler())
+
 # name -> where it is
 _PUBLIC = {
-    "Choices": "embstore.backbones.record",
     "EmbstoreError": "embstore.errors",
     "Store": "embstore.store",
     "add_labels": "embstore.ingest",
@@ -58,6 +61,7 @@ _PUBLIC = {
     "embed": "embstore.ingest",
     "import_embeddings": "embstore.ingest",
     "ingest": "embstore.ingest",
+    "list_ingests": "embstore.store",
     "list_labels": "embstore.ingest",
     "list_labels_sql": "embstore.ingest",
     "list_spaces": "embstore.store",
@@ -70,7 +74,7 @@ _PUBLIC = {
     "set_seen": "embstore.ingest",
     "similar_cells": "embstore.search",
     "similar_proteins": "embstore.search",
-    "thumbnails": "embstore.search",
+    "thumbnails": "embstore.search.thumbnails",
     "verify": "embstore.care.verify",
     "write_phantom": "embstore.phantom",
 }

@@ -34,7 +34,11 @@ class MissingStoreError(StoreError):
 
 
 class NotAStoreError(StoreError):
-    """There is a folder or bucket at the path, in which a store could be made."""
+    """There is a folder or bucket at the path that contains something else."""
+
+
+class UnfinishedStoreError(NotAStoreError):
+    """There are tables at the path of which a store can be made."""
 
 
 class WeightsError(EmbstoreError):

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints, overload
+from pathlib import Path
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+    overload,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,9 +79,7 @@ class Listing(Tabular, Sequence[Row], Generic[Row]):
 
     def to_arrow(self) -> pa.Table:
         """Return the rows as a `pyarrow.Table`, with the columns of their kind."""
-        import pyarrow as pa
-
-        return pa.table({name: [_value(row, name) for row in self.rows] for name in get_type_hints(self.kind)})
+        return arrow_table(self.rows, self.kind)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -83,8 +95,64 @@ class Listing(Tabular, Sequence[Row], Generic[Row]):
         return iter(self.rows)
 
 
+def arrow_table(rows: Sequence[Any], kind: type) -> pa.Table:
+    """Return rows of a frozen dataclass or TypedDict as a `pyarrow.Table`, typed even where there are none.
+
+    Lists stay lists, mappings become Arrow maps and records structs; where `kind` says `Any`, the values say it.
+    """
+    import pyarrow as pa
+
+    types = arrow_types(kind)
+    columns = {name: [_value(row, name) for row in rows] for name in types}
+    return pa.table({name: pa.array(columns[name], type=types[name]) for name in types})
+
+
+def arrow_types(kind: type) -> dict[str, Any]:
+    """Return column -> Arrow type of a dataclass or TypedDict; None where it depends on the values."""
+    return {name: _arrow_type(hint) for name, hint in get_type_hints(kind).items()}
+
+
+def _arrow_type(hint: Any) -> Any:
+    import pyarrow as pa
+
+    parts = [part for part in get_args(hint) if part not in (NoneType, Ellipsis)]
+    if get_origin(hint) is Literal:
+        return _arrow_type(type(parts[0]))
+    if is_dataclass(hint) or is_typeddict(hint):
+        fields = arrow_types(hint)
+        return None if None in fields.values() else pa.struct(list(fields.items()))
+    if parts:
+        return _arrow_type_of(get_origin(hint), [_arrow_type(part) for part in parts])
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary()}
+    return (plain | {Path: pa.string(), datetime: pa.timestamp("us", tz="UTC")}).get(hint)
+
+
+def _arrow_type_of(origin: Any, parts: Sequence[Any]) -> Any:
+    """Return the type of a mapping, a sequence or `X | None` of those parts."""
+    import pyarrow as pa
+
+    if None in parts:
+        return None
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return pa.map_(*parts)
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        return pa.list_(parts[0])
+    return parts[0] if len(parts) == 1 else None
+
+
 def _value(row: Any, name: str) -> Any:
-    return row.get(name) if isinstance(row, Mapping) else getattr(row, name)
+    return _as_arrow(row.get(name) if isinstance(row, Mapping) else getattr(row, name))
+
+
+def _as_arrow(value: Any) -> Any:
+    """Return a value as pyarrow takes it: records as dictionaries, paths as text, tuples as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_as_arrow(part) for part in value]
+    return value
 
 
 def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:

@@ -63,6 +63,7 @@ CALLS: dict[str, Call] = {
         store, str(atlas / "images"), layout="opencell", backbones=["pixel-stats"]
     ),
     "import_embeddings": lambda store, atlas, folder: embeddings(store, folder),
+    "list_ingests": lambda store, atlas, folder: es.list_ingests(store),
     "list_labels": lambda store, atlas, folder: es.list_labels(store),
     "list_labels_sql": lambda store, atlas, folder: es.query(store, *es.list_labels_sql()),
     "list_spaces": lambda store, atlas, folder: es.list_spaces(store),

@@ -34,6 +34,12 @@ class Contestant:
     content_digest: str
     vectors: Callable[[], Matrix]
 
+    @property
+    def name(self) -> str:
+        """Return the space (or baseline) and the head, such as `hpa:mapping, linear`."""
+        strategy = "" if self.strategy in ("", "brought") else f":{self.strategy}"
+        return f"{self.backbone}{strategy}, {self.head.name}"
+
 
 def contestants(
     store: Store, spaces: Sequence[SpaceRow], heads: Sequence[Head], task: Task, versions: Mapping[str, int]

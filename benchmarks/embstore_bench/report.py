@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from types import NoneType
-from typing import get_args, get_type_hints
-
-import pyarrow as pa
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from embstore.store import SpaceRow, Store
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 from embstore_bench.questions import successors, task_of
 from embstore_bench.results import LeaderboardRow, PerClassRow, leaderboard, per_class
 from embstore_bench.setting import Setting
 from embstore_bench.splits import Audit, late_units_hint
 from embstore_bench.tasks import LeftOut
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 UNPOOLED = {None, "", "none", "as brought"}  # of hand-made measurements and external embeddings
 HEADLINE_FIGURE = ("macro_f1", "unit")
 FIRST_COLUMNS = ("backbone", "strategy", "head", "mean", "sd", "low", "high")
-ARROW_TYPES = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    datetime: pa.timestamp("us", tz="UTC"),
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +43,8 @@ class BenchReport(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return `entries`: the columns of the leaderboard, those that tell who scored how much first."""
-        schema = _schema(LeaderboardRow)
-        table = pa.Table.from_pylist([asdict(row) for row in self.entries], schema=schema)
-        return table.select([*FIRST_COLUMNS, *(name for name in schema.names if name not in FIRST_COLUMNS)])
+        table = arrow_table(self.entries, LeaderboardRow)
+        return table.select([*FIRST_COLUMNS, *(name for name in table.column_names if name not in FIRST_COLUMNS)])
 
     @property
     def headline(self) -> str:
@@ -95,12 +86,3 @@ def _hints(store: Store, setting: Setting) -> list[str]:
     if newer := successors().get(task):
         hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")
     return hints
-
-
-def _schema(row_type: type) -> pa.Schema:
-    """Return the Arrow schema of a dataclass of plain values, some of which may be None."""
-    kinds = {
-        name: [t for t in get_args(hint) or (hint,) if t is not NoneType]
-        for name, hint in get_type_hints(row_type).items()
-    }
-    return pa.schema([(name, ARROW_TYPES[kind[0]]) for name, kind in kinds.items()])

@@ -87,9 +87,9 @@ def leaderboard(
     """Return one row an entry, the best first, with the columns of `LeaderboardRow`.
 
     None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
-    differ only in what they were computed from (after new labels, vectors or images) the newest is shown, and entries
-    of a task that another one supersedes are not; `superseded` shows these too, as does naming them in `entries` or
-    their task in `task`. An unknown metric or level is an EmbstoreError.
+    differ only in what they were computed from (other labels, vectors or units) the one on most units is shown, the
+    newest among equals, and entries of a task that another one supersedes are not; `superseded` shows these too, as
+    does naming them in `entries` or their task in `task`. An unknown metric or level is an EmbstoreError.
     """
     _check_recorded(store, dataset, task)
     sql, parameters = leaderboard_sql(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest, short
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import Store, rows
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
@@ -17,6 +18,8 @@ from embstore_bench.questions import LOCALIZATION, find_question
 from embstore_bench.recording import entry_row, write_entry
 from embstore_bench.report import BenchReport, make_report
 from embstore_bench.setting import Setting, entry_id, find_spaces, make_setting
+
+_log = logging.getLogger("embstore.bench")
 
 MAX_SEEDS = 100  # more is a seed that was meant by name
 
@@ -32,19 +35,19 @@ def bench(
     seeds: int | Sequence[int] = 3,
     by: str = "protein",
     space: str | Sequence[str] = (),
-    unit: str | None = None,
     progress: Progress | None = None,
 ) -> BenchReport:
     """Score how well each backbone's vectors tell locations, on the same units, splits and baselines; record it.
 
-    `seeds` is how many split seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`,
-    which then stands for these alone; `unit` is what the vectors are of (cell, image or protein). An entry that is
-    stored already is reported as it was recorded, not fitted again. `progress("fits", done, total)` is called after
-    every fit. Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs,
-    results, predictions, entries and one tag over the tables read; nothing when there is nothing to score.
+    `backbones` are specs such as `hpa:crop_um=40`; what one leaves out matches anything. `seeds` is how many split
+    seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`, which then stands for these
+    alone. An entry that is stored already is reported as it was recorded, not fitted again. `progress("fits", done,
+    total)` is called before the first fit of each entry, which it names where it takes details, and after every fit.
+    Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs, results,
+    predictions, entries and one tag over the tables read; nothing when there is nothing to score.
     """
     chosen_heads = _heads(heads)
-    spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space, unit)
+    spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space)
     question = find_question(store, task, dataset)
     setting = make_setting(store, question, spaces, by=by, k=folds, seeds=_seeds(seeds))
     planned = {
@@ -52,6 +55,8 @@ def bench(
     }
     existing = {r["entry"] for r in rows(store, "SELECT entry FROM entries ORDER BY entry")}
     missing = {entry: c for entry, c in planned.items() if entry not in existing}
+    there = len(planned) - len(missing)
+    _log.info("bench of %s: %d entries to fit, %d are there", question.label_set, len(missing), there)
     if missing:
         setting = replace(setting, tag="bench-" + short(digest([sorted(missing), dict(setting.versions)])))
         store.tag(setting.tag, setting.versions)  # before the first fit: an entry never names a missing tag
@@ -81,12 +86,13 @@ def _fit_missing(store: Store, setting: Setting, missing: Mapping[str, Contestan
     def after_run() -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress("fits", done, total)
+        tell(progress, "fits", done, total, item=contestant.name)
 
     for entry, contestant in missing.items():
+        tell(progress, "fits", done, total, item=contestant.name)
         started = time.perf_counter()
         outcome = fit_all(contestant.head, contestant.vectors(), setting.task, after_run)
         results = results_of(outcome, setting.task)
         row = entry_row(setting, entry, contestant, time.perf_counter() - started)
         write_entry(store, row, outcome, results, setting.task)
+        _log.info("fitted %s on %s in %.1f s: entry %s", contestant.name, row["split"], row["elapsed_s"], entry)

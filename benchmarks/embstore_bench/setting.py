@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from embstore.backbones.registry import embed_advice
 from embstore.errors import EmbstoreError
 from embstore.ids import digest, short
+from embstore.space import parse_spec
 from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
 from embstore_bench.contestants import Contestant
 from embstore_bench.questions import task_of
@@ -49,19 +51,18 @@ def make_setting(
     return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(store, task, by)))
 
 
-def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str], unit: str | None) -> list[SpaceRow]:
+def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str]) -> list[SpaceRow]:
     """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
-    named = [find_space(store, digest=d, unit=unit) for d in digests]
+    specs = [parse_spec(backbone) for backbone in backbones]
+    named = [find_space(store, digest=digest) for digest in digests]
     for space in named:
-        if backbones and not any(matches(space, spec, None) for spec in backbones):
+        if specs and not any(matches(space, spec) for spec in specs):
             listed = ", ".join(backbones)
             raise EmbstoreError(f"space {short(space['digest'])} is of {label(space)}, which is none of {listed}")
-    rest = [spec for spec in backbones if not any(matches(space, spec, None) for space in named)]
-    specs: list[str | None] = [*rest] if backbones or named else [None]
-    how = f" --unit {unit}" if unit == "image" else ""
-    todo = "make it with `embstore embed --backbone {}{}`"
-    others = [find_space(store, spec, unit=unit, todo=todo.format(spec, how) if spec else "") for spec in specs]
-    return list({s["digest"]: s for s in [*named, *others]}.values())
+    rest: list[str | None] = [str(spec) for spec in specs if not any(matches(space, spec) for space in named)]
+    wanted = rest if specs or named else [None]
+    others = [find_space(store, spec, advice=embed_advice) for spec in wanted]
+    return list({space["digest"]: space for space in [*named, *others]}.values())
 
 
 def entry_id(setting: Setting, contestant: Contestant) -> str:

@@ -78,7 +78,7 @@ def whole(backbone: Backbone) -> None:
     """Print what fields of 512 px take, and the memory at its highest."""
     fields = crops_of(1 if QUICK else 2, 512)
     before = peak_mb()
-    encoder = load(backbone, Choices(unit="image", image_px=512), "cpu")
+    encoder = load(backbone, Choices(unit="image", input_px=512), "cpu")
     timings = compare({"embstore": lambda: encoder(fields)}, baseline="embstore", rounds=1)
     a_field = timings[0].median_s / len(fields)
     report("ViT-B/8 on fields of 512 px", timings, work=f"{a_field:.1f} s a field, peak {before} -> {peak_mb()} MB")

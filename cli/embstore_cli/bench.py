@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore.errors import EmbstoreError
-from embstore_cli.context import Dataset, Format, OneUnit, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli import completion
+from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.removed import without_options
+from embstore_cli.render import ALL_OF_IT, emit_table, print_line, say
 
 if TYPE_CHECKING:
+    from embstore.store import Store
     from embstore_bench import BenchReport
-    from embstore_bench.results import LeaderboardRow, PerClassRow
     from embstore_bench.splits import Audit
     from embstore_bench.tasks import LeftOut
 
@@ -38,39 +41,66 @@ RESULT_COLUMNS = (
     "pooling",
     "space",
 )
-TaskName = Annotated[str, typer.Option("--task", metavar="localization[:SCHEME]", help="The question that is asked.")]
+TaskName = Annotated[
+    str,
+    typer.Option(
+        "--task", metavar="localization[:SCHEME]", autocompletion=completion.tasks, help="The question to score."
+    ),
+]
 
 
+@without_options(UNIT_REMOVED)
 def bench(
     backbone: Annotated[
-        list[str], typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="May be repeated.")
+        list[str],
+        typer.Option(
+            "--backbone",
+            "-b",
+            metavar="SPEC",
+            autocompletion=completion.stored_specs,
+            help="A backbone, such as hpa or hpa:unit=image; may be repeated.",
+        ),
     ],
     task: TaskName = "localization",
     dataset: Dataset = None,
-    head: Annotated[list[str] | None, typer.Option("--head", help="linear (default) or knn; may be repeated.")] = None,
-    folds: Annotated[int, typer.Option("--folds", help="How many folds of proteins.")] = 5,
-    seeds: Annotated[
-        str, typer.Option("--seeds", metavar="N|A,B,..", help="How many splits, or their seeds; the ± is over these.")
-    ] = "3",
-    by: Annotated[str, typer.Option("--by", help="protein; image or cell only show how a leak inflates.")] = "protein",
-    space: Annotated[
-        list[str] | None, typer.Option("--space", metavar="DIGEST", help="The space of a backbone; may be repeated.")
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--head", autocompletion=completion.heads, help="linear or knn; may be repeated [default: linear]."
+        ),
     ] = None,
-    unit: OneUnit = None,
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds of proteins.")] = 5,
+    seeds: Annotated[
+        str,
+        typer.Option("--seeds", metavar="N|A,B,..", help="Number of splits, or their seeds; ± is the sd over them."),
+    ] = "3",
+    by: Annotated[
+        str, typer.Option("--by", help="What a split keeps together: protein; image and cell show how a leak inflates.")
+    ] = "protein",
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--space",
+            metavar="DIGEST",
+            autocompletion=completion.space_digests,
+            help="A backbone's space, by its digest; may be repeated.",
+        ),
+    ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Score how well backbones tell locations; trains what is missing, records it, prints the table with its floors.
+    """Score how well backbones tell locations: train what is missing, record it, print it beside its baselines.
 
     --seeds 5 is seeds 0 to 4, --seeds 5,6,7 is those three, and --seeds 7, is that one.
 
     Example: `embstore bench --dataset opencell --backbone vit-random --backbone pixel-stats --folds 3`
     """
-    from dataclasses import asdict
-
+    from embstore.tabular import arrow_table
     from embstore_bench import bench as run
+    from embstore_bench.results import LeaderboardRow
 
     store = open_store(write=True)
-    with progress_bars() as update:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,
@@ -81,12 +111,11 @@ def bench(
             seeds=_seeds(seeds),
             by=by,
             space=space or (),
-            unit=unit,
-            progress=update,
+            progress=progress,
         )
     if form is not Format.table:
-        rows = [asdict(row) for row in (*report.entries, *report.metrics)]
-        emit(rows, (*RESULT_COLUMNS, "level", "floor", "note"), form)
+        rows = arrow_table((*report.entries, *report.metrics), LeaderboardRow)
+        emit_table(rows.select([*RESULT_COLUMNS, "level", "floor", "note"]), form)
     else:
         _show(report)
     # what stands under the table is not said twice
@@ -99,39 +128,45 @@ def bench(
 
 def results(
     dataset: Dataset = None,
-    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
-    metric: Annotated[str, typer.Option("--metric", help="macro_f1, macro_f1_weighted, macro_f1@0.5 or micro_f1.")] = (
-        "macro_f1"
-    ),
-    level: Annotated[str, typer.Option("--level", help="unit or protein.")] = "unit",
-    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the floors too.")] = True,
+    task: Annotated[str | None, typer.Option("--task", autocompletion=completion.tasks, help="Only this task.")] = None,
+    metric: Annotated[
+        str, typer.Option("--metric", help="One of macro_f1, macro_f1_weighted, macro_f1@0.5 and micro_f1.")
+    ] = ("macro_f1"),
+    level: Annotated[
+        str, typer.Option("--level", help="The metric over units or over proteins: unit or protein.")
+    ] = "unit",
+    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the baselines too.")] = True,
     superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """The leaderboard: the newest entry of each kind, the best first within its task.
+    """Print the leaderboard: the entry on most units of each kind (the newest among equals), the best first by task.
 
     Example: `embstore results --dataset opencell --format csv`
     """
     from embstore_bench import leaderboard
 
-    columns = [*RESULT_COLUMNS, "floor", *(["created"] if superseded else [])]
-    rows = leaderboard(
-        open_store(), dataset=dataset, task=task, metric=metric, level=level, superseded=superseded
-    ).to_pylist()
-    shown = [row for row in rows if floors or not row["floor"]]
-    if form is not Format.table:
-        emit(shown, (*columns, "note"), form)
+    store = open_store()
+    answer = leaderboard(store, dataset=dataset, task=task, metric=metric, level=level, superseded=superseded)
+    rows = answer.table if floors else answer.table.filter([not floor for floor in answer.table["floor"].to_pylist()])
+    if form is Format.table:
+        _show_results(store, rows.to_pylist(), created=superseded)
     else:
-        emit([row | _short(row) for row in shown], columns, form, faint="floor")
-        _caveats((row["split"], row["note"]) for row in shown)
-        _replaced((row["task"], row["superseded_by"]) for row in shown)
+        emit_table(rows.select([*RESULT_COLUMNS, "floor", *(["created"] if superseded else []), "note"]), form)
 
 
-def _short(row: dict[str, Any]) -> dict[str, str]:
-    """Return what people read more easily short: the space as --space takes it, the time without its fractions."""
-    from embstore.ids import short
+def _show_results(store: Store, rows: Sequence[dict[str, Any]], *, created: bool) -> None:
+    from embstore_bench import leaderboard
+    from embstore_bench.results import LeaderboardRow
+    from embstore_cli.scores import print_scores, space_names
 
-    return {"space": short(row["space"]), "created": f"{row['created']:%Y-%m-%d %H:%M:%S}"}
+    if not rows:
+        say("no entry fits: `embstore bench --backbone NAME` makes the first")
+        return
+    figures = leaderboard(store, metric=None, level=None, entries=[row["entry"] for row in rows]).to_pylist()
+    shown, all_figures = ([LeaderboardRow(**row) for row in part] for part in (rows, figures))
+    print_scores(shown, all_figures, space_names(store), created=created)
+    _replaced((row.task, row.superseded_by) for row in shown)
+    say(f"entries, spaces, splits and {len(RESULT_COLUMNS) - 3} more columns: {ALL_OF_IT}")
 
 
 def _seeds(text: str) -> int | list[int]:
@@ -144,31 +179,18 @@ def _seeds(text: str) -> int | list[int]:
 
 def _show(report: BenchReport) -> None:
     from embstore.store import told_apart
+    from embstore_cli.scores import print_classes, print_scores
 
-    first = report.entries[0]
-    units = "" if first.unit == "protein" else f"{first.n_test} {first.unit}s of "
-    title = f"macro F1, {first.task} on {first.dataset}, {units}{first.n_groups} proteins, split {first.split}"
     names = {space["digest"]: name for space, name in zip(report.spaces, told_apart(report.spaces), strict=True)}
-    other: dict[str, dict[str, float]] = {}
-    for row in report.metrics:
-        other.setdefault(row.entry, {})[f"{row.metric}/{row.level}"] = row.mean
-    lines = [_line(row, names.get(row.space, row.backbone), other.get(row.entry, {})) for row in report.entries]
-    emit(lines, HEADLINE, Format.table, title=title, faint="floor")
-    _caveats((row.split, row.note) for row in report.entries)
-    typer.echo("")
-    _show_classes([row for row in report.per_class if not row.floor], names)
-
-
-def _caveats(notes: Iterable[tuple[str, str]]) -> None:
-    """Write what a score is not, where it is not one, below its table: it must not be lost with stderr."""
-    for line in dict.fromkeys(f"{split}: {note}" for split, note in notes if note):
-        typer.echo(line)
+    print_scores(report.entries, report.metrics, names)
+    print_line()
+    print_classes([row for row in report.per_class if not row.floor], names)
 
 
 def _replaced(tasks: Iterable[tuple[str, str | None]]) -> None:
     """Write which of the tasks shown are superseded, and by which."""
     for line in dict.fromkeys(f"{task}: superseded by {newer}" for task, newer in tasks if newer):
-        typer.echo(line)
+        print_line(line)
 
 
 def _left_out(left_out: LeftOut) -> list[str]:
@@ -197,30 +219,3 @@ WHY = {
     "group_not_in_split": "their protein came after the split was frozen",
     "no_class_left": "all their locations were left out",
 }
-HEADLINE = ("backbone", "head", "macro F1", "95 %", "by protein", "cells weighted", "at 0.5", "micro F1")
-
-
-def _line(row: LeaderboardRow, name: str, other: Mapping[str, float]) -> dict[str, Any]:
-    spread = "" if row.sd is None else f" ± {row.sd:.3f}"
-    return {
-        "backbone": f"{name} (floor)" if row.floor else name,
-        "head": row.head,
-        "macro F1": f"{row.mean:.3f}{spread}",
-        "95 %": f"{row.low:.3f} to {row.high:.3f}",
-        "by protein": other.get("macro_f1/protein"),
-        "cells weighted": other.get("macro_f1_weighted/unit"),
-        "at 0.5": other.get("macro_f1@0.5/unit"),
-        "micro F1": other.get("micro_f1/unit"),
-        "floor": row.floor,
-    }
-
-
-def _show_classes(rows: Sequence[PerClassRow], names: Mapping[str, str]) -> None:
-    columns: dict[str, None] = {}
-    lines: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        column = f"{names[row.space]} {row.head}"
-        columns[column] = None
-        line = lines.setdefault(row.location, {"location": row.location, "positives": row.support})
-        line[column] = row.mean
-    emit(list(lines.values()), ("location", "positives", *columns), Format.table, title="F1 of each location")

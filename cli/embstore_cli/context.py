@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore_cli import completion
+from embstore_cli.removed import RemovedOption
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -36,16 +38,29 @@ class State:
 
 state = State()
 
-Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
-Output = Annotated[Format, typer.Option("--format", "-f", help="How to write the rows.")]
-SpaceDigest = Annotated[str | None, typer.Option("--space", metavar="DIGEST", help="The space, by its digest.")]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", autocompletion=completion.datasets, help="Only this dataset.")
+]
+Output = Annotated[
+    Format, typer.Option("--format", "-f", metavar="table|json|csv|parquet", help="How rows are written.")
+]
+SpaceDigest = Annotated[
+    str | None,
+    typer.Option(
+        "--space", metavar="DIGEST", autocompletion=completion.space_digests, help="The space to use, by its digest."
+    ),
+]
 OneBackbone = Annotated[
     str | None,
-    typer.Option("--backbone", "-b", metavar="NAME[:STRATEGY]", help="Needed where there are several spaces."),
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="SPEC",
+        autocompletion=completion.stored_specs,
+        help="The space to use, such as hpa or hpa:unit=image [default: the only one].",
+    ),
 ]
-OneUnit = Annotated[
-    str | None, typer.Option("--unit", metavar="cell|image|protein", help="What the space's vectors are of.")
-]
+UNIT_REMOVED = RemovedOption("--unit", "write --backbone hpa:unit=image")
 
 
 def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

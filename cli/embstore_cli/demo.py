@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embstore_cli.render import progress_bars
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import print_line
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -62,8 +63,9 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the images, the store and the picture.")] = Path(
         "demo"
     ),
-    proteins: Annotated[int, typer.Option("--proteins", min=36, help="How many simulated proteins.")] = 80,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation.")] = 0,
+    proteins: Annotated[int, typer.Option("--proteins", min=36, help="Number of simulated proteins.")] = 80,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulation.")] = 0,
+    progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
     """Simulate two small datasets and take the whole path with them; needs no download.
 
@@ -73,7 +75,7 @@ def demo(
     from embstore.phantom.write import write_phantom
 
     _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         for layout, px in DEMO_FIELD_PX.items():
             write_phantom(
                 out / layout,
@@ -86,17 +88,21 @@ def demo(
             )
     names = {"out": shlex.quote(str(out)), "folds": max(3, min(5, proteins // 16)), "gene": gene(seed, PROTEIN_OF_DEMO)}
     store = f"--store {names['out']}/store"
+    same = {"progress_form": progress_form.value}
+    of_commands = {"ingest": same, "bench": same, "phantom": {"truth": same}}
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"
         _say(title, command)
-        context.find_root().command.main(shlex.split(command), standalone_mode=False)
+        root = context.find_root().command
+        if code := root.main(shlex.split(command), standalone_mode=False, default_map=of_commands):
+            raise typer.Exit(code)  # a command that was stopped, or that failed
     _say("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
-        typer.echo(f"  embstore {store} {command.format(**names)}")
+        print_line(f"  embstore {store} {command.format(**names)}")
 
 
 def _say(title: str, command: str = "") -> None:
-    typer.echo("")
-    typer.secho(f"# {title}", bold=True)
+    print_line()
+    print_line(f"# {title}", style="bold")
     if command:
-        typer.secho(f"$ embstore {command}", dim=True)
+        print_line(f"$ embstore {command}", style="dim")

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from embstore_cli.choices import run_option
+from embstore_cli import completion
+from embstore_cli.choices import Force, run_option
 from embstore_cli.context import Format, Output, store_to_write
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
-from embstore_cli.render import progress_bars
 from embstore_cli.summary import finish
 
 column_option = partial(typer.Option, rich_help_panel="What the file contains")
@@ -33,10 +34,21 @@ OF_INGEST = (
     RemovedOption("--vectors", "write --embeddings KEY"),
 )
 def import_file(
-    file: Annotated[Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="The dataset that the rows belong to.")],
+    file: Annotated[
+        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file, or a folder of .npy files.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
+    ],
     backbone: Annotated[
-        str, typer.Option("--backbone", "-b", metavar="NAME", help="The name under which the embeddings are found.")
+        str,
+        typer.Option(
+            "--backbone",
+            "-b",
+            metavar="NAME",
+            autocompletion=completion.stored_specs,
+            help="The name under which the embeddings are found.",
+        ),
     ],
     embeddings: Annotated[
         str | None,
@@ -60,10 +72,21 @@ def import_file(
         Path | None,
         column_option("--table", help="The table that names the rows of a .npy [default: the CSV of its name]."),
     ] = None,
+    fill_nan: Annotated[
+        str | None,
+        column_option(
+            "--fill-nan", metavar="mean|0", help="What missing numbers become [default: their rows are refused]."
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, run_option("--replace", help="Replace rows of the dataset that came from another file.")
+    ] = False,
     dry_run: Annotated[
         bool, run_option("--dry-run", help="Report what would be imported, and every problem; write nothing.")
     ] = False,
     strict: Annotated[bool, run_option("--strict", help="Exit 1 if any row failed.")] = False,
+    force: Force = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
     """Import embeddings that were computed elsewhere; run it again after the file changed.
@@ -72,7 +95,7 @@ def import_file(
     """
     from embstore.ingest import import_embeddings
 
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = import_embeddings(
             store_to_write(),
             file,
@@ -85,7 +108,10 @@ def import_file(
             unlabelled=unlabelled,
             header=not no_header,
             table=table,
+            fill_nan=fill_nan,
+            replace=replace,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)

@@ -7,73 +7,78 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.choices import (
-    ChoiceOptions,
+    SPEC_REMOVED,
+    BackboneSpecs,
     DeviceOption,
+    Force,
     cell_option,
-    choices_of,
     run_option,
     source_option,
 )
-from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write, with_options
+from embstore_cli.context import Dataset, Format, Output, open_store, store_to_write
 from embstore_cli.imports import OF_INGEST
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import removed_error, without_options
-from embstore_cli.render import progress_bars, say
+from embstore_cli.render import say
 from embstore_cli.summary import finish
 
-Backbones = Annotated[
-    list[str],
-    source_option("--backbone", "-b", metavar="NAME[:mapping|:replication]", help="May be given several times."),
-]
-DropFlagged = Annotated[
-    bool, cell_option("--drop-flagged", help="No vector for cells with a quality flag; they stay rows of cells.")
-]
-Strict = Annotated[bool, run_option("--strict", help="Exit 1 when anything failed.")]
+DropFlagged = Annotated[bool, cell_option("--drop-flagged", help="Make no vectors of cells with a quality flag.")]
+Strict = Annotated[bool, run_option("--strict", help="Exit 1 if anything failed.")]
 
 
-@without_options(*OF_INGEST)
-@with_options(ChoiceOptions)
+@without_options(*OF_INGEST, *SPEC_REMOVED)
 def ingest(
     source: Annotated[Path, typer.Argument(help="A folder of images, or one image.")],
-    backbone: Backbones,
+    backbone: BackboneSpecs,
     layout: Annotated[
         str | None,
-        source_option("--layout", help="opencell, hpa, manifest, fields, crops, ome; default: what names prove."),
+        source_option(
+            "--layout",
+            autocompletion=completion.layouts,
+            help="opencell, hpa, manifest, fields, crops or ome [default: what the names prove].",
+        ),
     ] = None,
-    labels: Annotated[Path | None, source_option("--labels", help="CSV of the layout's labels.")] = None,
-    dataset: Annotated[str | None, source_option("--dataset", help="Its name; default: the layout's.")] = None,
+    labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
+    dataset: Annotated[
+        str | None,
+        source_option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
+    ] = None,
     channels: Annotated[
         str | None,
-        source_option("--channels", help="What planes or names show: nucleus,protein or gfp=protein,rfp=cytosol."),
+        source_option("--channels", help="Roles of planes or names: nucleus,protein or gfp=protein,rfp=er."),
     ] = None,
     source_root: Annotated[
-        Path | None, source_option("--source-root", help="Where a table's files lie; default: beside it.")
+        Path | None,
+        source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
     ] = None,
-    limit: Annotated[int | None, source_option("--limit", min=1, help="Only the first N images.")] = None,
+    limit: Annotated[int | None, source_option("--limit", min=1, help="Take only the first N images.")] = None,
     masks: Annotated[
-        Path | None, cell_option("--masks", help="Label images of nuclei, cells or both, named like the images.")
+        Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
     ] = None,
     pixel_size: Annotated[
-        float | None, cell_option("--pixel-size", metavar="UM", help="µm a pixel, whatever files and layout say.")
+        float | None,
+        cell_option("--pixel-size", metavar="UM", help="µm per pixel; takes precedence over files and layout."),
     ] = None,
     drop_flagged: DropFlagged = False,
-    *,
-    options: ChoiceOptions,
     device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
-        run_option(
-            "--dry-run", help="Say what would go in and every fault that names, tables and headers show; write nothing."
-        ),
+        run_option("--dry-run", help="Report what would be ingested, and every problem; write nothing."),
     ] = False,
     strict: Strict = False,
-    retry_failed: Annotated[bool, run_option("--retry-failed", help="Try unchanged failed files again.")] = False,
-    rehash: Annotated[
-        bool, run_option("--rehash", help="Compare contents (sha256) even where size and time are the same.")
+    retry_failed: Annotated[
+        bool, run_option("--retry-failed", help="Try again files that failed and have not changed.")
     ] = False,
+    rehash: Annotated[
+        bool, run_option("--rehash", help="Compare contents (sha256) of files whose size and time are unchanged.")
+    ] = False,
+    force: Force = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Bring images into the store; run it again to continue.
+    """Ingest images into the store; run it again to continue.
 
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
@@ -82,8 +87,7 @@ def ingest(
     layout = layout or _detected(source)
     from embstore.ingest import ingest as run
 
-    choices = choices_of(backbone, options)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store_to_write(),
             source,
@@ -96,45 +100,44 @@ def ingest(
             masks=masks,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
-            choices=choices,
             device=device,
             limit=limit,
             retry_failed=retry_failed,
             rehash=rehash,
             dry_run=dry_run,
+            force=force,
             progress=progress,
         )
     finish(report, form=form, strict=strict, dry_run=dry_run)
 
 
-@with_options(ChoiceOptions)
+@without_options(*SPEC_REMOVED)
 def embed(
-    backbone: Backbones,
+    backbone: BackboneSpecs,
     dataset: Dataset = None,
-    source_root: Annotated[Path | None, source_option("--source-root", help="Where the images are now.")] = None,
+    source_root: Annotated[
+        Path | None, source_option("--source-root", help="Folder in which the images are now.")
+    ] = None,
     drop_flagged: DropFlagged = False,
-    *,
-    options: ChoiceOptions,
     device: DeviceOption = "auto",
     strict: Strict = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Give cells (or, with --unit image, whole images) that are in the store vectors from another backbone.
+    """Make vectors of cells (or, with unit=image, images) of the store with another backbone.
 
     Example: `embstore embed --backbone vit-random:replication --dataset opencell`
     """
     from embstore.ingest import embed as run
 
-    choices = choices_of(backbone, options)
     store = open_store(write=True)
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = run(
             store,
             backbones=backbone,
             dataset=dataset,
             source_root=source_root,
             drop_flagged=drop_flagged,
-            choices=choices,
             device=device,
             progress=progress,
         )

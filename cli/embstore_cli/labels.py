@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, print_line, say
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
@@ -16,14 +17,18 @@ app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations
 
 @app.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="OpenCell's, HPA's, Kaggle's or your own table.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="Whose labels they are.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table of labels: OpenCell's, HPA's, Kaggle's or your own.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that is labelled.")
+    ],
     scheme: Annotated[
-        str | None, typer.Option("--scheme", help="The label set's name, or which one of a published table.")
+        str | None, typer.Option("--scheme", help="Name of the label set, or which one of a published table.")
     ] = None,
-    level: Annotated[str | None, typer.Option("--level", help="protein, image or cell.")] = None,
+    level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
 ) -> None:
-    """Bring a new release of labels, without a new ingest; what it does not speak of stays as it was.
+    """Add a new release of labels without a new ingest; what it does not name stays as it was.
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """
@@ -31,8 +36,8 @@ def add(
 
     added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
-    typer.echo(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    typer.echo(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
+    print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
     for failure in added.failures:
@@ -41,11 +46,10 @@ def add(
 
 @app.command("list")
 def list_all(form: Output = Format.table) -> None:
-    """Every label set in the store.
+    """List the label sets of the store.
 
     Example: `embstore labels list`
     """
     from embstore.ingest import list_labels
 
-    table = list_labels(open_store()).to_arrow()
-    emit(table.to_pylist(), LABEL_SET_COLUMNS, form)
+    emit_table(list_labels(open_store()).to_arrow().select(LABEL_SET_COLUMNS), form)

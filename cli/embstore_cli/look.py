@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, say
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+
+STATUS_FOR_PEOPLE = ("name", "rows", "version", "disk_bytes", "holds")
+RUN_FOR_PEOPLE = ("started", "kind", "dataset", "status", "planned", "done", "unchanged", "failed", "cells", "vectors")
 
 
 def sql(
-    statement: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT; '-' reads it from stdin.")],
+    statement: Annotated[str, typer.Argument(metavar="SELECT", help="A SELECT statement; '-' reads it from stdin.")],
     form: Output = Format.table,
 ) -> None:
-    """Ask SQL over every table, read-only.
+    """Run a SELECT over the tables of the store; it never writes.
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
     from embstore.store import select
 
     answer = select(open_store(), sys.stdin.read() if statement == "-" else statement)
-    if form is Format.parquet:
-        import pyarrow.parquet as pq
-
-        pq.write_table(answer, sys.stdout.buffer)
-        return
-    emit(answer.to_pylist(), answer.column_names, form)
+    emit_table(answer, form)
 
 
-def status(form: Output = Format.table) -> None:
-    """What the store holds: one row a table; disk_bytes counts old versions too (`embstore maintain` removes them).
+def status(
+    runs: Annotated[
+        bool, typer.Option("--runs", help="List the runs of ingest, embed and import, newest first.")
+    ] = False,
+    form: Output = Format.table,
+) -> None:
+    """List the tables of the store; disk_bytes includes old versions (`embstore maintain` removes them).
 
     Example: `embstore --store demo/store status`
     """
+    import pyarrow as pa
+
     from embstore.store import embeddings_name, list_spaces, told_apart
 
     store = open_store()
+    if runs:
+        _runs(store, form)
+        return
     spaces = list_spaces(store)
     each = {"cell": "a cell", "image": "an image", "protein": "a protein"}
     held = {
@@ -45,8 +56,17 @@ def status(form: Output = Format.table) -> None:
         for name, space in zip(told_apart(spaces), spaces, strict=True)
     }
     tables = store.status()
-    records = [{**table, "holds": held.get(table["name"], "")} for table in tables]
-    emit(records, ("name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"), form)
+    contents = pa.array([held.get(table["name"], "") for table in tables], pa.string())
+    emit_table(tables.to_arrow().append_column("holds", contents), form, people=STATUS_FOR_PEOPLE)
     failures = sum(table["rows"] for table in tables if table["name"] == "failures")
     if failures:
         say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")
+
+
+def _runs(store: Store, form: Format) -> None:
+    from embstore.store import list_ingests
+
+    records = list_ingests(store)
+    emit_table(records, form, people=RUN_FOR_PEOPLE)
+    if form is Format.table:
+        say("times are UTC" if len(records) else "no run is recorded yet")

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from embstore.errors import EmbstoreError
-from embstore_cli import backbones, bench, care, demo, imports, ingest, labels, look, phantom, proteins, search, splits
+from embstore_cli import (
+    backbones,
+    bench,
+    care,
+    completion,
+    demo,
+    imports,
+    ingest,
+    labels,
+    look,
+    phantom,
+    proteins,
+    search,
+    splits,
+)
 from embstore_cli.context import state
+from embstore_cli.log import logged
+from embstore_cli.render import say
+from embstore_cli.terminal import flush_streams, prepare_streams
+
+
+class Commands(TyperGroup):
+    """All commands; Ctrl-C ends each of them with one line and exit code 130, also while it imports an engine."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer has its own copy of click's Context
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("stopped")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
     name="embstore",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -31,11 +63,19 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     store: Annotated[
         str, typer.Option("--store", envvar="EMBSTORE_STORE", metavar="PATH_OR_URI", help="The store to work on.")
     ] = "store",
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TAG", help="Read the store as it was under this tag.")
+        str | None,
+        typer.Option(
+            "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was under this tag."
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write the log to stderr.")] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Append the log to this file: steps and failures.")
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -47,6 +87,7 @@ def options(
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
     state.store, state.at = store, at
+    ctx.with_resource(logged(verbose=verbose, file=log))
 
 
 app.command("ingest")(ingest.ingest)
@@ -71,10 +112,17 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 1."""
+    """Run the command line; a user's mistake is one line on stderr and exit code 1, a pipe's end is none."""
     os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
+    prepare_streams()
     try:
-        app()
+        app(prog_name="embstore")  # a shell asks for completions under this name
     except EmbstoreError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")  # a column may be named over two lines
+        say(f"error: {error}")
         raise SystemExit(1) from None
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # `| head`: Typer and Rich would exit 1
+            raise SystemExit(0) from None
+        raise
+    finally:
+        flush_streams()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit, emit_table, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
@@ -19,25 +21,26 @@ app = typer.Typer(no_args_is_help=True, help="Simulated datasets whose truth is 
 
 @app.command("write")
 def write(
-    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same call began.")],
-    layout: Annotated[str, typer.Option("--layout", help="opencell or hpa: whose names and formats are used.")],
-    proteins: Annotated[int, typer.Option("--proteins", help="How many proteins; 200 ask every location.")] = 60,
-    fields: Annotated[int, typer.Option("--fields", help="Fields a protein.")] = 2,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other proteins of the same law.")] = 0,
-    version: Annotated[str, typer.Option("--version", help="Of the law; a released one never changes.")] = "v1",
+    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same command began.")],
+    layout: Annotated[str, typer.Option("--layout", help="Names and formats of opencell or hpa.")],
+    proteins: Annotated[int, typer.Option("--proteins", help="Number of proteins; 200 cover every location.")] = 60,
+    fields: Annotated[int, typer.Option("--fields", help="Number of fields per protein.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated proteins.")] = 0,
+    version: Annotated[str, typer.Option("--version", help="Simulator version; a released one never changes.")] = "v1",
     field_px: Annotated[
-        int | None, typer.Option("--field-px", help="Side of a field; default 600 (opencell) or 1536 (hpa).")
+        int | None, typer.Option("--field-px", help="Side of a field [default: 600 for opencell, 1536 for hpa].")
     ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Write simulated fields with labels as published and the truth beside them; the same call, the same bytes.
+    """Write simulated fields, their labels as published and the truth; the same command writes the same bytes.
 
     Example: `embstore phantom write atlas --layout opencell --proteins 200 --fields 4 --seed 0`
     """
     from embstore.phantom.write import write_phantom
 
     layout_: Layout = layout  # type: ignore[assignment]  # the library refuses others, and lists them
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         report = write_phantom(
             out,
             layout=layout_,
@@ -57,16 +60,21 @@ def write(
 @app.command("truth")
 def truth(
     atlas: Annotated[Path, typer.Argument(help="The folder that `embstore phantom write` made.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Its name here; default: the layout's.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
+    ] = None,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Give the store's cells their own true locations (label set `<dataset>/truth`) and score the segmentation.
+    """Label the store's cells with their true locations (`<dataset>/truth`) and score the segmentation.
 
     Example: `embstore phantom truth atlas`
     """
     from embstore.phantom.truth import add_truth
 
-    report = add_truth(open_store(write=True), atlas, dataset=dataset)
+    with show_progress(progress_form) as progress:
+        report = add_truth(open_store(write=True), atlas, dataset=dataset, progress=progress)
     emit_table(report, form)
     say(
         f"{report.labelled} cells have their true locations: "
@@ -77,12 +85,14 @@ def truth(
 
 @app.command("versions")
 def versions(form: Output = Format.table) -> None:
-    """The frozen laws, with the digest of each one's parameters and code.
+    """List the simulator versions, with the digest of each one's parameters and code.
 
     Example: `embstore phantom versions --format json`
     """
+    import pyarrow as pa
+
     from embstore.phantom.v1.law import LOCATIONS
     from embstore.phantom.versions import VERSIONS, atlas_digest
 
-    listed = [{"version": v, "digest": atlas_digest(v), "locations": len(LOCATIONS)} for v in VERSIONS]
-    emit(listed, ("version", "digest", "locations"), form)
+    columns = {"version": list(VERSIONS), "digest": [atlas_digest(version) for version in VERSIONS]}
+    emit_table(pa.table(columns | {"locations": [len(LOCATIONS)] * len(VERSIONS)}), form)

@@ -7,41 +7,55 @@ from typing import Annotated
 
 import typer
 
+from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
-from embstore_cli.render import emit, progress_bars, say
+from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
+from embstore_cli.render import emit_table, say
 
 
 def pretrain(
-    name: Annotated[str, typer.Option("--name", help="What the backbone will be called.")],
-    arch: Annotated[str, typer.Option("--arch", help="vit_{micro,tiny,small,base}_patchN.")] = "vit_small_patch16",
-    roles: Annotated[str, typer.Option("--roles", help="One input channel each, in this order.")] = "nucleus,protein",
+    name: Annotated[str, typer.Option("--name", help="The name of the new backbone.")],
+    arch: Annotated[
+        str, typer.Option("--arch", help="One of vit_{micro,tiny,small,base}_patchN.")
+    ] = "vit_small_patch16",
+    roles: Annotated[
+        str, typer.Option("--roles", help="The role of each input channel, in order.")
+    ] = "nucleus,protein",
     dataset: Dataset = None,
-    input_px: Annotated[int, typer.Option("--input-px", help="Side of a crop as it is embedded.")] = 224,
-    crop_um: Annotated[float, typer.Option("--crop-um", help="What a crop shows, in µm.")] = 25.0,
+    input_px: Annotated[int, typer.Option("--input-px", help="Side of a crop when it is embedded.")] = 224,
+    crop_um: Annotated[float, typer.Option("--crop-um", help="Width of a crop in µm.")] = 25.0,
     views: Annotated[
-        str, typer.Option("--views", help="field: of two cells of one field, which show one protein; cell: of one.")
+        str,
+        typer.Option(
+            "--views", help="field: views of two cells of one field, which show one protein; cell: of one cell."
+        ),
     ] = "field",
-    epochs: Annotated[int, typer.Option("--epochs")] = 100,
-    batch: Annotated[int, typer.Option("--batch")] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    watch: Annotated[str | None, typer.Option("--watch", help="Label set of the k-NN score in the log.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="Number of passes over the cells.")] = 100,
+    batch: Annotated[int, typer.Option("--batch", help="Cells in a batch.")] = 32,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Learning rate at its highest.")] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of weights, views and order.")] = 0,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", autocompletion=completion.label_sets, help="Label set of the k-NN score in the log."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     work: Annotated[
-        Path | None, typer.Option("--work", help="Keeps crops, checkpoint and log; default: beside the weights.")
+        Path | None, typer.Option("--work", help="Folder of crops, checkpoint and log [default: beside the weights].")
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", help="Of the weights.")] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Make this the name's next revision.")] = False,
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the weights.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Make this the next revision of an existing name.")
+    ] = False,
+    progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Train a backbone on the store's own cells, without labels (DINO); stopped, the same call goes on.
+    """Train a backbone on the store's own cells, without labels (DINO); if it is stopped, run it again to continue.
 
     Example: `embstore backbones pretrain --name mine --arch vit_small_patch16 --dataset opencell`
     """
     from embstore.backbones.device import choose_device
     from embstore.backbones.registry import check_name
     from embstore.backbones.weights import weights_folder
-    from embstore.pretrain.log import LOG_COLUMNS
     from embstore.pretrain.recipe import Recipe, parse_arch, view_sizes
     from embstore.pretrain.record import keep_pretrained
     from embstore.pretrain.run import pretrain
@@ -64,7 +78,7 @@ def pretrain(
         seed=seed,
     )
     folder = work or weights_folder() / f"{name}.pretraining"
-    with progress_bars() as progress:
+    with show_progress(progress_form) as progress:
         trained = pretrain(
             open_store(),
             recipe,
@@ -79,6 +93,6 @@ def pretrain(
     if trained.resumed_at:
         say(f"went on from step {trained.resumed_at:,}")
     record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)
-    emit(trained.log, LOG_COLUMNS, form)
+    emit_table(trained, form)
     say(f"{name} revision {record.revision} is in the registry; how it was made: {made_of}")
     say(f"next: embstore embed --backbone {name}")

@@ -3,135 +3,129 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from embstore.errors import EmbstoreError
 from embstore_cli.context import Format
+from embstore_cli.terminal import discard, escaped, make_console
+from embstore_cli.values import csv_text, plain
 
 if TYPE_CHECKING:
-    from embstore.progress import Progress
+    import pyarrow as pa
+
     from embstore.tabular import Tabular
 
-PrintedRow = Mapping[str, Any]  # typed by its columns: what is printed is named where it is printed
-WIDE = 200  # columns of a table that is piped: nothing should be cut off
+MOST_ROWS = 10_000  # of a table; more of them are data
+ROWS_AT_A_TIME = 10_000  # that are Python values at a time
+ALL_OF_IT = "--format csv, json or parquet"
 
 
-def emit(rows: Sequence[PrintedRow], columns: Sequence[str], form: Format, *, title: str = "", faint: str = "") -> None:
-    """Write rows to stdout; `faint` names a boolean column whose true rows are dimmed in a table."""
+def emit_table(
+    answer: Tabular | pa.Table, form: Format, *, title: str = "", people: Sequence[str] = (), faint: str = ""
+) -> None:
+    """Write an answer of the library to stdout: all its rows and columns as CSV, JSON or Parquet, else as a table.
+
+    At a terminal a table has the columns `people` (all, where none are named) as far as they fit, in that order; in a
+    pipe it has all columns at their full width. `faint` names a boolean column whose true rows are dimmed.
+    """
+    import pyarrow as pa
+
+    table = answer if isinstance(answer, pa.Table) else answer.to_arrow()
     if form is Format.json:
-        shown = [{c: _plain(row.get(c)) for c in columns} for row in rows]
-        sys.stdout.write(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
+        _write_json(table)
     elif form is Format.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(_plain(row.get(c))) for c in columns] for row in rows)
+        _write_csv(table)
     elif form is Format.parquet:
-        _parquet(rows, columns)
+        _write_parquet(table)
     else:
-        _table(rows, columns, title, faint)
-
-
-def emit_table(answer: Tabular, form: Format, *, title: str = "") -> None:
-    """Write an answer of the library to stdout, with all its columns."""
-    table = answer.to_arrow()
-    emit(table.to_pylist(), table.column_names, form, title=title)
+        _write_table(table, title, people, faint)
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr."""
-    from rich.console import Console
-
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Show a bar a stage on stderr; yields the callback that library functions take."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        try:
-            yield update
-        except KeyboardInterrupt:
-            bars.stop()
-            say("stopped; what was finished is in the store, and the same command goes on from there")
-            raise typer.Exit(130) from None
+    """Write one line for people to stderr; where nobody reads stderr any more, the command goes on."""
+    try:
+        make_console(stderr=True).print(escaped(text), markup=False, soft_wrap=True)
+    except BrokenPipeError:
+        discard(sys.stderr)
 
 
-def _parquet(rows: Sequence[PrintedRow], columns: Sequence[str]) -> None:
+def print_line(text: str = "", *, style: str = "") -> None:
+    """Write one line for people to stdout."""
+    make_console().print(escaped(text), markup=False, soft_wrap=True, style=style or None)
+
+
+def _write_table(table: pa.Table, title: str, people: Sequence[str], faint: str) -> None:
+    from embstore_cli.tables import print_table
+
+    shown = table.slice(0, MOST_ROWS)
+    names = [name for name in people if name in table.column_names] if make_console().is_terminal else []
+    values = {name: _pylist(shown[name]) for name in names or table.column_names}
+    n_columns = print_table(values, title=title, dimmed=_pylist(shown[faint]) if faint else ())
+    if table.num_rows > MOST_ROWS:
+        say(f"{MOST_ROWS} of {table.num_rows} rows are shown; all of them: {ALL_OF_IT}")
+    if n_columns < table.num_columns:
+        say(f"{n_columns} of {table.num_columns} columns are shown; all of them: {ALL_OF_IT}")
+
+
+def _write_json(table: pa.Table) -> None:
+    escape = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    sys.stdout.write("[")
+    before = "\n "
+    for row in _rows(table):
+        text = json.dumps({name: plain(value) for name, value in row.items()}, indent=1, ensure_ascii=escape)
+        sys.stdout.write(before + text.replace("\n", "\n "))
+        before = ",\n "
+    sys.stdout.write("\n]\n" if table.num_rows else "]\n")
+
+
+def _write_csv(table: pa.Table) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # it is a file's text: a replaced letter would be another name
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows([csv_text(plain(value)) for value in row.values()] for row in _rows(table))
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=ROWS_AT_A_TIME):
+        for values in zip(*(_pylist(column) for column in batch.columns), strict=True):
+            yield dict(zip(table.column_names, values, strict=True))
+
+
+def _pylist(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError):  # a date before the year 1 or after 9999, which Python does not have
+        values = column.cast(pa.string()).to_pylist()
+    return values
+
+
+def _write_parquet(table: pa.Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([{c: row.get(c) for c in columns} for row in rows])
-    pq.write_table(table.select([c for c in columns if c in table.column_names]), sys.stdout.buffer)
+    if sys.stdout.isatty():
+        raise EmbstoreError("Parquet is not text, and stdout is a terminal; write it to a file: ... > rows.parquet")
+    for at, field in enumerate(table.schema):
+        if not _storable(field):
+            texts = [None if value is None else csv_text(plain(value)) for value in _pylist(table.column(at))]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    pq.write_table(table, sys.stdout.buffer)
 
 
-def _table(rows: Sequence[PrintedRow], columns: Sequence[str], title: str, faint: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _storable(field: pa.Field) -> bool:
+    """True if Parquet has this type; it has no intervals, unions or records without fields."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        style = "dim" if faint and row.get(faint) else ""
-        table.add_row(*(Text(_shown(row.get(column))) for column in columns), style=style)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDE)
-    console.print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, list) and len(value) > 8:
-        return f"[{', '.join(_shown(v) for v in value[:3])}, ... {len(value)} in all]"
-    return "" if value is None else _cell(_plain(value))
-
-
-def _cell(value: Any) -> str:
-    return (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, (list, dict))
-        else ""
-        if value is None
-        else str(value)
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None  # JSON has no NaN
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return str(value)
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+    except pa.ArrowNotImplementedError:
+        return False
+    return True

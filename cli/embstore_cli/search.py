@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embstore_cli.context import Dataset, Format, OneBackbone, OneUnit, Output, SpaceDigest, open_store, with_options
+from embstore_cli.context import (
+    UNIT_REMOVED,
+    Dataset,
+    Format,
+    OneBackbone,
+    Output,
+    SpaceDigest,
+    open_store,
+    with_options,
+)
+from embstore_cli.removed import without_options
 from embstore_cli.render import emit_table, say
 
 if TYPE_CHECKING:
     from embstore.search import Neighbours
 
 app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
+SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
 
 
 @dataclass(frozen=True)
@@ -24,20 +35,22 @@ class SearchOptions:
 
     backbone: OneBackbone = None
     space: SpaceDigest = None
-    unit: OneUnit = None
     dataset: Dataset = None
-    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 10
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours.")] = 10
     centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
-    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells.")] = None
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells into this file.")
+    ] = None
     form: Output = Format.table
 
 
 @app.command("protein")
+@without_options(UNIT_REMOVED)
 @with_options(SearchOptions)
 def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
 ) -> None:
-    """The proteins whose mean vector is nearest to a protein's.
+    """Find the proteins whose mean vectors are nearest to that of a protein.
 
     Example: `embstore search protein ACTN1 --backbone pixel-stats --sheet neighbours.png`
     """
@@ -47,13 +60,17 @@ def protein(
 
 
 @app.command("cell")
+@without_options(UNIT_REMOVED)
 @with_options(SearchOptions)
 def cell(
-    cell_id: Annotated[str, typer.Argument(metavar="CELL_ID", help="As in the table cells.")], options: SearchOptions
+    cell_id: Annotated[
+        str, typer.Argument(metavar="CELL_ID", help="A cell id, as search and the table cells show it.")
+    ],
+    options: SearchOptions,
 ) -> None:
-    """The cells nearest to a cell.
+    """Find the cells nearest to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
 
-    Example: `embstore search cell opencell/ACTN1_gallery:1dbaa437:3 --backbone pixel-stats`
+    Example: `embstore search cell "$(embstore sql 'SELECT min(cell_id) FROM cells' -f csv | tail -1)" -b pixel-stats`
     """
     from embstore.search import similar_cells
 
@@ -69,6 +86,6 @@ def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchO
         check_sheet(sheet)
     store = open_store()
     neighbours = search(store, query, **given)
-    emit_table(neighbours, form, title=neighbours.headline)
+    emit_table(neighbours, form, title=neighbours.headline, people=SEARCH_FOR_PEOPLE)
     if sheet is not None:
         say(f"drawn: {draw_sheet(store, neighbours, sheet)}")

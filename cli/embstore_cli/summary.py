@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from embstore_cli.context import Format
-from embstore_cli.render import emit, say
+from embstore_cli.render import emit_table, print_line, say
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from embstore.ingest import Report
     from embstore.sources.record import Failure
 
@@ -26,10 +29,9 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
     """Say what an ingest or embed did, and exit 1 where nothing went in, or with `strict` where anything failed."""
     if form is Format.table:
         for line in summary(report, dry_run=dry_run):
-            typer.echo(line)
+            print_line(line)
     else:
-        record = _record(report)
-        emit([record], list(record), form)
+        emit_table(_record(report), form)
     if dry_run:
         _say_failures("failed before", report.known_failures)
     _say_failures("failed", report.failures, None if dry_run else SHOWN_FAILURES)
@@ -39,15 +41,13 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
         raise typer.Exit(1)
 
 
-def _record(report: Report) -> dict[str, Any]:
-    """Return the report as one record, under the names that scripts know; rare counts are among its notes."""
-    from dataclasses import asdict
+def _record(report: Report) -> pa.Table:
+    """Return the report as one row, under the names that scripts know; rare counts are among its notes."""
+    from embstore.tabular import arrow_table
 
-    counted = asdict(report)
-    for name in COUNTED_IN_NOTES:
-        del counted[name]
+    record = arrow_table([replace(report, notes=_notes(report))], type(report)).drop_columns([*COUNTED_IN_NOTES])
     names = {"images_resegmented": "images_recut"}
-    return {names.get(name, name): value for name, value in counted.items()} | {"notes": _notes(report)}
+    return record.rename_columns([names.get(name, name) for name in record.column_names])
 
 
 def _notes(report: Report) -> list[str]:
@@ -104,9 +104,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
         )
     lines += [f"  {line}" for line in [*_assignments(report), *_notes(report)]]
-    lines += [f"  {image}: {note}" for image, note in list(report.mask_notes.items())[:SHOWN_NOTES]]
-    if len(report.mask_notes) > SHOWN_NOTES:
-        lines.append(f"  ... and {len(report.mask_notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
+    lines += _abridged(report.mask_notes)
+    lines += _abridged(report.absent_chunks)
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
         nameless = f"{report.without_protein} {_unit(report)} name no protein"
@@ -115,6 +114,14 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append(f"  {_known(report)}")
     if report.failures:
         lines.append(f"  {len(report.failures)} failures, recorded in the table `failures`")
+    return lines
+
+
+def _abridged(notes: Mapping[str, str]) -> list[str]:
+    """Return the first notes on images, and how many more there are."""
+    lines = [f"  {image}: {note}" for image, note in list(notes.items())[:SHOWN_NOTES]]
+    if len(notes) > SHOWN_NOTES:
+        lines.append(f"  ... and {len(notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
     return lines
 
 

@@ -79,4 +79,4 @@ def check_roles(roles: Sequence[str], known: Sequence[str], name: str) -> None:
     """Raise ImageError where an image has none of the roles that a backbone is shown."""
     if not set(known) & set(roles):
         shown = f"it holds {', '.join(roles)} and {name} is shown {', '.join(known)}"
-        raise ImageError(shown, todo="choose a backbone, or --roles, with a role that it has")
+        raise ImageError(shown, todo="choose a backbone, or roles= of one, with a role that it has")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import time
 import urllib.error
@@ -17,7 +18,9 @@ from embstore.backbones.record import Backbone
 from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
 from embstore.errors import WeightsError, first_line
 from embstore.files import file_sha256
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
+
+_log = logging.getLogger(__name__)
 
 DOWNLOAD_TIMEOUT_S = 30.0  # without a byte
 TRIES = 5  # connections in a row that bring nothing
@@ -133,6 +136,7 @@ def _connect(url: str, handle: IO[bytes], tag: Path, progress: Progress | None) 
     fruitless = 0
     while not _one_connection(url, handle, before := _size(handle), tag, progress):
         fruitless = 0 if _size(handle) > before else fruitless + 1
+        _log.warning("the connection to %s ended after %d bytes: connecting again", url, _size(handle))
         if fruitless == TRIES:
             stopped = f"the download of {url} keeps stopping after {_size(handle)} bytes"
             raise WeightsError(f"{stopped}; run this again to go on")
@@ -189,6 +193,5 @@ def _copy(answer: IO[bytes], handle: IO[bytes], have: int, total: int, progress:
     while block := answer.read(BLOCK):
         handle.write(block)
         have += len(block)
-        if progress:
-            progress("MB", have // MB, max(total, have) // MB)
+        tell(progress, "MB", have // MB, max(total, have) // MB)
     return have

@@ -20,7 +20,7 @@ PARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 def check_pooling(pooling: str, n_prefix: int, name: str) -> None:
     """Refuse, with an EmbstoreError, to take the CLS token of a network that has none."""
     if n_prefix == 0 and "cls" in pooling.split("+"):
-        raise EmbstoreError(f"{name} has no CLS token, which --pooling {pooling} asks for; use --pooling mean")
+        raise EmbstoreError(f"{name} has no CLS token, which pooling={pooling} asks for; write {name}:pooling=mean")
 
 
 def pool_tokens(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:

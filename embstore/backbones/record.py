@@ -9,21 +9,20 @@ from typing import Any, TypeVar
 
 from embstore import errors
 from embstore.errors import EmbstoreError
-from embstore.space import Space
+from embstore.space import FILLS, STRATEGIES, Space
 
-STRATEGIES = ("mapping", "replication")
 BACKBONE_KINDS = ("vit", "hand-made")
 NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
 # each with how many times the network's width it is
 POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "none": 1}
 WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
 IMAGED_UNITS = ("cell", "image")
-FILLS = ("mean", "copy")  # beside numbers
 MAX_CROP_UM = 10_000.0
-NATIVE_PX = 0  # an `image_px` of 0 shows whole fields as they are
+NATIVE_PX = 0  # an `input_px` of 0 shows whole fields as they are
 REPLICATED_ROLES = ("nucleus", "protein")  # the roles that nearly every source has
 NETWORK_PRECISION = "float16-stored/float32-computed"
 HAND_MADE_PRECISION = "float32"  # hand-made numbers may overflow float16
+PRECISION_SPECS = {"float16": NETWORK_PRECISION, "float32": HAND_MADE_PRECISION}  # by the name in a backbone spec
 
 T = TypeVar("T")
 
@@ -98,10 +97,11 @@ class Backbone:
 class Choices:
     """How a backbone is shown images, beyond what its record fixes; all of it is part of the space.
 
-    `roles` are those that replication shows, in order. `fill` is what slots of absent roles hold after normalisation: a
-    number, `mean` (of the slots that are there) or `copy` (of the protein's, else the first that is there). `None`
-    means the record's own. `image_px` is the side that a crop or a whole field is resized to; 0 shows fields as they
-    are. `intensity` names the scaling of the images (see `pixels.intensity`).
+    `roles` are those that replication shows, in order. `fill` is what slots of absent roles contain after
+    normalisation: a number, `mean` (of the other slots) or `copy` (of the protein's, else of the first that is not
+    absent). `None` means the record's own. `input_px` is the side that a crop or a whole field is resized to; 0 shows
+    fields as they are. `intensity` names the scaling of the images (see `pixels.intensity`), `precision` the type in
+    which vectors are stored.
     """
 
     strategy: str = "mapping"
@@ -112,7 +112,8 @@ class Choices:
     unit: str = "cell"  # IMAGED_UNITS
     intensity: str = "percentile"
     crop_um: float | None = None
-    image_px: int | None = None
+    input_px: int | None = None
+    precision: str | None = None  # PRECISION_SPECS
 
 
 def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -> Space:
@@ -132,13 +133,13 @@ def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -
         roles=tuple(choices.roles) if choices.strategy == "replication" else backbone.slots,
         fill=0.0 if isinstance(choices.fill, str) else float(choices.fill),
         crop_um=None if whole else _or(choices.crop_um, backbone.crop_um),
-        input_px=None if choices.image_px == NATIVE_PX else _or(choices.image_px, backbone.input_px),
+        input_px=None if choices.input_px == NATIVE_PX else _or(choices.input_px, backbone.input_px),
         masked=not whole and _or(choices.masked, backbone.masked),
         intensity=intensity_spec(choices.intensity),
         resampling=_resampling(choices),
         pooling=_or(choices.pooling, backbone.pooling),
         unit=choices.unit,
-        precision=HAND_MADE_PRECISION if backbone.kind == "hand-made" else NETWORK_PRECISION,
+        precision=PRECISION_SPECS[_or(choices.precision, "float32" if backbone.kind == "hand-made" else "float16")],
         filling=choices.fill if isinstance(choices.fill, str) else "",
         normalisation="" if backbone.origin == "built-in" else normalisation_spec(backbone),
     )
@@ -151,7 +152,7 @@ def _resampling(choices: Choices) -> str:
 
     if choices.unit == "cell":
         return CROP_SPEC
-    return NATIVE_SPEC if choices.image_px == NATIVE_PX else FIELD_SPEC
+    return NATIVE_SPEC if choices.input_px == NATIVE_PX else FIELD_SPEC
 
 
 def normalisation_spec(backbone: Backbone) -> str:
@@ -167,6 +168,8 @@ def _or(given: T | None, default: T) -> T:
 
 def check_choices(backbone: Backbone, choices: Choices) -> None:
     """Refuse, with an EmbstoreError, choices that do not exist, or that this backbone does not have."""
+    from embstore.pixels.intensity import intensity_spec
+
     check_strategy(backbone, choices.strategy)
     _one_of(choices.unit, "unit", IMAGED_UNITS)
     if not choices.roles or len(set(choices.roles)) != len(choices.roles):
@@ -178,7 +181,14 @@ def check_choices(backbone: Backbone, choices: Choices) -> None:
         _one_of(choices.pooling, f"pooling of {backbone.name}", _poolings(backbone))
     if choices.crop_um is not None:
         check_crop_um(choices.crop_um)
+    if choices.precision is not None:
+        _one_of(choices.precision, f"precision of {backbone.name}", _precisions(backbone))
+    intensity_spec(choices.intensity)
     _check_unit(backbone, choices)
+
+
+def _precisions(backbone: Backbone) -> tuple[str, ...]:
+    return ("float32",) if backbone.kind == "hand-made" else tuple(PRECISION_SPECS)
 
 
 def _poolings(backbone: Backbone) -> tuple[str, ...]:
@@ -190,15 +200,19 @@ def _poolings(backbone: Backbone) -> tuple[str, ...]:
 
 
 def _check_unit(backbone: Backbone, choices: Choices) -> None:
-    if choices.image_px is not None and choices.image_px < 0:
-        raise EmbstoreError(f"the image size is {choices.image_px} px; wanted a side in pixels, or 0 for native size")
-    if choices.unit == "cell" and choices.image_px == NATIVE_PX:
-        raise EmbstoreError("native size (0 px) is for whole fields; add --unit image, or give a size in pixels")
-    if choices.unit == "image" and (choices.crop_um is not None or choices.masked):
-        raise EmbstoreError("whole fields are neither cropped nor masked; leave --crop-um and --masked out")
-    if backbone.kind == "hand-made" and (choices.unit != "cell" or choices.image_px or choices.masked):
+    if choices.input_px is not None and choices.input_px < 0:
+        raise EmbstoreError(f"the image size is {choices.input_px} px; wanted a side in pixels, or 0 for native size")
+    if choices.unit == "cell" and choices.input_px == NATIVE_PX:
         raise EmbstoreError(
-            f"{backbone.name} measures cells at {backbone.input_px} px by their outlines: use --unit cell and no size"
+            f"native size (input_px=0) is for whole images; write {backbone.name}:unit=image:input_px=0, or give a "
+            "size in pixels"
+        )
+    if choices.unit == "image" and (choices.crop_um is not None or choices.masked):
+        raise EmbstoreError("whole images are neither cropped nor masked; leave crop_um= and masked= out")
+    if backbone.kind == "hand-made" and (choices.unit != "cell" or choices.input_px or choices.masked):
+        raise EmbstoreError(
+            f"{backbone.name} measures cells at {backbone.input_px} px by their outlines; leave unit=, input_px= and "
+            "masked= out"
         )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from embstore.backbones.record import Backbone, check_strategy
+from embstore.backbones.record import Backbone, Choices, check_choices
 from embstore.backbones.weights import (
     Tensors,
     local_file,
@@ -21,9 +21,9 @@ from embstore.backbones.weights import (
     weights_sha256,
     write_weights,
 )
-from embstore.errors import EmbstoreError, choices, first_line
+from embstore.errors import EmbstoreError, first_line, nearest
 from embstore.files import whole_file
-from embstore.space import TIMM, split_spec
+from embstore.space import TIMM, BackboneSpec, parse_spec
 
 BACKBONE_NAME = r"[\w.+-]+"  # of a user's record: it names files, and a colon parts names from strategies
 
@@ -90,7 +90,7 @@ def check_name(name: str) -> None:
 
 
 def find(name: str) -> Backbone:
-    """Return the record of a name; raises EmbstoreError, listing what there is, for one that does not exist.
+    """Return the record of a name; raises EmbstoreError with the nearest spellings for one that does not exist.
 
     `timm:NAME` is any vision transformer of timm's, by timm's own name, without a record (imports timm).
     """
@@ -100,21 +100,48 @@ def find(name: str) -> Backbone:
         from embstore.backbones.timm_names import timm_record
 
         return timm_record(name.removeprefix(TIMM))
-    if name not in (there := backbone_records()):
-        raise EmbstoreError(choices(name, "backbone", [*there, f"{TIMM}NAME"]))
-    return there[name]
+    records = backbone_records()
+    if name not in records:
+        raise _unknown(name, records)
+    return records[name]
 
 
-def parse(spec: str) -> tuple[Backbone, str]:
-    """Return the backbone and the channel strategy that `NAME[:mapping|:replication]` names (default mapping).
+def _unknown(name: str, known: Iterable[str]) -> EmbstoreError:
+    return EmbstoreError(
+        f"there is no backbone {name!r}; the nearest names are {', '.join(nearest(name, known))}: "
+        f"`embstore backbones list` shows all, and {TIMM}NAME is any vision transformer of timm's"
+    )
 
-    Raises EmbstoreError, listing what there is, for a name or strategy that does not exist.
+
+def parse(spec: str | BackboneSpec) -> tuple[Backbone, Choices]:
+    """Return the backbone that a spec names, and how it is shown images: its record's way where the spec says nothing.
+
+    Raises EmbstoreError, listing the choices, for whatever does not exist or this backbone does not have.
     """
-    name, strategy = split_spec(spec)
-    backbone = find(name)
-    wanted = "mapping" if strategy is None else strategy
-    check_strategy(backbone, wanted)
-    return backbone, wanted
+    described = parse_spec(spec) if isinstance(spec, str) else spec
+    backbone = find(described.name)
+    how = replace(Choices(), **described.given)
+    check_choices(backbone, how)
+    if described.roles is not None and how.strategy != "replication":
+        raise EmbstoreError(
+            f"roles= lists what :replication shows, and {described} is mapped; "
+            f"write {replace(described, strategy='replication')}"
+        )
+    return backbone, how
+
+
+def embed_advice(spec: BackboneSpec, stored: Iterable[str]) -> str:
+    """Return the `embstore embed` line that makes the vectors of a spec, "" where they come from elsewhere.
+
+    `stored` are the names that a store has spaces of. Raises EmbstoreError as `parse` does, for what cannot be made.
+    """
+    records = backbone_records()
+    if spec.name in records or spec.name.startswith(TIMM):
+        parse(spec)
+        return f"make it with `embstore embed --backbone {spec}`"
+    if spec.name not in stored:
+        raise _unknown(spec.name, {*records, *stored})
+    return ""
 
 
 def write_record(backbone: Backbone, *, replaces: bool = False) -> Backbone:

@@ -59,7 +59,10 @@ class ViT:
         tokens: int = (shape[0] // patch[0]) * (shape[1] // patch[1]) + self.network.num_prefix_tokens
         if tokens > MAX_TOKENS:
             found = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
-            raise ImageError(f"{found}, wanted at most {MAX_TOKENS}", todo="show it smaller: --image-px 512")
+            raise ImageError(
+                f"{found}, wanted at most {MAX_TOKENS}",
+                todo=f"show it smaller: --backbone {self.space.label}:unit=image:input_px=512",
+            )
         return tokens
 
     def _embed(self, crops: Crops) -> Float32s:

@@ -49,7 +49,7 @@ def reopen(store: Store, table: Table) -> Iterator[Repaired]:
     try:
         newest = store.dataset(table.name).version
     except StoreError as error:
-        todo = f"move {_folder(store, table.name)} away, and `embstore verify --mend` makes it anew"
+        todo = f"move {_folder(store, table.name)} away, and `embstore verify --repair` makes it anew"
         raise StoreError(f"{str(error).split('; ')[0]}; bring it back from a copy of the store, or {todo}") from error
     if broken:
         for tag, versions in store.tags([table.name]).items():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REPAIR = "`embstore verify --mend` takes them out, and the same ingest, embed or bench brings them again"
+REPAIR = "`embstore verify --repair` takes them out, and the same ingest, embed or bench brings them again"
 RERUN = f"run the command again that was stopped, or {REPAIR}"
 FROM_COPY = f"bring the files back from a copy of the store, or {REPAIR}"
 ANEW = (
-    "bring it back from a copy of the store, or `embstore verify --mend` makes it anew, "
+    "bring it back from a copy of the store, or `embstore verify --repair` makes it anew, "
     "and the same ingest, embed or bench fills it again"
 )
-UNTAG = "bring the files back from a copy of the store, or `embstore verify --mend` takes the tag off this table"
-RECORD = "ingest or embed with its backbone again records it, or `embstore verify --mend` takes its vectors out"
+UNTAG = "bring the files back from a copy of the store, or `embstore verify --repair` takes the tag off this table"
+RECORD = "ingest or embed with its backbone again records it, or `embstore verify --repair` takes its vectors out"
+JOIN = "`embstore verify --repair` joins the groups; bench again, since older scores may rest on a divided group"
 REMOVE = "`embstore remove --where false` finishes it"
 
 

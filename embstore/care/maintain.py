@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from embstore.care.tags import list_tags
 from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
 from embstore.progress import Progress, told
 from embstore.store import Store, TableStatus, refuse_reader
 from embstore.tabular import Listing
+
+_log = logging.getLogger(__name__)
 
 KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
 
@@ -32,6 +37,19 @@ class MaintainedTable(TypedDict):
     tagged_bytes: int
 
 
+class KeptByTag(TypedDict):
+    """What one tag keeps from being cleaned: older versions of tables, and the bytes of files that only these need.
+
+    `freed_bytes` are those that neither the newest version nor any other tag needs: deleting the tag frees them.
+    """
+
+    tag: str
+    created: datetime | None
+    versions: int
+    bytes: int
+    freed_bytes: int
+
+
 def maintain(
     store: Store, *, older_than_days: float = KEEP_DAYS, progress: Progress | None = None
 ) -> Listing[MaintainedTable]:
@@ -48,6 +66,8 @@ def maintain(
         compact(store, name)
         clean(store, name, older_than_days)
     after = {state["name"]: state for state in store.status()}
+    sizes = [sum(state["disk_bytes"] for state in states.values()) for states in (before, after)]
+    _log.info("maintained %d tables of %s: %d bytes before, %d after", len(before), store.uri, *sizes)
     return Listing([_maintained(store, before[name], after[name]) for name in before], MaintainedTable, "table")
 
 
@@ -62,6 +82,7 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
             store.dataset(name).optimize.compact_files(**options)
         except (OSError, RuntimeError, ValueError) as error:
             if "commit conflict" in str(error) and attempt < COMPACT_ATTEMPTS:
+                _log.info("another process wrote to %s while it was compacted: trying again", name)
                 continue
             raise StoreError(_failed("compact", name, error)) from error
         return
@@ -92,6 +113,33 @@ def _tagged(store: Store, name: str) -> tuple[int, int]:
         files |= _files(store.dataset(name, version))
     alone = files.keys() - _files(newest).keys()
     return len(versions), sum(files[file] for file in alone)
+
+
+def kept_by_tags(store: Store) -> Listing[KeptByTag]:
+    """Return what each tag keeps that the newest versions of the tables do not need, the largest first; reads only."""
+    files: dict[str, dict[str, int]] = {}  # tag -> file -> bytes
+    versions: Counter[str] = Counter()
+    for name in store.table_names():
+        newest = store.dataset(name)
+        needed = _files(newest).keys()
+        for tag, tagged in store.tags([name]).items():
+            if tagged[name] != newest.version:
+                versions[tag] += 1
+                old = _files(store.dataset(name, tagged[name]))
+                files.setdefault(tag, {}).update({f"{name}/{f}": n for f, n in old.items() if f not in needed})
+    users = Counter(file for of_tag in files.values() for file in of_tag)
+    created = {status["tag"]: status["created"] for status in list_tags(store)}
+    kept: list[KeptByTag] = [
+        {
+            "tag": tag,
+            "created": created[tag],
+            "versions": versions[tag],
+            "bytes": sum(of_tag.values()),
+            "freed_bytes": sum(n for file, n in of_tag.items() if users[file] == 1),
+        }
+        for tag, of_tag in files.items()
+    ]
+    return Listing(sorted(kept, key=lambda row: (-row["bytes"], row["tag"])), KeptByTag, "tag")
 
 
 def _files(data: Any) -> dict[str, int]:

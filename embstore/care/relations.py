@@ -11,13 +11,14 @@ from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
-from embstore.care.findings import RECORD, REPAIR, RERUN, Finding, counted
+from embstore.care.findings import JOIN, RECORD, REPAIR, RERUN, Finding, counted
 from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, select, sql_text
 
-PART_ROWS = 1_000_000
+PART_ROWS = 8_000_000  # their hashes take some hundred megabytes
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
-MISCOUNTED = "images whose marker, cells and vectors differ in number"
+MISCOUNTED = "images whose completion record, cells and vectors differ in number"
+DIVIDED = "images or profiles name proteins of several groups, so that a split may divide them"
 REBENCH = "the same bench again completes them"
 
 
@@ -37,8 +38,8 @@ class ForeignKey:
 
 FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
-    ForeignKey("ingested", "image_id", "images", "image_id", "markers of no image", RERUN),
-    ForeignKey("ingested", "space", "spaces", "digest", "spaces of markers that are not recorded", RECORD),
+    ForeignKey("ingested", "image_id", "images", "image_id", "completion records of no image", RERUN),
+    ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not recorded", RECORD),
     ForeignKey("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
     *(
         ForeignKey(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
@@ -74,34 +75,36 @@ class BadRow(TypedDict):
 
 @dataclass(frozen=True)
 class IntegrityQuery:
-    """A SELECT over one part of some tables: a row for each thing that is wrong, with an `example` of words."""
+    """A SELECT over one part of some tables: a row for each thing that is wrong, with an `example` of words.
+
+    `grouped` are the tables whose rows are counted to choose the number of parts: a part groups that many keys.
+    """
 
     sql: str
     tables: frozenset[str]
+    grouped: frozenset[str]
 
 
 def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
     """Yield what does not agree among the tables `names`, the readable ones; `spaces` are rows of that table."""
     rows = {name: store.dataset(name).count_rows() for name in names}
-    parts = in_parts(max(rows.values(), default=0))
     for name in (name for name in names if rows[name]):
-        n, example = _tally(store, repeated(name), parts)
+        n, example = _tally(store, repeated(name))
         if n:
             yield Finding("keys", name, counted(n, "keys have several rows", example), REPAIR)
     for want in foreign_keys(spaces):
-        n, example = _tally(store, absent(want), parts) if rows.get(want.table) and want.holder in rows else (0, "")
+        n, example = _tally(store, absent(want)) if rows.get(want.table) and want.holder in rows else (0, "")
         if n:
             yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
+    if {"images", "profiles", "proteins"} <= set(names):
+        n, example = _tally(store, divided())
+        if n:
+            yield Finding("groups", "proteins", counted(n, DIVIDED, example), JOIN)
     for space in cell_spaces(spaces) if {"ingested", "cells"} <= set(names) else ():
         table = embeddings_name(space["digest"])
-        n, example = _tally(store, miscounted(space), parts) if table in names else (0, "")
+        n, example = _tally(store, miscounted(space)) if table in names else (0, "")
         if n:
-            yield Finding("markers", table, counted(n, MISCOUNTED, example), REPAIR)
-
-
-def in_parts(rows: int) -> int:
-    """Return in how many parts questions over tables of so many rows are asked."""
-    return 1 + rows // PART_ROWS
+            yield Finding("completion records", table, counted(n, MISCOUNTED, example), REPAIR)
 
 
 def cell_spaces(spaces: Sequence[SpaceRow]) -> list[SpaceRow]:
@@ -124,43 +127,54 @@ def foreign_keys(spaces: Sequence[SpaceRow]) -> Iterator[ForeignKey]:
 def repeated(name: str) -> IntegrityQuery:
     """Ask for the keys of a table that have several rows."""
     key = ", ".join(TABLES[name].key if name in TABLES else ("id",))
-    return _query("verify_keys", {name}, key=key, table=_in_sql(name))
+    return _query("verify_keys", {name}, {name}, key=key, table=_in_sql(name))
 
 
 def absent(want: ForeignKey) -> IntegrityQuery:
     """Ask for the values that are not in their holder: each is the `example` of its row."""
     holder = {"holder": _in_sql(want.holder), "key": want.key}
     asked = {"table": _in_sql(want.table), "column": want.column, "where": want.where}
-    return _query("verify_absent", {want.table, want.holder}, **asked, **holder)
+    both = {want.table, want.holder}
+    return _query("verify_absent", both, both, **asked, **holder)
 
 
 def miscounted(space: SpaceRow) -> IntegrityQuery:
-    """Ask for the images whose marker's count is not that of its cells (then not `has_cells`), or of its vectors."""
+    """Ask for the images whose completion record counts other cells (then not `has_cells`) or other vectors."""
     table = embeddings_name(space["digest"])
-    return _query("verify_counts", {"ingested", "cells", table}, table=table, space=space["digest"])
+    # cells and vectors are counted by image, and one part is one pass over all of them
+    tables = {"ingested", "cells", table}
+    return _query("verify_counts", tables, {"ingested"}, table=table, space=space["digest"])
 
 
-def bad_rows(store: Store, query: IntegrityQuery, parts: int) -> list[BadRow]:
+def divided() -> IntegrityQuery:
+    """Ask for the images and profiles whose proteins are in several groups."""
+    return _query("verify_groups", {"images", "profiles", "proteins"}, {"images", "profiles"})
+
+
+def bad_rows(store: Store, query: IntegrityQuery) -> list[BadRow]:
     """Return every row that a query finds."""
-    return [row for part in range(parts) for row in _part(store, query, query.sql, parts, part).to_pylist()]
+    return [row for part in _parts(store, query, query.sql) for row in part.to_pylist()]
 
 
-def _tally(store: Store, query: IntegrityQuery, parts: int) -> tuple[int, str]:
+def _tally(store: Store, query: IntegrityQuery) -> tuple[int, str]:
     """Return how many rows a query finds over all parts, and the first example."""
     sql = f"SELECT count(*) AS n, min(example) AS example FROM (\n{query.sql}\n)"
     total, first = 0, ""
-    for part in range(parts):
-        (row,) = _part(store, query, sql, parts, part).to_pylist()
+    for part in _parts(store, query, sql):
+        (row,) = part.to_pylist()
         total, first = total + row["n"], first or row["example"] or ""
     return total, first
 
 
-def _part(store: Store, query: IntegrityQuery, sql: str, parts: int, part: int) -> pa.Table:
-    return select(store, sql, {"parts": parts, "part": part}, timeout_s=DAY_S, tables=list(query.tables))
+def _parts(store: Store, query: IntegrityQuery, sql: str) -> Iterator[pa.Table]:
+    """Yield the answer over each part of the keys that the query groups."""
+    parts = 1 + max(store.dataset(name).count_rows() for name in query.grouped) // PART_ROWS
+    for part in range(parts):
+        yield select(store, sql, {"parts": parts, "part": part}, timeout_s=DAY_S, tables=list(query.tables))
 
 
-def _query(sql: str, tables: set[str], **names: str) -> IntegrityQuery:
-    return IntegrityQuery(sql_text("embstore.store", sql, **names), frozenset(tables))
+def _query(sql: str, tables: set[str], grouped: set[str], **names: str) -> IntegrityQuery:
+    return IntegrityQuery(sql_text("embstore.store", sql, **names), frozenset(tables), frozenset(grouped))
 
 
 def _in_sql(name: str) -> str:

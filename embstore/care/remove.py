@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +24,9 @@ from embstore.store import (
     refuse_reader,
     select,
 )
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
+
+_log = logging.getLogger(__name__)
 
 # what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -33,13 +37,17 @@ RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, repr=False)
 class Removed(Tabular):
-    """What a removal takes out, or took; `tags` are those given up by a purge, `entries` cite them."""
+    """What a removal takes out, or took; `tags` are those given up by a purge, `entries` cite them.
+
+    `tag` is the name under which all of it can still be read; "" after a purge, and where there is nothing to take out.
+    """
 
     images: int = 0
     profiles: int = 0
     cells: int = 0
     vectors: int = 0
     labels: int = 0
+    tag: str = ""
     tags: tuple[str, ...] = ()
     entries: int = 0
     still_on_disk: tuple[str, ...] = ()  # tags that came later, whose files contain the deleted bytes
@@ -51,9 +59,10 @@ class Removed(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with every count as a `pyarrow.Table`."""
-        return pa.Table.from_pylist([asdict(self)])
+        return arrow_table([self], Removed)
 
 
+KEPT = "before-removal"
 Chosen = dict[str, list[str]]  # images, profiles -> ids
 
 
@@ -63,25 +72,44 @@ def remove(
     """Take out the images, and the profiles, that a SQL condition picks (writes, unless `dry_run`).
 
     `where` is asked of the columns of images, else of cells (an image goes when any of its cells is picked), and of
-    those of profiles. With an image go its cells, vectors, markers and labels at image or cell level; scores stay.
-    Tagged and older versions keep all of it, until `purge`: then every tag under which the condition picks something is
-    given up, and no version holds it any more. Killed at any moment, the next removal finishes it; ingesting the same
-    source again brings everything back.
+    those of profiles. With an image go its cells, vectors, completion records and labels at image or cell level; scores
+    stay. A tag keeps the store as it was, a new one where none names its present state, until `purge`: then every tag
+    under which the condition picks something is given up, and no version holds it any more. Killed at any moment, the
+    next removal finishes it; ingesting the same source again brings everything back.
     """
     refuse_reader(store)
     chosen = _choose(store, where, dataset)
+    keeps = any(chosen.values()) and not purge
     if dry_run:
-        return _counted(store, chosen, _tags_with(store, where, dataset) if purge else [])
+        counted = _counted(store, chosen, _tags_with(store, where, dataset) if purge else [])
+        return replace(counted, tag=_tag_of_now(store) if keeps else "")
     finish_removal(store)
-    removed = _counted(store, chosen, [])
+    removed = replace(_counted(store, chosen, []), tag=_keep(store) if keeps else "")
     if any(chosen.values()):
         store.tag(PENDING, {table: version for table, version in store.versions().items() if table in ROOTS})
         for table, ids in chosen.items():
             delete_ids(store, table, ROOTS[table], ids)
         finish_removal(store)
+        _log.info("removed what %r picks: %s", where, removed)
     if purge:
         return _purge(store, replace(removed, tags=tuple(_tags_with(store, where, dataset))))
     return removed
+
+
+def _keep(store: Store) -> str:
+    """Give the present state of the store a tag, unless it has one; return its name."""
+    name, versions = _tag_of_now(store), store.versions()
+    known = store.tags().get(name, {})
+    store.tag(name, {table: version for table, version in versions.items() if table not in known})
+    return name
+
+
+def _tag_of_now(store: Store) -> str:
+    """Return the tag that names the present version of every table, or else the name of the one to make or finish."""
+    tags, versions = store.tags(), store.versions()
+    whole = (tag for tag, tagged in tags.items() if tag != PENDING and tagged == versions)
+    names = (f"{KEPT}-{number}" for number in count(1))
+    return next(chain(whole, (name for name in names if tags.get(name, {}).items() <= versions.items())))
 
 
 def _choose(store: Store, where: str, dataset: str | None) -> Chosen:

@@ -6,6 +6,7 @@ first taken out of what says that it is there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,13 +21,13 @@ from embstore.care.relations import (
     bad_rows,
     cell_spaces,
     foreign_keys,
-    in_parts,
     miscounted,
     repeated,
 )
 from embstore.errors import StoreError
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import (
+    LATER_TABLES,
     PENDING,
     TABLES,
     Store,
@@ -36,39 +37,44 @@ from embstore.store import (
     embeddings,
     embeddings_name,
     finish_removal,
+    join_groups,
     quoted,
     refuse_reader,
     select,
 )
 from embstore.tabular import Listing
 
+_log = logging.getLogger(__name__)
+
 
 def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaired]:
     """Take out of a store what `verify` calls wrong (writes); the same ingest, embed or bench then brings it again.
 
-    Fragments that cannot be read, images of which any cell may be lost (with all their cells, vectors and markers),
-    rows of a key that another row has, vectors that are not finite, rows without an owner, markers whose image or
-    space is not whole, records of spaces and splits that are not what their digest froze. Missing tables are made
-    anew, empty. A tag of which files are gone no longer covers their table. What is whole stays, and so do older and
-    tagged versions. Where a record of a space is lost its vectors stay: the next ingest or embed with its backbone
-    records it again, or the next repair takes them out.
+    Fragments that cannot be read, images of which any cell may be lost (with all their cells, vectors and completion
+    records), rows of a key that another row has, vectors that are not finite, rows without an owner, completion records
+    whose image or space is not whole, records of spaces and splits that are not what their digest froze. Missing tables
+    are made anew, empty. A tag of which files are gone no longer covers their table. What is whole stays, and so do
+    older and tagged versions. Where a record of a space is lost its vectors stay: the next ingest or embed with its
+    backbone records it again, or the next repair takes them out.
 
     May be stopped at any moment and run again. Run it while nothing else writes to the store: while an ingest writes,
     its rows have no owner yet. Returns what was done, in order.
     """
     refuse_reader(store)
-    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _counts, _splits)
+    steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
     done: list[Repaired] = []
     for number, step in enumerate(steps, start=1):
-        done += step(store, any(repaired.table == "spaces" for repaired in done))
-        if progress:
-            progress("mending", number, len(steps))
+        for repaired in list(step(store, any(before.table == "spaces" for before in done))):
+            _log.warning("repaired %s: %s (%d rows)", repaired.table, repaired.change, repaired.rows)
+            done.append(repaired)
+        tell(progress, "repairs", number, len(steps))
     return Listing(done, Repaired, "repair")
 
 
 def _records(store: Store, _: bool) -> Iterator[Repaired]:
+    present = store.table_names()
     for table in TABLES.values():
-        if table.name != "cells":
+        if table.name != "cells" and (table.name not in LATER_TABLES or table.name in present):
             yield from repair_table(store, table)
 
 
@@ -84,10 +90,10 @@ def _cells(store: Store, _: bool) -> Iterator[Repaired]:
 
 
 def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
-    """Return the images of which these fragments hold no current cell, or fewer than a marker says.
+    """Return the images of which these fragments hold no current cell, or fewer than a completion record says.
 
     An image that has none may be one in which there are none: it costs little to look again, and flagged cells without
-    a vector are in no marker.
+    a vector are in no completion record.
     """
     columns = ["image_id", "segmentation"]
     schema = pa.schema([TABLES["cells"].schema.field(column) for column in columns])
@@ -161,31 +167,38 @@ def _removal(store: Store, _: bool) -> Iterator[Repaired]:
 
 def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
     """Take out all but one row of a key, then images that have other cells than was counted, then what has no owner."""
-    parts, spaces = _parts(store), store.read("spaces").to_pylist()
+    spaces = store.read("spaces").to_pylist()
     for name in store.table_names():
-        if bad_rows(store, repeated(name), parts):
+        if bad_rows(store, repeated(name)):
             before = store.dataset(name).count_rows()
             drop_repeats(store, name)
             yield from _done(name, "rows whose key another row has", before - store.dataset(name).count_rows())
-    wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space), parts)]
+    wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space))]
     short = sorted({row["image_id"] for row in wrong if not row["has_cells"]})
-    yield from _take_out(store, short, "images had other cells than their markers say and are out")
+    yield from _take_out(store, short, "images had other cells than their completion records say and are out")
     for want in foreign_keys(spaces):
         if want.note or (records_lost and want.holder == "spaces"):
             continue
-        if values := [row["example"] for row in bad_rows(store, absent(want), parts)]:
+        if values := [row["example"] for row in bad_rows(store, absent(want))]:
             before = store.dataset(want.table).count_rows()
             delete_ids(store, want.table, want.column, values, f"{want.where} AND ")
             yield from _done(want.table, want.found, before - store.dataset(want.table).count_rows())
 
 
+def _groups(store: Store, _: bool) -> Iterator[Repaired]:
+    yield from _done(
+        "proteins", "proteins were put into the group of those that an image names with them", join_groups(store)
+    )
+
+
 def _counts(store: Store, _: bool) -> Iterator[Repaired]:
-    """Delete markers of images that have their cells and not their vectors, so that these are made again."""
-    parts = _parts(store)
+    """Delete completion records of images that have their cells and not their vectors, so that these are made again."""
     for space in cell_spaces(store.read("spaces").to_pylist()):
-        images = [row["image_id"] for row in bad_rows(store, miscounted(space), parts)]
+        images = [row["image_id"] for row in bad_rows(store, miscounted(space))]
         delete_ids(store, "ingested", "image_id", images, f"space = {quoted(space['digest'])} AND ")
-        yield from _done("ingested", f"markers of {MISCOUNTED} ({embeddings_name(space['digest'])})", len(images))
+        yield from _done(
+            "ingested", f"completion records of {MISCOUNTED} ({embeddings_name(space['digest'])})", len(images)
+        )
 
 
 def _splits(store: Store, _: bool) -> Iterator[Repaired]:
@@ -193,10 +206,6 @@ def _splits(store: Store, _: bool) -> Iterator[Repaired]:
         store.delete("splits", f"name = {quoted(name)}")
         store.delete("split_groups", f"name = {quoted(name)}")
         yield Repaired("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
-
-
-def _parts(store: Store) -> int:
-    return in_parts(max(store.dataset(name).count_rows() for name in store.table_names()))
 
 
 def _done(table: str, what: str, rows: int) -> Iterator[Repaired]:

@@ -11,7 +11,7 @@ from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
 from embstore.progress import Progress, told
-from embstore.store import TABLES, Store
+from embstore.store import LATER_TABLES, TABLES, Store
 from embstore.tabular import Listing, Tabular
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
     """Read the whole store and say what is wrong with it; never writes.
 
     Files missing or cut short (of the newest and of tagged versions), rows that cannot be read, keys with several rows,
-    vectors that are not finite or of another length, cells, vectors and markers without what they belong to, counts
-    that disagree, spaces and splits that are no longer what their digest froze. A table that cannot be read is left out
-    of the checks that need it. `progress(stage, done, total)` is called after every table.
+    vectors that are not finite or of another length, cells, vectors and completion records without what they belong to,
+    counts that disagree, spaces and splits that are no longer what their digest froze. A table that cannot be read is
+    left out of the checks that need it. `progress(stage, done, total)` is called after every table.
     """
     names = store.table_names()
     findings: list[Finding] = [] if store.at else list(_missing(names))
@@ -61,7 +61,7 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
 
 
 def _missing(names: Sequence[str]) -> Iterator[Finding]:
-    for name in sorted(set(TABLES).difference(names)):
+    for name in sorted(set(TABLES).difference(names, LATER_TABLES)):
         yield Finding("table", name, "the table is not there", ANEW)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -11,7 +12,10 @@ import pyarrow.compute as pc
 from embstore.arrays import Float32s
 from embstore.backbones.crops import Crops, Encoder
 from embstore.errors import EmbstoreError
+from embstore.ids import short
 from embstore.store import Store, add_space, list_spaces
+
+_log = logging.getLogger(__name__)
 
 GOLDEN_ROLES = ("nucleus", "protein", "microtubules", "er")
 # the same weights on another processor or thread count agree to 1e-6; another normalisation differs by 1e-2
@@ -30,9 +34,11 @@ def open_space(store: Store, encoder: Encoder) -> None:
     if any(known["digest"] == space.digest for known in list_spaces(store)):
         stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
         check_canary(space.label, stored, vectors)
+        _log.info("space %s %s is known, and its golden crops agree", space.label, short(space.digest))
         return
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
     add_space(store, record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
+    _log.info("space %s %s is new: %d numbers a vector", space.label, short(space.digest), encoder.dim)
 
 
 def golden_crops(px: int) -> Crops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 
 from embstore.ingest.finished import Finished
 from embstore.store import ImageRow, Store, put_vectors, take_back
+
+_log = logging.getLogger(__name__)
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
 COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
@@ -52,6 +55,7 @@ class Committer:
         """
         if not self._images:
             return
+        started = time.monotonic()
         self._store.upsert("cells", pa.concat_tables(image.cells for image in self._images))
         new_rows = [image.image_row for image in self._images if image.image_row]
         self._saw(self._store.upsert("images", new_rows), written=len(new_rows) > 0)
@@ -61,6 +65,8 @@ class Committer:
                 put_vectors(self._store, space, ids, np.concatenate([embedded.vectors for embedded in parts]))
         self._store.upsert("ingested", [row for image in self._images for row in image.completion_records])
         self._take_back()
+        n_cells, elapsed_s = sum(image.cells.num_rows for image in self._images), time.monotonic() - started
+        _log.info("committed %d images with %d new cells in %.1f s", len(self._images), n_cells, elapsed_s)
         self._images.clear()
         self._rows = self._bytes = 0
         self._last = time.monotonic()
@@ -82,6 +88,7 @@ class Committer:
             vectors = [name for image in gone for embedded in image.vectors.values() for name in embedded.ids]
             take_back(self._store, images, vectors + [c for image in gone for c in image.cells["cell_id"].to_pylist()])
             self.taken_back += images
+            _log.warning("%d images were removed by another process while they went in, and are out again", len(images))
 
     def _without_cells(self) -> set[str]:
         new_images = [image for image in self._images if image.image_row]

@@ -24,9 +24,9 @@ def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure 
     """Yield, for each image in order, the failure that it would end in under any of the spaces.
 
     Of the others, yield which planes would become which roles, and why (empty where no layout says why). The checks
-    are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
-    damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
-    that are packed with gzip are unpacked, and pictures in colour decoded.
+    are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone: damage
+    within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files that are
+    packed with gzip are unpacked, and pictures in colour decoded.
     """
     return read_ahead(partial(_foreseen, spaces), work, READERS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from embstore.files import files_state
 from embstore.ingest.work import Work
 from embstore.sources.record import Failure
 from embstore.store import FailureRow, Store, now, quoted
+
+_log = logging.getLogger(__name__)
 
 
 def image_failure(work: Work, error: str, todo: str) -> Failure:
@@ -21,6 +24,11 @@ def image_failure(work: Work, error: str, todo: str) -> Failure:
 def unread_failure(work: Work, error: OSError) -> Failure:
     """Return what the file system reports of an image's file."""
     return image_failure(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
+
+
+def log_failure(failure: Failure) -> None:
+    """Write a failure to the log, as a warning of one line."""
+    _log.warning("%s: %s; %s", failure.source, failure.error, failure.todo)
 
 
 def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequence[str]) -> int:

@@ -35,6 +35,7 @@ class Finished:
     resegmented: bool = False  # new cells of an unchanged image
     flagged_out: int = 0  # cells that have a quality flag and therefore no vector
     from_masks: bool = False  # its cells are those of another tool's masks
+    absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     size_ignored: str = ""  # the pixel size in the file that does not count, and why
     assignment: str = ""  # which planes became which roles, and why
 
@@ -52,6 +53,7 @@ def finished(image: Prepared, vectors: Mapping[str, Embedded]) -> Finished:
         flagged_out=len(image.cells) - len(image.shown),
         from_masks=image.work.image.masks is not None,
         size_ignored=image.size_ignored,
+        absent_chunks=image.absent_chunks,
         assignment=image.assignment,
     )
 

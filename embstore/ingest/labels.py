@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from embstore.ingest.work import check_dataset
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
 from embstore.store import LabelRow, Store, quoted, require_dataset, rows
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 LABEL_SETS_SQL = """
 SELECT label_set, level, count(DISTINCT location) AS locations, count(DISTINCT subject_id) AS subjects,
@@ -61,9 +61,7 @@ class LabelSets(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return a row for each label set and level."""
-        types = {"str": pa.string(), "int": pa.int64()}
-        schema = pa.schema([(field.name, types[str(field.type)]) for field in fields(LabelSet)])
-        return pa.Table.from_pylist([asdict(record) for record in self.records], schema=schema)
+        return arrow_table(self.records, LabelSet)
 
     @property
     def headline(self) -> str:

@@ -37,6 +37,7 @@ class Prepared:
     pixel_size_um: float | None
     image_row: ImageRow | None  # None where the image and its cells are in the store already
     size_ignored: str = ""  # what the file says of its pixel size that does not count, where no other size is known
+    absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     assignment: str = ""  # which planes became which roles, and why
 
     @property
@@ -90,6 +91,7 @@ def _with_new_cells(
     notes = [
         segmented.note or _note(planes, one_cell=work.image.one_cell),
         ignored and ignored_size_note(ignored),
+        absent_chunks_note(planes.absent),
     ]
     row: ImageRow = {
         **image_description(work.image),
@@ -108,7 +110,15 @@ def _with_new_cells(
         "ingested": now(),
     }
     made = (cells, segmentation, segmented.pixel_size_um, row)
-    return Prepared(work, scaled, roles, *made, size_ignored=ignored, assignment=planes.assignment)
+    return Prepared(
+        work,
+        scaled,
+        roles,
+        *made,
+        size_ignored=ignored,
+        absent_chunks=absent_chunks_note(planes.absent),
+        assignment=planes.assignment,
+    )
 
 
 def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ...], um: float | None) -> Segmentation:
@@ -131,7 +141,7 @@ def check_nucleus(work: Work, roles: Sequence[str]) -> None:
     """Raise ImageError where an image's cells are wanted and nothing shows where they are."""
     shown = "nucleus" in roles or work.image.masks is not None or work.image.one_cell
     if not shown and work.unit != "image":
-        todo = "add the nucleus channel, give masks with --masks, or take whole images with --unit image"
+        todo = "add the nucleus channel, give masks with --masks, or take whole images with --backbone NAME:unit=image"
         raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
 
 
@@ -147,6 +157,12 @@ def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
 def ignored_size_note(ignored: str) -> str:
     """Return the note on a pixel size in a file that does not count."""
     return f"pixel size in the file ignored: {ignored}"
+
+
+def absent_chunks_note(absent: tuple[int, int]) -> str:
+    """Return the note on chunks of a Zarr that are not stored, of how many; empty where all are."""
+    missing, n = absent
+    return f"{missing} of {n} chunks are absent and were read as the fill value" if missing else ""
 
 
 def _size_source(pixel_size_um: float | None, known_um: float | None, source: str, *, one_cell: bool) -> str | None:

@@ -42,6 +42,7 @@ class Report(Tabular):
     crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
     estimated_um: list[float] = field(default_factory=list)  # pixel sizes taken from the median nucleus
     sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
+    absent_chunks: dict[str, str] = field(default_factory=dict)  # image -> how many chunks of its Zarr are not stored
     assignments: dict[str, int] = field(default_factory=dict)  # which planes became which roles, and why -> images
     failures: list[Failure] = field(default_factory=list)
     known_failures: list[Failure] = field(default_factory=list)
@@ -80,6 +81,8 @@ def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
     count_assignment(report, image.assignment)
     if image.size_ignored:
         report.sizes_ignored[image.size_ignored] = report.sizes_ignored.get(image.size_ignored, 0) + 1
+    if image.absent_chunks:
+        report.absent_chunks[image.image_id] = image.absent_chunks
     if image.image_row is not None:
         _count_new(report, image, image.image_row)
 

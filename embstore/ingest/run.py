@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
-from embstore.backbones.record import Choices
+from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError, NotAStoreError
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
-from embstore.ingest.failures import record_failures
+from embstore.ingest.failures import log_failure, record_failures
+from embstore.ingest.history import Job, Recording, given, recorded
+from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count, count_assignment
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tell, told
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
-from embstore.store import Store, add_proteins, list_spaces
-
-DEFAULT = Choices()
+from embstore.space import Space
+from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
 
 
 def ingest(
@@ -44,37 +46,40 @@ def ingest(
     masks: str | Path | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
-    choices: Choices = DEFAULT,
     device: str = "auto",
     limit: int | None = None,
     retry_failed: bool = False,
     rehash: bool = False,
     dry_run: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
-    `backbones` are `NAME[:mapping|:replication]`; `channels` says what planes or names show where the layout does not,
-    `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
-    the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
-    images that are in the store get new cells, and their old ones stay for results that cite them. With `drop_flagged`,
-    cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. `choices` are how
-    backbones are shown images (the strategy is each backbone's own): other ones make spaces of their own. In the unit
-    `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda. With
-    `rehash`, files are read to see whether they changed, though size and time are as they were.
+    `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
+    intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
+    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
+    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
+    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
+    cite them. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept as rows and get no
+    vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto,
+    cpu or cuda. With `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
     `files` (compared with the store; of new ones the sha256 is taken) and `images`. A store that is named by its path
-    is made where there is none. With `dry_run` nothing is written, nor a store made: the report says what would go in,
-    and every fault that names, tables and files' headers show. Raises EmbstoreError before anything is written, and
-    before a store is made, where a choice is wrong.
+    is made where there is none, by `force` also in a folder that contains other files. With `dry_run` nothing is
+    written, nor a store made: the report says what would go in, and every fault that names, tables and files' headers
+    show. Raises EmbstoreError before anything is written, and before a store is made, where a choice is wrong.
     """
+    job = Job("ingest", given(locals()))
     dataset = check_dataset(dataset or layout)
     # stored and compared with: the folder that this is called in may be another next time
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    named = _named(backbones)
+    unit = named[0].choices.unit
     folder = read_source(
         source,
         layout,
@@ -82,12 +87,13 @@ def ingest(
         channels=channels,
         source_root=_path(source_root),
         masks=_path(masks),
-        whole=choices.unit == "image",
+        whole=unit == "image",
     )
-    encoders = _encoders(backbones, choices, device)
+    existing = opened_if_any(store, force=force)
+    asked = _Asked(named, device, existing)
     wanted = Wanted(
-        spaces=tuple(encoder.space.digest for encoder in encoders),
-        unit=choices.unit,
+        spaces=tuple(space.digest for space in asked.spaces),
+        unit=unit,
         pixel_size_um=pixel_size_um,
         drop_flagged=drop_flagged,
         limit=limit,
@@ -95,11 +101,12 @@ def ingest(
         rehash=rehash,
         hashing=not dry_run,
     )
-    report = Report(dataset, len(folder.images), choices.unit, notes=list(folder.notes))
+    report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
-        _dry(make_plan(_if_any(store), folder, dataset, wanted), encoders, report, progress)
+        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
-        _fill(opened(store), folder, wanted, encoders, report, progress=progress)
+        filled = opened(store, force=force) if existing is None else existing
+        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
     return report
 
 
@@ -107,17 +114,35 @@ def _fill(
     store: Store,
     folder: Source,
     wanted: Wanted,
-    encoders: Sequence[Encoder],
+    asked: _Asked,
     report: Report,
     *,
+    job: Job,
     progress: Progress | None,
 ) -> None:
     committer = Committer(store)
     plan = make_plan(store, folder, report.dataset, wanted, progress)
+    if plan.work and asked.load():
+        wanted = replace(wanted, spaces=tuple(space.digest for space in asked.spaces))
+        plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
-    add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-    report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, asked)
+        add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
+        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        if plan.work or plan.renewed:
+            join_groups(store)
+
+
+def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
+    """Record that the work of a plan begins, where there is any."""
+    recording.planned = len(plan.work)
+    recording.spaces = _labels(asked.spaces)
+    # without a loaded encoder nothing is computed
+    recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
+    if plan.work or plan.renewed:
+        recording.begin()
 
 
 def embed(
@@ -127,7 +152,6 @@ def embed(
     dataset: str | None = None,
     source_root: str | Path | None = None,
     drop_flagged: bool = False,
-    choices: Choices = DEFAULT,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
@@ -137,30 +161,36 @@ def embed(
     `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
     that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
     """
-    encoders = _encoders(backbones, choices, device)
+    job = Job("embed", given(locals()))
+    named = _named(backbones)
     store = store if isinstance(store, Store) else Store.open(store)
+    asked = _Asked(named, device, store)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
-    spaces = [encoder.space.digest for encoder in encoders]
-    plan = stored_plan(store, dataset, spaces, root, drop_flagged=drop_flagged)
+    find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
+    plan = find([space.digest for space in asked.spaces])
+    if plan.work and asked.load():
+        plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
-    report = Report(dataset or "all datasets", images, choices.unit, done_before=plan.done)
-    _run(store, plan, encoders, report, committer=committer, progress=progress)
+    report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
+    with recorded(store, job, report) as recording:
+        _begin(recording, plan, asked)
+        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
     return report
 
 
-def _if_any(store: Store | str | Path) -> Store | None:
+def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | None:
+    """Return the store itself, or the one at a path or URI; None where there is none yet."""
     try:
-        return store if isinstance(store, Store) else Store.open(store)
-    except (MissingStoreError, NotAStoreError):  # where an ingest makes one
+        return store if isinstance(store, Store) else Store.open(store, force=force)
+    except (MissingStoreError, UnfinishedStoreError):  # where an ingest makes one
         return None
 
 
-def _dry(plan: Plan, encoders: Sequence[Encoder], report: Report, progress: Progress | None) -> None:
+def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
     """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    spaces = [encoder.space for encoder in encoders]
     for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if isinstance(outcome, Failure):
             report.failures.append(outcome)
@@ -174,17 +204,58 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def opened(store: Store | str | Path) -> Store:
-    """Return the store itself, or the one at a path or URI, made where there is none."""
-    return store if isinstance(store, Store) else Store.open(store, create=True)
+def opened(store: Store | str | Path, *, force: bool) -> Store:
+    """Return the store itself, or the one at a path or URI, made where there is none; see `Store.open` for `force`."""
+    return store if isinstance(store, Store) else Store.open(store, create=True, force=force)
 
 
-def _encoders(backbones: Sequence[str], choices: Choices, device: str) -> list[Encoder]:
-    if not backbones:
+@dataclass(frozen=True)
+class _Named:
+    """One backbone that was asked for, as `spec`, and how it is shown images."""
+
+    spec: str
+    backbone: Backbone
+    choices: Choices
+
+
+def _named(specs: Sequence[str]) -> list[_Named]:
+    """Return the backbones of some specs; EmbstoreError where they do not go together."""
+    if not specs:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    named = (parse(spec) for spec in dict.fromkeys(backbones))
-    loaded = (load(backbone, replace(choices, strategy=strategy), device) for backbone, strategy in named)
-    return list({encoder.space.digest: encoder for encoder in loaded}.values())
+    named = [_Named(spec, *parse(spec)) for spec in dict.fromkeys(specs)]
+    for key in ("unit", "intensity"):
+        by_value = {getattr(each.choices, key): each.spec for each in named}
+        if len(by_value) > 1:
+            listed = ", ".join(f"{spec} ({value})" for value, spec in by_value.items())
+            raise EmbstoreError(f"one run takes one {key}, and these differ: {listed}; make one run for each {key}")
+    return named
+
+
+class _Asked:
+    """The backbones that were asked for: their spaces, and their encoders, loaded where the spaces do not suffice."""
+
+    def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
+        self._named, self._device = named, device
+        self.encoders: list[Encoder] = []
+        known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
+        self.spaces = known or ()
+        if known is None:
+            self.load()
+
+    def load(self) -> bool:
+        """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""
+        if self.encoders:
+            return False
+        encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
+        self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
+        known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
+        return known != self.spaces
+
+
+def _labels(spaces: Sequence[Space]) -> dict[str, str]:
+    """Return what to call each space in the report, by digest."""
+    rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
+    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
 
 
 def _run(
@@ -200,21 +271,23 @@ def _run(
     committer.describe(plan.renewed)
     report.renewed = len(plan.renewed)
     report.failures = list(plan.failures)
+    for failure in plan.failures:
+        log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
     for encoder in encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
-    labels = {encoder.space.digest: encoder.space.label for encoder in encoders}
+    labels = _labels([encoder.space for encoder in encoders])
     try:
         images = embed_images(plan.work, partial(stored_cells, store), encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
+                log_failure(image)
             else:
                 committer.add(image)
                 count(report, image, labels)
-            if progress:
-                progress("images", done, len(plan.work))
+            tell(progress, "images", done, len(plan.work), failures=len(report.failures))
     finally:
         committer.flush()
         report.images_removed = len(committer.taken_back)

@@ -6,7 +6,7 @@ A network that was trained on images of a protein has an advantage on it: scores
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from embstore.errors import EmbstoreError, choices
 from embstore.ids import protein_id, split_genes, split_identifiers
 from embstore.sources.tables import read_table
 from embstore.store import ProteinRow, Store, list_spaces, rows
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 # as OpenCell, HPA and their users call them; HPA's `Gene` holds Ensembl ids beside `Gene name`
 ID_COLUMNS = ("protein_id", "ensg_id", "ENSG", "ensembl_id", "Ensembl", "Gene", "uniprot_id", "uniprot", "UniProt")
@@ -38,7 +38,7 @@ class Seen(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return the counts as one row."""
-        return pa.Table.from_pylist([asdict(self)])
+        return arrow_table([self], Seen)
 
     @property
     def headline(self) -> str:

@@ -14,9 +14,10 @@ from embstore.errors import EmbstoreError
 from embstore.ingest import set_labels
 from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_request, read_true_mask
 from embstore.pixels.crop import unpack_mask
+from embstore.progress import Progress, told
 from embstore.sources.record import Label
 from embstore.store import CellRow, Store, require_dataset, rows, select_columns
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 TRUTH_SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
 MATCH_IOU = 0.5  # of the nuclei: the usual bar of segmentation scores
@@ -42,7 +43,7 @@ class TruthReport(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with a column for each of the report's values."""
-        return pa.Table.from_pylist([vars(self)])
+        return arrow_table([self], TruthReport)
 
     @property
     def headline(self) -> str:
@@ -50,12 +51,15 @@ class TruthReport(Tabular):
         return f"{self.label_set}: {self.labelled} cells labelled; F1 of the nuclei {self.f1:.3f}, IoU {self.iou:.3f}"
 
 
-def add_truth(store: Store, atlas: str | Path, *, dataset: str | None = None) -> TruthReport:
+def add_truth(
+    store: Store, atlas: str | Path, *, dataset: str | None = None, progress: Progress | None = None
+) -> TruthReport:
     """Give the store's cells of a phantom atlas their own true locations, as `<dataset>/truth` at level cell.
 
     Each current cell takes the label of the true nucleus that it covers with an IoU above 0.5; the grade
     (3, 2, 1) follows from its own mixture, so that cells of one protein may differ. Cells that match none get no label.
-    Writes `labels`; a second call changes nothing. Raises EmbstoreError where folder or store hold no such atlas.
+    Writes `labels`; a second call changes nothing. `progress(stage, done, total)` is called after every image. Raises
+    EmbstoreError where folder or store contain no such atlas.
     """
     from embstore.phantom.v1.law import LAYOUTS
 
@@ -69,7 +73,7 @@ def add_truth(store: Store, atlas: str | Path, *, dataset: str | None = None) ->
     asked: list[tuple[str, str, str]] = []
     nuclei = found = 0
     overlaps: list[float] = []
-    for key, mine in cells.items():
+    for key, mine in told(list(cells.items()), "images", progress):
         true = read_true_mask(atlas / "truth", key, "nuclei")
         if list(true.shape) != shapes[key]:
             held = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"

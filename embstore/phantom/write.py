@@ -14,9 +14,9 @@ from embstore.files import whole_file
 from embstore.phantom import names
 from embstore.phantom.truth_files import AtlasRequest, TruthFiles, read_request
 from embstore.phantom.versions import LATEST, atlas_digest
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.record import ATLAS
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,10 +50,7 @@ class PhantomReport(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return one row with a column for each of the report's values; paths are text."""
-        import pyarrow as pa
-
-        row = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
-        return pa.Table.from_pylist([row])
+        return arrow_table([self], PhantomReport)
 
     @property
     def headline(self) -> str:
@@ -132,8 +129,7 @@ def _write_fields(
                 save(folder / "images", protein, number, field)
                 truth.add_field(protein, number, field)
                 cells += len(field.truths)
-                if progress:
-                    progress(f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
+                tell(progress, f"simulating {layout}", protein.index * fields + number + 1, len(plan) * fields)
     return cells
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,9 @@ def read_planes(path: str | Path, channels: int | None = None, *, labels: bool =
     path = Path(path)
     with _checked(path, channels, labels=labels) as (claim, how):
         pixels, colour = _shown(path, claim, how)
-        return Planes(pixels if labels else counts(path, pixels), claim.size, how.depth, how.taken, colour)
+        values = pixels if labels else counts(path, pixels)
+        planes = Planes(values, claim.size, how.depth, how.taken, colour)
+        return replace(planes, absent=claim.absent, white_is_zero=claim.white_is_zero)
 
 
 def read_header(path: str | Path, channels: int | None = None) -> Header:

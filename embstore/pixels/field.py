@@ -36,7 +36,7 @@ def native_field(planes: np.ndarray, patch_px: int) -> np.ndarray:
     height, width = planes.shape[-2:]
     if min(height, width) < patch_px:
         found = f"the field is {width} x {height} px and the network looks at squares of {patch_px}"
-        raise ImageError(found, todo="show it at a size of its own: --image-px")
+        raise ImageError(found, todo="show it at a fixed size: --backbone NAME:unit=image:input_px=224")
     rows, columns = height - height % patch_px, width - width % patch_px
     top, left = (height - rows) // 2, (width - columns) // 2
     return planes[..., top : top + rows, left : left + columns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,17 @@ import numpy as np
 from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes, read_shape
+from embstore.pixels.mask_values import (
+    MAX_COLOURS,
+    check_filled,
+    check_numbers,
+    check_objects,
+    check_outside,
+    colour_labels,
+    meaning,
+    surrounds,
+)
+from embstore.pixels.planes import Planes
 from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
@@ -28,33 +39,79 @@ class Mask:
     labels: LabelImage
     note: str = ""
     instances: bool = True
+    name: str = "of the foreground"  # its file's
 
 
 def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
-    """Read a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
+    """Return a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
 
     A foreground mask (one value, bits, or colours on black or on nothing) says where objects are and not which:
-    it is split into connected components, and the note says so. Raises ImageError, also where the image's `shape`
-    (y, x) is another.
+    it is split into connected components, and the note says so, as it names labels that consist of several pieces.
+    Raises ImageError where the values are no labels of objects (a class map, a picture, outlines, no outside), and
+    where the image's `shape` (y, x) is another.
     """
     path = Path(path)
     check_mask(path, shape)
-    planes = read_planes(path, labels=True).pixels
-    if len(planes) > 1:
-        return _components(_coloured(planes), "a colour mask")
-    values = planes[0]
-    if not np.isfinite(values).all() or values.min() < 0 or (values != np.floor(values)).any():
-        raise ImageError(f"{path.name} holds values that are no labels; wanted whole numbers, 0 outside")
+    read = read_planes(path, labels=True)
+    planes = read.pixels
+    if read.white_is_zero:
+        mask = _of_bits(path.name, planes[0])
+    elif len(planes) > 1:
+        mask = _of_colours(path.name, read)
+    else:
+        check_numbers(path.name, planes[0])
+        mask = _of_values(path.name, planes[0], "a foreground mask")
+    check_filled(path.name, mask.labels > 0)
+    return mask
+
+
+def _of_values(name: str, values: np.ndarray, what: str) -> Mask:
+    """Return the objects of a plane of whole numbers: its labels, or the components of its one value."""
     present = np.unique(values)
-    if len(present[present > 0]) == 1:
-        split = _components(values > 0, "a foreground mask")
+    present = present[present > 0]
+    if len(present) == 1:
+        split = _components(name, values > 0, what)
         if split.labels.max() > 1 or present[-1] > MAX_LABEL:
             return split
-        return Mask(values.astype(np.int32), instances=False)  # likely one object, which keeps its number
-    if present[-1] > MAX_LABEL:
-        numbers = np.searchsorted(present, values) + (present[0] > 0)
-        return Mask(numbers.astype(np.int32), f"labels up to {present[-1]:.0f} numbered anew")
-    return Mask(values.astype(np.int32))
+        return Mask(values.astype(np.int32), instances=False, name=name)  # likely one object, which keeps its number
+    numbers = (np.searchsorted(present, values) + (values > 0)).astype(np.int32)  # 1 to n
+    notes = [check_outside(name, values), check_objects(name, numbers, present)]
+    if len(present) and present[-1] > MAX_LABEL:
+        notes.insert(0, f"labels up to {present[-1]:.0f} numbered anew")
+        values = numbers
+    return Mask(values.astype(np.int32), ", ".join(filter(None, notes)), name=name)
+
+
+def _of_bits(name: str, white: Bools) -> Mask:
+    """Return the objects of bits that are white where they are 0, or black, where white is what lies around them.
+
+    Libraries of Python save an array of True under this photometric interpretation too, as 1.
+    """
+    if not surrounds(white):
+        return _of_values(name, white, "a foreground mask")
+    mask = _of_values(name, ~white, "a foreground mask")
+    said = "bits that are 1, and black by the file's photometric interpretation, taken as the objects"
+    return replace(mask, note=f"{mask.note}, {said}" if mask.note else said)
+
+
+def _of_colours(name: str, planes: Planes) -> Mask:
+    """Return the objects of a picture: those of its grey values, else the components of its colours."""
+    if not planes.colour:
+        raise ImageError(
+            f"the mask {name} holds {len(planes.pixels)} planes, wanted one label image; save each to its own file"
+        )
+    labels, grey = colour_labels(planes.pixels)
+    n = int(labels.max(initial=0))
+    if grey or n < 2:
+        return _of_values(name, labels, "a foreground mask" if grey else "a colour mask")
+    found = meaning(labels)
+    if found.scattered and n > MAX_COLOURS:
+        raise ImageError(
+            f"the mask {name} is a picture of {n} colours, wanted labels; export one number an object, 0 outside"
+        )
+    mask = _components(name, labels > 0, f"a colour mask of {n} colours")
+    touching = int(found.pieces.sum()) > int(mask.labels.max())
+    return replace(mask, note=f"{mask.note} (objects that touch are one: export labels)") if touching else mask
 
 
 def check_mask(path: Path, shape: tuple[int, ...]) -> None:
@@ -81,7 +138,7 @@ def from_masks(
     """
     if nuclei is not None and cells is not None and not cells.instances:
         cells = _divided(cells, nuclei.labels)
-    notes = [f"{of}: {mask.note}" for of, mask in (("nuclei", nuclei), ("cells", cells)) if mask and mask.note]
+    notes = [f"{of}: {note}" for of, mask in (("nuclei", nuclei), ("cells", cells)) if mask and (note := _note(mask))]
     if nuclei is not None and cells is None:
         whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
         found = Segmentation(nuclei.labels, whole, None, "")
@@ -102,20 +159,17 @@ def from_masks(
     return Segmentation(found.nuclei, found.cells, um, "; ".join(notes))
 
 
-def _coloured(planes: np.ndarray) -> Bools:
-    """Return where a grey + alpha, RGB or RGBA picture shows a colour: opaque and not black."""
-    opaque = planes[-1] > 0 if len(planes) in (2, 4) else np.ones(planes.shape[1:], bool)
-    shown = planes[: 1 if len(planes) == 2 else 3]
-    lit: Bools = (shown > 0).any(axis=0) & opaque
-    return lit
+def _note(mask: Mask) -> str:
+    """Return what has to be said of a mask; ImageError where its foreground is the background (see `check_outside`)."""
+    return ", ".join(filter(None, [mask.note, "" if mask.instances else check_outside(mask.name, mask.labels)]))
 
 
-def _components(foreground: Bools, what: str) -> Mask:
+def _components(name: str, foreground: Bools, what: str) -> Mask:
     from scipy import ndimage
 
     labels, n = ndimage.label(foreground, np.ones((3, 3)))
     note = f"{what} without instances, split into {n} connected components"
-    return Mask(labels.astype(np.int32), note, instances=False)
+    return Mask(labels.astype(np.int32), note, instances=False, name=name)
 
 
 def _divided(cells: Mask, nuclei: LabelImage) -> Mask:
@@ -132,7 +186,7 @@ def _divided(cells: Mask, nuclei: LabelImage) -> Mask:
     labels = watershed(np.zeros(inside.shape, np.uint8), seeds, mask=inside)
     empty = len(np.setdiff1d(cells.labels[inside], cells.labels[labels > 0]))
     said = f", {empty} components without a nucleus left out" if empty else ""
-    return Mask(labels.astype(np.int32), f"a foreground mask, divided among its nuclei{said}")
+    return replace(cells, labels=labels.astype(np.int32), note=f"a foreground mask, divided among its nuclei{said}")
 
 
 def _diameter_px(labels: LabelImage) -> float:

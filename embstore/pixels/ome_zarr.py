@@ -1,48 +1,23 @@
-"""OME-Zarr images (versions 0.4 and 0.5): what their metadata says, and their full resolution; the only door to zarr.
-
-Metadata as specified at https://ngff.openmicroscopy.org (`multiscales`, `omero`, `plate`, `well`).
-"""
+"""OME-Zarr images (versions 0.4 and 0.5): their attributes and their full resolution; the only reader of zarr."""
 
 from __future__ import annotations
 
 import math
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.planes import Claim
-from embstore.pixels.size import UNKNOWN, PixelSize, agreed
+from embstore.pixels.ngff import ZARR_TODO, ZarrImage, zarr_image
+from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 
-METADATA = (".zattrs", "zarr.json")
-# what zarr and its codecs raise on damaged groups and chunks
-ZARR_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
-_TODO = "export it as OME-Zarr 0.4 or 0.5 again"
-
-
-@dataclass(frozen=True)
-class ZarrImage:
-    """One image: the names of its axes and channels, and what its metadata say of a pixel's size."""
-
-    axes: str
-    channel_names: tuple[str, ...]
-    size: PixelSize
-    dataset: str  # the array of full resolution
-
-
-class PlatePosition(TypedDict, total=False):
-    """Where on a plate a field was imaged; empty for an image that is on none."""
-
-    plate: str
-    well: str
-    site: str
+METADATA = (".zattrs", ".zgroup", "zarr.json")
+ZARR_ERRORS = (*DECODING_ERRORS, AssertionError)  # zarr asserts what metadata should be
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a group (or array) of Zarr."""
+    """True if a folder is a group (or array) of Zarr."""
     return any((path / name).is_file() for name in METADATA)
 
 
@@ -52,25 +27,18 @@ def attributes(path: Path) -> dict[str, Any]:
     try:
         attrs = zarr.open_group(path, mode="r").attrs.asdict()
     except ZARR_ERRORS as error:
-        raise ImageError(f"{path.name} is no group of Zarr ({_line(error)}), wanted OME-Zarr", todo=_TODO) from error
-    found: dict[str, Any] = attrs.get("ome", attrs)
+        raise ImageError(
+            f"{path.name} is no group of Zarr ({one_line(error)}), wanted OME-Zarr", todo=ZARR_TODO
+        ) from error
+    found = attrs.get("ome", attrs)
+    if not isinstance(found, dict):
+        raise ImageError(f"{path.name} has {found!r:.60} as its OME metadata, wanted multiscales", todo=ZARR_TODO)
     return found
 
 
 def describe(path: Path) -> ZarrImage:
-    """Read the metadata of one image; ImageError where it is no OME-Zarr image."""
-    attrs = attributes(path)
-    try:
-        scales = attrs["multiscales"][0]
-        axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales["axes"]]
-        first = scales["datasets"][0]
-        names = tuple(str(channel.get("label", "")) for channel in attrs.get("omero", {}).get("channels", []))
-        size = _pixel_size(axes, first.get("coordinateTransformations", []))
-        return ZarrImage("".join(axis["name"] for axis in axes).upper(), names, size, _below(path, str(first["path"])))
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ImageError(
-            f"{path.name} has no OME image ({_line(error)} is missing), wanted multiscales", todo=_TODO
-        ) from error
+    """Return what the metadata of one image say; ImageError where it is no OME-Zarr image."""
+    return zarr_image(attributes(path), path.name)
 
 
 def open_zarr(path: Path, max_bytes: int) -> Claim:
@@ -79,14 +47,19 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
     zarr = _zarr()
     try:
         array = zarr.open_array(path / image.dataset, mode="r")
-        claimed = math.prod(array.shape) * array.dtype.itemsize
+        shape, dtype = tuple(map(int, array.shape)), array.dtype
+        claimed = math.prod(shape) * dtype.itemsize
+        claimed = max(claimed, math.prod(array.shards or array.chunks) * dtype.itemsize)
+        codecs = [str(getattr(codec, "codec_id", codec)) for codec in (*array.filters, *array.compressors)]
     except ZARR_ERRORS as error:
         raise _damaged(path, error) from error
-    if len(array.shape) != len(image.axes) or not 0 < claimed <= max_bytes:
+    if len(shape) != len(image.axes) or not 0 < claimed <= max_bytes:
         raise ImageError(
-            f"{path.name} claims {array.shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
+            f"{path.name} claims {shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
             f"{max_bytes / 1e9:.1f} GB; cut it into fields"
         )
+    if any("pickle" in codec.lower() for codec in codecs):  # which could run any code
+        raise ImageError(f"{path.name} has chunks that are pickles, which are never loaded", todo=ZARR_TODO)
 
     def read() -> np.ndarray:
         try:
@@ -94,59 +67,20 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
         except ZARR_ERRORS as error:
             raise _damaged(path, error) from error
 
-    return Claim(array.shape, image.axes, array.dtype, image.size, read)
+    return Claim(shape, image.axes, dtype, image.size, read, absent=_absent(path, array))
+
+
+def _absent(path: Path, array: Any) -> tuple[int, int]:
+    """Return how many chunks of an array are not stored, which read as its fill value, and how many it has."""
+    try:
+        n = math.prod(math.ceil(size / chunk) for size, chunk in zip(array.shape, array.chunks, strict=True))
+        return max(0, n - int(array.nchunks_initialized)), n
+    except ZARR_ERRORS as error:
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: BaseException) -> ImageError:
-    return ImageError(f"{path.name} is damaged ({_line(error)}), wanted a complete OME-Zarr", todo=_TODO)
-
-
-def _pixel_size(axes: list[dict[str, Any]], transformations: list[dict[str, Any]]) -> PixelSize:
-    scale = next((t["scale"] for t in transformations if t.get("type") == "scale"), None)
-    if scale is None:
-        return UNKNOWN
-    sizes = [(axis, size) for axis, size in zip(axes, scale, strict=True) if axis["name"] in ("x", "y")]
-    if all(float(size) == 1 and not axis.get("unit") for axis, size in sizes):  # what writers put who know nothing
-        return UNKNOWN
-    return agreed([(f"scale of {axis['name']}", str(size), axis.get("unit") or "") for axis, size in sizes])
-
-
-def _below(path: Path, part: str) -> str:
-    """Return a path of the metadata, which may not lead out of its own group."""
-    plain = os.path.normpath(part)
-    if Path(plain).is_absolute() or plain.split("/")[0] == "..":
-        raise ImageError(f"{path.name} names {part!r}, which leaves it; wanted a path below", todo=_TODO)
-    return plain
-
-
-def fields_of(path: Path) -> list[tuple[str, PlatePosition]]:
-    """Return the images of a group, as paths below it with their plate, well and site; "" is the group itself."""
-    attrs = attributes(path)
-    if "plate" not in attrs:
-        return [("", {})]
-    try:
-        name = str(attrs["plate"].get("name") or path.name.removesuffix(".zarr"))
-        return [field for well in attrs["plate"]["wells"] for field in _fields_of_well(path, name, str(well["path"]))]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ImageError(
-            f"{path.name} has a plate without {_line(error)}, wanted wells and fields", todo=_TODO
-        ) from error
-
-
-def _fields_of_well(path: Path, plate: str, part: str) -> list[tuple[str, PlatePosition]]:
-    place = _below(path, part)
-    sites = [_below(path, str(image["path"])) for image in attributes(path / place)["well"]["images"]]
-    return [(f"{place}/{site}", {"plate": plate, "well": place.replace("/", ""), "site": site}) for site in sites]
-
-
-def label_images(path: Path) -> dict[str, Path]:
-    """Return name -> group of the label images that an image brings, none where it has no group `labels`."""
-    if not is_zarr(path / "labels"):
-        return {}
-    names = attributes(path / "labels").get("labels", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ImageError(f"{path.name} lists its labels as {names!r}, wanted names", todo=_TODO)
-    return {name: path / "labels" / _below(path, name) for name in names}
+    return ImageError(f"{path.name} is damaged ({one_line(error)}), wanted a complete OME-Zarr", todo=ZARR_TODO)
 
 
 def _zarr() -> Any:
@@ -157,7 +91,3 @@ def _zarr() -> Any:
             "reading OME-Zarr needs zarr, which is not installed; run pip install 'embstore[zarr]'"
         ) from error
     return zarr
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

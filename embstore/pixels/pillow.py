@@ -18,6 +18,7 @@ from embstore.pixels.colours import COLOUR_OF_SAMPLES
 from embstore.pixels.limits import check_size
 from embstore.pixels.planes import Claim, one_line
 from embstore.pixels.size import UNKNOWN
+from embstore.pixels.vendors import CONVERT, vendor_suffix
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # samples a pixel and the dtype that numpy gets, by mode; tests/pixels/test_modes.py has a test of each
@@ -49,6 +50,9 @@ def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
             f"{path.name} claims too many pixels ({one_line(error)}), wanted a field of view; cut it into fields"
         ) from None
     except UnidentifiedImageError:
+        if suffix := vendor_suffix(path.name):
+            found = f"{path.name} is in a microscope's own format ({suffix}), wanted TIFF, PNG, JPEG, WebP or BMP"
+            raise ImageError(found, todo=CONVERT.replace("them", "it")) from None
         raise ImageError(
             f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
         ) from None
@@ -92,7 +96,7 @@ def _check_frames(path: Path, image: Image.Image) -> None:
 def _claim(path: Path, image: Image.Image, *, labels: bool, step: int) -> Claim:
     """Return what a picture of at most 8 bits a sample claims; its grey values were multiplied by `step`."""
     # BMP of 5 bits a colour, which Pillow stretches to 8
-    stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in getattr(image, "tile", []))
+    stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in getattr(image, "tile", ()))
     if image.mode not in PILLOW_MODES or stretched:
         found = "5-bit colours" if stretched else f"pixels of Pillow mode {image.mode}"
         raise ImageError(f"{path.name} has {found}, wanted grey or RGB (8 or 16 bit); convert the file")

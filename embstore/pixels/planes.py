@@ -39,7 +39,8 @@ class Claim:
     """What the header of an open image file says, checked against what it may: `read` decodes its pixels.
 
     `axes` name the dimensions of `shape` as tifffile does, `size` is what a pixel measures. `colour` is LA, RGB or
-    RGBA where the file says that the axis S holds colours; no other axis ever does.
+    RGBA where the file says that the axis S holds colours; no other axis ever does. `white_is_zero` bits are those of a
+    TIFF that says so (photometric interpretation 0); `read` returns them inverted.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +49,8 @@ class Claim:
     size: PixelSize
     read: Callable[[], np.ndarray]
     colour: str = ""
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
+    white_is_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Planes:
     axis: str = ""
     colour: str = ""
     assignment: str = ""
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
+    white_is_zero: bool = False  # the file says so of its bits, which are True where it is white
 
     @property
     def header(self) -> Header:

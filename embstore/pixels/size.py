@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +15,22 @@ DIFFER = 0.01  # the part by which x and y may differ
 # units of length as OME (schema 2016-06), OME-Zarr (UDUNITS-2) and ImageJ write them, in lower case
 _NAMES = {
     1e6: ("m", "meter", "metre"),
+    1e9: ("km", "kilometer", "kilometre"),
+    1e5: ("dm", "decimeter", "decimetre"),
     1e4: ("cm", "centimeter", "centimetre"),
     1e3: ("mm", "millimeter", "millimetre"),
     1.0: ("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"),
     1e-3: ("nm", "nanometer", "nanometre"),
     1e-4: ("å", "angstrom"),
     1e-6: ("pm", "picometer", "picometre"),
+    1e-9: ("fm", "femtometer", "femtometre"),
+    25.4: ("thou", "mil"),
     25400.0: ("in", "inch"),
+    304_800.0: ("ft", "foot"),
+    914_400.0: ("yd", "yard"),
 }
 UM_IN = {name: um for um, names in _NAMES.items() for name in names}
+_LARGER = ("Mm", "Pm")  # OME's megametre and petametre, which in lower case would be others
 _TAG_UNITS = {2: "inch", 3: "cm"}  # ResolutionUnit (TIFF 6.0)
 
 
@@ -60,19 +65,13 @@ def agreed(said: Sequence[tuple[str, str, str]]) -> PixelSize:
 
 
 def _um(number: str, unit: str) -> float | None:
+    if unit.strip() in _LARGER:
+        return None
     try:
         size = float(number) * UM_IN[unit.strip().lower()]
     except (ValueError, KeyError):
         return None
     return size if math.isfinite(size) else None
-
-
-def ome_size(xml: str) -> PixelSize:
-    """Return PhysicalSizeX and Y of the first OME Pixels element; the unit is µm unless it says otherwise."""
-    element = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
-    attributes = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', html.unescape(element.group()))) if element else {}
-    names = [name for name in ("PhysicalSizeX", "PhysicalSizeY") if name in attributes]
-    return agreed([(name, attributes[name], attributes.get(f"{name}Unit", "µm")) for name in names])
 
 
 def imagej_size(metadata: Mapping[str, Any], tags: Any) -> PixelSize:

@@ -14,12 +14,14 @@ import numpy as np
 
 from embstore.errors import ImageError
 from embstore.pixels.limits import MAX_CHANNELS, MAX_STACK_PAGES, check_dtype, check_size
+from embstore.pixels.ome_xml import OmeImage, OmeXmlError, companion, ome_image
 from embstore.pixels.photometric import check_mode, check_palette, colour_of, enum_name, inverted, mode_of
 from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
-from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, ome_size, tag_size
+from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, tag_size
 
 # Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
 TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
+MAX_XML_BYTES = 64 << 20
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # What tifffile logs about a damaged file is raised here as an ImageError; without a handler it would reach stderr too.
@@ -35,36 +37,98 @@ def open_tiff(path: Path, channels: int | None, *, labels: bool = False) -> Iter
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
+        ome = _described(path, tiff)
+        if ome.others:
+            tiff.is_ome = False  # tifffile would read the other files of the set, and fill missing ones with zeros
         series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
-        colour = colour_of(tiff.pages[0])
+        size = _pixel_size(tiff, ome.size)
+        if ome.others:
+            yield _part_of_set(path, tiff, ome, size, channels)
+            return
+        page = tiff.pages[0]
+        colour = colour_of(page)
         axes = series.axes if colour else series.axes.replace("S", "C")
-        read = _reading(path, series, tiff.pages[0], labels=labels)
-        yield Claim(series.shape, axes, series.dtype, _pixel_size(tiff), read, colour)
+        read = _reading(path, lambda: series.asarray(maxworkers=1), page, labels=labels)
+        yield Claim(series.shape, axes, series.dtype, size, read, colour, white_is_zero=_white_is_zero(page))
 
 
-def _reading(path: Path, series: Any, page: Any, *, labels: bool) -> Callable[[], np.ndarray]:
-    """Return the function that decodes a series to the values that its photometric interpretation gives."""
+def _white_is_zero(page: Any) -> bool:
+    photometric, _, bits = mode_of(page)
+    return bool(photometric == "MINISWHITE" and bits == 1)
+
+
+def _described(path: Path, tiff: Any) -> OmeImage:
+    """Return what the OME metadata of an open TIFF say of its image; of broken ones, that they do not count."""
+    try:
+        text = _ome_text(path, tiff)
+        return ome_image(text, path.name) if text else OmeImage()
+    except OmeXmlError as error:
+        return OmeImage(size=PixelSize(ignored=error.found))
+
+
+def _part_of_set(path: Path, tiff: Any, ome: OmeImage, size: PixelSize, expected: int | None) -> Claim:
+    """Return what a file of a set holds: its own planes of an image whose other planes are in other files."""
+    own = ome.own
+    channels, depths = ({getattr(plane, axis) for plane in own} for axis in ("c", "z"))
+    if expected is not None and len(channels) < expected:
+        raise ImageError(
+            f"{path.name} holds {len(channels)} of {expected} channels, and is one of a set with "
+            f"{', '.join(ome.others[:2])}; read the set as one image: --layout ome"
+        )
+    pages = [tiff.pages[plane.ifd] for plane in own if plane.ifd < len(tiff.pages)]
+    shapes = {(page.shape, page.dtype) for page in pages}
+    if len(own) != len(channels) * len(depths) or len(pages) < len(own) or len(shapes) != 1 or len(pages[0].shape) != 2:
+        raise ImageError(
+            f"{path.name} is one of the files of a set ({', '.join(ome.others[:2])}), and does not hold whole channels "
+            "of it, wanted one file a channel or an image; join the set into one file"
+        )
+    shape = (len(channels), len(depths), *pages[0].shape)  # of one time point
+    read = _reading(path, lambda: np.stack([page.asarray() for page in pages]).reshape(shape), pages[0], labels=False)
+    return Claim(shape, "CZYX", pages[0].dtype, size, read)
+
+
+def _reading(path: Path, decode: Callable[[], np.ndarray], page: Any, *, labels: bool) -> Callable[[], np.ndarray]:
+    """Return the function that decodes pixels to the values that the photometric interpretation of a page gives."""
     photometric, _, bits = mode_of(page)
     if photometric == "PALETTE" and not labels:
         check_palette(path, page)
     invert = photometric == "MINISWHITE" and (bits == 1 or not labels)
-
-    def read() -> np.ndarray:
-        pixels: np.ndarray = series.asarray(maxworkers=1)
-        return inverted(pixels, bits) if invert else pixels
-
-    return read
+    return (lambda: inverted(decode(), bits)) if invert else decode
 
 
 def ome_xml(path: Path) -> str:
-    """Return the OME metadata of a TIFF as it stands there, empty where it has none; ImageError for other files."""
+    """Return the OME metadata of a TIFF, empty where it has none; ImageError for other files.
+
+    They may stand in another file (`.companion.ome`), which is then read.
+    """
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            return tiff.ome_metadata or ""
+            return _ome_text(path, tiff)
     except DECODING_ERRORS as error:
         raise ImageError(f"{path.name} is no complete TIFF ({one_line(error)}), wanted OME-TIFF") from error
+
+
+def _ome_text(path: Path, tiff: Any) -> str:
+    text = (tiff.ome_metadata or "") if tiff.is_ome else ""
+    other = companion(text, path.name)
+    if not other:
+        return text
+    beside = path.with_name(Path(other).name)
+    if not beside.is_file():
+        raise OmeXmlError(f"{path.name} has its metadata in {beside.name}, which is missing; put it beside this file")
+    if is_tiff(beside):
+        return "" if beside == path else ome_xml(beside)
+    if beside.stat().st_size > MAX_XML_BYTES:
+        raise ImageError(f"{beside.name} holds {beside.stat().st_size / 1e6:,.0f} MB, wanted OME-XML; replace the file")
+    return beside.read_text("utf-8")
+
+
+def is_tiff(path: Path) -> bool:
+    """True if a file begins as TIFFs do."""
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_SIGNATURES
 
 
 def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
@@ -89,6 +153,8 @@ def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
             f"{path.name} holds {len(tiff.series)} images ({shapes}), wanted one; export each to its own file"
         )
     series = tiff.series[0]
+    if any(page is None for page in series.pages):
+        raise ImageError(f"{path.name} lacks planes that its OME metadata name, wanted all; export the file again")
     claimed = math.prod(series.shape) * series.dtype.itemsize
     check_size(path, claimed)
     if claimed > sum(page.nbytes for page in pages):
@@ -128,10 +194,9 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again")
 
 
-def _pixel_size(tiff: Any) -> PixelSize:
-    """Return what OME metadata say, else ImageJ's, else the tags where they are no print resolution."""
+def _pixel_size(tiff: Any, size: PixelSize) -> PixelSize:
+    """Return the size that OME metadata give, else ImageJ's, else the tags' where they are no print resolution."""
     tags = tiff.pages[0].tags
-    size = ome_size(tiff.ome_metadata or "") if tiff.is_ome else UNKNOWN
     if size == UNKNOWN and tiff.is_imagej:
         size = imagej_size(tiff.imagej_metadata or {}, tags)
     return tag_size(tags) if size == UNKNOWN else size

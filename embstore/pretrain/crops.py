@@ -16,7 +16,7 @@ from embstore.ids import digest
 from embstore.ingest import Prepared, Work, crops_of, prepared_images, stored_cells, stored_plan
 from embstore.pixels.intensity import intensity_spec
 from embstore.pretrain.recipe import CUT_WIDER, Recipe
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.sources.record import Failure
 from embstore.store import Store
 
@@ -70,8 +70,7 @@ def cut_crops(
     for start in range(0, len(works), SHARD_IMAGES):
         some = works[start : start + SHARD_IMAGES]
         shards.append(_shard(store, some, recipe, folder, failures))
-        if progress:
-            progress("crops", min(start + SHARD_IMAGES, len(works)), len(works))
+        tell(progress, "crops", min(start + SHARD_IMAGES, len(works)), len(works), failures=len(failures))
     ids = [np.load(path.with_suffix(".ids.npy")) for path in shards]
     cells = np.concatenate(ids)
     if len(cells) < 2 * recipe.batch:

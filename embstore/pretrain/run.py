@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
 from embstore.pretrain.log import LOG_COLUMNS, LogRow, TrainingState
 from embstore.pretrain.recipe import Recipe, check_recipe
-from embstore.progress import Progress
+from embstore.progress import Progress, tell
 from embstore.store import Store
-from embstore.tabular import Tabular
+from embstore.tabular import Tabular, arrow_table
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0  # a kill should lose no more than this
 
@@ -39,7 +42,7 @@ class Pretrained(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return the log: a row an epoch."""
-        return pa.Table.from_pylist(self.log)
+        return arrow_table(self.log, LogRow)
 
     @property
     def headline(self) -> str:
@@ -124,8 +127,7 @@ class _Run:
                     self._end_epoch()
                 elif time.monotonic() - self._saved > CHECKPOINT_S:
                     self.save()
-                if progress:
-                    progress("steps", self.training.step, total)
+                tell(progress, "steps", self.training.step, total)
                 started = time.monotonic()
         finally:
             self.save()
@@ -147,6 +149,7 @@ class _Run:
                 "seconds": round(self.seconds, 1),
             }
         )
+        _log.info("epoch %(epoch)d: step %(step)d, loss %(loss)s, k-NN macro F1 %(knn_macro_f1)s", self.log[-1])
         self.measures.clear()
         self.save()
 

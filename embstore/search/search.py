@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embstore.backbones.registry import embed_advice
 from embstore.errors import EmbstoreError, choices, nearest
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
 from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
-from embstore.store import Store, Vectors, find_proteins, find_space, label
+from embstore.store import Store, Vectors, find_proteins, find_space, list_spaces, told_apart
 
 ID_PREFIX = 4  # letters that tell a protein id from a gene: ENSG
 BESIDE = 200  # ids before and after a missing one among which the nearest are looked for
@@ -27,23 +28,23 @@ def similar_proteins(
     *,
     backbone: str | None = None,
     space: str | None = None,
-    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
 ) -> SimilarProteins:
     """Return the proteins whose mean vector is nearest to that of the protein `name` (gene symbol or protein id).
 
-    A protein is one row a dataset: the mean of its cells (or, by `unit`, whole images or external embeddings) there,
-    and `n_cells` is how many. Proteins of the query's own group are left out. `backbone`, `space` (the start of a
-    digest) and `unit` choose the space; `centre` subtracts the mean of the searched vectors first. With `dataset`,
-    neighbours are of that dataset, and so are the cells that stand for the query, unless it has none there.
-    Reads only; EmbstoreError where the space lacks `name`.
+    A protein is one row a dataset: the mean of its cells (in other spaces, its whole images or external embeddings)
+    there, and `n_cells` is how many. Proteins of the query's own group are left out. `backbone` (a spec such as
+    `hpa:crop_um=40`) and `space` (the start of a digest) choose the space; `centre` subtracts the mean of the searched
+    vectors first. With `dataset`, neighbours are of that dataset, and so are the cells that stand for the query, unless
+    it has none there. Reads only; EmbstoreError where the space lacks `name`.
     """
-    chosen = find_space(store, backbone, digest=space, unit=unit)
+    chosen = find_space(store, backbone, digest=space, advice=embed_advice)
+    (space_name,) = told_apart([chosen], list_spaces(store))
     units = read_units(store, chosen["digest"])
     units = units.filter(pc.is_valid(units["group_id"]))
-    is_asked = _is_asked(store, name, units, label(chosen))
+    is_asked = _is_asked(store, name, units, space_name)
     units, is_asked = _within(units, is_asked, dataset)
     vectors = _vectors(store, chosen["digest"], units, centre=centre)
     query = vectors[is_asked].mean(axis=0)
@@ -68,7 +69,7 @@ def similar_proteins(
         for rank, (number, row) in enumerate(zip(order, protein_rows, strict=True), start=1)
     )
     record = Query(name=name, locations=asked["locations"], nearest=_nearest(units, to_query, is_asked))
-    return SimilarProteins(name, label(chosen), centre, record, neighbours)
+    return SimilarProteins(name, space_name, centre, record, neighbours)
 
 
 def similar_cells(
@@ -77,7 +78,6 @@ def similar_cells(
     *,
     backbone: str | None = None,
     space: str | None = None,
-    unit: str | None = None,
     dataset: str | None = None,
     k: int = 10,
     centre: bool = False,
@@ -86,11 +86,12 @@ def similar_cells(
 
     The choices are those of `similar_proteins`. Reads only; EmbstoreError where the space does not hold the cell.
     """
-    chosen = find_space(store, backbone, digest=space, unit=unit)
+    chosen = find_space(store, backbone, digest=space, advice=embed_advice)
+    (space_name,) = told_apart([chosen], list_spaces(store))
     units = read_units(store, chosen["digest"])
     is_asked = pc.equal(units["id"], cell_id).to_numpy()
     if not is_asked.any():
-        raise EmbstoreError(_no_cell(cell_id, units, label(chosen), chosen["unit"]))
+        raise EmbstoreError(_no_cell(cell_id, units, space_name, chosen["unit"]))
     inside = _inside(units, dataset) | is_asked
     units, is_asked = units.filter(pa.array(inside)), is_asked[inside]
     vectors = _vectors(store, chosen["digest"], units, centre=centre)
@@ -112,7 +113,7 @@ def similar_cells(
         for rank, (number, row) in enumerate(zip(order, cell_rows, strict=True), start=1)
     )
     record = Query(name=asked["gene"] or cell_id, locations=asked["locations"], nearest=(cell_id,))
-    return SimilarCells(cell_id, label(chosen), centre, record, neighbours)
+    return SimilarCells(cell_id, space_name, centre, record, neighbours)
 
 
 def cosine(vectors: Vectors, query: Vectors) -> Vectors:

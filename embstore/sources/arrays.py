@@ -1,65 +1,174 @@
-"""Files of named arrays: npz, npy and h5ad; none of them is ever unpickled."""
+"""Files of NumPy arrays: npz, npy and folders of npy; headers are compared with the file, and nothing is unpickled."""
 
 from __future__ import annotations
 
+import io
+import math
+import shutil
+import tempfile
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
-import numpy.typing as npt
+from numpy.lib import format as npy_format
 
 from embstore.errors import EmbstoreError
+from embstore.sources.decoding import Decoder
+from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
-NamedArrays = Mapping[str, npt.NDArray[Any]]
-INDEX = "index"  # what names the rows of an h5ad
+TODO_PLAIN = "save plain arrays"
+# how many times smaller than its content a member can be; of deflate, see https://www.zlib.net/zlib_tech.html
+MOST_PACKED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+OTHERWISE_PACKED = 100_000
+HEADER_BYTES = 1 << 16
 
 
-def read_arrays(path: Path, vectors: str | None, names: Sequence[str]) -> NamedArrays:
-    """Return name -> array for a .npz or .npy (under its own name), or of an .h5ad the matrix `vectors` and columns.
+@dataclass(frozen=True)
+class Member:
+    """One array of an npz, by its header: `dtype` is None for a pickle, which is never read."""
 
-    In an .h5ad, `vectors` is `X` (the default), a key of `obsm` or a layer; `names` are columns of `obs`, or `index`.
-    """
-    if path.suffix == ".h5ad":
-        return _read_h5ad(path, vectors or "X", names)
+    name: str
+    info: zipfile.ZipInfo
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] | None = None
+    in_columns: bool = False  # Fortran order
+    header_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shape}" if self.dtype is not None else f"{self.name} (a pickle)"
+
+
+def npy_matrix(path: Path) -> EmbeddingMatrix:
+    """Return the rows of a .npy file."""
+    decode = Decoder(path, "an npy without pickles", TODO_PLAIN)
+    shape, dtype = _mapped(decode, path).shape, _mapped(decode, path).dtype
+
+    def read(rows: int) -> Iterator[Numbers]:
+        for start in range(0, shape[0], rows):
+            # mapped anew for each block, or the pages of all blocks would stay in memory
+            yield np.array(_mapped(decode, path)[start : start + rows])
+
+    return EmbeddingMatrix(path, path.name, checked_shape(path, path.name, shape, dtype), read)
+
+
+def npy_folder(folder: Path) -> tuple[list[Path], EmbeddingMatrix]:
+    """Return the .npy files of a folder, sorted, and their vectors: one a file, (dim,) or (1, dim)."""
+    files = sorted(path for path in folder.glob("*.npy") if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise EmbstoreError(f"{folder} is a folder without .npy files; give a file, or a folder of one .npy a vector")
+    dim = _vector(files[0]).size
+    for file in files:
+        if (size := _vector(file).size) != dim:
+            raise EmbstoreError(f"{file} has {size} numbers and {files[0].name} has {dim}; wanted one length for all")
+
+    def read(rows: int) -> Iterator[Numbers]:
+        for start in range(0, len(files), rows):
+            yield np.stack([np.array(_vector(file)) for file in files[start : start + rows]])
+
+    return files, EmbeddingMatrix(folder, folder.name, (len(files), dim), read)
+
+
+def _vector(file: Path) -> Numbers:
+    array = _mapped(Decoder(file, "an npy without pickles", TODO_PLAIN), file)
+    checked_shape(file, file.name, array.shape if array.ndim == 2 else (1, *array.shape), array.dtype)
+    if array.ndim == 2 and len(array) != 1:
+        raise EmbstoreError(f"{file} has {len(array)} rows; in a folder of .npy files, wanted one vector in each")
+    return array.reshape(-1)
+
+
+def _mapped(decode: Decoder, path: Path) -> Numbers:
+    # a header that claims more than the file contains is refused by the operating system
+    return cast("Numbers", decode(npy_format.open_memmap, path, mode="r"))
+
+
+def npz_members(path: Path) -> Mapping[str, Member]:
+    """Return the arrays of an npz by name, read from their headers alone."""
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
+    if not decode(zipfile.is_zipfile, path):  # np.load would read a lone array, or look for a pickle
+        raise EmbstoreError(f"{path} cannot be read as an npz without pickles (it is no zip archive); {TODO_PLAIN}")
+    with decode(zipfile.ZipFile, path) as archive:
+        entries = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        return {member.name: member for member in (_member(decode, archive, info) for info in entries)}
+
+
+def _member(decode: Decoder, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    """Return an array as its header describes it; one whose header cannot be read stops only those who ask for it."""
+    name = info.filename.removesuffix(".npy")
     try:
-        if path.suffix == ".npy":
-            return {path.name: np.load(path, allow_pickle=False, mmap_mode="r")}
-        if not zipfile.is_zipfile(path):  # np.load would read a lone array, or look for a pickle
-            raise ValueError("it is no zip archive of arrays")  # noqa: TRY301
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        kind = path.suffix.removeprefix(".")
-        raise EmbstoreError(
-            f"{path} cannot be read as an {kind} without pickles ({error}); save plain arrays"
-        ) from error
+        with decode(archive.open, info) as file:
+            begins = io.BytesIO(decode(file.read, HEADER_BYTES))
+        shape, in_columns, dtype = _header(decode, begins)
+    except EmbstoreError:
+        return Member(name, info)
+    return Member(name, info, shape, None if dtype.hasobject else dtype, in_columns, begins.tell())
 
 
-def _read_h5ad(path: Path, vectors: str, names: Sequence[str]) -> NamedArrays:
-    try:
-        import anndata
-    except ImportError as error:
+def _header(decode: Decoder, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = decode(npy_format.read_magic, file)
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    return decode(read, file)
+
+
+def npz_array(path: Path, member: Member) -> Numbers:
+    """Return one array of an npz."""
+    dtype = _plain(path, member)
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
+    with decode(zipfile.ZipFile, path) as archive, decode(archive.open, member.info) as file:
+        decode(file.read, member.header_bytes)
+        data = decode(file.read)
+    flat = decode(np.frombuffer, data, dtype)
+    return cast("Numbers", decode(np.reshape, flat, member.shape, order="F" if member.in_columns else "C"))
+
+
+def npz_matrix(path: Path, member: Member) -> EmbeddingMatrix:
+    """Return the rows of one array of an npz."""
+    dtype = _plain(path, member)
+    shape = checked_shape(path, member.name, member.shape, dtype)
+    decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
+
+    def read(rows: int) -> Iterator[Numbers]:
+        with decode(zipfile.ZipFile, path) as archive, decode(archive.open, member.info) as file:
+            decode(file.read, member.header_bytes)
+            if member.in_columns:
+                yield from _from_columns(decode, file, shape, dtype, rows)
+                return
+            for start in range(0, shape[0], rows):
+                count = min(rows, shape[0] - start)
+                data = decode(file.read, count * shape[1] * dtype.itemsize)
+                yield decode(np.reshape, decode(np.frombuffer, data, dtype), (count, shape[1]))
+
+    return EmbeddingMatrix(path, member.name, shape, read)
+
+
+def _from_columns(
+    decode: Decoder, file: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any], rows: int
+) -> Iterator[Numbers]:
+    """Yield rows of an array that is packed column by column, by way of a temporary file."""
+    with tempfile.TemporaryFile() as unpacked:
+        decode(shutil.copyfileobj, file, unpacked)
+        unpacked.flush()
+        for start in range(0, shape[0], rows):
+            mapped = decode(np.memmap, unpacked, dtype, "r", shape=shape, order="F")
+            yield np.array(mapped[start : start + rows])
+
+
+def _plain(path: Path, member: Member) -> np.dtype[Any]:
+    """Return an array's dtype; EmbstoreError for a pickle, and for a header that claims more than the file contains."""
+    if member.dtype is None:
         raise EmbstoreError(
-            f"{path.name} is an AnnData file and anndata is not installed; run pip install 'embstore[h5ad]', or export "
-            "the vectors as Parquet"
-        ) from error
-    try:
-        data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            f"{path} cannot be read as an npz without pickles ({member.name} is a pickle or damaged); save it as a "
+            "plain array, such as with .astype(str)"
+        )
+    claimed = math.prod(member.shape) * member.dtype.itemsize
+    contained = member.info.file_size - member.header_bytes
+    possible = MOST_PACKED.get(member.info.compress_type, OTHERWISE_PACKED) * member.info.compress_size
+    if claimed != contained or contained > possible or min(member.shape, default=0) < 0:
+        found = min(contained, possible)
         raise EmbstoreError(
-            f"{path} cannot be read as AnnData ({str(error).splitlines()[0]}); save it again"
-        ) from error
-    matrices = {"X": data.X, **data.obsm, **data.layers}
-    found = matrices.get(vectors)
-    if found is None:
-        raise EmbstoreError(f"{path} has the matrices {', '.join(matrices)}; wanted {vectors!r}: --embeddings KEY")
-    arrays = {vectors: np.asarray(found.toarray() if hasattr(found, "toarray") else found)}
-    for name in names:
-        if name not in data.obs and name != INDEX:
-            raise EmbstoreError(f"{path} has no column {name!r} in obs; it has {INDEX}, {', '.join(data.obs.columns)}")
-        column = data.obs[name] if name in data.obs else data.obs_names.to_series()
-        arrays[name] = column.astype(object).where(column.notna(), "").astype(str).to_numpy()
-    return arrays
+            f"{path}: the header of {member.name} claims {claimed} bytes and the file contains at most {found}; save "
+            "it again"
+        )
+    return member.dtype

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
+from embstore.sources.values import as_text, looks_like_list, names_in
 
 TextRow = Mapping[str, str]
 
-# meaning -> names, in lower case and without `Metadata_`; the first that a table has is taken
+# meaning -> names as `column_key` gives them; the first that a table has is taken
 MEANINGS = {
-    "key": ("image_id", "key", "image", "cell_id", "cell", "fov_id", "output_prefix", "id"),
-    "protein": ("ensg_id", "ensg", "ensembl_id", "protein_id", "protein_ids", "uniprot_id", "uniprot"),
-    "gene": ("gene", "genes", "gene_name", "gene_symbol", "target_name"),
-    "plate": ("plate",),
-    "well": ("well",),
+    "key": ("image_id", "key", "image", "image_name", "cell_id", "cell", "fov_id", "output_prefix", "id"),
+    "protein": (
+        *("ensg_id", "ensg", "ensembl_id", "ensembl", "ensembl_gene_id", "protein_id", "protein_ids"),
+        *("uniprot_id", "uniprot", "uniprot_accession"),
+    ),
+    "gene": ("gene", "genes", "gene_name", "gene_symbol", "symbol", "hgnc_symbol", "target_name"),
+    "plate": ("plate", "plate_id", "plate_name"),
+    "well": ("well", "well_id", "well_name", "well_position"),
     "site": ("site",),
     "cell_line": ("cell_line", "cellline"),
-    "antibody": ("antibody",),
+    "antibody": ("antibody", "antibody_id"),
     "licence": ("licence", "license"),
     "pixel_size_um": ("pixel_size_um",),
-    "locations": ("locations", "location", "labels", "label", "localization", "localisation"),
+    "locations": (
+        *("locations", "location", "labels", "label", "localization", "localisation", "localizations"),
+        *("localisations", "subcellular_location", "subcellular_locations", "subcellular_localization"),
+    ),
 }
 SHOWN_GENES = 5
+DECIMAL_COMMA = re.compile(r"^(\d*),(\d+)$")  # as spreadsheets write numbers in much of Europe
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
 
@@ -47,15 +57,22 @@ class ImageFields(TypedDict, total=False):
     extra: dict[str, str]
 
 
+def column_key(name: str) -> str:
+    """Return a column's name as it is compared: `Gene name`, `gene-name` and `Metadata_Gene_Name` are `gene_name`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removeprefix("metadata_")
+
+
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return meaning -> column for those that the table has; EmbstoreError where two differ in nothing but case."""
-    there: dict[str, str] = {}
+    """Return meaning -> column for those that the table has; EmbstoreError where two names read the same."""
+    by_key: dict[str, str] = {}
     for column in columns:
-        rival = there.setdefault(column.lower().removeprefix("metadata_"), column)
-        if rival != column and rival.lower() == column.lower() and any(rival.lower() in n for n in MEANINGS.values()):
-            raise EmbstoreError(f"the columns {rival} and {column} differ in case alone; rename one of them")
-    found = {meaning: next((there[n] for n in names if n in there), None) for meaning, names in MEANINGS.items()}
-    return {meaning: column for meaning, column in found.items() if column}
+        key = column_key(column)
+        rival = by_key.setdefault(key, column)
+        prefixed = {name.lower().startswith("metadata_") for name in (rival, column)}
+        if rival != column and len(prefixed) == 1 and any(key in names for names in MEANINGS.values()):
+            raise EmbstoreError(f"the columns {rival} and {column} read the same; rename one of them")
+    known = {meaning: next((by_key[n] for n in names if n in by_key), None) for meaning, names in MEANINGS.items()}
+    return {meaning: column for meaning, column in known.items() if column}
 
 
 def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> ImageFields:
@@ -63,7 +80,7 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 
     EmbstoreError where the pixel size is no positive number.
     """
-    value = {meaning: row.get(column, "").strip() for meaning, column in known.items()}
+    value = {meaning: as_text(row.get(column, "")) for meaning, column in known.items()}
     size = value.get("pixel_size_um", "")
     kept = {*known.values(), *used}
     ids, genes = value.get("protein", ""), value.get("gene", "")
@@ -89,7 +106,21 @@ def locations_of(
     column = known.get("locations")
     if column is None:
         return {}
-    return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(split_list(row.get(column, ""))) for key, row in keyed}
+    refuse_lists("the table", [row for _, row in keyed], column)
+    return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(names_in(row.get(column, ""))) for key, row in keyed}
+
+
+def refuse_lists(where: str | Path, rows: Iterable[TextRow], column: str) -> None:
+    """Raise EmbstoreError where a cell of a column of locations prints a list that holds no plain names.
+
+    Lists of quoted names were read as lists before; numbers are another program's classes.
+    """
+    text = next((text for row in rows if looks_like_list(text := row.get(column, ""))), None)
+    if text is not None:
+        raise EmbstoreError(
+            f"{where} is no table of labels that is known: {column!r} contains lists ({text[:60]!r}); wanted names of "
+            "locations separated by `;`, or the tables that OpenCell, HPA and Kaggle publish"
+        )
 
 
 def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
@@ -120,7 +151,7 @@ def said_of_genes(fields: Iterable[str]) -> tuple[str, ...]:
 
 def _positive(text: str) -> float:
     try:
-        size = float(text)
+        size = float(DECIMAL_COMMA.sub(r"\1.\2", text))
     except ValueError:
         size = math.nan
     if not 0 < size < math.inf:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Channels, Reading
+from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
@@ -29,28 +30,36 @@ def read_crops(source: Path, reading: Reading) -> Source:
         raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")
     channels, labels = reading.channels, reading.labels
     root, paths = image_files(source)
-    images, failures = _multi_channel(root, paths, channels) if channels.in_order else _by_name(root, paths, channels)
-    found = Source(root, tuple(images), failures=tuple(failures))
+    if channels.in_order:
+        found = Source(root, _multi_channel(root, paths, channels))
+    else:
+        found = _by_name(root, paths, channels)
     return with_descriptions(found, labels) if labels else found
 
 
-def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
+def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[SourceImage, ...]:
     files = [path.relative_to(root).as_posix() for path in paths]
     told_by = (POSITION,) * len(channels.in_order)
-    return [SourceImage(bare_name(f), (f,), channels.in_order, one_cell=True, told_by=told_by) for f in files], []
+    roles = channels.in_order
+    return tuple(SourceImage(bare_name(f), (f,), roles, one_cell=True, told_by=told_by) for f in files)
 
 
-def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[list[SourceImage], list[Failure]]:
+def _by_name(root: Path, paths: Sequence[Path], channels: Channels) -> Source:
     named = []
     failures = []
+    merged = []
     for path in paths:
         file = path.relative_to(root).as_posix()
         key, _, name = bare_name(file).rpartition("_")
         role = channels.role(name)
         if key and role:
             named.append((file, key, role, f"name {name}"))
+        elif named_composite(file):
+            merged.append(file)
         else:
             error = f"its name does not say what it shows: {name!r} is no channel that is known"
             failures.append(Failure(str(path), "plan", error, _TODO))
-    images, doubled = grouped(root, named, one_cell=True)
-    return images, failures + doubled
+    composites = composite_files((file, key, role) for file, key, role, _ in named)
+    images, doubled = grouped(root, [found for found in named if found[0] not in composites], one_cell=True)
+    notes = composites_note([*composites, *merged])
+    return Source(root, tuple(images), failures=(*failures, *doubled), notes=tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -10,9 +11,10 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
-from embstore.sources.tables import numbered_rows
+from embstore.sources.tables import abridged, numbered_rows
 
 Key = tuple[str, ...]
+WELL = re.compile(r"([A-Za-z]{1,2})[/_ -]?0*(\d{1,2})")
 
 
 def with_descriptions(source: Source, path: Path) -> Source:
@@ -26,17 +28,20 @@ def with_descriptions(source: Source, path: Path) -> Source:
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
     keyed: list[tuple[str, TextRow]] = []
+    met: set[Key] = set()
     for image in source.images:
-        line, row = next((by_key[key] for key in keys_of(image) if key in by_key), (0, None))
-        if row is None:
+        key = next((key for key in keys_of(image) if key in by_key), None)
+        if key is None:
             images.append(image)
             continue
+        met.add(key)
+        line, row = by_key[key]
         try:
             images.append(_with(image, row, known))
             keyed.append((image.key, row))
         except EmbstoreError as error:
             failures.append(
-                Failure(f"{path}:{line}", "plan", str(error), "mend the row; until then its image stays out")
+                Failure(f"{path}:{line}", "plan", str(error), "correct the row; until then its image stays out")
             )
     said = locations_of(keyed, known)
     return replace(
@@ -47,7 +52,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         failures=(*source.failures, *failures),
         notes=(
             *source.notes,
-            f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}",
+            *_joined(path, source, keyed, [key for key in by_key if key not in met]),
             *unknown_ids((row for _, row in keyed), known),
         ),
         sound=(*source.sound, str(path)),
@@ -65,14 +70,31 @@ def _ways(
         place = [meaning for meaning in ("plate", "well") if meaning in known]
         columns = [known[meaning] for meaning in place]
         return (
-            lambda image: (tuple(getattr(image, meaning) or "" for meaning in place),),
-            lambda row: tuple(row[column].strip() for column in columns),
+            lambda image: (tuple(_place(meaning, getattr(image, meaning) or "") for meaning in place),),
+            lambda row: tuple(_place(m, row[c]) for m, c in zip(place, columns, strict=True)),
         )
     found = ", ".join(rows[0][1]) if rows else "no row"
     raise EmbstoreError(
         f"{path} has {found}; wanted a column that names images (image_id, key, cell) or wells (well); "
         "a table of proteins goes in later, with embstore labels add"
     )
+
+
+def _place(meaning: str, text: str) -> str:
+    """Return a plate as it is named, and a well by row and column: A1, a01, A/1 and A-01 are one well."""
+    found = WELL.fullmatch(text.strip()) if meaning == "well" else None
+    return f"{found[1].upper()}{int(found[2])}" if found else text.strip()
+
+
+def _joined(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unused: Sequence[Key]) -> list[str]:
+    """Return notes on how a table met the images: how many have a row, and examples of what did not meet."""
+    n_images, named = len(source.images), {key for key, _ in keyed}
+    notes = [f"labels: {len(keyed)} of {n_images} images have a row in {path.name}"]
+    without = [image.key for image in source.images if image.key not in named]
+    rows = [" ".join(key) for key in unused]
+    if without and rows:
+        notes.append(f"no row for {abridged(without)}; no image for the rows {abridged(rows)}")
+    return notes
 
 
 def _by_key(

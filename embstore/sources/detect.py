@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.pixels.ome_zarr import is_zarr
+from embstore.pixels.vendors import vendor_files
 from embstore.sources import hpa, opencell
 from embstore.sources.channels import Channels
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.manifest import DEFAULT_NAMES, file_columns
 from embstore.sources.tables import bare_name, image_files, is_image, is_table, table_head
+from embstore.sources.tool_files import files_below, what_lies_there
 
+MOST_CHANNELS = 8  # of a field whose files are told apart by their endings
 VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad")
 
 
@@ -32,10 +37,23 @@ def detect(source: str | Path) -> tuple[str, str]:
     found = _by_names([path.relative_to(root).as_posix() for path in paths])
     if len(found) == 1:
         return next(iter(found.items()))
+    files = files_below(source)
+    if not any(map(is_image, paths)) and (vendors := vendor_files(files)):
+        raise EmbstoreError(f"{source} holds {vendors}")
     seen = " and ".join(found.values()) or f"{len(paths)} images whose names say nothing of a layout"
+    example = "" if found else f" (it holds {what_lies_there(files)}{_likely(paths)})"
     raise EmbstoreError(
-        f"{source} holds {seen}; say how to read it: --layout opencell, hpa, fields, crops, ome or manifest"
+        f"{source} holds {seen}; say how to read it: --layout opencell, hpa, fields, crops, ome or manifest{example}"
     )
+
+
+def _likely(paths: Sequence[Path]) -> str:
+    """Return the layout that names with a few repeated endings point to, as words to add."""
+    last = Counter(re.split(r"(?=[_\-. ][^_\-. ]*$)", bare_name(path.name))[-1] for path in paths)
+    endings = [ending for ending, n in last.items() if n == len(paths) / len(last) and ending[0] in "_-. "]
+    if not 2 <= len(last) <= MOST_CHANNELS or len(endings) != len(last):
+        return ""
+    return f": one file a channel? --layout fields --channels {','.join(f'{e}=ROLE' for e in sorted(endings))}"
 
 
 def _of_table(table: Path) -> tuple[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.sources.channels import Reading
+from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.record import Source
@@ -32,10 +33,13 @@ def read_field_files(source: Path, reading: Reading) -> Source:
         raise EmbstoreError("--source-root does not go with --layout fields; give the folder itself")
     root, paths = image_files(source)
     files = [path.relative_to(root).as_posix() for path in paths]
-    named = list(_named(root, files, endings))
-    images, failures = grouped(root, named)
-    left_out = sorted({*files}.difference(file for file, *_ in named))
+    known = list(_named(root, files, endings))
+    composites = composite_files([(file, key, role) for file, key, role, _ in known], endings)
+    composites |= {file for file, *_ in known if _merged(file, endings)}
+    images, failures = grouped(root, [found for found in known if found[0] not in composites])
+    left_out = sorted({*files}.difference(file for file, *_ in known))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
+    notes += composites_note(sorted(composites))
     if left_out:
         notes.append(f"no images, for they end in none of {', '.join(endings)}: {abridged(left_out)}")
     found = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
@@ -53,6 +57,11 @@ def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iter
             field = "_".join(part.strip(SEPARATORS) for part in match.groups() if part.strip(SEPARATORS))
             key = (path.parent / field).as_posix() if field else path.parent.as_posix()
             yield file, root.name if key == "." else key, endings[ending], f"ending {ending}"
+
+
+def _merged(file: str, endings: Collection[str]) -> bool:
+    """True if a file's name says that it is a composite, and no ending asks for such files."""
+    return named_composite(file) and not any(named_composite(f"x_{ending}") for ending in endings)
 
 
 def _pattern(ending: str) -> re.Pattern[str]:

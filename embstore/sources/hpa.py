@@ -7,10 +7,11 @@ nucleus, yellow endoplasmic reticulum; 0.0800885 µm a pixel.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
+from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions
 from embstore.sources.labels import LabelTable, only_describes, read_label_table
 from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
@@ -22,6 +23,8 @@ HPA_FILE = re.compile(r"^(?P<key>.+)_(?P<colour>red|green|blue|yellow)$")
 Locations = Mapping[str, int | None]  # with their grades
 HPA_KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
 
+HPA_COMPOSITE = re.compile(r"^\d+_[A-H]\d{1,2}_\d+(?:_(?:red|green|blue|yellow)){2,}$")
+
 
 def read_hpa(source: Path, labels: Path | None) -> Source:
     """Return the images of an HPA folder, files packed with gzip too.
@@ -30,25 +33,23 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
     (`subcellular_location.tsv`), or describes images (proteins, cell lines, ...) and gives no locations.
     """
     root, paths = image_files(source)
+    paths, composites = _channels(root, paths)
     fields: dict[str, dict[str, str]] = {}
     failures = []
     for path in paths:
-        name = HPA_FILE.match(bare_name(path.name))
-        if not name:
-            continue
+        key, colour = _field(root, path)
         relative = path.relative_to(root)
-        # HPA's own names are unique; others only within their folder
-        key = name["key"] if HPA_KEY.match(name["key"]) else (relative.parent / name["key"]).as_posix()
         files = fields.setdefault(key, {})
-        rival = next((f for c, f in files.items() if c == name["colour"] or Path(f).parent != relative.parent), None)
+        rival = next((f for c, f in files.items() if c == colour or Path(f).parent != relative.parent), None)
         if rival:
             error = f"{rival} and {relative.as_posix()} both claim to be of field {key}"
             failures.append(Failure(str(path), "plan", error, "keep one field of this name in this source"))
         else:
-            files[name["colour"]] = relative.as_posix()
+            files[colour] = relative.as_posix()
 
     if labels is None or only_describes(labels):
-        found = Source(root, tuple(_image(key, files, {}) for key, files in fields.items()), failures=tuple(failures))
+        images = tuple(_image(key, files, {}) for key, files in fields.items())
+        found = Source(root, images, failures=tuple(failures), notes=tuple(composites_note(composites)))
         return with_descriptions(found, labels) if labels else found
     table = read_label_table(labels, rather="image")
     rows = table.rows
@@ -56,7 +57,32 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
     said, notes = _said(table, list(fields), set(fields))
     failures += table.failures
     sound = (str(table.path),)
-    return Source(root, images, labels_of(said, table.path.name), tuple(failures), tuple(notes), tuple(said), sound)
+    return Source(
+        root,
+        images,
+        labels_of(said, table.path.name),
+        tuple(failures),
+        (*composites_note(composites), *notes),
+        tuple(said),
+        sound,
+    )
+
+
+def _channels(root: Path, paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the files that show one channel, and the names of composites (`..._blue_red_green.jpg`)."""
+    files = {path.relative_to(root).as_posix(): path for path in paths}
+    named = [(file, *_field(root, path)) for file, path in files.items() if HPA_FILE.match(bare_name(path.name))]
+    of_hpa = {file for file, _, _ in named if HPA_COMPOSITE.match(bare_name(files[file].name))}
+    composites = composite_files(named) | of_hpa
+    left_out = [file for file in files if file in composites or named_composite(file)]
+    return [files[file] for file, _, _ in named if file not in composites], left_out
+
+
+def _field(root: Path, path: Path) -> tuple[str, str]:
+    """Return the key and the colour of a file; HPA's own names are unique, others only within their folder."""
+    name = HPA_FILE.match(bare_name(path.name))
+    key, colour = (name["key"], name["colour"]) if name else ("", "")
+    return key if HPA_KEY.match(key) else (path.relative_to(root).parent / key).as_posix(), colour
 
 
 def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Subject, Locations], list[str]]:

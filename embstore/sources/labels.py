@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
-from embstore.sources.columns import DEFAULT_SCHEME, MEANINGS, TextRow, known_columns, unknown_ids
+from embstore.sources.columns import (
+    DEFAULT_SCHEME,
+    MEANINGS,
+    TextRow,
+    column_key,
+    known_columns,
+    refuse_lists,
+    unknown_ids,
+)
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
+from embstore.sources.values import as_text, names_in
 
 LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
@@ -101,9 +109,9 @@ def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
         if protein is None:
             continue
         genes[protein] = row["Gene name"]
-        main = split_list(row["Main location"])
+        main = names_in(row["Main location"])
         said[("main", "protein", protein)] = dict.fromkeys(main)
-        said[("any", "protein", protein)] = dict.fromkeys(main + split_list(row.get("Additional location", "")))
+        said[("any", "protein", protein)] = dict.fromkeys(main + names_in(row.get("Additional location", "")))
     return LabelTable(path, "protein", said, genes)
 
 
@@ -154,20 +162,10 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
-def _refuse_indices(path: Path, rows: Sequence[TextRow], column: str) -> None:
-    """Lists of numbers are another program's classes: no name of a location can be told from them."""
-    texts = [text for row in rows if (text := row[column].strip())]
-    if texts and all(re.fullmatch(r"\[[\d\s,]*\]", text) for text in texts):
-        raise EmbstoreError(
-            f"{path} is no table of labels that is known: {column!r} holds lists of numbers ({texts[0]!r}); wanted "
-            "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
-        )
-
-
 def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
     for column in rows[0] if rows else ():
-        if column.lower() in MEANINGS["locations"]:
-            _refuse_indices(path, rows, column)
+        if column_key(column) in MEANINGS["locations"]:
+            refuse_lists(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:
@@ -183,7 +181,7 @@ def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, ra
         for subject, gene in _subjects(row, known, level):
             grade = _grade(path, line, row.get("grade", ""))
             of = said.setdefault((scheme, level, subject), {})
-            of |= dict.fromkeys(split_list(row[known["locations"]]), grade)
+            of |= dict.fromkeys(names_in(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
     return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
@@ -203,9 +201,9 @@ def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
 def _subjects(row: TextRow, known: Mapping[str, str], level: str) -> list[tuple[str, str]]:
     """Return what a row names, with the gene of each."""
     if level != "protein":
-        subject = row[known["key"]].strip()
+        subject = as_text(row[known["key"]])
         return [(subject, "")] if subject else []
-    ids, gene = row.get(known.get("protein", ""), ""), row.get(known.get("gene", ""), "")
+    ids, gene = (as_text(row.get(known.get(meaning, ""), "")) for meaning in ("protein", "gene"))
     proteins, genes = protein_ids(ids, gene), split_genes(gene, ids)
     return list(zip(proteins, genes if len(genes) == len(proteins) else [""] * len(proteins), strict=True))
 

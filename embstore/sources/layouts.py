@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from embstore.errors import EmbstoreError, choices
+from embstore.errors import EmbstoreError, ImageError, choices
 from embstore.pixels.colours import brightest
 from embstore.pixels.decode import read_header, read_planes
 from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
+from embstore.pixels.vendors import vendor_files
 from embstore.sources.assignment import channels_in_file, fitting_roles, told_assignment
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.crops import read_crops
@@ -23,6 +24,7 @@ from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import ATLAS, Failure, Source, SourceImage
+from embstore.sources.tool_files import files_below, what_lies_there
 
 # layouts whose names say what each channel shows
 NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
@@ -73,9 +75,20 @@ def read_source(
     else:
         found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
     if not found.images and not found.failures:
-        raise EmbstoreError(f"{source} holds no image that the layout {layout!r} knows; check --layout and the folder")
+        raise EmbstoreError(_nothing_known(source, layout, found.notes))
+    if vendors := vendor_files(files_below(source)):
+        found = replace(found, notes=(*found.notes, vendors))
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+
+
+def _nothing_known(source: Path, layout: str, notes: Sequence[str]) -> str:
+    """Return why a source has no image, and what lies there."""
+    files = files_below(source)
+    if vendors := vendor_files(files):
+        return f"{source} holds {vendors}"
+    seen = "; ".join([f"it holds {what_lies_there(files)}", *notes])
+    return f"{source} holds no image that the layout {layout!r} knows ({seen}); check --layout and the folder"
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -95,7 +108,8 @@ def _cuttable(source: Source, called: str) -> Source:
             image.listed or str(source.root / image.files[0]),
             "plan",
             f"field {image.key} has {', '.join(sorted(image.roles))} and no nucleus: cells cannot be found without it",
-            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --unit image",
+            f"add its nucleus channel{called}, give masks with --masks, or take whole images with --backbone "
+            "NAME:unit=image",
         )
         for image in without
     ]
@@ -112,13 +126,22 @@ def read_channels(root: str | Path, image: SourceImage) -> tuple[Planes, tuple[s
     read = [read_planes(Path(root) / file, channels_in_file(image)) for file in image.files]
     headers = [planes.header for planes in read]
     roles = fitting_roles(image, headers)
+    absent = check_chunks(image.files, [planes.absent for planes in read])
     size = max((planes.size for planes in read), key=_how_sure)  # the first of those that say most
     if len(image.files) == len(image.roles):
         pixels = np.stack([brightest(planes.pixels, planes.colour) for planes in read])  # (c, y, x)
     else:
         pixels = read[0].pixels
-    planes = Planes(pixels, size, max(header.depth for header in headers), headers[0].axis)
+    planes = Planes(pixels, size, max(header.depth for header in headers), headers[0].axis, absent=absent)
     return replace(planes, assignment=told_assignment(image, headers)), roles
+
+
+def check_chunks(files: Sequence[str], absent: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many chunks of an image are not stored, and how many it has; ImageError where a file has none."""
+    for file, (missing, n) in zip(files, absent, strict=True):
+        if missing and missing == n:
+            raise ImageError(f"{file} has none of its {n} chunks, wanted pixels; copy the whole folder again")
+    return sum(missing for missing, _ in absent), sum(n for _, n in absent)
 
 
 def _how_sure(size: PixelSize) -> int:

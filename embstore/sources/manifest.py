@@ -10,12 +10,21 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
-from embstore.sources.columns import ImageFields, TextRow, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import (
+    ImageFields,
+    TextRow,
+    column_key,
+    description,
+    known_columns,
+    locations_of,
+    unknown_ids,
+)
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
+from embstore.sources.values import as_text
 
-FILE_COLUMNS = ("file", "path", "filename", "file_name")
+FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "filepath", "file_path")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 
@@ -82,7 +91,7 @@ def _images(
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
-            todo = "mend the row, then run the same command again"
+            todo = "correct the row, then run the same command again"
             failures.append(Failure(f"{path}:{line}", "plan", "; ".join(errors), todo))
             continue
         lines[image.key] = line
@@ -109,7 +118,7 @@ def file_columns(columns: Sequence[str], channels: Channels) -> tuple[dict[str, 
         role = channels.role(column)
         if role and role not in by_role:
             by_role[role] = column
-    file = next((column for column in columns if column.lower() in FILE_COLUMNS), None)
+    file = next((column for column in columns if column_key(column) in FILE_COLUMNS), None)
     return by_role, file
 
 
@@ -158,7 +167,7 @@ def _image(
 
 
 def _key(row: TextRow, columns: ManifestColumns) -> str:
-    key = row.get(columns.known.get("key", ""), "").strip()
+    key = as_text(row.get(columns.known.get("key", ""), ""))
     if columns.folder is None:
         return key
     return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))

@@ -10,13 +10,17 @@ from typing import Literal
 
 from embstore.errors import EmbstoreError
 from embstore.sources.record import Failure, Masks, Source, SourceImage
-from embstore.sources.tables import abridged, image_files
+from embstore.sources.tables import abridged, bare_name, image_files
+from embstore.sources.tool_files import export_advice, tool_files
 
 Of = Literal["nuclei", "cells"]
 
-# what tools and people append to the name of the image: Cellpose, StarDist, CellProfiler, ilastik, HPA, by hand
+# what tools and people append to the name of the image: Cellpose, StarDist, CellProfiler, ilastik (Simple Segmentation,
+# Object Identities, Object Predictions, Probabilities), QuPath, HPA, by hand
 ENDING = re.compile(
-    r"[ _.\-]*(cp[ _\-]?masks?|masks?|labels?|labelled|segmentations?|seg|instances?|objects?|outlines?|"
+    r"[ _.\-]*(cp[ _\-]?masks?|masks?|labels?([ _\-]?images?)?|labelled|segmentations?|seg|segmented|instances?|"
+    r"objects?|outlines?|simple|identities|predictions?|probabilities|annotations?|ground[ _\-]?truth|gt|cellpose|"
+    r"omnipose|stardist|instanseg|mesmer|deepcell|ilastik|qupath|cellprofiler|"
     r"(?P<nuclei>nuclei|nucleus|nuclear|nuc)|(?P<cells>cells?))$",
     re.IGNORECASE,
 )
@@ -55,7 +59,9 @@ def with_masks(source: Source, folder: Path) -> Source:
     for mask in found:
         masks.setdefault(mask.key, []).append(mask)
     given = {image.key: _given(masks.get(image.key, [])) for image in images}
-    failures = [_failure(source.root, folder, i, why) for i in images if isinstance(why := given[i.key], str)]
+    unmasked = [(image, why) for image in images if isinstance(why := given[image.key], str)]
+    others = tool_files(folder) if unmasked else []
+    failures = [_failure(source.root, folder, image, why, others) for image, why in unmasked]
     kept = [replace(i, masks=its) for i in images if isinstance(its := given[i.key], Masks)]
     strangers = [path for path in paths if path.resolve() not in taken and path.resolve() not in files]
     notes = (*source.notes, *_notes(kept, found, strangers, folder))
@@ -155,9 +161,12 @@ def _given(found: Sequence[_Found]) -> Masks | str:
     return Masks(*(paths[0] if paths else None for paths in by_kind.values()))
 
 
-def _failure(root: Path, folder: Path, image: SourceImage, why: str) -> Failure:
+def _failure(root: Path, folder: Path, image: SourceImage, why: str, others: Sequence[Path]) -> Failure:
     path = root / image.files[0]
     name = path.stem
+    names = [PurePosixPath(image.key).name, *(Path(bare_name(file)).name for file in image.files)]
+    if advice := export_advice(others, names):
+        return Failure(str(path), "plan", f"{why} {image.key}", advice)
     todo = f"keep one mask of each kind, named {name}_nuclei.png or {name}_cells.png, in {folder}"
     return Failure(str(path), "plan", f"{why} {image.key}", todo)
 

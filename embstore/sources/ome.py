@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError, ImageError
-from embstore.pixels.ome_zarr import PlatePosition, describe, fields_of, is_zarr, label_images
+from embstore.pixels.ome_xml import OmeImage, OmeXmlError, ome_image
+from embstore.pixels.ome_zarr import describe, is_zarr
 from embstore.pixels.tiff import ome_xml
+from embstore.pixels.zarr_groups import ZarrField, fields_of, is_series, label_images
 from embstore.sources.channels import Channels, Reading, named_roles
 from embstore.sources.described import with_descriptions
 from embstore.sources.masks import own_masks
 from embstore.sources.record import POSITION, Failure, Source, SourceImage
 from embstore.sources.tables import bare_name, image_files
 
-_TODO = "mend or replace it, then run the same command again"
+SET_ENDING = re.compile(r"[ _.\-]+(c|ch|channel|w)?$", re.IGNORECASE)  # before the number of a channel
+_TODO = "repair or replace it, then run the same command again"
 
 
 def read_ome(source: Path, reading: Reading) -> Source:
@@ -29,40 +33,102 @@ def read_ome(source: Path, reading: Reading) -> Source:
     if reading.root:
         raise EmbstoreError("--source-root does not go with --layout ome; give the folder itself")
     root, files, failures = _files(source)
-    images = []
+    images: list[SourceImage] = []
     left_out: set[str] = set()
-    for file, place in files:
+    of_sets: set[str] = set()  # files that are part of an image which has been read
+    for file, field in files:
+        if file in of_sets:
+            continue
         try:
+            parts = _parts(root, file)
+            of_sets.update(parts)
             roles, told_by = _roles(root / file, reading.channels)
-            masks, others = own_masks(label_images(root / file))
+            masks, others = own_masks(label_images(root / file) if field.labels is None else field.labels)
+            key = _key_within(file) if field.contained else _key(parts)
+            image = SourceImage(key, _complete(root, parts, roles), roles, masks=masks, told_by=told_by)
+            images.append(replace(image, **field.place))
+            left_out.update(others)
         except EmbstoreError as error:
             failures.append(_failure(root / file, error))
-            continue
-        key = bare_name(file).replace(".zarr", "")
-        images.append(replace(SourceImage(key, (file,), roles, masks=masks, told_by=told_by), **place))
-        left_out.update(others)
     notes = (*_channels(images), *_labels(images, sorted(left_out)))
     found = Source(root, tuple(images), failures=tuple(failures), notes=notes)
     return with_descriptions(found, reading.labels) if reading.labels else found
 
 
-def _files(source: Path) -> tuple[Path, list[tuple[str, PlatePosition]], list[Failure]]:
+def _files(source: Path) -> tuple[Path, list[tuple[str, ZarrField]], list[Failure]]:
     """Return the root, every image below it with its place on a plate, and the groups that hold none."""
     if source.is_dir() and is_zarr(source):
+        if is_series(source.parent):  # one of several, which are called after their container
+            return source.parent.parent, [(f"{source.parent.name}/{source.name}", ZarrField(contained=True))], []
         root, tiffs, groups = source.parent, [], [source]
     else:
         root, paths = image_files(source)
         groups = sorted(p for p in source.rglob("*.zarr") if p.is_dir() and is_zarr(p)) if source.is_dir() else []
         tiffs = [p for p in paths if ".tif" in p.name.lower() and not any(g in p.parents for g in groups)]
-    files: list[tuple[str, PlatePosition]] = [(path.relative_to(root).as_posix(), {}) for path in tiffs]
+    files = [(path.relative_to(root).as_posix(), ZarrField()) for path in tiffs]
     failures = []
     for group in groups:
         base = group.relative_to(root).as_posix()
         try:
-            files += [(f"{base}/{path}" if path else base, place) for path, place in fields_of(group)]
+            fields, unread = fields_of(group)
         except ImageError as error:
-            failures.append(_failure(group, error))
+            fields, unread = [], [error]
+        files += [(f"{base}/{found.path}" if found.path else base, found) for found in fields]
+        failures += [_failure(group, error) for error in unread]
     return root, files, failures
+
+
+def _key_within(file: str) -> str:
+    """Return what an image of a container is called: `f1/0` in `f1.ome.zarr/0`, `sd/a` in `sd.zarr/images/a`."""
+    *above, part = PurePosixPath(file).parts
+    names = [re.sub(r"(\.ome)?\.zarr$", "", name) for name in above if name != "images"]
+    return "/".join([*names, part])
+
+
+def _parts(root: Path, file: str) -> tuple[str, ...]:
+    """Return the files of an image in the order of their channels: one, or those of an OME-TIFF set."""
+    if (root / file).is_dir():
+        return (file,)
+    try:
+        ome = ome_image(text, Path(file).name) if (text := ome_xml(root / file)) else OmeImage()
+    except OmeXmlError:  # which matters only where it has to say what channels show
+        ome = OmeImage()
+    if not ome.others:
+        return (file,)
+    by_channel: dict[int, set[str]] = {}
+    for plane in ome.planes:
+        by_channel.setdefault(plane.c, set()).add(plane.file or PurePosixPath(file).name)
+    names = [name for c in sorted(by_channel) for name in sorted(by_channel[c])]
+    if len(set(names)) != len(by_channel) or any(PurePosixPath(name).name != name for name in names):
+        raise ImageError(
+            f"{file} is one of {len(set(names))} files for {len(by_channel)} channels ({', '.join(names[:3])}), "
+            "wanted one file a channel; join the set into one file"
+        )
+    return tuple(PurePosixPath(file).with_name(name).as_posix() for name in names)
+
+
+def _complete(root: Path, parts: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
+    """Return the files of an image; ImageError where one of a set is missing or has no role."""
+    if missing := [part for part in parts if not (root / part).exists()]:
+        raise ImageError(
+            f"of the {len(parts)} files of this image {', '.join(missing)} is missing, wanted a file for each of "
+            f"{', '.join(roles)}; put it beside the others"
+        )
+    if len(parts) > 1 and len(parts) != len(roles):
+        raise ImageError(
+            f"the set {', '.join(parts[:3])} has {len(parts)} channels and {len(roles)} roles, wanted as many; "
+            "say what each shows: --channels nucleus,protein,..."
+        )
+    return tuple(parts)
+
+
+def _key(parts: Sequence[str]) -> str:
+    """Return what an image is called: its file's name, or what the names of a set have in common."""
+    if len(parts) == 1:
+        return bare_name(parts[0]).replace(".zarr", "")
+    letters = zip(*(bare_name(part) for part in parts), strict=False)
+    common = "".join(same[0] for same in takewhile(lambda some: len(set(some)) == 1, letters))
+    return SET_ENDING.sub("", common) or bare_name(parts[0])
 
 
 def _failure(path: Path, error: EmbstoreError) -> Failure:
@@ -94,13 +160,8 @@ def _labels(images: Sequence[SourceImage], left_out: Sequence[str]) -> Iterator[
 
 
 def _tiff_channels(path: Path) -> Sequence[str]:
-    """Return the names of the channels of the first image in an OME-TIFF."""
+    """Return the names of the channels of the image in an OME-TIFF."""
     xml = ome_xml(path)
     if not xml:
         raise EmbstoreError(f"{path.name} holds no OME metadata; say what its planes show: --channels nucleus,protein")
-    try:
-        tree = ET.fromstring(xml)
-    except ET.ParseError as error:
-        raise EmbstoreError(f"{path.name} holds OME metadata that is no XML ({error})") from error
-    pixels = next((element for element in tree.iter() if element.tag.endswith("Pixels")), None)
-    return [] if pixels is None else [c.get("Name") or "" for c in pixels if c.tag.endswith("Channel")]
+    return ome_image(xml, path.name).channel_names

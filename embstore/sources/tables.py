@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.sources.delimited import text_records
+from embstore.sources.values import clean_name, field_text
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SHOWN = 3
@@ -46,18 +47,51 @@ def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
     header = next((fields for _, fields in found if not (_commented(fields) and _is_data(fields))), None)
     if header is None:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
-    columns = [header[0].lstrip("# "), *header[1:]] if _commented(header) else header
+    columns = _named(path, [header[0].lstrip("# "), *header[1:]] if _commented(header) else header)
     if _names_images(columns):
         raise EmbstoreError(
             f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
             f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
         )
     comments = _commented(header) or set(SUBCELL) <= set(columns)
-    return columns, (
-        (line, dict(zip(columns, [*fields, *[""] * len(columns)], strict=False)))
-        for line, fields in found
-        if not (comments and _commented(fields))
-    )
+    return [c for c in columns if c], _rows_of(path, columns, found, comments=comments)
+
+
+def _rows_of(
+    path: Path, columns: Sequence[str], records: Iterator[tuple[int, list[str]]], *, comments: bool
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each line with its row; after the last, EmbstoreError where lines have not as many fields as the header.
+
+    Empty fields beyond the header are let pass: spreadsheets write them.
+    """
+    ragged: list[str] = []
+    for line, fields in records:
+        if comments and _commented(fields):
+            continue
+        if len(fields) < len(columns) or any(field.strip() for field in fields[len(columns) :]):
+            ragged.append(f"line {line} has {len(fields)}")
+            continue
+        values = zip(columns, fields, strict=False)
+        yield line, {column: field_text(text) for column, text in values if column}
+    if ragged:
+        more = f" and {len(ragged) - _SHOWN} lines more" if len(ragged) > _SHOWN else ""
+        raise EmbstoreError(
+            f"{path}: {', '.join(ragged[:_SHOWN])}{more}; wanted {len(columns)} fields, as in the header: "
+            'put a field that contains the separator in quotes ("..."), and leave empty fields empty'
+        )
+
+
+def _named(path: Path, header: Sequence[str]) -> list[str]:
+    """Return the names of columns as they are looked for; EmbstoreError where two are the same.
+
+    A column without a name, such as the index that pandas writes, is "".
+    """
+    columns = [clean_name(name) for name in header]
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
+        places = [str(place) for place, name in enumerate(columns, start=1) if name == twice]
+        raise EmbstoreError(f"{path} has the column {twice!r} more than once ({', '.join(places)}); rename one of them")
+    return columns
 
 
 def _commented(fields: Sequence[str]) -> bool:
@@ -82,10 +116,10 @@ def _parquet_rows(path: Path, batch: int = 1 << 16) -> Iterator[tuple[int, dict[
             for some in file.iter_batches(batch_size=batch):
                 for row in some.to_pylist():
                     number += 1
-                    yield number, {column: "" if value is None else str(value) for column, value in row.items()}
+                    yield number, {clean_name(column): field_text(value) for column, value in row.items()}
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a Parquet file") from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise EmbstoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 

@@ -1,7 +1,8 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.proteins import add_proteins, find_proteins
+from embstore.store.ingests import list_ingests, put_ingest
+from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
@@ -12,6 +13,7 @@ from embstore.store.row_types import (
     FileRow,
     ImageRow,
     IngestedRow,
+    IngestsRow,
     LabelRow,
     MetaRow,
     PredictionRow,
@@ -23,9 +25,8 @@ from embstore.store.row_types import (
     SplitGroupRow,
     SplitRow,
 )
-from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES, Table, embeddings, embeddings_name
+from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
-    VECTOR_UNITS,
     add_space,
     find_space,
     label,
@@ -42,11 +43,11 @@ from embstore.store.vectors import Vectors
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "LATER_TABLES",
     "PENDING",
     "ROOTS",
     "SQL_VIEWS",
     "TABLES",
-    "VECTOR_UNITS",
     "Answer",
     "CanarySpaceRow",
     "CellRow",
@@ -55,6 +56,7 @@ __all__ = [
     "FileRow",
     "ImageRow",
     "IngestedRow",
+    "IngestsRow",
     "LabelRow",
     "MetaRow",
     "PredictionRow",
@@ -83,13 +85,16 @@ __all__ = [
     "find_proteins",
     "find_space",
     "finish_removal",
+    "join_groups",
     "label",
     "list_datasets",
+    "list_ingests",
     "list_spaces",
     "list_spaces_sql",
     "make_table",
     "matches",
     "now",
+    "put_ingest",
     "put_vectors",
     "query",
     "quoted",

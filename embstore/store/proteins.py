@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from embstore.ids import connected_groups
+from embstore.store.query import select
 from embstore.store.row_types import ProteinRow
 from embstore.store.store import Store
 
@@ -13,17 +14,33 @@ def add_proteins(store: Store, named: Iterable[tuple[Sequence[str], Sequence[str
     """Add the proteins of images or profiles, given as (protein ids, genes), and renew every group that they join.
 
     A group is a connected component over ids that occur together, within and across datasets. Writes only the rows
-    that change; returns how many.
+    that change; returns how many. See `join_groups` for two processes that do this at once.
     """
+    pairs, n_written = list(named), 0
+    while changed := _changed(store, pairs):  # again: another process may have written in between
+        store.upsert("proteins", changed)
+        n_written += len(changed)
+    return n_written
+
+
+def join_groups(store: Store) -> int:
+    """Join the groups of proteins that a stored image or profile names together (writes); return the rows written.
+
+    Two ingests that add proteins at the same time may each overwrite a group that the other joined. Each calls this
+    once its images are in: whichever reads last sees the images of both.
+    """
+    sql = "SELECT DISTINCT protein_ids FROM (FROM images SELECT protein_ids UNION ALL FROM profiles SELECT protein_ids)"
+    linked = select(store, f"{sql} ORDER BY protein_ids", tables=["images", "profiles"])["protein_ids"].to_pylist()
+    return add_proteins(store, [(ids, ()) for ids in linked if ids])
+
+
+def _changed(store: Store, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[ProteinRow]:
+    """Return the rows of proteins that are new, or whose group or gene is another."""
     known: dict[str, ProteinRow] = {row["protein_id"]: row for row in store.read("proteins").to_pylist()}
-    pairs = list(named)
     linked = [(p["group_id"], p["protein_id"]) for p in known.values()] + [ids for ids, _ in pairs]
-    groups = connected_groups(linked)
     genes = {protein: gene for ids, names in pairs for protein, gene in _named(ids, names)}
-    rows = (_protein(protein, group, genes, known.get(protein)) for protein, group in groups.items())
-    changed = [row for row in rows if _differs(row, known.get(row["protein_id"]))]
-    store.upsert("proteins", changed)
-    return len(changed)
+    rows = (_protein(protein, group, genes, known.get(protein)) for protein, group in connected_groups(linked).items())
+    return [row for row in rows if _differs(row, known.get(row["protein_id"]))]
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from embstore.errors import QueryError
-from embstore.store.schema import EMBEDDINGS_PREFIX, TABLES
+from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES
 from embstore.store.store import Store
 from embstore.store.tables import unreadable
 from embstore.tabular import Tabular
@@ -191,6 +191,9 @@ def register(connection: Any, store: Store, names: Sequence[str] | None = None) 
     tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
     for name, table in tables.items():
         connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
+    for name in LATER_TABLES if names is None else ():
+        if name not in tables:
+            connection.register(name, TABLES[name].schema.empty_table())
     for view in (view for view in SQL_VIEWS if tables_of_view(view).issubset(tables)):
         connection.execute(f'CREATE VIEW "{view}" AS {sql_text("embstore.store", view)}').fetchall()
     for setting in SETTINGS:

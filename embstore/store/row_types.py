@@ -163,6 +163,35 @@ class SplitRow(TypedDict):
     created: datetime
 
 
+class IngestsRow(TypedDict):
+    """A row of `ingests`: one run of ingest, embed or import; what is not known before its end is None until then."""
+
+    run: str
+    kind: str
+    dataset: str
+    status: str
+    error: str | None
+    who: str
+    pid: int
+    command: str
+    arguments: str
+    code_version: str
+    libraries: str
+    device: str
+    backbones: list[str]
+    spaces: list[str]
+    planned: int
+    done: int
+    unchanged: int
+    failed: int
+    cells: int
+    vectors: int
+    started: datetime
+    finished: datetime | None
+    elapsed_s: float | None
+    peak_memory_mb: float | None
+
+
 class SplitGroupRow(TypedDict):
     """A row of `split_groups`: the fold of one group."""
 

@@ -12,6 +12,9 @@ PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 # format -> table -> columns that it added; the first write to a store of an older format adds them, null in its rows
 ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
 
+# tables that came without a new format: stores that were made before lack them until such a row is written
+LATER_TABLES = ("ingests",)
+
 # The emb_<digest> tables: one a space, the vector and its id, nothing else.
 EMBEDDINGS_PREFIX = "emb_"
 TIME = pa.timestamp("us", tz="UTC")
@@ -253,6 +256,35 @@ TABLES: dict[str, Table] = {
             mtime_ns=pa.int64(),
             failed_at=TIME,
         ),
+        # One run of ingest, embed or import that wrote something.
+        _table(
+            "ingests",
+            "run",
+            run=pa.string(),  # begins with the time it started, so that it sorts
+            kind=pa.string(),  # ingest, embed or import
+            dataset=pa.string(),
+            status=pa.string(),  # running, done, stopped (Ctrl-C) or failed; a killed run stays running
+            error=pa.string(),
+            who=pa.string(),  # user@host
+            pid=pa.int64(),
+            command=pa.string(),  # as the process was started
+            arguments=pa.string(),  # JSON: those of the function
+            code_version=pa.string(),
+            libraries=pa.string(),  # JSON
+            device=pa.string(),
+            backbones=STRINGS,  # by the names of their spaces
+            spaces=STRINGS,  # full digests
+            planned=pa.int64(),  # images that something was missing of; of an import, rows
+            done=pa.int64(),
+            unchanged=pa.int64(),
+            failed=pa.int64(),
+            cells=pa.int64(),  # new ones
+            vectors=pa.int64(),
+            started=TIME,
+            finished=TIME,
+            elapsed_s=pa.float64(),
+            peak_memory_mb=pa.float64(),  # of the process
+        ),
     )
 }
 
@@ -266,6 +298,11 @@ def embeddings(digest: str, dim: int, *, half: bool) -> Table:
 def embeddings_name(digest: str) -> str:
     """Return the table name of a space."""
     return EMBEDDINGS_PREFIX + digest[:12]
+
+
+def is_known(name: str) -> bool:
+    """True if a store may have a table of this name."""
+    return name in TABLES or name.startswith(EMBEDDINGS_PREFIX)
 
 
 def key_of(name: str) -> tuple[str, ...]:

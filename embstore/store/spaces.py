@@ -1,18 +1,18 @@
-"""Which space is meant: from `NAME[:strategy]` or a digest to one row of `spaces`."""
+"""Which space is meant: from a backbone spec or a digest to one row of `spaces`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from embstore.errors import EmbstoreError, choices
+from embstore.errors import EmbstoreError
 from embstore.ids import short
 from embstore.pixels.intensity import intensity_name
-from embstore.space import split_spec
+from embstore.space import SPEC_KEYS, BackboneSpec, parse_spec
 from embstore.store.query import rows
 from embstore.store.row_types import SpaceRow
 from embstore.store.schema import embeddings, embeddings_name
@@ -21,25 +21,8 @@ from embstore.store.upkeep import make_table
 from embstore.store.vectors import vector_rows
 from embstore.tabular import Listing
 
-# what a bare NAME means, in this order
-DEFAULT_STRATEGIES = ("mapping", "brought")
-VECTOR_UNITS = ("cell", "image", "protein")  # what vectors can be of
-# what two spaces of one label may differ in, and how it is said
-DIFFERENCES: dict[str, Callable[[Any], str]] = {
-    "unit": lambda unit: f"of a whole {unit}" if unit == "image" else f"of a {unit}",
-    "revision": lambda revision: f"revision {revision}",
-    "weights_sha256": lambda sha256: f"weights {short(sha256 or 'none')}",
-    "pooling": lambda pooling: f"pooling {pooling}",
-    "masked": lambda masked: "masked" if masked else "not masked",
-    "crop_um": lambda crop_um: f"crop {crop_um:g} µm" if crop_um else "whole field",
-    "input_px": lambda px: f"{px} px" if px else "native size",
-    "roles": lambda roles: f"roles {','.join(roles or ())}",
-    "fill": lambda fill: f"fill {fill or 0:g}",
-    "filling": lambda how: f"filled by {how or 'a number'}",
-    "normalisation": lambda spec: f"normalised by {spec or 'the record'}",
-    "intensity": lambda spec: f"on {intensity_name(spec or 'no recorded scaling')}",
-    "precision": str,
-}
+# of a spec and the names of the store's backbones: the line that makes its vectors, "" where there is none
+Advice = Callable[[BackboneSpec, Collection[str]], str]
 
 
 def list_spaces(store: Store) -> Listing[SpaceRow]:
@@ -77,60 +60,85 @@ def put_vectors(store: Store, space: str, ids: Sequence[str], vectors: npt.NDArr
 
 
 def find_space(
-    store: Store,
-    spec: str | None = None,
-    *,
-    digest: str | None = None,
-    unit: str | None = None,
-    todo: str = "",
+    store: Store, spec: str | None = None, *, digest: str | None = None, advice: Advice | None = None
 ) -> SpaceRow:
-    """Return the one space that `NAME[:strategy]` or the start of a digest names; with neither, the only one.
+    """Return the one space that a backbone spec or the start of a digest names; with neither, the only one.
 
-    `unit` is what its vectors are of; unless it is named, spaces of whole images are meant only where no other fits.
-    None or several matches are an EmbstoreError that lists the choices; `todo` is appended when there is none.
+    What the spec leaves out matches anything. None or several matches are an EmbstoreError that lists the specs of
+    those that exist; where there is none, what `advice` returns or raises comes with it.
     """
-    if unit not in (None, *VECTOR_UNITS):
-        raise EmbstoreError(choices(str(unit), "unit", VECTOR_UNITS))
-    spaces = [s for s in list_spaces(store) if unit in (None, s["unit"])]
-    matching = [s for s in spaces if matches(s, spec, digest)]
-    if unit is None and digest is None:
-        matching = [s for s in matching if s["unit"] != "image"] or matching
+    spaces = list_spaces(store)
+    described = None if spec is None else parse_spec(spec)
+    matching = [space for space in spaces if matches(space, described, digest)]
     if len(matching) == 1:
         return matching[0]
-    if not matching:
-        wanted, kind = digest or spec or "any", f"space of unit {unit}" if unit else "space"
-        line = choices(wanted, kind, {label(s) for s in spaces})
-        raise EmbstoreError(f"{line}; {todo}" if todo else line)
-    listed = ", ".join(
-        f"{name} (--space {short(s['digest'])})" for name, s in zip(told_apart(matching), matching, strict=True)
-    )
-    raise EmbstoreError(f"{len(matching)} spaces match {spec or 'no --backbone'}: {listed}; name one of them")
+    wanted = " ".join(filter(None, [spec, f"--space {digest}" if digest else ""]))
+    if matching:
+        found = f"{len(matching)} spaces match {wanted}" if wanted else f"there are {len(matching)} spaces"
+        raise EmbstoreError(f"{found}; choose one with --backbone: {', '.join(told_apart(matching, spaces))}")
+    todo = advice(described, {space["backbone"] for space in spaces}) if described and advice else ""
+    raise EmbstoreError(_none_matches(spaces, wanted, todo))
+
+
+def _none_matches(spaces: Sequence[SpaceRow], wanted: str, todo: str) -> str:
+    listed = f"no space matches {wanted}; the store's spaces are: {', '.join(told_apart(spaces))}"
+    line = listed if spaces else "the store has no vectors yet"
+    return f"{line}; {todo or 'ingest images or import embeddings first'}" if todo or not spaces else line
 
 
 def label(space: SpaceRow) -> str:
-    """Return `NAME:strategy`, or NAME alone where the vectors were brought."""
+    """Return `NAME:strategy`, or NAME alone where the embeddings are external."""
     return str(space["backbone"] if space["strategy"] == "brought" else f"{space['backbone']}:{space['strategy']}")
 
 
-def told_apart(spaces: Sequence[SpaceRow]) -> list[str]:
-    """Return each space's label and, where several share it, what tells them apart: `name:mapping, pooling mean`."""
-    alike = [[other for other in spaces if label(other) == label(space)] for space in spaces]
-    return [", ".join([label(space), *_differing(space, others)]) for space, others in zip(spaces, alike, strict=True)]
+def spec_of(space: SpaceRow) -> BackboneSpec:
+    """Return the spec that says everything of a space that a spec can say; a value that is not recorded is None."""
+    external, px = space["strategy"] == "brought", space["input_px"]
+    native = px is None and space["unit"] == "image" and not external
+    return BackboneSpec(
+        space["backbone"],
+        None if external else space["strategy"],
+        unit=space["unit"],
+        pooling=_recorded(space["pooling"]),
+        masked=space["masked"],
+        input_px=0 if native else px,
+        crop_um=space["crop_um"],
+        fill=space.get("filling") or space["fill"],  # stores of format 1 have no such column
+        roles=tuple(space["roles"] or ()) if space["strategy"] == "replication" else None,
+        intensity=_recorded(intensity_name(space["intensity"] or "")),
+        precision=(space["precision"] or "").partition("-")[0] or None,
+    )
 
 
-def _differing(space: SpaceRow, others: Sequence[SpaceRow]) -> list[str]:
-    return [
-        say(space.get(column))
-        for column, say in DIFFERENCES.items()
-        if any(other.get(column) != space.get(column) for other in others)
-    ]
+def _recorded(value: str | None) -> str | None:
+    """Return a value that a spec can name; how external embeddings were made is not known, and has none."""
+    return None if not value or value.startswith("as brought") else value
 
 
-def matches(space: SpaceRow, spec: str | None, digest: str | None) -> bool:
-    """Tell whether `NAME[:strategy]` and the start of a digest, where they are given, name this space."""
+def told_apart(spaces: Sequence[SpaceRow], among: Sequence[SpaceRow] | None = None) -> list[str]:
+    """Return for each space the shortest spec that no other space of `among` (default: `spaces`) matches.
+
+    It names the strategy, and the keys in which spaces of the same name and strategy differ. Where no spec is enough
+    (other revisions or weights), ` --space DIGEST` follows, as on the command line.
+    """
+    others = spaces if among is None else among
+    return [_shortest(space, [other for other in others if other["backbone"] == space["backbone"]]) for space in spaces]
+
+
+def _shortest(space: SpaceRow, others: Sequence[SpaceRow]) -> str:
+    own = spec_of(space)
+    alike = [spec_of(other) for other in others if label(other) == label(space)]
+    keys = [key for key in SPEC_KEYS if any(getattr(other, key) != getattr(own, key) for other in alike)]
+    spec = BackboneSpec(own.name, own.strategy, **{key: getattr(own, key) for key in keys})
+    unique = sum(matches(other, spec) for other in others) <= 1
+    return str(spec) if unique else f"{spec} --space {short(space['digest'])}"
+
+
+def matches(space: SpaceRow, spec: BackboneSpec | None, digest: str | None = None) -> bool:
+    """True if a spec and the start of a digest, where they are given, name this space."""
     if digest is not None and not space["digest"].startswith(digest):
         return False
     if spec is None:
         return True
-    name, strategy = split_spec(spec)
-    return space["backbone"] == name and space["strategy"] in ((strategy,) if strategy else DEFAULT_STRATEGIES)
+    own = spec_of(space)
+    return own.name == spec.name and all(getattr(own, key) == value for key, value in spec.given.items())

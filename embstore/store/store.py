@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,13 +12,15 @@ from typing import Any, TypedDict
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.errors import MissingStoreError, NotAStoreError, StoreError, first_line
+from embstore.errors import MissingStoreError, NotAStoreError, StoreError, UnfinishedStoreError, first_line
 from embstore.files import sizes
 from embstore.store import schema
 from embstore.store.tables import Tables, reading, writing
 from embstore.store.upsert import Keys, append, check_keys, merge
 from embstore.store.vectors import Vectors, picked, to_numpy
 from embstore.tabular import Listing, Tabular
+
+_log = logging.getLogger(__name__)
 
 Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings from column to value
 
@@ -53,9 +56,10 @@ class Store(Tabular):
         self._format = schema.FORMAT_VERSION  # what it is in; an older one is migrated by its first write
 
     @classmethod
-    def open(cls, uri: str | Path, *, create: bool = False, at: str | None = None) -> Store:
+    def open(cls, uri: str | Path, *, create: bool = False, at: str | None = None, force: bool = False) -> Store:
         """Open the store at `uri`; `create` makes a missing one (writes), else a missing one is a StoreError.
 
+        A store is not made in a folder that contains other files, except hidden ones, unless by `force`.
         `at` is a tag: the store is then read as it was, contains only the tables that the tag covers, and cannot be
         written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
         """
@@ -64,21 +68,25 @@ class Store(Tabular):
             if Path(uri).exists():
                 raise StoreError(f"cannot open a store at {uri}: it is a file; name a folder with --store")
             if not create:
-                raise MissingStoreError(
-                    f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
-                )
+                raise MissingStoreError(_missing(uri))
         try:
             store = cls(Tables(uri))
-            names = store.table_names()
+            names, others = store.table_names(), store._tables.other_files()
         except (OSError, RuntimeError, ValueError) as error:
             todo = "; check the bucket and the AWS_... variables of your environment" if "://" in uri else ""
             raise StoreError(f"cannot open a store at {uri}: {first_line(error)}{todo}") from error
         if "store_meta" in names and store.dataset("store_meta").count_rows():
             store._check_format()
+        elif others and not force:
+            raise NotAStoreError(_other_files(uri, others))
         elif create:
             store._create_tables()
+        elif names:
+            raise UnfinishedStoreError(
+                f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`"
+            )
         else:
-            raise NotAStoreError(f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`")
+            raise MissingStoreError(_missing(uri))
         if at is not None:
             store._tables.pin(at)
         return store
@@ -206,6 +214,7 @@ class Store(Tabular):
         for number in range(self._format + 1, schema.FORMAT_VERSION + 1):
             for table, columns in schema.ADDED_COLUMNS[number].items():
                 self._tables.add_columns(table, columns)
+        _log.info("brought the store at %s from format %d to %d", self.uri, self._format, schema.FORMAT_VERSION)
         self._format = schema.FORMAT_VERSION
         # written last: a kill in between leaves the older format, and the next write finishes
         self.upsert("store_meta", [meta | {"format_version": self._format, "written_by": code_version()}])
@@ -258,6 +267,16 @@ class Store(Tabular):
         for table in versions:
             self._open_to_write(table).tags.delete(name)
         return versions
+
+
+def _missing(uri: str) -> str:
+    return f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
+
+
+def _other_files(uri: str, names: Sequence[str]) -> str:
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    todo = "name an empty or a new folder with --store, or make the store beside them with `embstore ingest --force`"
+    return f"{uri} is not an embstore store, and contains {listed}; {todo}"
 
 
 def code_version() -> str:

@@ -33,10 +33,20 @@ class Tables:
         """Return the names of all tables, sorted; at a tag, of those that it covers."""
         if self.at is not None:
             return sorted(self._pinned)
+        folders, _ = self._listed()
+        return sorted(folder.removesuffix(FOLDER) for folder in folders if folder.endswith(FOLDER))
+
+    def other_files(self) -> list[str]:
+        """Return the names of files and folders beside the tables of a store, without hidden ones, sorted."""
+        folders, files = self._listed()
+        others = [folder for folder in folders if not schema.is_known(folder.removesuffix(FOLDER))]
+        return sorted(name for name in [*others, *files] if not name.startswith("."))
+
+    def _listed(self) -> tuple[list[str], list[str]]:
         from lance.file import LanceFileSession
 
-        folders = LanceFileSession(self.uri).list_with_delimiter().common_prefixes
-        return sorted(folder.removesuffix(FOLDER) for folder in folders if folder.endswith(FOLDER))
+        listed = LanceFileSession(self.uri).list_with_delimiter()
+        return listed.common_prefixes, listed.objects
 
     def dataset(self, name: str, version: int | None = None) -> Any:
         """Return the `lance` dataset of a table: at `version`, else at the tag's version, else at its newest."""
@@ -74,8 +84,7 @@ class Tables:
         """Return the line for a table that is missing."""
         if self.at is not None:
             return choices(name, "table", self._pinned, f"at tag {self.at}")
-        ours = name in schema.TABLES or name.startswith(schema.EMBEDDINGS_PREFIX)
-        todo = "`embstore verify` says what to do" if ours else "see `embstore status`"
+        todo = "`embstore verify` says what to do" if schema.is_known(name) else "see `embstore status`"
         return f"the store at {self.uri} has no table {name!r}; {todo}"
 
     def tags(self, names: Sequence[str]) -> dict[str, dict[str, int]]:

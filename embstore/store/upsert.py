@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import StoreError
+
+_log = logging.getLogger(__name__)
 
 Hashes = npt.NDArray[np.int64]
 APPEND_ATTEMPTS = 10  # to append beside other writers; then a merge, which waits for its turn
@@ -84,6 +87,7 @@ def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
         try:
             committed = LanceDataset.commit(data, operation, read_version=data.version, max_retries=0)
         except CommitConflictError:
+            _log.info("another process wrote to %s first: looking at it again", data.uri)
             continue
         keys.learn(committed, hashes)
         return int(committed.version)

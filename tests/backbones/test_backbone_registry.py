@@ -17,7 +17,7 @@ from embstore.backbones.registry import BACKBONES, availability, backbone_record
 from embstore.backbones.weights import local_file, missing_line, weights_path
 from embstore.errors import EmbstoreError
 from embstore.ids import digest
-from embstore.space import Space, split_spec
+from embstore.space import Space
 
 # Changing one of these orphans every vector that users have stored: raise the backbone's revision instead.
 PINNED = {
@@ -71,16 +71,16 @@ def test_no_built_in_record_changes_without_a_new_revision() -> None:
 @pytest.mark.parametrize("spec", PINNED)
 def test_the_spaces_of_backbones_that_need_no_download_never_change_unawares(spec: str) -> None:
     """A space's digest is the one that stores out there hold."""
-    backbone, strategy = parse(spec)
-    space = space_of(backbone, Choices(strategy), backbone.weights_sha256)
+    backbone, choices = parse(spec)
+    space = space_of(backbone, choices, backbone.weights_sha256)
     assert space.label == spec
     assert space.digest == PINNED[spec]
 
 
 def test_every_field_of_a_space_moves_its_digest() -> None:
     """Two spaces that differ anywhere differ in their digests."""
-    backbone, strategy = parse("vit-random")
-    space = space_of(backbone, Choices(strategy), backbone.weights_sha256)
+    backbone, choices = parse("vit-random")
+    space = space_of(backbone, choices, backbone.weights_sha256)
     changed: list[Space] = []
     for field in dataclasses.fields(Space):
         value = getattr(space, field.name)
@@ -97,17 +97,38 @@ def test_a_space_read_back_from_json_has_the_same_digest() -> None:
     assert Space(**held).digest == space.digest
 
 
-def test_names_are_parsed_with_mapping_as_the_default() -> None:
-    """NAME alone means mapping; a strategy follows a colon."""
-    assert parse("imagenet") == (BACKBONES["imagenet"], "mapping")
-    assert parse("imagenet:replication") == (BACKBONES["imagenet"], "replication")
+def test_a_spec_becomes_a_backbone_and_choices_whose_defaults_are_the_records() -> None:
+    """NAME alone means mapping; each key is the choice of its name."""
+    assert parse("imagenet") == (BACKBONES["imagenet"], Choices())
+    assert parse("imagenet:replication") == (BACKBONES["imagenet"], Choices("replication"))
+    every = "imagenet:replication:unit=image:pooling=mean:input_px=64:fill=copy:roles=er:intensity=zscore"
+    given = Choices("replication", ("er",), "copy", "mean", unit="image", intensity="zscore", input_px=64)
+    assert parse(every) == (BACKBONES["imagenet"], given)
+    given = Choices(masked=False, crop_um=40.0, precision="float32")
+    assert parse("imagenet:masked=no:crop_um=40:precision=float32")[1] == given
+
+
+def test_a_spec_that_says_the_defaults_makes_the_same_space() -> None:
+    """Said or left out: the digest is over what is done."""
+    said = "vit-random:mapping:unit=cell:masked=no:crop_um=25:fill=0:intensity=percentile:precision=float16"
+    spaces = [space_of(*parse(spec), None) for spec in ("vit-random", said)]
+    assert spaces[0].digest == spaces[1].digest
+    assert space_of(*parse("vit-random:precision=float32"), None).precision == "float32"
 
 
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        ("resnet", f"there is no backbone 'resnet'; choose from: {', '.join(sorted([*BACKBONES, 'timm:NAME']))}"),
-        ("timm:", "there is no vision transformer '' in timm"),
+        ("HPA-cel", "there is no backbone 'HPA-cel'; the nearest names are hpa-cell, "),
+        ("resnet", "there is no backbone 'resnet'; the nearest names are "),
+        ("timm:", "the backbone spec 'timm:' does not begin with a name"),
+        ("imagenet:crop=40", "there is no key of a backbone spec 'crop'; choose from: crop_um, fill, input_px, "),
+        (
+            "imagenet:roles=er",
+            "roles= lists what :replication shows, and imagenet:roles=er is mapped; write imagenet:repl",
+        ),
+        ("imagenet:intensity=log", "there is no intensity scaling 'log'; choose from: minmax, "),
+        ("pixel-stats:precision=float16", "there is no precision of pixel-stats 'float16'; choose from: float32"),
         ("imagenet:", "there is no channel strategy ''; choose from: mapping, replication"),
         ("imagenet:rgb", "there is no channel strategy 'rgb'; choose from: mapping, replication"),
         (
@@ -122,21 +143,6 @@ def test_a_name_that_does_not_exist_lists_those_that_do(spec: str, line: str) ->
         parse(spec)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("spec", "parts"),
-    [
-        ("imagenet", ("imagenet", None)),
-        ("imagenet:", ("imagenet", "")),
-        ("imagenet:mapping", ("imagenet", "mapping")),
-        ("timm:vit_x.y", ("timm:vit_x.y", None)),
-        ("timm:vit_x.y:replication", ("timm:vit_x.y", "replication")),
-    ],
-)
-def test_a_spec_comes_apart_into_name_and_strategy(spec: str, parts: tuple[str, str | None]) -> None:
-    """The colon of `timm:` belongs to the name."""
-    assert split_spec(spec) == parts
 
 
 def test_records_agree_with_themselves() -> None:
@@ -273,10 +279,14 @@ def test_a_users_space_holds_the_normalisation_with_its_numbers() -> None:
         ("imagenet", Choices(fill="black"), "there is no fill 'black'; choose from: copy, mean"),
         ("imagenet", Choices(pooling="attention"), r"'attention'; choose from: cls, cls\+mean, "),
         ("pixel-stats", Choices(pooling="mean"), "'mean'; choose from: none"),
-        ("imagenet", Choices(image_px=0), "native size \\(0 px\\) is for whole fields; add --unit image"),
-        ("imagenet", Choices(image_px=-8), "the image size is -8 px"),
+        (
+            "imagenet",
+            Choices(input_px=0),
+            r"native size \(input_px=0\) is for whole images; write imagenet:unit=image:input_px=0",
+        ),
+        ("imagenet", Choices(input_px=-8), "the image size is -8 px"),
         ("imagenet", Choices(crop_um=0.0), "the crop is 0 µm wide"),
-        ("imagenet", Choices(unit="image", masked=True), "whole fields are neither cropped nor masked"),
+        ("imagenet", Choices(unit="image", masked=True), "whole images are neither cropped nor masked"),
         ("pixel-stats", Choices(unit="image"), "pixel-stats measures cells at 96 px by their outlines"),
         ("imagenet", Choices("replication", ()), "replication was given the roles none; name each role once"),
     ],
@@ -293,13 +303,13 @@ def test_each_choice_makes_another_space() -> None:
         Choices(),
         Choices(pooling="mean"),
         Choices(masked=True),
-        Choices(image_px=112),
+        Choices(input_px=112),
         Choices(crop_um=30.0),
         Choices(fill=0.5),
         Choices(fill="mean"),
         Choices(fill="copy"),
         Choices(unit="image"),
-        Choices(unit="image", image_px=0),
+        Choices(unit="image", input_px=0),
         Choices("replication"),
         Choices("replication", ("protein", "nucleus")),
         Choices(intensity="minmax"),
@@ -312,8 +322,8 @@ def test_each_choice_makes_another_space() -> None:
 
 def test_any_vision_transformer_of_timms_has_a_record_without_being_written_down() -> None:
     """Its own mean, sd and size, RGB slots; the strategy follows after timm's own name."""
-    backbone, strategy = parse("timm:vit_base_patch16_siglip_224.webli:replication")
-    assert strategy == "replication"
+    backbone, choices = parse("timm:vit_base_patch16_siglip_224.webli:replication")
+    assert choices.strategy == "replication"
     assert backbone.name == "timm:vit_base_patch16_siglip_224.webli"
     assert (backbone.mean, backbone.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert (backbone.input_px, backbone.dim, backbone.pooling, backbone.origin) == (224, 768, "mean", "timm")

@@ -34,5 +34,5 @@ def test_a_single_patch_has_no_spread_and_no_nan() -> None:
 def test_a_network_without_a_cls_token_is_told_so() -> None:
     """One line that names the pooling to use."""
     check_pooling("mean", 0, "nameless")
-    with pytest.raises(EmbstoreError, match=r"nameless has no CLS token, which --pooling cls\+mean asks for"):
+    with pytest.raises(EmbstoreError, match=r"nameless has no CLS token, which pooling=cls\+mean asks for"):
         check_pooling("cls+mean", 0, "nameless")

@@ -142,7 +142,7 @@ def test_a_larger_side_is_shown_with_interpolated_positions() -> None:
 
     from embstore.backbones.network import build
 
-    encoder = loaded(Choices(image_px=56))
+    encoder = loaded(Choices(input_px=56))
     crops = drawn_crops(2, px=(56, 56), roles=("microtubules", "protein", "nucleus"))
     state = dict(encoder.network.state_dict())
     state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], [7, 7])
@@ -156,7 +156,7 @@ def test_a_larger_side_is_shown_with_interpolated_positions() -> None:
 
 def test_native_fields_may_have_any_size_and_are_cut_to_whole_patches() -> None:
     """52 x 43 pixels are the middle 48 x 40; what lies outside changes nothing; sizes differ within a space."""
-    encoder = loaded(Choices(unit="image", image_px=0))
+    encoder = loaded(Choices(unit="image", input_px=0))
     crops = drawn_crops(1, px=(52, 43))
     around = crops.pixels.copy()
     around[..., :2, :] = around[..., -2:, :] = around[..., :, 0] = 0
@@ -170,7 +170,7 @@ def test_native_fields_may_have_any_size_and_are_cut_to_whole_patches() -> None:
 
 def test_whole_fields_are_spaces_of_their_own() -> None:
     """Cells, fields on a square, on another square and at native size never share a table; the specs say which."""
-    choices = [Choices(), *(Choices(unit="image", image_px=px) for px in (None, 64, 0))]
+    choices = [Choices(), *(Choices(unit="image", input_px=px) for px in (None, 64, 0))]
     spaces = [loaded(c).space for c in choices]
     assert len({space.digest for space in spaces}) == 4
     assert [space.input_px for space in spaces] == [PX, PX, 64, None]
@@ -181,7 +181,7 @@ def test_whole_fields_are_spaces_of_their_own() -> None:
 def test_what_cannot_be_is_refused_in_one_line() -> None:
     """A side between patches, and a GPU where there is none."""
     with pytest.raises(EmbstoreError, match="100 px is no multiple of the 8 px of tiny's patches"):
-        loaded(Choices(image_px=100))
+        loaded(Choices(input_px=100))
     with pytest.raises(EmbstoreError, match="there is no device 'tpu'; choose from: auto, cpu, cuda"):
         load(tiny(), Choices(), "tpu")
     if not torch.cuda.is_available():

@@ -92,6 +92,19 @@ def test_changed_labels_or_vectors_are_another_entry_and_the_newest_is_shown(
     assert set(listed(leaderboard(store, entries=named), "entry")) == set(named)
 
 
+def test_a_bench_on_fewer_units_does_not_hide_the_score_on_all(benched: Filler, first_report: BenchReport) -> None:
+    """Compared with a space that has a part of the units, a backbone is scored on that part; its full score stays."""
+    store = benched.store
+    ids = store.read("cells", ["cell_id"])["cell_id"].to_pylist()[:-4]
+    benched.space("partial", ids, np.random.default_rng(0).normal(size=(len(ids), 6)).astype(np.float32))
+    partial = bench(store, backbones=["good", "partial"], **QUICK)
+    assert partial.made == 6
+    shown = {row["backbone"]: row["entry"] for row in leaderboard(store).to_pylist()}
+    assert shown == {row.backbone: row.entry for row in first_report.entries} | {
+        row.backbone: row.entry for row in partial.entries if row.backbone == "partial"
+    }
+
+
 def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
     """Too early is not for ever: once the proteins are there, the same bench scores all of them."""
     versions = atlas.store.versions()
@@ -238,7 +251,24 @@ def test_progress_counts_every_fit(atlas: Filler) -> None:
     """Each fold of each seed of each entry is one step, and the last step is the total."""
     steps: list[tuple[str, int, int]] = []
     bench(atlas.store, backbones=["good"], heads=["knn"], progress=lambda *step: steps.append(step), **QUICK)
-    assert steps == [("fits", done, 30) for done in range(1, 31)]
+    assert list(dict.fromkeys(steps)) == [("fits", done, 30) for done in range(31)]
+
+
+def test_progress_names_what_is_fitted(atlas: Filler) -> None:
+    """Before its first fit, and after each, an entry is named by its space and head."""
+    items: list[str] = []
+
+    class Told:
+        def __call__(self, stage: str, done: int, total: int) -> None:
+            pass
+
+        def detail(self, *, failures: int, item: str) -> None:
+            items.append(item)
+
+    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Told(), **QUICK)
+    names = ["good, knn", "all-positive, constant", "majority, constant", "random, knn"]
+    assert list(dict.fromkeys(items)) == [*names, "random-per-protein, knn"]
+    assert items.count("good, knn") == 1 + 6
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ def test_whole_images_inherit_their_proteins_labels_and_are_scored_on_the_same_f
     """Two images a protein are 48 units; cells stay what is meant unless images are asked for."""
     cells = bench(atlas.store, backbones=["good"], **HOW)
     embed_images(atlas)
-    whole = bench(atlas.store, backbones=["good"], unit="image", **HOW)
+    whole = bench(atlas.store, backbones=["good:unit=image"], **HOW)
     best = whole.entries[0]
     assert (best.unit, best.n_test, best.n_groups) == ("image", 48, 24)
     assert best.mean > 0.97
     assert best.split == cells.entries[0].split
-    assert (whole.made, bench(atlas.store, backbones=["good"], **HOW).made) == (5, 0)  # with four baselines
+    assert (whole.made, bench(atlas.store, backbones=["good:unit=cell"], **HOW).made) == (5, 0)  # with four baselines
     baselines = {r.backbone: r.mean for r in whole.entries if r.floor}
     assert baselines["random-per-protein"] < 0.8
     with pytest.raises(EmbstoreError, match=r"vectors of different units cannot be compared: .*\(cell\), .*\(image\)"):
@@ -54,15 +54,15 @@ def test_vectors_of_what_an_image_was_before_are_not_scored(atlas: Filler) -> No
     embed_images(atlas)
     changed = atlas.store.read("images").to_pylist()[:3]
     atlas.store.upsert("images", [row | {"revision": 2, "sha256": "other"} for row in changed])
-    assert bench(atlas.store, backbones=["good"], unit="image", **HOW).entries[0].n_test == 45
+    assert bench(atlas.store, backbones=["good:unit=image"], **HOW).entries[0].n_test == 45
 
 
 def test_spaces_of_one_name_are_scored_side_by_side_and_told_apart(atlas: Filler) -> None:
     """By their digests; results show the pooling, names what differs, and a note that poolings should be equal."""
     spaces = [embed_images(atlas, pooling=pooling) for pooling in ("cls", "mean")]
-    with pytest.raises(EmbstoreError, match=r"2 spaces match good: .*pooling (cls|mean)"):
-        bench(atlas.store, backbones=["good"], unit="image", **HOW)
-    report = bench(atlas.store, backbones=["good"], unit="image", space=spaces, **HOW)
+    with pytest.raises(EmbstoreError, match=r"2 spaces match good:unit=image; .*good:unit=image:pooling=(cls|mean)"):
+        bench(atlas.store, backbones=["good:unit=image"], **HOW)
+    report = bench(atlas.store, backbones=["good"], space=spaces, **HOW)
     assert {r.space: r.pooling for r in report.entries if not r.floor} == dict(
         zip(spaces, ("cls", "mean"), strict=True)
     )

@@ -57,9 +57,12 @@ def test_a_store_on_nfs_and_a_full_disk_are_said(store: Store, tmp_path: Path, m
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    """doctor on a path without a store looks at where it would lie; one that is no store fails."""
+    """An absent and an empty folder are both ready for a new store; one that contains something else fails."""
     checks = {check.check: check for check in doctor(str(tmp_path / "a" / "b"))}
     assert (checks["store"].result, checks["disk"].result) == ("ok", "ok")
     (tmp_path / "c").mkdir()
+    empty = {check.check: check for check in doctor(str(tmp_path / "c"))}["store"]
+    assert (empty.result, empty.todo) == (checks["store"].result, checks["store"].todo)
+    (tmp_path / "c" / "photo.tif").touch()
     assert {check.check: check.result for check in doctor(str(tmp_path / "c"))}["store"] == "fail"
-    assert [path.name for path in tmp_path.rglob("*")] == ["c"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["c", "photo.tif"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embstore.care.maintain import maintain
-from embstore.care.tags import create_tag
+from embstore.care.maintain import kept_by_tags, maintain
+from embstore.care.tags import create_tag, delete_tag
 from embstore.care.verify import verify
 from embstore.errors import EmbstoreError, StoreError, first_line
 from embstore.store import Store, put_vectors
@@ -79,6 +79,24 @@ def test_what_tags_keep_is_counted(store: Store, space_table: str) -> None:
     put_vectors(store, digest := store.read("spaces")["digest"][0].as_py(), *_zeros(store, digest))
     record = next(r for r in maintain(store, older_than_days=0) if r["table"] == space_table)
     assert (record["tagged_versions"], record["tagged_bytes"]) == (1, kept)
+
+
+def test_each_tag_says_what_it_keeps(store: Store, space_table: str) -> None:
+    """Bytes that no newest version needs, and those that deleting this very tag would free."""
+    create_tag(store, "first")
+    assert list(kept_by_tags(store)) == []
+    (part,) = store.dataset(space_table).get_fragments()
+    kept = sum(file.file_size_bytes for file in part.data_files())
+    grow(store, 1)  # the second tag shares the vectors with the first
+    create_tag(store, "second")
+    put_vectors(store, digest := store.read("spaces")["digest"][0].as_py(), *_zeros(store, digest))
+    first, second = sorted(kept_by_tags(store), key=lambda row: row["tag"])
+    assert (first["tag"], first["versions"], first["bytes"], first["freed_bytes"]) == ("first", 2, kept, 0)
+    assert (second["tag"], second["versions"], second["bytes"]) == ("second", 1, kept)
+    assert first["created"] < second["created"]
+    delete_tag(store, "first")
+    (second,) = kept_by_tags(store)
+    assert second["freed_bytes"] == kept
 
 
 def _zeros(store: Store, digest: str) -> tuple[list[str], np.ndarray]:

@@ -28,7 +28,7 @@ def again(store: Store, phantom: Path) -> Any:
 
 
 def test_an_image_goes_with_all_that_hangs_on_it_and_comes_back(store: Store, phantom: Path) -> None:
-    """Cells, vectors, markers and labels of cells go; the rest stays; ingesting again gives the same store."""
+    """Cells, vectors, completion records and labels of cells go; ingesting again gives the same store."""
     (image,) = rows(store, f"SELECT DISTINCT image_id FROM cells WHERE {GENE}")
     cell = rows(store, f"SELECT min(cell_id) AS c FROM cells WHERE {GENE}")[0]["c"]
     store.upsert("labels", [{"label_set": "a/b", "level": "cell", "subject_id": cell, "location": "er"}])
@@ -42,7 +42,7 @@ def test_an_image_goes_with_all_that_hangs_on_it_and_comes_back(store: Store, ph
         assert after[table] == [row for row in held if row not in gone], table
     assert verify(store).wrong == ()
     assert verify(store).notes == ()
-    assert store.tags() == {}
+    assert list(store.tags()) == ["before-removal-1"]
     assert again(store, phantom).images_in == 1
     assert contents(store) == before | {"labels": after["labels"]}
 
@@ -103,7 +103,8 @@ def test_killed_at_any_write_it_is_finished_by_the_next(
             assert ("removal", "images") in {(f.check, f.table) for f in verify(reopened).wrong}
         remove(reopened, GENE)
         assert contents(reopened) == wanted, n_writes
-        assert reopened.tags() == {}
+        (tagged,) = reopened.tags().values()
+        assert tagged.keys() == set(reopened.table_names())
         shutil.rmtree(folder)
         n_writes += 1
     assert n_writes > 8, "fewer writes than a removal has"
@@ -114,7 +115,7 @@ def test_an_ingest_between_a_kill_and_the_next_removal_loses_nothing(
 ) -> None:
     """An image that was removed, left half swept by a kill, and ingested again is whole, whatever removal follows."""
     before = contents(store)
-    assert killed_at(store, monkeypatch, 4, lambda: remove(store, GENE))
+    assert killed_at(store, monkeypatch, 4 + len(store.table_names()), lambda: remove(store, GENE))
     assert PENDING in store.tags()
     again(store, phantom)
     assert remove(store, "false").images == 0
@@ -131,7 +132,12 @@ def test_purge_leaves_no_byte_and_says_what_it_gave_up(store: Store, phantom: Pa
     assert len(rows(Store.open(store.uri, at="with"), f"SELECT * FROM cells WHERE {GENE}")) > 0
     store.tag("without", {"proteins": store.versions()["proteins"]})
     removed = remove(store, GENE, purge=True)
-    assert (removed.images, removed.tags, removed.entries, removed.still_on_disk) == (0, ("with",), 1, ())
+    assert (removed.images, removed.tags, removed.entries, removed.still_on_disk) == (
+        0,
+        ("before-removal-1", "with"),
+        1,
+        (),
+    )
     assert list(store.tags()) == ["without"]
     held = [f for f in Path(store.uri).rglob("*.lance") if f.is_file() and image["image_id"].encode() in f.read_bytes()]
     assert held == []
@@ -145,7 +151,24 @@ def test_a_tag_made_after_the_removal_is_said_to_hold_bytes(store: Store) -> Non
     remove(store, GENE)
     create_tag(store, "later")
     removed = remove(store, GENE, purge=True)
-    assert (removed.tags, removed.still_on_disk) == ((), ("later",))
+    assert (removed.tags, removed.still_on_disk) == (("before-removal-1",), ("later",))
+
+
+def test_what_was_removed_is_read_under_a_tag(store: Store) -> None:
+    """A removal tags the state before it, unless a tag names it already; a dry run says which; a purge makes none."""
+    before = contents(store)
+    planned = remove(store, GENE, dry_run=True)
+    assert (planned.tag, store.tags()) == ("before-removal-1", {})
+    assert remove(store, GENE) == planned
+    then = Store.open(store.uri, at=planned.tag)
+    assert then.read("images").num_rows == store.read("images").num_rows + planned.images
+    assert remove(store, GENE).tag == ""  # nothing to take out, and no tag
+    assert list(store.tags()) == ["before-removal-1"]
+    create_tag(store, "mine")
+    assert remove(store, "gene = 'PHN001'").tag == "mine"
+    assert remove(store, "gene = 'PHN003'", purge=True).tag == ""
+    assert store.tags() == {}
+    assert before.keys() == contents(store).keys()
 
 
 def test_brought_profiles_go_with_their_vectors(store: Store, tmp_path: Path) -> None:

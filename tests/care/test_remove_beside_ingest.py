@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from drawn_fields import CELLS, draw_field, opencell_path, run_together, save_tiff, write_opencell
 
-from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.care.verify import verify
 from embstore.ingest import Report, ingest
@@ -19,7 +18,6 @@ FIELDS = (1,)
 AT_ONCE = """
 from pathlib import Path
 from embstore.ingest import commit
-from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.ingest import ingest
 from embstore.store import Store
@@ -34,8 +32,8 @@ for _ in range(4):
 """
 
 
-def take(store: Store, source: Path, **choices: Any) -> Report:
-    return ingest(store, source, layout="opencell", backbones=["pixel-stats"], **choices)
+def take(store: Store, source: Path, spec: str = "pixel-stats", labels: Path | None = None) -> Report:
+    return ingest(store, source, layout="opencell", backbones=[spec], labels=labels)
 
 
 def removing_before(write: int, store: Store, monkeypatch: pytest.MonkeyPatch, run: Any) -> bool:
@@ -70,24 +68,22 @@ def test_a_removal_before_any_write_of_an_ingest_leaves_no_half(
     source = tmp_path / "in"
     write_opencell(source, FIELDS)
     before = Store.open(tmp_path / "before", create=True)
-    choices: dict[str, Any] = {}
+    how: dict[str, Any] = {}
     if case != "new":
         take(before, source)
     if case == "changed":
         save_tiff(opencell_path(source, 1), draw_field(9))
     if case == "another space":
-        choices = {"choices": Choices(intensity="minmax")}
+        how = {"spec": "pixel-stats:intensity=minmax"}
     if case == "described anew":
-        choices = {"labels": tmp_path / "labels.csv"}
-        choices["labels"].write_text(
-            "target_name,ensg_id,grade_3,grade_2,grade_1,licence\nG1,ENSG00000000001,er,,,CC0\n"
-        )
+        how = {"labels": tmp_path / "labels.csv"}
+        how["labels"].write_text("target_name,ensg_id,grade_3,grade_2,grade_1,licence\nG1,ENSG00000000001,er,,,CC0\n")
     write, more = 1, True
     while more:
         store = Store.open(shutil.copytree(before.uri, tmp_path / f"{write}"))
-        more = removing_before(write, store, monkeypatch, lambda store=store: take(store, source, **choices))
+        more = removing_before(write, store, monkeypatch, lambda store=store: take(store, source, **how))
         assert verify(store).wrong == (), write
-        take(store, source, **choices)
+        take(store, source, **how)
         held = rows(
             store, "SELECT image_id, count(cell_id) AS n FROM images LEFT JOIN cells_raw USING (image_id) GROUP BY 1"
         )

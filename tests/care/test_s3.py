@@ -102,7 +102,10 @@ def test_processes_that_write_the_same_keys_to_a_bucket_leave_each_once(bucket: 
 
 def test_what_is_missing_in_a_bucket_is_one_line(bucket: str) -> None:
     """No store under a prefix, and no such bucket, are each one line with what to do."""
-    with pytest.raises(StoreError, match=r"s3://lab/none is not an embstore store .*; make one with `embstore ingest`"):
+    with pytest.raises(StoreError, match="there is no store at s3://lab/none; make one with `embstore ingest`"):
         Store.open(f"{bucket}/none")
+    Store.open(f"{bucket}/folder/inner", create=True)
+    with pytest.raises(StoreError, match="s3://lab/folder is not an embstore store, and contains inner; name an empty"):
+        Store.open(f"{bucket}/folder", create=True)
     with pytest.raises(StoreError, match=r"cannot open a store at s3://nowhere/x: .*; check the bucket and the AWS_"):
         Store.open("s3://nowhere/x")

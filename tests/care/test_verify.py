@@ -67,12 +67,12 @@ def test_a_number_that_is_none_is_found(store: Store, space_table: str, bad: flo
 
 
 def test_what_belongs_to_nothing_is_found(store: Store, space_table: str) -> None:
-    """Cells and markers of no image, vectors of no cell, and markers of no space are wrong; labels and runs a note."""
+    """Cells and completion records of no image, vectors of no cell, records of no space are wrong; labels a note."""
     (image, *_), (space, *_) = store.read("images").to_pylist(), store.read("spaces").to_pylist()
     store.delete("images", f"image_id = '{image['image_id']}'")
     write_raw(store, space_table, vectors(store, space_table, ["nobody"], 1.0))
-    marker = {"revision": 1, "segmentation": "0" * 8, "n_cells": 0}
-    store.upsert("ingested", [marker | {"image_id": "x/y", "space": "none"}])
+    record = {"revision": 1, "segmentation": "0" * 8, "n_cells": 0}
+    store.upsert("ingested", [record | {"image_id": "x/y", "space": "none"}])
     store.upsert("labels", [{"label_set": "a/b", "level": "cell", "subject_id": "x", "location": "er"}])
     store.upsert("runs", [{"entry": "e", "seed": 0, "fold": 0}])
     verdict = verify(store)
@@ -87,15 +87,17 @@ def test_what_belongs_to_nothing_is_found(store: Store, space_table: str) -> Non
     assert space["unit"] == "cell"
 
 
-def test_a_marker_that_counts_wrong_is_found(store: Store, space_table: str) -> None:
-    """A cell or a vector that is gone contradicts its image's marker."""
+def test_a_completion_record_that_counts_wrong_is_found(store: Store, space_table: str) -> None:
+    """A cell or a vector that is gone contradicts its image's completion record."""
     cells = store.read("cells", ["cell_id", "image_id"]).to_pylist()
     store.delete(space_table, f"id = '{cells[0]['cell_id']}'")
     (finding,) = verify(store).wrong
     n = sum(cell["image_id"] == cells[0]["image_id"] for cell in cells)
-    assert finding.found.endswith(f"{cells[0]['image_id']} (marker {n}, cells {n}, vectors {n - 1})")
+    assert finding.found.endswith(f"{cells[0]['image_id']} (completion record {n}, cells {n}, vectors {n - 1})")
     store.delete("cells", f"cell_id = '{cells[0]['cell_id']}'")
-    assert [f.found[-30:] for f in verify(store).wrong] == [f"(marker {n}, cells {n - 1}, vectors {n - 1})"[-30:]]
+    assert [f.found[-41:] for f in verify(store).wrong] == [
+        f"(completion record {n}, cells {n - 1}, vectors {n - 1})"[-41:]
+    ]
 
 
 def test_records_are_held_to_their_digests(store: Store, space_table: str) -> None:
@@ -164,10 +166,10 @@ def test_parts_give_the_same_answer(store: Store, space_table: str, monkeypatch:
     write_raw(store, space_table, vectors(store, space_table, ["a", "b", "c"], 1.0))
     whole = verify(store).wrong
     assert PART_ROWS >= 100_000
-    monkeypatch.setattr("embstore.care.relations.PART_ROWS", 15)
+    monkeypatch.setattr("embstore.care.relations.PART_ROWS", 2)
 
     def plain(findings: tuple[Finding, ...]) -> set[tuple[str, str, str]]:
         return {(f.check, f.table, f.found.split(", such as")[0]) for f in findings}
 
     assert plain(verify(store).wrong) == plain(whole)
-    assert {f.check for f in whole} == {"keys", "orphans", "markers"}
+    assert {f.check for f in whole} == {"keys", "orphans", "completion records"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def test_verify_is_one_line_or_rows_and_exit_1(run: Run, store: Path) -> None:
         assert "`embstore verify` says what is wrong" in done.stderr or done.returncode == 0
 
 
-def test_verify_mends_what_it_finds(run: Run, store: Path) -> None:
-    """A line on stderr for each thing that is taken out, then the verdict; without --mend nothing is written."""
+def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
+    """A line on stderr for each thing that is taken out, then the verdict; without --repair nothing is written."""
     shutil.rmtree(next(store.glob("emb_*.lance")))
     shutil.rmtree(store / "labels.lance")
     for command in (("search", "protein", "PHN007"), ("labels", "list"), ("sql", "SELECT * FROM labels")):
@@ -50,10 +51,10 @@ def test_verify_mends_what_it_finds(run: Run, store: Path) -> None:
         assert "`embstore verify` says what to do" in done.stderr
     assert run("--store", store, "verify").returncode == 1
     assert not (store / "labels.lance").exists()
-    mended = run("--store", store, "verify", "--mend")
-    assert (mended.returncode, mended.stdout.startswith("all is well")) == (0, True)
-    assert "mended: labels: made anew, empty" in mended.stderr
-    assert run("--store", store, "verify", "--mend").stderr == ""
+    repaired = run("--store", store, "verify", "--repair")
+    assert (repaired.returncode, repaired.stdout.startswith("all is well")) == (0, True)
+    assert "repaired: labels: made anew, empty" in repaired.stderr
+    assert run("--store", store, "verify", "--repair").stderr == ""
 
 
 def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store: Path) -> None:
@@ -93,6 +94,13 @@ def test_maintain_shows_before_and_after(run: Run, store: Path) -> None:
     assert list(rows["images"]) == ["table", *kinds]
     assert all(row["versions_after"] == 1 for row in rows.values())
     assert "bytes before" in done.stderr
+    run("--store", store, "tag", "v1")
+    run("--store", store, "remove", "--where", "gene < 'PHN020'")
+    said = run("--store", store, "maintain", "--older-than", "0").stderr
+    run("--store", store, "maintain", "--older-than", "0")
+    assert re.search(
+        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", said
+    )
 
 
 def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
@@ -101,10 +109,14 @@ def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
     arguments = ("--store", store, "remove", "--where", "gene = 'PHN007'")
     planned = run(*arguments, "--dry-run", "--purge")
     assert "would go" in planned.stdout
+    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be taken out; only the same ingest", planned.stderr)
     assert "tags would be given up: v1; 0 scores" in planned.stderr
+    kept = "would be taken out; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
+    assert kept in run(*arguments, "--dry-run").stderr
     record = json.loads(run(*arguments, "--purge", "--format", "json").stdout)[0]
     assert (record["images"], record["tags"]) == (1, ["v1"])
     assert run(*arguments).stdout.strip() == "nothing to take out: no image, cell or profile matches"
+    assert "no dataset 'nope'; choose from: opencell" in run(*arguments, "--dataset", "nope").stderr
     assert run("--store", store, "remove", "--where", "nosuch = 1").returncode == 1
 
 
@@ -115,6 +127,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert {"store", "file system", "disk", "cores", "torch", "weights", "engines"} <= set(checks)
     (tmp_path / "no-store").mkdir()
+    (tmp_path / "no-store" / "photo.tif").touch()
     assert run("--store", tmp_path / "no-store", "doctor").returncode == 1
 
 

@@ -59,7 +59,7 @@ def test_wrong_pixel_sizes_and_scalings_are_one_line(run: Run, tmp_path: Path) -
     done = run(*ask, "--pixel-size", "200")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the pixel size is 200 µm; wanted 0.001 to 100" in done.stderr
-    done = run(*ask, "--intensity", "log")
+    done = run(*ask, "--backbone", "pixel-stats:intensity=log")
     assert done.returncode == 1
     assert "there is no intensity scaling 'log'; choose from: minmax, minmax-joint, percentile, zscore" in done.stderr
     done = run(*ask, "--masks", tmp_path / "absent")

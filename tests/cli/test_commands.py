@@ -33,12 +33,11 @@ def test_help_lists_every_verb(run: Run) -> None:
 
 
 def test_the_options_of_ingest_are_grouped(run: Run) -> None:
-    """Its help begins with the examples and then says what goes in, what cells are, what backbones see, how it runs."""
+    """Its help begins with the examples and then says what goes in, what cells are, how it runs."""
     text = run("ingest", "--help").stdout
     groups = (
         "What goes in",
         "Cells",
-        "How the backbone is shown images",
         "Running",
     )
     places = [text.index(f"─ {group} ─") for group in groups]
@@ -47,8 +46,7 @@ def test_the_options_of_ingest_are_grouped(run: Run) -> None:
     for option, group in (
         ("--labels ", 0),
         ("--masks ", 1),
-        ("--intensity ", 2),
-        ("--dry-run ", 3),
+        ("--dry-run ", 2),
     ):
         assert max(place for place in places if place < text.rindex(option)) == places[group], option
 
@@ -172,7 +170,8 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("sql", "SELECT 1"), "there is no store"),
         (("ingest", "nowhere", "--layout", "opencell", "--backbone", "pixel-stats"), "there is no file or folder"),
         (("ingest", ".", "--layout", "zarr", "--backbone", "pixel-stats"), "choose from"),
-        (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "no image"),
+        (("ingest", ".", "--layout", "opencell", "--backbone", "pixel-stats"), "no image"),
+        (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "there is no backbone 'resnet'; the nearest"),
         (("import", "x.npz", "--backbone", "a", "--dataset", "d"), "there is no file"),
         (("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"), "--vectors is gone: write --emb"),
         (
@@ -187,7 +186,7 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", "x.npz", "-b", "a", "--id-column", "i"), "--id-column is gone: write embstore import FILE --id-co"),
         (("ingest", "x.npz", "-b", "a", "--no-header"), "--no-header is gone: write embstore import FILE --no-header"),
         (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
-        (("backbones", "show", "resnet"), "choose from"),
+        (("backbones", "show", "resnet"), "the nearest names are imagenet"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -207,7 +206,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     [
         (("search", "protein", "TP53"), "there is no protein 'TP53'"),
         (("search", "cell", "x"), "wanted a cell_id such as"),
-        (("search", "protein", "PHN007", "--backbone", "vit-random"), "choose from: pixel-stats:mapping"),
+        (("search", "protein", "PHN007", "--backbone", "vit-random"), "the store's spaces are: pixel-stats:mapping"),
+        (("search", "protein", "PHN007", "--backbone", "pixelstats"), "the nearest names are pixel-stats, "),
+        (("bench", "--backbone", "pixelstats"), "the nearest names are pixel-stats, "),
         (("bench", "--backbone", "vit-random"), "embstore embed --backbone vit-random"),
         (("bench", "--backbone", "pixel-stats", "--folds", "2"), "3"),
         (("bench", "--backbone", "pixel-stats", "--head", "svm"), "choose from: knn, linear"),

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from embstore.phantom import write_phantom
+
+from .conftest import Run
+
 PROGRAM = """
 import io, json, sys
 from contextlib import redirect_stdout
@@ -55,4 +59,15 @@ def test_reading_and_small_writes_import_neither_lancedb_nor_a_network(tmp_path:
     """Every reading command, then tags, maintenance and removal, run on lance and DuckDB alone."""
     store = shutil.copytree(phantom_store, tmp_path / "store")
     done = imports(store, ("tag", "then"), *READING, *WRITING)
+    assert done == dict.fromkeys(done, (0, []))
+
+
+def test_a_run_with_nothing_to_do_imports_no_network(tmp_path: Path, run: Run) -> None:
+    """ingest and embed on a finished store, with a network: neither torch nor timm."""
+    atlas = write_phantom(tmp_path / "atlas", layout="opencell", proteins=1, fields=1, field_px=200)
+    ingest = ("ingest", str(atlas.images_folder), "--layout", "opencell", "--backbone", "phantom-dino")
+    first = run("--store", tmp_path / "store", *ingest, "--device", "cpu")
+    assert first.returncode == 0, first.stderr
+    again = (ingest, ("embed", "--backbone", "phantom-dino"))
+    done = imports(tmp_path / "store", *((*command, "--device", "cpu") for command in again))
     assert done == dict.fromkeys(done, (0, []))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from drawn_fields import write_opencell
 
-from embstore.backbones.record import Choices
 from embstore.care.remove import remove
 from embstore.care.verify import verify
 from embstore.ingest import commit, ingest
@@ -44,10 +43,8 @@ def test_an_image_that_is_removed_long_before_its_commit_is_noticed(
         if (stage, done) == ("images", 1) and last:
             remove(Store.open(store.uri), f"image_id = '{last[0]}'")
 
-    choices = Choices(intensity="minmax") if again else Choices()
-    report = ingest(
-        store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"], choices=choices, progress=progress
-    )
+    spec = "pixel-stats:intensity=minmax" if again else "pixel-stats"
+    report = ingest(store, tmp_path / "in", layout="opencell", backbones=[spec], progress=progress)
     assert store.read("images").num_rows == 3 - len(last)
     assert report.images_removed == len(last)
     assert verify(store).wrong == ()

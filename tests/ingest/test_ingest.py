@@ -131,7 +131,7 @@ def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, 
         ),
         (
             {"backbones": ["resnet"]},
-            "there is no backbone 'resnet'; choose from: .*pixel-stats.*vit-random",
+            "there is no backbone 'resnet'; the nearest names are .*`embstore backbones list` shows all",
         ),
         ({"backbones": ["pixel-stats:replication"]}, "cannot be replicated"),
         ({"backbones": []}, "no backbone was named"),
@@ -363,7 +363,7 @@ def test_a_touched_file_of_the_same_content_is_done(store: Store, tmp_path: Path
     shutil.copytree(tmp_path / "in", tmp_path / "copy")
     assert take(store, tmp_path / "copy").done_before == 1
     noted = store.versions()
-    assert {name for name in versions if noted[name] != versions[name]} <= {"images"}
+    assert {name for name in versions if noted[name] != versions[name]} <= {"images", "ingests"}
     assert store.read("images")["revision"].to_pylist() == [1]
     assert take(store, tmp_path / "copy").done_before == 1
     assert store.versions() == noted
@@ -404,12 +404,13 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     assert all(row["todo"] and row["failed_at"] for row in rows(store, "SELECT * FROM failures"))
     assert len(cell_ids(store)) == CELLS
 
-    # a rerun skips them; asking for them tries again; neither writes anything new
+    # a rerun skips them and writes nothing; asking for them tries again, and records only that it did
     versions = store.versions()
     again = take(store, folder, labels=labels)
     assert (len(again.known_failures), [Path(f.source).name for f in again.failures]) == (5, ["gone.tif"])
-    assert len(take(store, folder, labels=labels, retry_failed=True).failures) == 6
     assert store.versions() == versions
+    assert len(take(store, folder, labels=labels, retry_failed=True).failures) == 6
+    assert store.versions() == versions | {"ingests": store.versions()["ingests"]}
 
 
 def test_a_mended_file_goes_in_and_its_failure_goes_away(store: Store, tmp_path: Path) -> None:

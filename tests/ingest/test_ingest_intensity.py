@@ -18,7 +18,7 @@ from embstore.store import Store, rows
 
 def take(folder: Path, source: Path, intensity: str = "percentile") -> Store:
     store = Store.open(folder, create=True)
-    report = ingest(store, source, layout="opencell", backbones=["pixel-stats"], choices=Choices(intensity=intensity))
+    report = ingest(store, source, layout="opencell", backbones=[f"pixel-stats:intensity={intensity}"])
     assert report.cells_in == CELLS
     return store
 
@@ -79,14 +79,16 @@ def test_another_scaling_is_another_space_over_the_same_cells(tmp_path: Path) ->
     write_opencell(tmp_path / "in", [1])
     store = take(tmp_path / "store", tmp_path / "in")
     before = store.read("cells").to_pylist()
-    joint = Choices(intensity="minmax-joint")
-    assert embed(store, backbones=["pixel-stats"], choices=joint).vectors_in == {"pixel-stats:mapping": CELLS}
-    assert embed(store, backbones=["pixel-stats"], choices=joint).done_before == 1
+    joint = "pixel-stats:intensity=minmax-joint"
+    assert embed(store, backbones=[joint]).vectors_in == {"pixel-stats:mapping": CELLS}
+    assert embed(store, backbones=[joint]).done_before == 1
     fresh = take(tmp_path / "fresh", tmp_path / "in", intensity="minmax-joint")
     np.testing.assert_array_equal(vectors(store, "minmax-joint"), vectors(fresh, "minmax-joint"))
     assert store.read("cells").to_pylist() == fresh.read("cells").to_pylist() == before
     assert np.abs(vectors(store) - vectors(store, "minmax-joint")).max() > 0.1
-    with pytest.raises(EmbstoreError, match=r"mapping, on minmax-joint \(--space .*mapping, on percentile \(--space"):
+    with pytest.raises(
+        EmbstoreError, match=r"mapping:intensity=minmax-joint, pixel-stats:mapping:intensity=percentile$"
+    ):
         similar_proteins(store, "G1", backbone="pixel-stats")
 
 
@@ -98,7 +100,6 @@ def test_an_unknown_scaling_is_refused_before_a_store_is_made(tmp_path: Path) ->
             str(tmp_path / "s"),
             tmp_path / "in",
             layout="opencell",
-            backbones=["pixel-stats"],
-            choices=Choices(intensity="log"),
+            backbones=["pixel-stats:intensity=log"],
         )
     assert not (tmp_path / "s").exists()

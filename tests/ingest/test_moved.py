@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from embstore.backbones.record import Choices
 from embstore.ingest import Report, embed, ingest
 from embstore.store import Store
 
@@ -30,7 +29,7 @@ def again(store: Store, images: Path, limit: int | None = None) -> Report:
 
 
 def minmax(store: Store, source_root: Path | None = None) -> Report:
-    return embed(store, backbones=["pixel-stats"], source_root=source_root, choices=Choices(intensity="minmax"))
+    return embed(store, backbones=["pixel-stats:intensity=minmax"], source_root=source_root)
 
 
 def roots(store: Store) -> set[str]:

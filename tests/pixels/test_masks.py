@@ -168,3 +168,132 @@ def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
     Image.fromarray(squares(40, 80).astype(np.uint8)).save(tmp_path / "m.jpg")
     with pytest.raises(ImageError, match=r"the mask m\.jpg is a JPEG"):
         read_label_image(tmp_path / "m.jpg", SHAPE)
+
+
+def discs(*centres: tuple[int, int], r: int = 8, shape: tuple[int, int] = (80, 120)) -> np.ndarray:
+    """True within `r` pixels of any centre."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.any([np.hypot(y - cy, x - cx) <= r for cy, cx in centres], axis=0)
+
+
+FOUR = ((20, 20), (20, 60), (60, 30), (60, 90))
+
+
+def graded_discs() -> np.ndarray:
+    """Four discs that fade out, as a mask that was resized, or probabilities in 8 bits."""
+    return np.rint(255 * ndimage.gaussian_filter(discs(*FOUR).astype(float), 2)).astype(np.uint8)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4000, (80, 120)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (discs(*FOUR) * 1 + 2 * ~discs(*FOUR), "label 2 on 100% of the border"),  # ilastik, nuclei first
+        (discs(*FOUR) * 2 + 1 * ~discs(*FOUR), "label 1 on 100% of the border"),  # background first
+        (np.ones((80, 120), int) * 2, "no outside"),  # ilastik, nothing found
+        (discs(*FOUR) + 1 * discs(*FOUR, r=5), "a class map"),  # 2 inside, 1 boundary, 0 outside
+        (discs(*FOUR) + 1 * discs(*FOUR, r=5) + 3 * discs((40, 60), r=4), "a class map"),
+        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "around others"),  # one nucleus: boundary and inside
+        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "around others"),
+        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "around others"),  # distances
+        (graded_discs(), "a picture, a probability map or a resized mask"),
+        (noise(), "a picture, a probability map or a resized mask"),
+        (255 * ~discs(*FOUR), "inverted mask"),  # 0 is the object
+        (discs(*FOUR) * 3 + 2 * ~discs(*FOUR, r=10), "label 2 on 100% of the border"),  # 0 is the ridge line
+        (255 * (discs(*FOUR, r=9) & ~discs(*FOUR, r=7)), "shows outlines"),
+        (ndimage.label(discs(*FOUR, r=9))[0] * ~discs(*FOUR, r=7), "shows outlines"),
+        (discs(*FOUR) * 0.5, r"fractions such as 0\.5"),
+        (np.where(discs(*FOUR), 1.0, np.nan), "NaN"),
+        (np.where(discs(*FOUR), 1, -1), r"\(-1\).*; -1 outside\? save 0"),
+    ],
+)
+def test_values_that_are_no_objects_are_refused_in_one_line(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    """A class map, a picture, an inverted mask, outlines: each would have been cells of a wrong shape."""
+    path = tmp_path / "m.tif"
+    fits = np.float32 if values.dtype.kind == "f" else np.int32
+    tifffile.imwrite(path, values.astype(values.dtype if values.dtype.itemsize < 4 else fits))
+    with pytest.raises(ImageError, match=f"the mask m.tif .*{said}") as caught:
+        from_masks(read_label_image(path, values.shape), None, None, 0.5)
+    assert "\n" not in str(caught.value)
+
+
+def test_objects_of_two_pieces_are_kept_and_said(tmp_path: Path) -> None:
+    """Nuclei of a binucleate cell, and stray pixels, are no class map; pieces of some size are in the note."""
+    labels = ndimage.label(discs(*FOUR))[0]
+    labels[labels == 3] = 1  # two nuclei of one cell
+    labels[2, 100] = 4  # a stray pixel
+    tifffile.imwrite(tmp_path / "m.tif", labels.astype(np.uint16))
+    found = read_label_image(tmp_path / "m.tif", labels.shape)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.note == "1 labels consist of several pieces each (1)"
+
+
+def test_cells_without_gaps_are_labels(tmp_path: Path) -> None:
+    """A tissue of touching cells has no outside: each is one piece, and none covers most of the border."""
+    labels = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 20), int))
+    tifffile.imwrite(tmp_path / "m.tif", labels.astype(np.uint16))
+    found = read_label_image(tmp_path / "m.tif", labels.shape)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.note == "no pixel is outside (0)"
+
+
+def test_a_cell_that_fills_its_crop_is_kept_and_said(tmp_path: Path) -> None:
+    """A solid label on most of the border may be a cell; the note says what it covers."""
+    labels = np.zeros((60, 60), np.uint8)
+    labels[:, 5:] = 7
+    labels[25:35, 1:4] = 3
+    Image.fromarray(labels).save(tmp_path / "m.png")
+    assert read_label_image(tmp_path / "m.png", labels.shape).note == "label 7 covers 71% of the border"
+
+
+def test_a_confluent_foreground_is_divided_among_its_nuclei(tmp_path: Path) -> None:
+    """Cells that leave no outside are right where a mask of nuclei divides them, and refused alone."""
+    tifffile.imwrite(tmp_path / "c.tif", np.full((80, 120), 255, np.uint8))
+    cells = read_label_image(tmp_path / "c.tif", (80, 120))
+    found = from_masks(as_mask(ndimage.label(discs(*FOUR))[0]), cells, None, 0.5)
+    assert set(np.unique(found.cells)) == {1, 2, 3, 4}
+    with pytest.raises(ImageError, match="no outside"):
+        from_masks(None, cells, np.zeros((80, 120)), 0.5)
+
+
+def test_a_grey_picture_in_colours_is_its_labels(tmp_path: Path) -> None:
+    """Three equal channels are one; an anti-aliased colour picture of discs is refused."""
+    grey = squares(3, 7).astype(np.uint8)
+    Image.fromarray(np.stack([grey] * 3, axis=-1)).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_label_image(tmp_path / "grey.png", SHAPE).labels, squares(3, 7))
+    blurred = graded_discs()
+    Image.fromarray(np.stack([blurred, blurred // 2, blurred * 0], axis=-1)).save(tmp_path / "drawn.png")
+    with pytest.raises(ImageError, match=r"is a picture of \d+ colours"):
+        read_label_image(tmp_path / "drawn.png", blurred.shape)
+
+
+@pytest.mark.parametrize("kind", ["miniswhite", "minisblack"])
+def test_bits_are_read_by_photometric_interpretation(tmp_path: Path, kind: str) -> None:
+    """The object is white; 8-bit labels under an inverting look-up table keep their values."""
+    inside = squares(1, 1) > 0
+    tifffile.imwrite(tmp_path / "bits.tif", ~inside if kind == "miniswhite" else inside, photometric=kind)
+    found = read_label_image(tmp_path / "bits.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note == "a foreground mask without instances, split into 2 connected components"
+    tifffile.imwrite(tmp_path / "fiji.tif", squares(3, 9).astype(np.uint8), photometric=kind)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "fiji.tif", SHAPE).labels, squares(3, 9))
+
+
+def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
+    """It writes True as 1 where 0 is white: what lies around the objects is no object, and the note says so."""
+    tifffile.imwrite(tmp_path / "m.tif", squares(1, 1) > 0)
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    found = read_label_image(tmp_path / "m.tif", SHAPE)
+    np.testing.assert_array_equal(found.labels, squares(1, 2))
+    assert found.note.endswith("black by the file's photometric interpretation, taken as the objects")
+
+
+def test_planes_that_are_no_colour_are_no_mask(tmp_path: Path) -> None:
+    """Two label images in one file are no grey and its alpha."""
+    tifffile.imwrite(tmp_path / "m.tif", np.stack([squares(1), squares(2)]).astype(np.uint8), photometric="minisblack")
+    with pytest.raises(ImageError, match="holds 2 planes, wanted one label image"):
+        read_label_image(tmp_path / "m.tif", SHAPE)

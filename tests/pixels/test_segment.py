@@ -243,7 +243,7 @@ def f1_by_hand(samples: Path, name: str) -> float:
         field, truth = (tifffile.imread(folder / name / f"{kind}2d.tif") for kind in ("img", "mask"))
     else:
         suffix = ".jpg" if name.startswith("koyuncu") else ".png"
-        field = read_planes(folder / f"{name}{suffix}").pixels[-1]
+        field = read_planes(folder / f"{name}{suffix}").pixels[-1]  # grey, or blue
         truth = np.asarray(Image.open(folder / f"{name}_labels.png"))
     return f1_at_half(truth.astype(int), segment(field, None).nuclei)
 

@@ -188,13 +188,16 @@ def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Pa
             lambda: similar_cells(drawn.store, "left/2:1"),
             "has no vector of 'left/2:1'; wanted a cell_id such as left/",
         ),
-        (lambda: similar_proteins(drawn.store, "P2", backbone="hpa"), "no space 'hpa'; choose from: drawn:mapping"),
+        (
+            lambda: similar_proteins(drawn.store, "P2", backbone="hpa"),
+            "no space matches hpa; the store.s spaces are: drawn:mapping; make it with `embstore embed --backbone hpa`",
+        ),
     ):
         with pytest.raises(EmbstoreError, match=said) as error:
             wrong()
         assert "\n" not in str(error.value)
     store = Store.open(tmp_path / "store", create=True)
-    with pytest.raises(EmbstoreError, match="choose from: none yet"):
+    with pytest.raises(EmbstoreError, match="the store has no vectors yet; ingest images or import"):
         similar_proteins(store, "P2")
     bring(store, tmp_path / "v.npz", np.eye(2), ["A", "B"])
     store.upsert("proteins", [{"protein_id": "gene:C", "gene": "C", "group_id": "gene:C"}])
@@ -252,13 +255,25 @@ def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy
     add_space(store, second, 90, half=False)
     add_space(store, {"digest": "11" * 32, "backbone": "mine", "strategy": "brought"}, 4, half=False)
     for spec in (None, "pixel-stats", "pixel-stats:mapping"):
-        with pytest.raises(EmbstoreError, match=rf"spaces match .*--space {first[:12]}.*; name one of them"):
+        with pytest.raises(
+            EmbstoreError, match=r"[23] spaces( match .*)?; choose one with --backbone: (mine, )?pixel-stats:mapping"
+        ):
             find_space(store, spec)
     assert find_space(store, "pixel-stats", digest=first[:12])["digest"] == first
     assert find_space(store, digest="0000")["digest"] == "00" * 32
     assert find_space(store, "mine")["digest"] == "11" * 32
-    with pytest.raises(EmbstoreError, match=r"no space 'pixel-stats:replication'.*; embed it first"):
-        find_space(store, "pixel-stats:replication", todo="embed it first")
+    with pytest.raises(
+        EmbstoreError, match=r"no space matches pixel-stats:replication; the store's spaces are: .*; make it"
+    ):
+        find_space(store, "pixel-stats:replication", advice=lambda spec, names: f"make it: {spec}, {len(names)}")
+    with pytest.raises(EmbstoreError, match="pixel-stats measures every role by itself"):
+        similar_proteins(store, "PHN001", backbone="pixel-stats:replication")
+    again = dict(second, digest="22" * 32, revision=2, crop_um=40.0)
+    add_space(store, again, 90, half=False)
+    with pytest.raises(
+        EmbstoreError, match=r"2 spaces match pixel-stats:crop_um=40.*pixel-stats:mapping:.* --space 2222222"
+    ):
+        find_space(store, "pixel-stats:crop_um=40")
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_columns_prove_what_a_table_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("t.csv", "gene,x,y\nA,1.5,nan\n"), ("t.csv", "protein,x,y\nP12814,1.5,2\n"), ("v.npz", ""), ("v.h5ad", "")],
+    [("t.csv", "gene,x,y,z\nA,1.5,nan,2\n"), ("t.csv", "protein,x,y\nP12814,1.5,2\n"), ("v.npz", ""), ("v.h5ad", "")],
 )
 def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str) -> None:
     """The error names the command that imports the file."""

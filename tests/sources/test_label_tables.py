@@ -159,9 +159,9 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
         (
             'protein_ID,location\nG1,"[4, 16]"\n',
             {},
-            "that is known: 'location' holds lists of numbers",
+            "that is known: 'location' contains lists",
         ),
-        ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id differ in case alone; rename one"),
+        ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id read the same; rename one"),
         ("gene,image_id,label\nG1,a,er\n", {}, "say which they name: --level protein or image"),
         ("gene,label\nG1,er\n", {"level": "image"}, "wanted image_id for labels of each image"),
         ("gene,label\nG1,er\n", {"level": "organ"}, "the level is 'organ'; wanted one of protein, image, cell"),

@@ -155,9 +155,9 @@ def test_a_wrong_label_table_is_refused(tmp_path: Path, text: str, said: str) ->
 
 
 def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
-    """A byte-order mark, tabs, short rows, extra fields and quoted commas are no trouble; Latin-1 is."""
+    """A byte-order mark, tabs, empty fields beyond the header and quoted commas are no trouble; Latin-1 is."""
     path = tmp_path / "t.tsv"
-    path.write_text('\ufeffID\tplace\n1\t"Golgi, cis"\textra\n2\n', encoding="utf-8")
+    path.write_text('\ufeffID\tplace\n1\t"Golgi, cis"\t\n2\t\n', encoding="utf-8")
     rows = read_table(path)
     assert rows == [{"ID": "1", "place": "Golgi, cis"}, {"ID": "2", "place": ""}]
     assert find_column(path, rows, "Id", "ID") == "ID"
@@ -331,7 +331,7 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     found, roles = read_channels(tmp_path, both)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert roles == ("nucleus", "protein")
-    # in a layout that fixes the roles a nucleus alone is no error; where a user named two, it is
+    # a nucleus alone is no error where a layout allows it: what is not there is not made up
     alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, told_by=("position",) * 2)
     found, roles = read_channels(tmp_path, alone)
     assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))

@@ -29,6 +29,7 @@ ROW_TYPES: dict[str, type] = {
     "results": row_types.ResultRow,
     "predictions": row_types.PredictionRow,
     "failures": row_types.FailureRow,
+    "ingests": row_types.IngestsRow,
 }
 
 

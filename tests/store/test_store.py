@@ -16,7 +16,7 @@ from drawn_fields import run_together
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embstore.errors import StoreError
+from embstore.errors import MissingStoreError, StoreError
 from embstore.store import (
     Store,
     add_space,
@@ -236,14 +236,32 @@ def test_a_store_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None
     for path, said in (
         (tmp_path / "absent", "there is no store at .*; make one with `embstore ingest`"),
         (file, "cannot open a store at .*: it is a file; name a folder"),
-        (folder, "is not an embstore store .*; make one with `embstore ingest`"),
+        (folder, "photos is not an embstore store, and contains cat.jpg; name an empty or a new folder"),
     ):
         with pytest.raises(StoreError, match=said) as error:
             Store.open(path)
         assert "\n" not in str(error.value)
     with pytest.raises(StoreError, match="cannot open a store at"):
         Store.open(file, create=True)
+    with pytest.raises(StoreError, match=r"contains cat.jpg; name an empty or a new .* `embstore ingest --force`"):
+        Store.open(folder, create=True)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["cat.jpg", "file", "photos"]
+    assert Store.open(folder, create=True, force=True).read("images").num_rows == 0
+    assert Store.open(folder).read("images").num_rows == 0  # the store is found among them without being told
+    with pytest.raises(StoreError, match=r"and contains photos, work, x.lance and 1 more;"):
+        for name in ("work", "x.lance", ".git", "z"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "file").unlink()
+        Store.open(tmp_path, create=True)
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
+    """Also one with nothing but hidden files: there is no store to read, and one can be made."""
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(MissingStoreError, match=r"there is no store at .*; make one with `embstore ingest`"):
+        Store.open(tmp_path)
+    assert Store.open(tmp_path, create=True).table_names() == sorted(schema.TABLES)
 
 
 def test_a_store_of_another_format_is_not_touched(store: Store) -> None:

@@ -1,5 +1,6 @@
 -- Which entries are shown? One row an entry.
--- Entries that differ only in content (relabelled, embedded or ingested again) look alike: the newest stands for them.
+-- Entries that differ only in content (relabelled, embedded or ingested again, or scored on the units that another space
+-- has too) look alike: the one on most units stands for them, the newest among equals.
 -- Those of a superseded task are shown where they or their task are named; $successors are in order of $superseded_tasks.
 SELECT
     *,
@@ -17,5 +18,5 @@ QUALIFY
     OR $entries IS NOT NULL
     OR row_number() OVER (
         PARTITION BY task, dataset, split, unit, backbone, strategy, space, head, params, floor
-        ORDER BY created DESC, entry
+        ORDER BY n_units DESC, created DESC, entry
     ) = 1

@@ -1,6 +1,7 @@
--- Which images have another number of cells, or of vectors in one space, than their marker says? One row an image.
--- A marker may leave out flagged cells (--drop-flagged gives them no vector). {table} holds the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>.
-WITH markers AS (
+-- Which images have another number of cells, or of vectors in one space, than their completion record says? One row an image.
+-- A completion record may leave out flagged cells (--drop-flagged gives them no vector). {table} holds the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>.
+-- Every part names every vector, so parts are of images here: there are few, and a regular expression would take most of the time.
+WITH completion_records AS (
     SELECT image_id, segmentation, n_cells
     FROM ingested
     WHERE space = '{space}' AND hash(image_id) % $parts = $part
@@ -12,24 +13,24 @@ of_cells AS (
     GROUP BY ALL
 ),
 named AS (
-    SELECT regexp_extract(id, '^(.*):([0-9a-f]{8}):[0-9]+$', ['image_id', 'segmentation']) AS part
+    SELECT left(id, length(id) - strpos(reverse(id), ':') - 9) AS image_id, split_part(id, ':', -2) AS segmentation
     FROM "{table}"
 ),
 of_vectors AS (
-    SELECT part.image_id AS image_id, part.segmentation AS segmentation, count(*) AS n
+    SELECT image_id, segmentation, count(*) AS n
     FROM named
-    WHERE hash(part.image_id) % $parts = $part
+    WHERE hash(image_id) % $parts = $part
     GROUP BY ALL
 ),
 compared AS (
     SELECT m.image_id, m.n_cells, coalesce(c.n, 0) AS cells, coalesce(c.flagged, 0) AS flagged, coalesce(v.n, 0) AS vectors
-    FROM markers AS m
+    FROM completion_records AS m
     LEFT JOIN of_cells AS c ON m.image_id = c.image_id AND m.segmentation = c.segmentation
     LEFT JOIN of_vectors AS v ON m.image_id = v.image_id AND m.segmentation = v.segmentation
 )
 SELECT
     image_id,
     n_cells IN (cells, cells - flagged) AS has_cells,
-    image_id || ' (marker ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')' AS example
+    image_id || ' (completion record ' || n_cells || ', cells ' || cells || ', vectors ' || vectors || ')' AS example
 FROM compared
 WHERE n_cells NOT IN (cells, cells - flagged) OR n_cells <> vectors

@@ -1,0 +1,155 @@
+"""What the rows of a file of external embeddings become, compared with what the store contains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embstore.arrays import Bools, Float32s, Int64s
+from embstore.errors import EmbstoreError
+from embstore.ids import image_id, protein_ids, split_genes
+from embstore.sources.vectors import ExternalEmbeddings
+from embstore.store import TABLES, Store, embeddings_name
+
+_SHOWN = 3
+AT_ONCE = 10_000  # rows whose names are compared
+
+
+@dataclass(frozen=True, repr=False)
+class ProfileRows:
+    """The rows of a file as profiles: key, proteins and genes of each."""
+
+    keys: Sequence[str]
+    proteins: Sequence[Sequence[str]]
+    genes: Sequence[Sequence[str]]
+
+    def to_arrow(self, rows: Int64s, *, dataset: str, source: str) -> pa.Table:
+        """Return some of the rows as rows of the table `profiles`."""
+        schema = TABLES["profiles"].schema
+        columns = {
+            "profile_id": [self.keys[row] for row in rows.tolist()],
+            "dataset": [dataset] * len(rows),
+            "protein_ids": [self.proteins[row] for row in rows.tolist()],
+            "genes": [self.genes[row] for row in rows.tolist()],
+            "source": [source] * len(rows),
+            "row": rows,
+        }
+        return pa.table({name: pa.array(values, schema.field(name).type) for name, values in columns.items()}, schema)
+
+
+def profile_rows(dataset: str, external: ExternalEmbeddings) -> ProfileRows:
+    """Return what each row of the file is called and which proteins it is of."""
+    known: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for pair in zip(external.ids, external.genes, strict=True):
+        if pair not in known:
+            known[pair] = protein_ids(*pair), split_genes(pair[1], pair[0])
+    of = [known[pair] for pair in zip(external.ids, external.genes, strict=True)]
+    proteins = [ids for ids, _ in of]
+    return ProfileRows(_keys(dataset, external, proteins), proteins, [genes for _, genes in of])
+
+
+def _keys(dataset: str, external: ExternalEmbeddings, proteins: Sequence[Sequence[str]]) -> list[str]:
+    """Return a profile id for each row; rows of one name are told apart by a number that no other row has."""
+    names = [_name(external, row, ids) for row, ids in enumerate(proteins)]
+    taken, seen = set(names), Counter[str]()
+    keys = []
+    for name in names:
+        seen[name] += 1
+        while seen[name] > 1 and f"{name}#{seen[name]}" in taken:
+            seen[name] += 1
+        keys.append(image_id(dataset, name if seen[name] == 1 else f"{name}#{seen[name]}"))
+    return keys
+
+
+def _name(external: ExternalEmbeddings, row: int, proteins: Sequence[str]) -> str:
+    named = external.ids[row].strip() or (proteins[0] if proteins else "")
+    return named or (external.row_names[row] if external.row_names else f"{external.path.name}:{row}")
+
+
+@dataclass(frozen=True, repr=False)
+class StoredRows:
+    """What the store contains of the rows of a file, one flag a row."""
+
+    known: Bools  # there is a profile of that id
+    own: Bools  # which came from this very file
+    renamed: Bools  # and is of other proteins or genes
+    embedded: Bools  # there is a vector in the space
+    own_ids: pa.Array  # every profile of this file that has a vector in the space
+    others: Sequence[str]  # the files that further rows came from
+
+
+def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows: ProfileRows) -> StoredRows:
+    """Return what the store, if there is one, contains of the rows."""
+    n = len(rows.keys)
+    absent = np.zeros(n, bool)
+    if store is None:
+        return StoredRows(absent, absent, absent, absent, pa.array([], pa.string()), ())
+    columns = ["profile_id", "source", "protein_ids", "genes"]
+    profiles = store.read("profiles", columns, pc.field("dataset") == dataset)
+    table = embeddings_name(space)
+    ids = store.read(table, ["id"])["id"] if table in store.table_names() else pa.array([], pa.string())
+    keys = pa.array(rows.keys, pa.string())
+    found = pc.index_in(keys, value_set=profiles["profile_id"])
+    known = pc.is_valid(found).to_numpy(zero_copy_only=False)
+    own = pc.equal(profiles["source"], source)
+    own_ids = profiles.filter(own)["profile_id"]
+    from_here = np.zeros(n, bool)
+    from_here[known] = own.take(found.drop_null()).to_numpy()
+    others = pc.unique(profiles["source"].take(found.drop_null())).to_pylist()
+    return StoredRows(
+        known=known,
+        own=from_here,
+        renamed=_renamed(profiles, found, rows, from_here),
+        embedded=pc.is_in(keys, value_set=ids).to_numpy(zero_copy_only=False),
+        own_ids=own_ids.filter(pc.is_in(own_ids, value_set=ids)),
+        others=[other for other in others if other != source],
+    )
+
+
+def _renamed(profiles: pa.Table, found: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
+    """Return which rows are known under other proteins or genes; a file without genes takes none from another's."""
+    renamed = np.zeros(len(found), bool)
+    where = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+    for start in range(0, len(where), AT_ONCE):
+        some = where[start : start + AT_ONCE]
+        stored = profiles.select(["protein_ids", "genes"]).take(found.take(pa.array(some)))
+        for row, old in zip(some.tolist(), stored.to_pylist(), strict=True):
+            genes = rows.genes[row] if own[row] else rows.genes[row] or old["genes"]
+            renamed[row] = (old["protein_ids"], old["genes"]) != (rows.proteins[row], genes)
+    return renamed
+
+
+def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded: Bools, block: Float32s) -> Bools:
+    """Return which rows of a block are in the space with this very vector."""
+    same = np.zeros(len(block), bool)
+    where = np.flatnonzero(embedded).tolist()
+    if store is not None and where:
+        old = store.matrix(space, [keys[row] for row in where])
+        same[where] = (old == block[where]).all(axis=1)
+    return same
+
+
+def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, dataset: str, name: str) -> None:
+    """Raise EmbstoreError where rows would take the place of those of another file."""
+    taken = np.flatnonzero(changed & stored.known & ~stored.own)
+    if not len(taken):
+        return
+    shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:_SHOWN].tolist())
+    more = ", ..." if len(taken) > _SHOWN else ""
+    raise EmbstoreError(
+        f"{len(taken)} rows of {name} are in the dataset {dataset!r} with other values, from "
+        f"{', '.join(stored.others[:_SHOWN])} ({shown}{more}); give another --dataset, or --replace to replace them"
+    )
+
+
+def in_blocks(blocks: Iterator[Float32s]) -> Iterator[tuple[slice, Float32s]]:
+    """Yield each block with the rows that it is of."""
+    start = 0
+    for block in blocks:
+        yield slice(start, start + len(block)), block
+        start += len(block)

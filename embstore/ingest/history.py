@@ -1,0 +1,157 @@
+"""The history of a store: each run of ingest, embed or import that writes to it is recorded in the table `ingests`."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import platform
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import EmbstoreError
+from embstore.ingest.report import Report
+from embstore.store import IngestsRow, Store, code_version, now, put_ingest
+
+_log = logging.getLogger(__name__)
+
+LIBRARIES = ("lancedb", "pylance", "torch", "timm")  # which vectors and tables depend on
+WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # tables by which a run shows that it wrote
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of ingest, embed or import: its arguments, and when it began."""
+
+    kind: str
+    arguments: Mapping[str, Any]
+    started: datetime = field(default_factory=now)
+    clock: float = field(default_factory=time.monotonic)
+
+
+class Recording:
+    """The row of one job; written when `begin` is called, and at its end if it wrote anything."""
+
+    def __init__(self, store: Store, job: Job, report: Report) -> None:
+        self._store = store
+        self._job = job
+        self._report = report
+        self._row: IngestsRow | None = None
+        self._before = self._versions()
+        self.spaces: Mapping[str, str] = {}  # digest -> name
+        self.device = "cpu"
+        self.planned = 0
+
+    def begin(self) -> None:
+        """Write the row of a job that is about to write (writes); a second call changes nothing."""
+        if self._row is None:
+            self._row = self._new_row()
+            put_ingest(self._store, self._row)
+            into = ", ".join(self.spaces.values())
+            what = f"{self._job.kind} of {self._report.dataset} into {into}"
+            _log.info("%s begins: %d to do, %d done before", what, self.planned, self._report.done_before)
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """Write how the job ended; one that wrote nothing leaves no row (writes)."""
+        if self._row is None and self._versions() == self._before:
+            return
+        report = self._report
+        put_ingest(
+            self._store,
+            {
+                **(self._row or self._new_row()),
+                "status": status,
+                "error": error,
+                "done": sum(report.vectors_in.values()) if report.unit == "profile" else report.images_in,
+                "failed": len(report.failures),
+                "cells": report.cells_in,
+                "vectors": sum(report.vectors_in.values()),
+                "finished": now(),
+                "elapsed_s": time.monotonic() - self._job.clock,
+                "peak_memory_mb": peak_memory_mb(),
+            },
+        )
+
+    def _versions(self) -> list[int]:
+        return [self._store.dataset(name).version for name in WRITTEN]
+
+    def _new_row(self) -> IngestsRow:
+        job = self._job
+        return {
+            "run": f"{job.started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            "kind": job.kind,
+            "dataset": self._report.dataset,
+            "status": "running",
+            "error": None,
+            "who": f"{_user()}@{platform.node()}",
+            "pid": os.getpid(),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "arguments": json.dumps(job.arguments, default=str, ensure_ascii=False),
+            "code_version": code_version(),
+            "libraries": json.dumps({name: version(name) for name in LIBRARIES}),
+            "device": self.device,
+            "backbones": list(self.spaces.values()),
+            "spaces": list(self.spaces),
+            "planned": self.planned,
+            "done": 0,
+            "unchanged": self._report.done_before,
+            "failed": 0,
+            "cells": 0,
+            "vectors": 0,
+            "started": job.started,
+            "finished": None,
+            "elapsed_s": None,
+            "peak_memory_mb": None,
+        }
+
+
+@contextmanager
+def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
+    """Record a job in the table `ingests`, however it ends; what it does stands in the block (writes)."""
+    recording = Recording(store, job, report)
+    try:
+        yield recording
+    except BaseException as error:
+        status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+        why = str(error) or type(error).__name__
+        _log.error("%s of %s %s: %s", job.kind, report.dataset, status, why)
+        with suppress(EmbstoreError):  # the error that ended the job is the one to report
+            recording.end(status, why if status == "failed" else None)
+        raise
+    recording.end("done")
+    _log.info("%s of %s", job.kind, report.headline)
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call that say something: none of its store and progress, and none left at nothing."""
+    empty = (None, False, "")
+    return {
+        name: value for name, value in arguments.items() if name not in ("store", "progress") and value not in empty
+    }
+
+
+def peak_memory_mb() -> float | None:
+    """Return the most memory that this process has had, in MB of 1,000,000 bytes; None where it cannot be asked."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, else KiB
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's number without a name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

@@ -69,7 +69,7 @@ def by_hand(samples: Path) -> Iterator[Field]:
     masks = samples / "masks"
     for path in sorted([*masks.glob("coelho2009/*_dna-?.png"), *masks.glob("koyuncu/*.jpg")]):
         truth = read_planes(path.with_name(f"{path.stem}_labels.png")).pixels[0]
-        yield Field(f"{path.parent.name}/{path.stem}", read_planes(path).pixels[2], None, truth)  # stored as RGB
+        yield Field(f"{path.parent.name}/{path.stem}", read_planes(path).pixels[-1], None, truth)  # stored as RGB
     star = masks / "stardist_dsb2018"
     yield Field("stardist_dsb2018/img2d", *_pair(star / "img2d.tif", star / "mask2d.tif"))
 

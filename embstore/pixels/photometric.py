@@ -59,6 +59,10 @@ def check_mode(path: Path, page: Any) -> None:
             f"{path.name} holds {photometric} pixels of {bits} bits ({sample_format}), wanted whole numbers of 8 or 16 "
             "bits or floats; export it as 16 bit"
         )
+    if page.dtype is None:
+        raise ImageError(f"{path.name} holds samples of different kinds, wanted one; export it as 16 bit")
+    if photometric == "MINISWHITE" and colour_of(page):
+        raise ImageError(f"{path.name} holds inverted grey with alpha, wanted grey; save it without alpha")
 
 
 def colour_of(page: Any) -> str:

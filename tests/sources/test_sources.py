@@ -332,8 +332,12 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.pixels, pixels)
     assert roles == ("nucleus", "protein")
     # a nucleus alone is no error where a layout allows it: what is not there is not made up
-    found, roles = read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True))
+    alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, told_by=("position",) * 2)
+    found, roles = read_channels(tmp_path, alone)
     assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
+    assert found.assignment == "channel 0 → nucleus (position); no plane for protein"
+    with pytest.raises(ImageError, match=r"n\.tif has 1 channel, wanted 2 \(nucleus, protein\)"):
+        read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
 
 
 def test_channels_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TypedDict
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
+from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
-from embstore.sources.values import as_text, looks_like_list, names_in
+from embstore.sources.values import is_missing, looks_like_list, names_in, spelled_missing
 
 TextRow = Mapping[str, str]
 
@@ -37,7 +37,6 @@ MEANINGS = {
     ),
 }
 SHOWN_GENES = 5
-DECIMAL_COMMA = re.compile(r"^(\d*),(\d+)$")  # as spreadsheets write numbers in much of Europe
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
 
@@ -75,12 +74,30 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
     return {meaning: column for meaning, column in known.items() if column}
 
 
+def tidy_rows(
+    rows: Sequence[tuple[int, dict[str, str]]], known: Mapping[str, str], used: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Blank what stands for a missing value in columns with a meaning, write pixel sizes with a decimal dot, in place.
+
+    Returns a note that counts the former by spelling. EmbstoreError where a pixel size can be read in two ways.
+    """
+    columns = list(dict.fromkeys((*known.values(), *used)))
+    spelled = spelled_missing(row[column] for _, row in rows for column in columns)
+    for _, row in rows:
+        row.update((column, "") for column in columns if is_missing(row[column]))
+    if size := known.get("pixel_size_um"):
+        for (_, row), text in zip(rows, plain_numbers([row[size] for _, row in rows], size), strict=True):
+            row[size] = text
+    counted = ", ".join(f"{count} {text}" for text, count in spelled.items())
+    return (f"cells that count as missing: {counted}",) if spelled else ()
+
+
 def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> ImageFields:
     """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
 
     EmbstoreError where the pixel size is no positive number.
     """
-    value = {meaning: as_text(row.get(column, "")) for meaning, column in known.items()}
+    value = {meaning: row.get(column, "").strip() for meaning, column in known.items()}
     size = value.get("pixel_size_um", "")
     kept = {*known.values(), *used}
     ids, genes = value.get("protein", ""), value.get("gene", "")
@@ -102,25 +119,17 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 def locations_of(
     keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
 ) -> dict[Subject, dict[str, int | None]]:
-    """Return the `;`-joined locations that stand beside images; empty where the table has no such column."""
+    """Return the `;`-joined locations that stand beside images; empty where the table has no such column.
+
+    EmbstoreError for text in brackets that is no list of quoted names.
+    """
     column = known.get("locations")
     if column is None:
         return {}
-    refuse_lists("the table", [row for _, row in keyed], column)
+    printed = next((row[column] for _, row in keyed if looks_like_list(row.get(column, ""))), None)
+    if printed is not None:
+        raise EmbstoreError(f"{column} is {printed!r}; wanted names of locations joined by `;`")
     return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(names_in(row.get(column, ""))) for key, row in keyed}
-
-
-def refuse_lists(where: str | Path, rows: Iterable[TextRow], column: str) -> None:
-    """Raise EmbstoreError where a cell of a column of locations prints a list that holds no plain names.
-
-    Lists of quoted names were read as lists before; numbers are another program's classes.
-    """
-    text = next((text for row in rows if looks_like_list(text := row.get(column, ""))), None)
-    if text is not None:
-        raise EmbstoreError(
-            f"{where} is no table of labels that is known: {column!r} contains lists ({text[:60]!r}); wanted names of "
-            "locations separated by `;`, or the tables that OpenCell, HPA and Kaggle publish"
-        )
 
 
 def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
@@ -151,7 +160,7 @@ def said_of_genes(fields: Iterable[str]) -> tuple[str, ...]:
 
 def _positive(text: str) -> float:
     try:
-        size = float(DECIMAL_COMMA.sub(r"\1.\2", text))
+        size = float(text)
     except ValueError:
         size = math.nan
     if not 0 < size < math.inf:

@@ -37,6 +37,7 @@ class Decoder:
     path: Path
     kind: str  # of file, as in "cannot be read as Parquet"
     todo: str
+    errors: tuple[type[Exception], ...] = ()  # further ones of the library's own
 
     def __call__(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         """Return what the function returns."""
@@ -44,7 +45,7 @@ class Decoder:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the file is of an older format
                 return function(*arguments, **options)
-        except LIBRARY_ERRORS as error:
+        except (*LIBRARY_ERRORS, *self.errors) as error:
             raise EmbstoreError(
                 f"{self.path} cannot be read as {self.kind} ({first_line(error)}); {self.todo}"
             ) from error

@@ -8,7 +8,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,126 +18,152 @@ from embstore.pixels.unpack import GZIP_SIGNATURE
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-SEP_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\s*(?:\r\n?|\n)", re.IGNORECASE)
+_WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=(?P<mark>[^\r\n"])"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
+_COMMAED = re.compile(rb'"?\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*"?')
+_DOTTED = re.compile(rb'"?\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*"?')
+_AS_UTF8 = "wanted UTF-8 text: save the table as `CSV UTF-8`"
+_QUOTES = "close every quote, and write a quote within a quoted field twice"
 
 
 def text_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of every record that is not blank, with the line on which it begins, as an editor counts.
 
-    A first line such as `sep=;` is skipped. EmbstoreError for a file that is missing, damaged, a workbook, or neither
-    UTF-8 nor UTF-16 text, and where a quote is not closed.
+    EmbstoreError for a file that is missing, damaged, a workbook or no text, and for a quote that is not closed.
     """
-    begins = 1 + _skipped(path)
+    begins = 1 + _skipped_lines(path)
     try:
-        with open_packed(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-            reader = csv.reader(_no_null_bytes(path, text), delimiter=delimiter(path), strict=True)
-            offset = begins - 1
+        with open_packed(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=delimiter(path), strict=True)
+            before = begins - 1
             for fields in reader:
-                if fields:
+                if any("\0" in field for field in fields):
+                    raise EmbstoreError(f"{path}, line {begins}: a null byte is in it; {_AS_UTF8}")
+                if any(map(str.strip, fields)):
                     yield begins, fields
-                begins = reader.line_num + offset + 1
+                begins = before + reader.line_num + 1
     except FileNotFoundError as error:
-        raise EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line") from error
-    except csv.Error as error:
-        raise EmbstoreError(
-            f"{path}: the record that begins in line {begins} cannot be read ({error}); close its quote, "
-            'and write a quote within quotes as ""'
-        ) from error
+        raise _no_table(path) from error
     except UnicodeDecodeError as error:
-        raise EmbstoreError(_not_utf8(path)) from error
+        raise EmbstoreError(f"{path}, {_position_of_byte(path)}; {_AS_UTF8}") from error
+    except csv.Error as error:
+        raise EmbstoreError(f"{path} cannot be read as a CSV from line {begins} on ({error}); {_QUOTES}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise EmbstoreError(
             f"{path} cannot be read as a CSV ({error}); wanted UTF-8 text with a header line"
         ) from error
 
 
+def _no_table(path: Path) -> EmbstoreError:
+    return EmbstoreError(f"there is no file {path}; give the path of a CSV with a header line")
+
+
+def _position_of_byte(path: Path) -> str:
+    """Return where the first byte that is no UTF-8 is, by line and column."""
+    with open_packed(path) as file:
+        content = file.read()
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        line = before.count("\n") + 1 + _skipped_lines(path)
+        column = len(before) - before.rfind("\n")
+        as_windows = content[error.start : error.start + 1].decode("cp1252", "replace")
+        return f"line {line}, column {column}: byte 0x{content[error.start]:02x} ({as_windows} in cp1252) is no UTF-8"
+    return "it is no UTF-8"
+
+
 def lines(path: Path) -> list[int]:
     """Return the line on which every record begins, blank lines left out; a record is taken to be one line."""
-    first = 1 + _skipped(path)
     with open_packed(path) as file:
-        return [number for number, line in enumerate(file, start=first) if line.strip(b"\r\n")]
+        numbered = enumerate(file, start=1 + _skipped_lines(path))
+        return [number for number, line in numbered if line.strip(b"\r\n")]
 
 
 def delimiter(path: Path) -> str:
-    """Return what separates the fields: what a line `sep=` says, else what the suffix says, if the header contains it.
+    """Return what separates the fields: what a line `sep=;` says, else what the first line contains.
 
-    Else what the header contains of `;` (as Excel writes a CSV where numbers have commas), tab and comma: a `;` in a
-    line that has commas is part of a field.
+    There what the suffix says takes precedence; then `;` (as Excel writes a CSV where numbers have commas), tab and
+    comma: a `;` in a line that has commas is part of a field.
     """
-    if mark := _sep_line(path):
-        return mark[1]
+    if (named := _separator_line(path)) is not None:
+        return named[0].decode("utf-8", "replace")
     usual = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-    with open_packed(path) as file:
-        first = next((line for line in file if line.strip()), b"")
+    first = _first_line(path)
     return next((mark for mark in (usual, ";", "\t", ",") if mark.encode() in first), usual)
 
 
 def decimal_mark(path: Path) -> str:
-    """Return what separates a number's whole from its fraction: a comma if `;` or tab separates fields and a field of
-    the whole table is a number with a comma, and none one with a dot.
+    """Return what separates a number's whole from its fraction: a comma where `;` or a tab separates fields, some
+    field of the file is a number with a comma, and none is a number with a dot.
     """
     mark = delimiter(path).encode()
-    if mark == b",":
+    if mark not in (b";", b"\t"):
         return "."
-    number = re.compile(rb"(?:^|%b)\s*\"?[+-]?\d*([.,])\d+(?:[eE][+-]?\d+)?\"?\s*(?=%b|[\r\n]|$)" % (mark, mark))
+    commas = False
     with open_packed(path) as file:
-        marks = {found for line in file for found in number.findall(line)}
-    return "," if marks == {b","} else "."
+        for line in file:
+            for field in re.split(rb"[\r\n" + mark + b"]+", line) if b"," in line or b"." in line else ():
+                if _DOTTED.fullmatch(field):
+                    return "."
+                commas = commas or bool(_COMMAED.fullmatch(field))
+    return "," if commas else "."
 
 
-def _sep_line(path: Path) -> re.Match[str] | None:
-    """Return the first line where it is Excel's `sep=;`, which names the separator."""
+def _first_line(path: Path) -> bytes:
+    """Return the first line that is not blank, whatever ends it."""
+    with open_packed(path) as file:
+        parts = (part for line in file for part in re.split(rb"[\r\n]+", line))
+        return next((part for part in parts if part.strip()), b"")
+
+
+def _separator_line(path: Path) -> tuple[bytes, int] | None:
+    """Return what a first line such as `sep=;` names, and how many bytes the line takes (Excel writes and reads it)."""
     with _unpacked(path) as file:
-        return SEP_LINE.match(file.readline(16).decode("utf-8", errors="replace"))
+        found = _SEPARATOR.match(file.read(32))
+    return (found["mark"], found.end()) if found else None
 
 
-def _skipped(path: Path) -> int:
-    """Return how many lines stand before the header."""
-    try:
-        return int(_sep_line(path) is not None)
-    except (OSError, EOFError, zlib.error):  # whoever reads the rest reports it
-        return 0
-
-
-def _no_null_bytes(path: Path, text: Iterable[str]) -> Iterator[str]:
-    for line in text:
-        if "\x00" in line:
-            raise EmbstoreError(f"{path} contains null bytes; wanted UTF-8 text: save it as CSV UTF-8")
-        yield line
-
-
-def _not_utf8(path: Path) -> str:
-    """Return the message for text in another encoding: where its first such byte is, by line and column."""
-    with open_packed(path) as file:
-        for number, line in enumerate(file, start=1 + _skipped(path)):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                at = f"line {number}, column {len(line[: error.start].decode('utf-8')) + 1}"
-                return (
-                    f"{path} contains the byte 0x{line[error.start]:02x} at {at}; wanted UTF-8 text: save it as "
-                    "CSV UTF-8 (in Excel: Save As)"
-                )
-    return f"{path} is no text that can be read; wanted UTF-8 text: save it as CSV UTF-8"
+def _skipped_lines(path: Path) -> int:
+    return int(path.is_file() and _separator_line(path) is not None)
 
 
 @contextmanager
 def open_packed(path: Path) -> Iterator[BinaryIO]:
-    """Open a table as UTF-8 text behind its marks: unpacked where gzip packed it, UTF-16 recoded, `sep=` skipped.
+    """Open a text table as bytes of UTF-8, whatever it is called: unpacked, without a line `sep=;`, UTF-16 by its BOM.
 
-    A workbook is an EmbstoreError, whatever it is called.
+    EmbstoreError for a workbook.
     """
+    named = _separator_line(path)
     with _unpacked(path) as file:
-        first = file.readline(16)
-        if SEP_LINE.match(first.decode("utf-8", errors="replace")) is None:
-            file.seek(0)
-            if first.startswith(codecs.BOM_UTF8):
-                file.seek(len(codecs.BOM_UTF8))
+        if named is not None:
+            file.seek(named[1])
         yield file
 
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    with _opened(path) as file:
+        head = file.read(4)
+        file.seek(0)
+        if head.startswith(_WIDE_BOMS) and (wide := _decoded(path, file, head)) is not None:
+            with io.BytesIO(wide.encode()) as narrow:
+                yield narrow
+        else:
+            yield file
+
+
+def _decoded(path: Path, file: BinaryIO, head: bytes) -> str | None:
+    encoding = "utf-32" if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) else "utf-16"
+    try:
+        return file.read().decode(encoding)
+    except UnicodeDecodeError as error:
+        raise EmbstoreError(f"{path} is damaged {encoding.upper()} text ({error}); {_AS_UTF8}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, unpacked where it is packed with gzip, whatever it is called; a workbook is an EmbstoreError."""
     refuse_workbook(path)
     with path.open("rb") as file:
         head = file.read(4)
@@ -146,21 +172,9 @@ def _unpacked(path: Path) -> Iterator[BinaryIO]:
             raise _is_workbook(path)
         if head.startswith(GZIP_SIGNATURE):
             with gzip.open(file) as unpacked:
-                yield _as_utf8(path, cast("BinaryIO", unpacked))
+                yield cast("BinaryIO", unpacked)
         else:
-            yield _as_utf8(path, file)
-
-
-def _as_utf8(path: Path, file: BinaryIO) -> BinaryIO:
-    """Return the file, recoded where it begins with the mark of UTF-16, as Excel's "Unicode text" does."""
-    head = file.read(2)
-    file.seek(0)
-    if head not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return file
-    try:
-        return io.BytesIO(file.read().decode("utf-16").encode("utf-8"))
-    except UnicodeError as error:
-        raise EmbstoreError(f"{path} begins as UTF-16 text and is none ({error}); save it as CSV UTF-8") from error
+            yield file
 
 
 def refuse_workbook(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.sources.columns import TextRow, description, known_columns, locations_of, unknown_ids
+from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import abridged, numbered_rows
 
@@ -22,8 +22,9 @@ def with_descriptions(source: Source, path: Path) -> Source:
 
     Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
     """
-    rows = numbered_rows(path)
+    rows = numbered_rows(path, as_written=True)
     known = known_columns(rows[0][1]) if rows else {}
+    missing = tidy_rows(rows, known)
     keys_of, row_key = _ways(path, rows, known)
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
@@ -53,6 +54,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         notes=(
             *source.notes,
             *_joined(path, source, keyed, [key for key in by_key if key not in met]),
+            *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
         sound=(*source.sound, str(path)),
@@ -82,15 +84,15 @@ def _ways(
 
 def _place(meaning: str, text: str) -> str:
     """Return a plate as it is named, and a well by row and column: A1, a01, A/1 and A-01 are one well."""
-    found = WELL.fullmatch(text.strip()) if meaning == "well" else None
-    return f"{found[1].upper()}{int(found[2])}" if found else text.strip()
+    parts = WELL.fullmatch(text.strip()) if meaning == "well" else None
+    return f"{parts[1].upper()}{int(parts[2])}" if parts else text.strip()
 
 
 def _joined(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unused: Sequence[Key]) -> list[str]:
     """Return notes on how a table met the images: how many have a row, and examples of what did not meet."""
-    n_images, named = len(source.images), {key for key, _ in keyed}
-    notes = [f"labels: {len(keyed)} of {n_images} images have a row in {path.name}"]
-    without = [image.key for image in source.images if image.key not in named]
+    with_row = {key for key, _ in keyed}
+    notes = [f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}"]
+    without = [image.key for image in source.images if image.key not in with_row]
     rows = [" ".join(key) for key in unused]
     if without and rows:
         notes.append(f"no row for {abridged(without)}; no image for the rows {abridged(rows)}")

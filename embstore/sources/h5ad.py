@@ -123,7 +123,8 @@ class AnnDataFile:
         for folder in FOLDERS:
             group = self.decode(file.get, folder)
             if isinstance(group, self.h5py.Group):
-                found |= {str(key): f"{folder}/{key}" for key in self.decode(group.keys)}
+                keys: list[str] = self.decode(list, group)
+                found |= {key: f"{folder}/{key}" for key in keys}
         return found
 
     def _obs(self, file: Any) -> Any:
@@ -135,7 +136,8 @@ class AnnDataFile:
     def _columns(self, obs: Any) -> list[str]:
         if isinstance(obs, self.h5py.Group):
             order = self.decode(np.ravel, self._attribute(obs, "column-order", ()))
-            return [str(name) for name in order] or [str(name) for name in self.decode(obs.keys)]
+            keys: list[str] = self.decode(list, obs)
+            return [str(name) for name in order] or keys
         return list(self.decode(getattr, obs.dtype, "names") or ())
 
     def _index(self, obs: Any) -> str:
@@ -159,7 +161,16 @@ def open_h5ad(path: Path, matrix: str) -> AnnDataFile:
             "the vectors as Parquet"
         ) from error
     refuse_crashing(path, ["obs", matrix, *(f"{folder}/{matrix}" for folder in FOLDERS)])
-    return AnnDataFile(path, Decoder(path, "AnnData", "save it again"), h5py, anndata.io)
+    return AnnDataFile(path, Decoder(path, "AnnData", "save it again", _errors()), h5py, anndata.io)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return the error that anndata raises for an encoding that it does not know, for which it has no public name."""
+    try:
+        from anndata._io.specs.registry import IORegistryError  # noqa: PLC2701
+    except ImportError:
+        return ()
+    return (IORegistryError,)
 
 
 def _values(decode: Decoder, values: Any) -> list[object]:

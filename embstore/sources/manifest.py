@@ -17,12 +17,12 @@ from embstore.sources.columns import (
     description,
     known_columns,
     locations_of,
+    tidy_rows,
     unknown_ids,
 )
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
-from embstore.sources.values import as_text
 
 FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "filepath", "file_path")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
@@ -57,11 +57,12 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
             "with `embstore labels add`"
         )
     path = find_manifest(source)
-    rows = numbered_rows(path)
+    rows = numbered_rows(path, as_written=True)
     if not rows:
         raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
     root = (reading.root or path.parent).resolve()
     columns = _columns(path, list(rows[0][1]), reading.channels)
+    missing = tidy_rows(rows, columns.known, columns.used)
     images, keyed, failures = _images(root, path, rows, columns, one_cell=one_cell)
     said = locations_of(keyed, columns.known)
     return Source(
@@ -71,6 +72,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(failures),
         (
             f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *missing,
             *unknown_ids((row for _, row in rows), columns.known),
         ),
         tuple(said),
@@ -167,7 +169,7 @@ def _image(
 
 
 def _key(row: TextRow, columns: ManifestColumns) -> str:
-    key = as_text(row.get(columns.known.get("key", ""), ""))
+    key = row.get(columns.known.get("key", ""), "").strip()
     if columns.folder is None:
         return key
     return "/".join(part for part in Path(row[columns.folder].strip(), key).parts if part not in ("/", ".."))

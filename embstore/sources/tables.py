@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.sources.delimited import text_records
-from embstore.sources.values import clean_name, field_text
+from embstore.sources.values import as_text, clean_name, is_missing
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SHOWN = 3
@@ -19,23 +19,41 @@ SUBCELL = ("r_image", "y_image", "b_image", "g_image", "output_prefix")
 def read_table(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of a CSV, TSV or (by its suffix) Parquet file; every value is text, missing ones are empty.
 
-    A file that is missing, empty, without a header line or not UTF-8 text is an EmbstoreError.
+    EmbstoreError for a file that is missing, empty, without a header line or no UTF-8 text, for rows with more or fewer
+    fields than the header, and for two columns of one name.
     """
     return [row for _, row in numbered_rows(Path(path))]
 
 
-def numbered_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of `read_table`, each with its line in the file (its number from 1 in Parquet)."""
-    return list(_parquet_rows(path) if path.suffix == ".parquet" else _text_rows(path)[1])
+def numbered_rows(path: Path, *, as_written: bool = False) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of `read_table`, each with its line in the file (its number from 1 in Parquet).
+
+    `as_written`: text that may stand for a missing value (`none`) stays, as it is a value in a column of treatments.
+    """
+    rows = list(_parquet_rows(path) if is_parquet(path) else _text_rows(path)[1])
+    if not as_written:
+        for _, row in rows:
+            row.update((column, "") for column, text in row.items() if text and is_missing(text))
+    return rows
+
+
+def _cell(value: object) -> str:
+    text = as_text(value)
+    return text or (value.strip() if isinstance(value, str) else "")
 
 
 def table_head(path: Path) -> tuple[list[str], dict[str, str]]:
     """Return the columns of a table and its first row (empty where it has none), without reading the rest."""
-    if path.suffix == ".parquet":
+    if is_parquet(path):
         first = next(_parquet_rows(path, batch=1), (0, {}))[1]
         return list(first), first
     columns, rows = _text_rows(path)
     return columns, next(rows, (0, {}))[1]
+
+
+def is_parquet(path: Path) -> bool:
+    """True if a file is Parquet by its suffix, in any case."""
+    return path.suffix.lower() == ".parquet"
 
 
 def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
@@ -43,55 +61,49 @@ def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
 
     So do SubCell's lists, whose lines with `#` are left out by SubCell too.
     """
-    found = text_records(path)
-    header = next((fields for _, fields in found if not (_commented(fields) and _is_data(fields))), None)
+    records = text_records(path)
+    header = next((fields for _, fields in records if not (_commented(fields) and _is_data(fields))), None)
     if header is None:
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
-    columns = _named(path, [header[0].lstrip("# "), *header[1:]] if _commented(header) else header)
+    columns = [header[0].lstrip("# "), *header[1:]] if _commented(header) else header
     if _names_images(columns):
         raise EmbstoreError(
             f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
             f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
         )
+    columns = _column_names(path, columns)
     comments = _commented(header) or set(SUBCELL) <= set(columns)
-    return [c for c in columns if c], _rows_of(path, columns, found, comments=comments)
+    kept = ((line, fields) for line, fields in records if not (comments and _commented(fields)))
+    return columns, _even_rows(path, columns, len(header), kept)
 
 
-def _rows_of(
-    path: Path, columns: Sequence[str], records: Iterator[tuple[int, list[str]]], *, comments: bool
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each line with its row; after the last, EmbstoreError where lines have not as many fields as the header.
-
-    Empty fields beyond the header are let pass: spreadsheets write them.
-    """
-    ragged: list[str] = []
-    for line, fields in records:
-        if comments and _commented(fields):
-            continue
-        if len(fields) < len(columns) or any(field.strip() for field in fields[len(columns) :]):
-            ragged.append(f"line {line} has {len(fields)}")
-            continue
-        values = zip(columns, fields, strict=False)
-        yield line, {column: field_text(text) for column, text in values if column}
-    if ragged:
-        more = f" and {len(ragged) - _SHOWN} lines more" if len(ragged) > _SHOWN else ""
-        raise EmbstoreError(
-            f"{path}: {', '.join(ragged[:_SHOWN])}{more}; wanted {len(columns)} fields, as in the header: "
-            'put a field that contains the separator in quotes ("..."), and leave empty fields empty'
-        )
-
-
-def _named(path: Path, header: Sequence[str]) -> list[str]:
-    """Return the names of columns as they are looked for; EmbstoreError where two are the same.
-
-    A column without a name, such as the index that pandas writes, is "".
-    """
+def _column_names(path: Path, header: Sequence[str]) -> list[str]:
+    """Return the names of columns, cleaned; those without a name at the end are left out."""
     columns = [clean_name(name) for name in header]
-    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    while columns and not columns[-1]:
+        columns.pop()
+    twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
-        places = [str(place) for place, name in enumerate(columns, start=1) if name == twice]
-        raise EmbstoreError(f"{path} has the column {twice!r} more than once ({', '.join(places)}); rename one of them")
+        raise EmbstoreError(f"{path} has the column {twice!r} more than once; give each column a name of its own")
     return columns
+
+
+def _even_rows(
+    path: Path, columns: Sequence[str], width: int, records: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield records as rows; EmbstoreError that names the lines on which fields are missing or too many."""
+    uneven: list[str] = []
+    for line, fields in records:
+        if len(fields) < len(columns) or any(map(str.strip, fields[len(columns) :])):
+            uneven.append(f"line {line} has {len(fields)}")
+        if not uneven:
+            yield line, dict(zip(columns, map(_cell, fields), strict=False))
+    if uneven:
+        more = f" and {len(uneven) - _SHOWN} more lines" if len(uneven) > _SHOWN else ""
+        raise EmbstoreError(
+            f"{path} has {width} columns, and {', '.join(uneven[:_SHOWN])} fields{more}; wanted one field a column: "
+            "put fields that contain the separator in quotes"
+        )
 
 
 def _commented(fields: Sequence[str]) -> bool:
@@ -107,19 +119,28 @@ def _names_images(fields: Sequence[str]) -> bool:
 
 
 def _parquet_rows(path: Path, batch: int = 1 << 16) -> Iterator[tuple[int, dict[str, str]]]:
+    number = 0
+    for columns, values in _parquet_batches(path, batch):
+        for row in zip(*values, strict=True):
+            number += 1
+            yield number, dict(zip(columns, row, strict=True))
+
+
+def _parquet_batches(path: Path, rows: int) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Yield the names of the columns, and some rows of each column as text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for some in file.iter_batches(batch_size=batch):
-                for row in some.to_pylist():
-                    number += 1
-                    yield number, {clean_name(column): field_text(value) for column, value in row.items()}
+            columns = _column_names(path, file.schema_arrow.names)
+            for some in file.iter_batches(batch_size=rows):
+                yield columns, [list(map(_cell, column.to_pylist())) for column in some.columns[: len(columns)]]
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a Parquet file") from error
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+    except UnicodeDecodeError as error:
+        raise EmbstoreError(f"{path} contains text that is not UTF-8 ({error}); save it as UTF-8") from error
+    except (OSError, OverflowError, pa.ArrowException) as error:
         raise EmbstoreError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 

@@ -19,8 +19,6 @@ MISSING = frozenset(
     | {"#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
 EXACT_BELOW = 1e15  # beyond, a float no longer holds every whole number
-# words that are a value in a column of anything (`treatment: none`), and missing where a name or an id is meant
-ORDINARY = frozenset({"none", "nil", "-"})
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00"))
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _QUOTED_LIST = re.compile(rf"[\[({{]\s*(?:(?:{_QUOTED})(?:\s*,\s*(?:{_QUOTED}))*\s*,?)?\s*[\])}}]")
@@ -79,15 +77,9 @@ def _(value: dict[str, object]) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def field_text(value: object) -> str:
-    """Return a cell of a column that may mean anything: `as_text`, but a word of `ORDINARY` is that word."""
-    word = value.strip() if isinstance(value, str) else ""
-    return word if word.lower() in ORDINARY else as_text(value)
-
-
 def names_in(text: str) -> list[str]:
     """Return the names that a cell joins by `;`, those that stand for a missing one left out."""
-    return [name for item in as_text(text).split(";") if (name := as_text(item))]
+    return [name for item in text.split(";") if (name := as_text(item))]
 
 
 def is_missing(text: str) -> bool:

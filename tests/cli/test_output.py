@@ -325,7 +325,9 @@ def test_ctrl_c_during_imports_is_one_line(files: dict[str, str], tmp_path: Path
     """A SIGINT that arrives while a library is imported ends with one line and exit code 130."""
     (tmp_path / f"{engine}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-    program = "from embstore_cli.__main__ import run; run()"
+    # a suite that runs in the background ignores the signal, and children inherit that
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}; from embstore_cli.__main__ import run; run()"
     done = subprocess.run(
         [sys.executable, "-c", program, "--store", files["store"], "status"],
         capture_output=True,

@@ -159,7 +159,7 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
         (
             'protein_ID,location\nG1,"[4, 16]"\n',
             {},
-            "that is known: 'location' contains lists",
+            "that is known: 'location' contains lists such as",
         ),
         ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id read the same; rename one"),
         ("gene,image_id,label\nG1,a,er\n", {}, "say which they name: --level protein or image"),

@@ -155,7 +155,7 @@ def test_a_wrong_label_table_is_refused(tmp_path: Path, text: str, said: str) ->
 
 
 def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
-    """A byte-order mark, tabs, empty fields beyond the header and quoted commas are no trouble; Latin-1 is."""
+    """A byte-order mark, tabs, empty fields at the end and quoted commas are no trouble; Latin-1 is."""
     path = tmp_path / "t.tsv"
     path.write_text('\ufeffID\tplace\n1\t"Golgi, cis"\t\n2\t\n', encoding="utf-8")
     rows = read_table(path)

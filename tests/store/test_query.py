@@ -275,7 +275,6 @@ def test_sql_text_puts_in_what_is_given_and_other_files() -> None:
     text = sql_text("embstore_bench", "task_units", vectors="emb_0")
     assert '"emb_0"' in text
     assert sql_text("embstore_bench", "unit_labels") in text
-    assert "{8}" in sql_text("embstore.store", "verify_counts", table="emb_0", space="s")
 
 
 # -- filters ---------------------------------------------------------------------------------------------------------

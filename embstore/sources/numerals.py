@@ -1,0 +1,51 @@
+"""Numbers as people write them in a column of a table: which mark is the decimal one is told from the whole column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from embstore.errors import EmbstoreError
+
+_PLAIN = re.compile(r"[+-]?\d[\d.,\u00a0\u202f' ]*([eE][+-]?\d+)?|[+-]?[.,]\d+")
+_GROUPED = r"[+-]?[1-9]\d{0,2}(%s\d{3})+"
+_SPACES = re.compile(r"(?<=\d)[\u00a0\u202f' ](?=\d{3})")
+
+
+def plain_numbers(texts: Sequence[str], column: str) -> list[str]:
+    """Return a column's numbers with a dot as the decimal mark and no mark between thousands; other text as it is.
+
+    A mark that occurs twice in a number, or before the other one, is between thousands. EmbstoreError where the column
+    can be read in two ways (`1,234` alone) or contradicts itself.
+    """
+    numbers = [_SPACES.sub("", text) for text in texts if _PLAIN.fullmatch(text)]
+    decimal = _decimal_mark(numbers, column)
+    thousands = "." if decimal == "," else ","
+    return [
+        _SPACES.sub("", text).replace(thousands, "").replace(decimal, ".") if _PLAIN.fullmatch(text) else text
+        for text in texts
+    ]
+
+
+def _decimal_mark(numbers: Sequence[str], column: str) -> str:
+    votes = {mark: number for number in numbers if (mark := _vote(number))}
+    if len(votes) > 1:
+        raise EmbstoreError(f"{column} has both {votes['.']} and {votes[',']}; write every number with a decimal dot")
+    if votes:
+        return next(iter(votes))
+    unclear = next((number for number in numbers if "," in number), None)
+    if unclear is not None:
+        raise EmbstoreError(f"{column} has {unclear}, which can be read in two ways; write numbers with a decimal dot")
+    return "."
+
+
+def _vote(number: str) -> str | None:
+    """Return the decimal mark that a number proves; None where it has no mark, or may have one of thousands alone."""
+    commas, dots = number.count(","), number.count(".")
+    if commas and dots:
+        return max(",.", key=number.rfind)
+    if commas > 1 or dots > 1:
+        return "." if commas else ","
+    if dots:
+        return "."  # 1.234 is as every program writes it
+    return "," if commas and not re.fullmatch(_GROUPED % ",", number) else None

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.work import check_dataset
+from embstore.sources.joining import unambiguous
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
+from embstore.sources.tables import abridged
 from embstore.store import LabelRow, Store, quoted, require_dataset, rows
 from embstore.tabular import Tabular, arrow_table
 
@@ -32,6 +34,8 @@ IDS_SQL = {
     "image": "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset",
     "cell": "SELECT cell_id AS id FROM cells WHERE dataset = $dataset",
 }
+# the labels by the store's names, how many joined in which way, and subject of the table -> the store's
+_Joined = tuple[LabelTable, dict[str, int], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def add_labels(
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
     table = read_label_table(path, scheme=scheme, level=level)
-    joined, how = _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
+    joined, how, met = (
+        _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
+    )
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
     _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
     if not any(how.values()):
@@ -114,6 +120,7 @@ def add_labels(
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
+    notes = (*table.notes, *_unjoined(store, table, met, dataset))
     changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
     return LabelsAdded(
         label_sets=label_sets,
@@ -122,9 +129,20 @@ def add_labels(
         joined=how,
         changed=changed,
         failures=[failure.error for failure in table.failures],
-        notes=list(table.notes),
+        notes=list(notes),
         version=store.versions()["labels"],
     )
+
+
+def _unjoined(store: Store, table: LabelTable, met: Mapping[str, str], dataset: str) -> Iterator[str]:
+    """Yield how many subjects of the table are not in the dataset, and how many of the dataset are not in the table."""
+    sql, column = (PROTEINS_SQL, "protein_id") if table.level == "protein" else (IDS_SQL[table.level], "id")
+    stored = sorted(row[column].removeprefix(f"{dataset}/") for row in rows(store, sql, {"dataset": dataset}))
+    if strange := [s for s in dict.fromkeys(subject for _, _, subject in table.said) if s not in met]:
+        yield f"{table.level}s of {table.path.name} that are not in {dataset}: {abridged(strange)}"
+    described = set(met.values())
+    if without := [subject for subject in stored if subject not in described]:
+        yield f"{table.level}s of {dataset} without a row in {table.path.name}: {abridged(without)}"
 
 
 def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> None:
@@ -146,7 +164,7 @@ def list_labels_sql() -> tuple[str, dict[str, Any]]:
     return LABEL_SETS_SQL.strip(), {}
 
 
-def _by_protein(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, dict[str, int]]:
+def _by_protein(store: Store, table: LabelTable, dataset: str) -> _Joined:
     """Take the store's own ids of proteins that it knows by gene; all others keep the table's, as ingest does."""
     genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
     by_gene = {gene: protein for protein, gene in genes.items()}
@@ -156,17 +174,22 @@ def _by_protein(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTab
     }
     stored = [(s, t) for s, t in ids.items() if t in genes]
     by_id = sum(s == t for s, t in stored)
-    return _renamed(table, ids), {"id": by_id, "gene": len(stored) - by_id}
+    return _renamed(table, ids), {"id": by_id, "gene": len(stored) - by_id}, dict(stored)
 
 
-def _by_key(store: Store, table: LabelTable, dataset: str) -> tuple[LabelTable, dict[str, int]]:
+def _by_key(store: Store, table: LabelTable, dataset: str) -> _Joined:
     """Keep the labels of images or cells that are in the store: published tables name thousands that are not."""
     prefix = f"{dataset}/"
     keys = [row["id"].removeprefix(prefix) for row in rows(store, IDS_SQL[table.level], {"dataset": dataset})]
     subjects = {subject.removeprefix(prefix): subject for _, _, subject in table.said}
     ids = {subjects[key]: key for key in keys if key in subjects}
     by_name = {subjects[n]: key for key in keys if key not in subjects and (n := Path(key).name) in subjects}
-    return _renamed(table, by_name | ids), {"id": len(ids), "name": len(by_name.keys() - ids.keys())}
+    if table.level == "image":
+        alike = unambiguous(subject for subject in subjects if subjects[subject] not in ids | by_name)
+        stored = unambiguous(key for key in keys if key not in {*ids.values(), *by_name.values()})
+        by_name |= {subjects[alike[name]]: key for name, key in stored.items() if name in alike}
+    met = by_name | ids
+    return _renamed(table, met), {"id": len(ids), "name": len(by_name.keys() - ids.keys())}, met
 
 
 def _renamed(table: LabelTable, ids: Mapping[str, str]) -> LabelTable:

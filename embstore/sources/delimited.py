@@ -31,8 +31,9 @@ def text_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     EmbstoreError for a file that is missing, damaged, a workbook or no text, and for a quote that is not closed.
     """
-    begins = 1 + _skipped_lines(path)
+    begins = 1
     try:
+        begins += _skipped_lines(path)
         with open_packed(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, delimiter=delimiter(path), strict=True)
             before = begins - 1
@@ -60,12 +61,14 @@ def _no_table(path: Path) -> EmbstoreError:
 
 def _position_of_byte(path: Path) -> str:
     """Return where the first byte that is no UTF-8 is, by line and column."""
-    with open_packed(path) as file:
-        content = file.read()
     try:
-        content.decode("utf-8-sig")
+        with open_packed(path) as file:
+            content = file.read().removeprefix(codecs.BOM_UTF8)
+        content.decode()
+    except (OSError, EOFError, zlib.error):  # damaged further on
+        return "a byte of it is no UTF-8"
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        before = content[: error.start].decode().replace("\r\n", "\n").replace("\r", "\n")
         line = before.count("\n") + 1 + _skipped_lines(path)
         column = len(before) - before.rfind("\n")
         as_windows = content[error.start : error.start + 1].decode("cp1252", "replace")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
+from embstore.sources.joining import loose_name, said_of_join, unambiguous, well_name
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
-from embstore.sources.tables import abridged, numbered_rows
+from embstore.sources.tables import numbered_rows
 
 Key = tuple[str, ...]
-WELL = re.compile(r"([A-Za-z]{1,2})[/_ -]?0*(\d{1,2})")
 
 
 def with_descriptions(source: Source, path: Path) -> Source:
@@ -25,7 +24,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
     rows = numbered_rows(path, as_written=True)
     known = known_columns(rows[0][1]) if rows else {}
     missing = tidy_rows(rows, known)
-    keys_of, row_key = _ways(path, rows, known)
+    keys_of, row_key = _ways(path, rows, known, source.images)
     by_key, failures = _by_key(path, rows, row_key)
     images: list[SourceImage] = []
     keyed: list[tuple[str, TextRow]] = []
@@ -53,7 +52,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         failures=(*source.failures, *failures),
         notes=(
             *source.notes,
-            *_joined(path, source, keyed, [key for key in by_key if key not in met]),
+            _said(path, source, keyed, [" ".join(key) for key in by_key if key not in met]),
             *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
@@ -61,19 +60,34 @@ def with_descriptions(source: Source, path: Path) -> Source:
     )
 
 
+def _said(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unmet: Sequence[str]) -> str:
+    described = {key for key, _ in keyed}
+    without = [image.key for image in source.images if image.key not in described]
+    return said_of_join(path.name, "image", len(keyed), without, unmet)
+
+
 def _ways(
-    path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str]
+    path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str], images: Sequence[SourceImage]
 ) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[TextRow], Key]]:
     """Return how an image and how a row say which image it is."""
     if "key" in known:
         column = known["key"]
-        return lambda image: ((image.key,), (PurePosixPath(image.key).name,)), lambda row: (row[column].strip(),)
+        names = unambiguous(row[column].strip() for _, row in rows)
+        keys, stems = unambiguous(i.key for i in images), unambiguous((i.key for i in images), _loose_stem)
+
+        def keys_of(image: SourceImage) -> Sequence[Key]:
+            loose = [loose_name(image.key)] if keys.get(loose_name(image.key)) == image.key else []
+            loose += [_loose_stem(image.key)] if stems.get(_loose_stem(image.key)) == image.key else []
+            exact = (image.key, PurePosixPath(image.key).name)
+            return [(name,) for name in (*exact, *(names[name] for name in loose if name in names))]
+
+        return keys_of, lambda row: (row[column].strip(),)
     if "well" in known:
         place = [meaning for meaning in ("plate", "well") if meaning in known]
         columns = [known[meaning] for meaning in place]
         return (
-            lambda image: (tuple(_place(meaning, getattr(image, meaning) or "") for meaning in place),),
-            lambda row: tuple(_place(m, row[c]) for m, c in zip(place, columns, strict=True)),
+            lambda image: (_place(getattr(image, meaning) or "" for meaning in place),),
+            lambda row: _place(row[column] for column in columns),
         )
     found = ", ".join(rows[0][1]) if rows else "no row"
     raise EmbstoreError(
@@ -82,21 +96,14 @@ def _ways(
     )
 
 
-def _place(meaning: str, text: str) -> str:
-    """Return a plate as it is named, and a well by row and column: A1, a01, A/1 and A-01 are one well."""
-    parts = WELL.fullmatch(text.strip()) if meaning == "well" else None
-    return f"{parts[1].upper()}{int(parts[2])}" if parts else text.strip()
+def _loose_stem(key: str) -> str:
+    return loose_name(PurePosixPath(key).name)
 
 
-def _joined(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unused: Sequence[Key]) -> list[str]:
-    """Return notes on how a table met the images: how many have a row, and examples of what did not meet."""
-    with_row = {key for key, _ in keyed}
-    notes = [f"labels: {len(keyed)} of {len(source.images)} images have a row in {path.name}"]
-    without = [image.key for image in source.images if image.key not in with_row]
-    rows = [" ".join(key) for key in unused]
-    if without and rows:
-        notes.append(f"no row for {abridged(without)}; no image for the rows {abridged(rows)}")
-    return notes
+def _place(texts: Iterable[str]) -> Key:
+    """Return plate and well, or the well alone, the well as row and column."""
+    *plate, well = (text.strip() for text in texts)
+    return (*plate, well_name(well))
 
 
 def _by_key(
@@ -115,5 +122,7 @@ def _with(image: SourceImage, row: TextRow, known: Mapping[str, str]) -> SourceI
     fields = description(row, known)
     if fields["pixel_size_um"] is None:
         del fields["pixel_size_source"]
+    if image.well and fields["well"] and well_name(fields["well"]) == well_name(image.well):
+        del fields["well"]  # A01 in the table is A1 of the plate
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     return replace(image, **given)

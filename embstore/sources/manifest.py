@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,13 @@ from embstore.sources.columns import (
     unknown_ids,
 )
 from embstore.sources.delimited import refuse_workbook
+from embstore.sources.located import difference, existing_like, foreign_folder, with_slashes, without_folder
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, bare_name, is_table, numbered_rows
+from embstore.sources.tables import TABLE_SUFFIXES, abridged, bare_name, is_image, is_table, numbered_rows
 
-FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "filepath", "file_path")
+LOAD_DATA = re.compile(r"(?P<image>Image_)?FileName_(?P<channel>.+)", re.IGNORECASE)  # CellProfiler's LoadData
+# as `column_key` writes them
+FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "file_path", "filepath")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 
@@ -38,11 +43,19 @@ class ManifestColumns:
     channels: str | None
     folder: str | None  # that keys lie in: SubCell's lists repeat their prefixes from folder to folder
     in_order: tuple[str, ...]  # the roles of a multi-channel file whose row does not name them
+    paths: dict[str, str]  # CellProfiler's column FileName_X -> PathName_X, the folder of its files
 
     @property
     def used(self) -> tuple[str, ...]:
         """The columns that say where pixels are."""
-        return tuple(c for c in (*self.by_role.values(), self.file, self.channels) if c)
+        return tuple(c for c in (*self.by_role.values(), *self.paths.values(), self.file, self.channels) if c)
+
+    def files_of(self, row: TextRow) -> dict[str, str]:
+        """Return column -> file of a row, behind its folder where a column says it."""
+        columns = [self.file] if self.file else self.by_role.values()
+        named = {column: row[column].strip() for column in columns if row[column].strip()}
+        folders = {column: row[path].strip().rstrip("/\\") for column, path in self.paths.items()}
+        return {c: _joined(folders[c], file) if folders.get(c) else file for c, file in named.items()}
 
 
 def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> Source:
@@ -63,7 +76,8 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     root = (reading.root or path.parent).resolve()
     columns = _columns(path, list(rows[0][1]), reading.channels)
     missing = tidy_rows(rows, columns.known, columns.used)
-    images, keyed, failures = _images(root, path, rows, columns, one_cell=one_cell)
+    located = _Located(root, foreign_folder(root, [f for _, row in rows for f in columns.files_of(row).values()]))
+    images, keyed, failures = _images(located, path, rows, columns, one_cell=one_cell)
     said = locations_of(keyed, columns.known)
     return Source(
         root,
@@ -72,6 +86,9 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(failures),
         (
             f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *located.notes,
+            *_unread_files(rows, columns),
+            *_shared_files(images),
             *missing,
             *unknown_ids((row for _, row in rows), columns.known),
         ),
@@ -80,8 +97,24 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     )
 
 
+@dataclass(frozen=True)
+class _Located:
+    """Where a manifest's files are: its root, and the folder of another computer that stands for it."""
+
+    root: Path
+    foreign: str | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (f"{self.foreign} in the table is taken for {self.root}",) if self.foreign else ()
+
+    def path(self, file: str) -> str:
+        below = without_folder(file, self.foreign) if self.foreign else file
+        return _below(self.root, with_slashes(self.root, below))
+
+
 def _images(
-    root: Path, path: Path, rows: Sequence[tuple[int, TextRow]], columns: ManifestColumns, *, one_cell: bool
+    located: _Located, path: Path, rows: Sequence[tuple[int, TextRow]], columns: ManifestColumns, *, one_cell: bool
 ) -> tuple[list[SourceImage], list[tuple[str, TextRow]], list[Failure]]:
     """Return the images that rows describe, those rows by the key of their image, and a failure for each other row."""
     images: list[SourceImage] = []
@@ -89,7 +122,7 @@ def _images(
     failures: list[Failure] = []
     lines: dict[str, int] = {}
     for line, row in rows:
-        image, errors = _image(root, row, columns, f"{path}:{line}", one_cell=one_cell)
+        image, errors = _image(located, row, columns, f"{path}:{line}", one_cell=one_cell)
         if image.key in lines:
             errors.append(f"{image.key} stands in line {lines[image.key]} already, wanted each once")
         if errors:
@@ -114,11 +147,16 @@ def find_manifest(source: Path) -> Path:
 
 
 def file_columns(columns: Sequence[str], channels: Channels) -> tuple[dict[str, str], str | None]:
-    """Return role -> column of the columns that hold files, and the column of multi-channel files."""
+    """Return role -> column of the columns that hold files, and the column of multi-channel files.
+
+    CellProfiler's `FileName_DNA` is a column of the channel `DNA`. A column that the user gave a role takes precedence.
+    """
     by_role: dict[str, str] = {}
+    named = {channels.by_name[column] for column in columns if column in channels.by_name}
     for column in columns:
-        role = channels.role(column)
-        if role and role not in by_role:
+        loaded = LOAD_DATA.fullmatch(column)
+        role = channels.role(column) or (channels.role(loaded["channel"]) if loaded else None)
+        if role and role not in by_role and (column in channels.by_name or role not in named):
             by_role[role] = column
     file = next((column for column in columns if column_key(column) in FILE_COLUMNS), None)
     return by_role, file
@@ -144,18 +182,48 @@ def _columns(path: Path, columns: Sequence[str], channels: Channels) -> Manifest
         raise EmbstoreError(f"{found} and no channels; say what the planes of {file} show: --channels nucleus,protein")
     known = known_columns(c for c in columns if c not in by_role.values())
     folder = "output_folder" if known.get("key") == "output_prefix" and "output_folder" in columns else None
-    return ManifestColumns(known, by_role, file, named, folder, channels.in_order)
+    return ManifestColumns(known, by_role, file, named, folder, channels.in_order, _paths(columns, by_role))
+
+
+def _paths(columns: Sequence[str], by_role: Mapping[str, str]) -> dict[str, str]:
+    """Return FileName_X -> PathName_X for the columns of CellProfiler that a table has both of."""
+    lower = {column.lower(): column for column in columns}
+    pairs = {c: lower.get(c.lower().replace("filename_", "pathname_", 1)) for c in by_role.values()}
+    return {column: path for column, path in pairs.items() if path and LOAD_DATA.fullmatch(column)}
+
+
+def _joined(folder: str, file: str) -> str:
+    """Return a file behind its folder, parted as the folder is."""
+    return f"{folder}\\{file}" if "\\" in folder and "/" not in folder else f"{folder}/{file}"
+
+
+def _unread_files(rows: Sequence[tuple[int, TextRow]], columns: ManifestColumns) -> tuple[str, ...]:
+    """Return a note for each column of image files that has no role."""
+    meant = {*columns.used, *columns.known.values()}
+    texts = {c: [row[c] for _, row in rows if row[c]] for c in rows[0][1] if c not in meant}
+    unread = [c for c, values in texts.items() if values and all(is_image(Path(value)) for value in values)]
+    return tuple(
+        f"{column} names files and is no channel that is known: left out (--channels {column}=ROLE)"
+        for column in unread
+    )
+
+
+def _shared_files(images: Sequence[SourceImage]) -> tuple[str, ...]:
+    """Return a note that counts the files that several rows name."""
+    counts = Counter(file for image in images for file in set(image.files))
+    shared = sorted(file for file, count in counts.items() if count > 1)
+    return (f"files that several rows name: {abridged(shared)}",) if shared else ()
 
 
 def _image(
-    root: Path, row: TextRow, columns: ManifestColumns, listed: str, *, one_cell: bool
+    located: _Located, row: TextRow, columns: ManifestColumns, listed: str, *, one_cell: bool
 ) -> tuple[SourceImage, list[str]]:
     """Return what a row describes, and everything that is wrong with it."""
     errors: list[str] = []
     files, roles, told_by = _files(row, columns)
     errors += _unusable_roles(roles) if files else ["it names no file"]
-    files = tuple(_below(root, file) for file in files)
-    errors += [error for file in files if (error := _unusable_file(root, file))]
+    files = tuple(map(located.path, files))
+    errors += [error for file in files if (error := _unusable_file(located.root, file))]
     try:
         fields: ImageFields = description(row, columns.known, columns.used)
     except EmbstoreError as error:
@@ -180,10 +248,11 @@ def _files(row: TextRow, columns: ManifestColumns) -> tuple[tuple[str, ...], tup
     if columns.file:
         roles = tuple(split_list(row[columns.channels], ",;")) if columns.channels else ()
         why = f"{POSITION}, column {columns.channels}" if roles else POSITION
-        file, roles = row[columns.file].strip(), roles or columns.in_order
-        return (file,) if file else (), roles, (why,) * len(roles)
-    pairs = {role: row[column].strip() for role, column in columns.by_role.items() if row[column].strip()}
-    return tuple(pairs.values()), tuple(pairs), tuple(f"column {columns.by_role[role]}" for role in pairs)
+        roles = roles or columns.in_order
+        return tuple(columns.files_of(row).values()), roles, (why,) * len(roles)
+    files = columns.files_of(row)
+    pairs = {role: column for role, column in columns.by_role.items() if column in files}
+    return tuple(files[c] for c in pairs.values()), tuple(pairs), tuple(f"column {c}" for c in pairs.values())
 
 
 def _unusable_roles(roles: Sequence[str]) -> list[str]:
@@ -206,7 +275,10 @@ def _unusable_file(root: Path, file: str) -> str | None:
     if Path(file).is_absolute() or Path(file).parts[:1] == ("..",):
         return f"{file} does not lie below {root}, wanted a path that does (or another --source-root)"
     try:
-        return None if (root / file).exists() else f"{file} does not exist"
+        if (root / file).exists():
+            return None
+        other = existing_like(root, file)
+        return f"{file} does not exist" + (f", {other} does: {difference(file, other)}" if other else "")
     except (OSError, ValueError) as error:  # a null byte, a name too long
         return f"{file[:80]!r} cannot be a file ({error})"
 

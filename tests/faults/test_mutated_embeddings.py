@@ -17,7 +17,7 @@ from embstore.ingest import import_embeddings
 pytestmark = pytest.mark.faults
 
 FILES = 2000  # mutations of each format
-FEWER = 500  # of h5ad, each of which is tried in a process of its own first
+FEWER = 300  # of h5ad, each of which is tried in a process of its own first
 N, DIM = 40, 6
 X = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
 NAMES = {

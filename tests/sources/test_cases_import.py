@@ -141,6 +141,15 @@ def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:
     np.testing.assert_allclose(vectors_of(store, ["gene:A1", "gene:B1"]), [[0.1, 0.2], [0.3, 0.1]])
 
 
+def test_31_decimal_commas_are_told_from_more_than_two_lines(store: Store) -> None:
+    """0,5 is a half; a file with marks of thousands too is refused in one line."""
+    bring(store, "31-csv-as-excel-writes-it/vec_decimal.csv", gene_column="gene")
+    wanted = [[0, 1, 0], [0.5, 1.25, 0.1], [0.25, 0.75, 0.3]]
+    np.testing.assert_allclose(vectors_of(store, ["gene:A1", "gene:B1", "gene:C1"]), wanted, rtol=1e-6)
+    with pytest.raises(EmbstoreError, match="column 'a' holds text; wanted numbers"):
+        bring(store, "31-csv-as-excel-writes-it/vec_thousands.csv", gene_column="gene")
+
+
 # -- the same kinds, other files -------------------------------------------------------------------------------------
 
 

@@ -107,19 +107,3 @@ def test_columns_are_known_by_the_names_that_people_use(tmp_path: Path) -> None:
     assert read_label_table(path).said == {
         ("main", "protein", "ensembl:ENSG00000075624"): {"Cytosol": None, "ER": None}
     }
-
-
-def test_wells_meet_by_row_and_column(case: Path) -> None:
-    """A01 of a plate map is the plate's well A/1 (case 16)."""
-    folder = case / "16-well-names-padding"
-    source = read_source(folder / "plate.zarr", "ome", folder / "platemap.csv")
-    assert {image.genes for image in source.images} == {("ACTN1",), ("LMNB1",), ("TGOLN2",)}
-
-
-def test_what_does_not_meet_is_named_from_both_sides(case: Path, tmp_path: Path) -> None:
-    """Examples of images without a row and of rows without an image say what to look at."""
-    table = tmp_path / "platemap.csv"
-    table.write_text("well,gene\nA01,ACTN1\nH12,LMNB1\n")
-    source = read_source(case / "16-well-names-padding" / "plate.zarr", "ome", table)
-    (note,) = [note for note in source.notes if "no image for the rows" in note]
-    assert note.endswith("no image for the rows 1 (H12)")

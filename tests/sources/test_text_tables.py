@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -88,6 +89,9 @@ def test_a_byte_that_is_no_utf_8_is_named_by_line_and_column(cases: Path, tmp_pa
         read_table(cases / "31-csv-as-excel-writes-it" / "latin1.csv")
     with pytest.raises(EmbstoreError, match="line 3, column 3"):
         read_table(written(tmp_path, "sep=,\r\na,b\r\n1,µ\r\n", encoding="latin-1"))
+    (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf\xb5,b\n1,2\n")
+    with pytest.raises(EmbstoreError, match="line 1, column 1: byte 0xb5"):
+        read_table(tmp_path / "bom.csv")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -184,3 +188,12 @@ def test_missing_cells_of_a_manifest_are_counted_and_other_columns_keep_their_wo
     assert (image.protein_ids, image.genes, image.extra) == ((), (), {"treatment": "none"})
     assert source.labels == ()
     assert "cells that count as missing: 1 None, 1 nan, 1 NaN" in "; ".join(source.notes)
+
+
+@pytest.mark.parametrize("damage", [slice(12, 13), slice(-9, None)])
+def test_damaged_gzip_is_one_line(tmp_path: Path, damage: slice) -> None:
+    packed = bytearray(gzip.compress(b"a,b\n" + b"".join(b"%d,x%d\n" % (i, i * i) for i in range(99))))
+    packed[damage] = b"\xff" if damage.start > 0 else b""
+    (tmp_path / "t.csv.gz").write_bytes(packed)
+    with pytest.raises(EmbstoreError, match="cannot be read as a CSV"):
+        read_table(tmp_path / "t.csv.gz")

@@ -1,0 +1,51 @@
+"""How names in a table meet names of images and wells: as people write them, and what did not meet."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from embstore.sources.tables import abridged, bare_name, is_image
+
+_WELL = re.compile(
+    r"(?:row[\s_-]*)?(?P<row>[a-z]{1,2})[\s/_,.-]*(?:col(?:umn)?[\s_-]*)?0*(?P<column>[1-9]\d{0,2})", re.IGNORECASE
+)
+
+
+def well_name(text: str) -> str:
+    """Return a well as row and column: `A1` for A01, a1, A/1 and `row A column 1`; other text as it is."""
+    found = _WELL.fullmatch(text.strip())
+    return f"{found['row'].upper()}{found['column']}" if found else text.strip()
+
+
+def loose_name(text: str) -> str:
+    """Return a name of an image without what differs from system to system.
+
+    That is case, Unicode form, backslashes and the suffix of an image.
+    """
+    name = unicodedata.normalize("NFC", text.strip()).casefold().replace("\\", "/").removeprefix("./")
+    return bare_name(name) if is_image(Path(name)) else name
+
+
+def unambiguous(names: Iterable[str], loosely: Callable[[str], str] = loose_name) -> dict[str, str]:
+    """Return loose name -> name, for the loose names that only one name has."""
+    called: dict[str, set[str]] = {}
+    for name in names:
+        called.setdefault(loosely(name), set()).add(name)
+    return {loose: next(iter(those)) for loose, those in called.items() if len(those) == 1}
+
+
+def said_of_join(table: str, things: str, joined: int, without_row: Sequence[str], unmet: Sequence[str]) -> str:
+    """Return how many images have a row, with examples of those without one and of rows that met no image.
+
+    Where nothing joined, the note begins with `warning`.
+    """
+    of = joined + len(without_row)
+    said = f"labels: {joined} of {of} {things}s have a row in {table}"
+    if of and not joined:
+        said = f"warning: nothing joined: {said.removeprefix('labels: ')}"
+    if unmet:
+        said += f"; rows that met no {things}: {abridged(unmet)}"
+    return said + (f"; {things}s without a row: {abridged(without_row)}" if without_row else "")

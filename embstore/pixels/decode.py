@@ -13,6 +13,7 @@ from embstore.errors import ImageError
 from embstore.pixels.colours import light
 from embstore.pixels.depths import counts
 from embstore.pixels.limits import MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
+from embstore.pixels.npy import NPY_SIGNATURE, open_npy
 from embstore.pixels.ome_zarr import is_zarr, open_zarr
 from embstore.pixels.pillow import open_pillow
 from embstore.pixels.planes import Claim, Header, Planes, decoding
@@ -22,7 +23,7 @@ from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
 
 def read_planes(path: str | Path, channels: int | None = None, *, labels: bool = False) -> Planes:
-    """Read every channel of one image file: TIFF, PNG, JPEG, WebP or BMP, told by content and not by suffix.
+    """Read every channel of one image file: TIFF, PNG, JPEG, WebP, BMP or npy, told by content, not suffix.
 
     Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`).
     Values are those that the file stores, in every depth; where it says that zero is white, they are inverted. An RGB
@@ -98,6 +99,9 @@ def _head(path: Path) -> bytes:
 def _open_file(path: Path, channels: int | None, *, labels: bool) -> Iterator[Claim]:
     if not (head := _head(path)):
         raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
+    if head == NPY_SIGNATURE[:4]:
+        yield open_npy(path, channels)
+        return
     reader = open_tiff(path, channels, labels=labels) if head in TIFF_SIGNATURES else open_pillow(path, labels=labels)
     with reader as claim:
         yield claim

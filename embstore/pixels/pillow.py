@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from embstore.errors import ImageError
 from embstore.pixels.colours import COLOUR_OF_SAMPLES
 from embstore.pixels.limits import check_size
-from embstore.pixels.planes import Claim, one_line
+from embstore.pixels.planes import WARNINGS, Claim, one_line
 from embstore.pixels.size import UNKNOWN
 from embstore.pixels.vendors import CONVERT, vendor_suffix
 
@@ -34,15 +33,13 @@ PILLOW_MODES = {
 PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
 PNG_STEPS = {2: 85, 4: 17}  # by which Pillow multiplies grey values of few bits
 
-_pillow_warnings = threading.Lock()  # `warnings.catch_warnings` changes the whole process
-
 
 @contextmanager
 def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
     """Open a picture of one frame, whose pixel size is never sure; with `labels`, a palette's indices stay."""
     try:
         # Pillow only warns between one and two times its pixel limit
-        with _pillow_warnings, warnings.catch_warnings():
+        with WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=PILLOW_FORMATS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -54,7 +51,8 @@ def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
             found = f"{path.name} is in a microscope's own format ({suffix}), wanted TIFF, PNG, JPEG, WebP or BMP"
             raise ImageError(found, todo=CONVERT.replace("them", "it")) from None
         raise ImageError(
-            f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP or BMP; convert the file"
+            f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP, BMP or npy; "
+            "convert the file"
         ) from None
     with image:
         bits, kind = _check_png(path) if image.format == "PNG" else (8, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import tokenize
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,11 +29,16 @@ DECODING_ERRORS = (
     ArithmeticError,
     SyntaxError,
     MemoryError,
+    EOFError,
     struct.error,
+    tokenize.TokenError,
 )
 
 
 OWN_MISTAKES = (TypeError, AttributeError)  # of these, what our own code raised is a bug and no damage
+
+
+WARNINGS = threading.Lock()  # `warnings.catch_warnings` changes the whole process
 
 
 @dataclass(frozen=True)

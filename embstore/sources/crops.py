@@ -12,7 +12,7 @@ from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import POSITION, Failure, Source, SourceImage
-from embstore.sources.tables import bare_name, image_files, is_table
+from embstore.sources.tables import IMAGE_SUFFIXES, bare_name, image_files, is_table
 
 _TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
@@ -29,7 +29,7 @@ def read_crops(source: Path, reading: Reading) -> Source:
     if reading.root:
         raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")
     channels, labels = reading.channels, reading.labels
-    root, paths = image_files(source)
+    root, paths = image_files(source, suffixes=(*IMAGE_SUFFIXES, ".npy"))
     if channels.in_order:
         found = Source(root, _multi_channel(root, paths, channels))
     else:

@@ -158,7 +158,9 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def image_files(source: Path, holds: str = "images") -> tuple[Path, list[Path]]:
+def image_files(
+    source: Path, holds: str = "images", suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> tuple[Path, list[Path]]:
     """Return the source root and its image files, sorted, hidden ones left out; a single file is its own source.
 
     EmbstoreError where there is no such file or folder; `holds` is what was looked for.
@@ -168,13 +170,13 @@ def image_files(source: Path, holds: str = "images") -> tuple[Path, list[Path]]:
     if not source.is_dir():
         raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the {holds}")
     # a link whose file is gone counts too: it is a file that is missing
-    found = (p for p in source.rglob("*") if is_image(p) and (p.is_file() or p.is_symlink()))
+    found = (p for p in source.rglob("*") if is_image(p, suffixes) and (p.is_file() or p.is_symlink()))
     return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> bool:
     """Tell by its suffix whether a file may be an image; one packed with gzip counts."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix in IMAGE_SUFFIXES
+    return Path(path.name.lower().removesuffix(".gz")).suffix in suffixes
 
 
 def abridged(names: Sequence[str]) -> str:

@@ -65,7 +65,12 @@ def write_pictures(folder: Path) -> None:
         Image.fromarray(COLOURS).save(folder / f"rgb.{form}")
 
 
-@pytest.mark.parametrize("write", [write_tiffs, write_ome, write_pngs, write_pictures])
+def write_arrays(folder: Path) -> None:
+    np.save(folder / "first.npy", PLANES)
+    np.save(folder / "last.npy", np.asfortranarray(PLANES.transpose(1, 2, 0).astype(np.float32)))
+
+
+@pytest.mark.parametrize("write", [write_tiffs, write_ome, write_pngs, write_pictures, write_arrays])
 def test_mutated_images_are_read_or_refused(tmp_path: Path, write: Callable[[Path], None]) -> None:
     """No damage to an image ends in a traceback, a crash, an endless loop or gigabytes."""
     good = tmp_path / "good"

@@ -149,7 +149,7 @@ def test_damaged_truth_is_one_line_and_changes_no_label(
     mask = next((atlas / "truth" / "masks").glob("*_nuclei.png")).name
     for number, (name, content, said) in enumerate(
         (
-            ("truth/cells.csv", cells[: cells.rindex(",0")], r"cells.csv, line \d+: shares of"),
+            ("truth/cells.csv", cells[: cells.rindex(",0")], r"cells.csv has 21 columns, and line \d+ has \d+ fields"),
             ("truth/cells.csv", cells.replace("vesicles", "vacuoles", 1), "has no column vesicles"),
             ("truth/cells.csv", None, "there is no file"),
             (f"truth/masks/{mask}", None, "cannot be read"),

@@ -177,14 +177,14 @@ def _write(
     add_proteins(store, list(pairs))
     new = plan.good & ~plan.same
     recording.planned, report.done_before = int(new.sum()), int((plan.good & plan.same).sum())
-    if new.any():
+    kept = [plan.rows.keys[row] for row in good]
+    gone = plan.stored.own_ids.filter(pc.invert(pc.is_in(plan.stored.own_ids, value_set=_strings(kept)))).to_pylist()
+    if new.any() or gone:
         recording.begin()
     _write_rows(store, plan, new, progress)
     report.images_in = 0
     report.vectors_in = {plan.space.backbone: int(new.sum())} if new.any() else {}
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
-    kept = [plan.rows.keys[row] for row in good]
-    gone = plan.stored.own_ids.filter(pc.invert(pc.is_in(plan.stored.own_ids, value_set=_strings(kept)))).to_pylist()
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
     report.vectors_deleted = len(gone)
     report.labels_changed = _set_labels(store, plan, columns.label)

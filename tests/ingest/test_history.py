@@ -82,6 +82,19 @@ def test_a_run_that_changes_nothing_leaves_no_row(filled: Path, tmp_path: Path) 
     assert store.versions() == versions
 
 
+def test_an_import_that_only_deletes_leaves_a_row(store: Store, tmp_path: Path) -> None:
+    """A file that lost a row takes that row's vector out of the store, and the history says that a run wrote."""
+    path = tmp_path / "v.csv"
+    for text in ("gene,a,b\nA1,1,2\nB1,3,4\n", "gene,a,b\nA1,1,2\n"):
+        path.write_text(text)
+        report = import_embeddings(store, path, dataset="d", backbone="own", gene_column="gene")
+    assert (report.vectors_in, report.vectors_deleted) == ({}, 1)
+    assert [(run["kind"], run["status"], run["vectors"]) for run in runs(store)] == [
+        ("import", "done", 0),
+        ("import", "done", 2),
+    ]
+
+
 def test_runs_are_listed_newest_first(filled: Path, tmp_path: Path) -> None:
     """Embed and import have a row each; an import counts rows."""
     store = Store.open(shutil.copytree(filled / "store", tmp_path / "store"))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from case_files import CASES
 
 SAMPLES = Path(os.environ.get("EMBSTORE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -33,6 +34,16 @@ def samples() -> Path:
             pytest.fail(f"CI must not skip: no sample files at {SAMPLES}")
         pytest.skip(f"no sample files at {SAMPLES}; set EMBSTORE_SAMPLES to the folder that holds them")
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of inputs that people really have; tests that need it are skipped, with the reason, without it."""
+    if not CASES.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must not skip: no case files at {CASES}")
+        pytest.skip(f"no case files at {CASES}, beside this checkout")
+    return CASES
 
 
 @pytest.fixture(scope="session")

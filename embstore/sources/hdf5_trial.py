@@ -28,7 +28,7 @@ def read(_, item):
                 if left < 0:
                     break
                 item[start : start + rows]
-    except Exception:
+    except Exception:  # h5py raises of every kind; only crashes and endless loops are looked for here
         pass
 
 try:
@@ -38,7 +38,7 @@ try:
             read(name, item)
             if isinstance(item, h5py.Group):
                 item.visititems(read)
-except Exception:
+except Exception:  # as above: the reader itself reports what h5py raises
     pass
 """
 

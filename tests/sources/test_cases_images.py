@@ -8,14 +8,14 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from case_files import CASES, needs_cases
 
 from embstore.ingest import Report, ingest
 from embstore.pixels.decode import read_planes
 from embstore.sources.layouts import read_channels, read_source
 from embstore.store import Store, rows
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no case files at {CASES}")
+pytestmark = needs_cases
 
 AXES = CASES / "24-imagej-axes-confusion"
 ALONG_Z = "; planes along z are taken as channels, because there are as many as roles and no channel axis"

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from case_files import CASES, needs_cases
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, import_embeddings
@@ -17,8 +18,7 @@ from embstore.search import similar_proteins
 from embstore.sources.vectors import Columns, read_vectors
 from embstore.store import Store, rows
 
-FOLDER = Path(__file__).parents[3] / "shared" / "cases"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the cases are not at {FOLDER}")
+pytestmark = needs_cases
 INDEX = "09-pandas-index-column"
 
 
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def bring(store: Store, name: str, **choices: Any) -> Report:
-    return import_embeddings(store, FOLDER / name, dataset="d", backbone="b", **choices)
+    return import_embeddings(store, CASES / name, dataset="d", backbone="b", **choices)
 
 
 def vectors_of(store: Store, ids: list[str]) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_09_the_index_is_no_feature(store: Store, name: str) -> None:
     assert dry.notes == report.notes
     assert report.notes[:1] == notes
     assert report.notes[1].endswith("(an index)")
-    table = pd.read_csv(FOLDER / INDEX / "profiles.csv")
+    table = pd.read_csv(CASES / INDEX / "profiles.csv")
     features = table[["f0", "f1", "f2", "f3"]].to_numpy(np.float32)
     np.testing.assert_allclose(vectors_of(store, [f"gene:{gene}" for gene in table["gene"]]), features, rtol=1e-6)
     assert max(row.similarity for row in similar_proteins(store, "G7").rows) < 0.95
@@ -78,7 +78,7 @@ def test_17_a_pickled_member_does_not_condemn_the_file(store: Store) -> None:
     """DeepProfiler's features go in; its pickle is refused only where it is asked for."""
     path = "17-deepprofiler-npz-object-metadata/B02_1.npz"
     assert bring(store, path, embeddings="features").vectors_in == {"b": 8}
-    with np.load(FOLDER / path) as data:
+    with np.load(CASES / path) as data:
         np.testing.assert_array_equal(
             vectors_of(store, [f"B02_1.npz:{i}" for i in range(8)]), data["features"].astype(np.float32)
         )
@@ -88,7 +88,7 @@ def test_17_a_pickled_member_does_not_condemn_the_file(store: Store) -> None:
 
 def test_38_a_folder_of_npy_is_one_vector_a_file(store: Store, tmp_path: Path) -> None:
     """Keyed by the names of the files."""
-    folder = FOLDER / "38-folder-of-npy"
+    folder = CASES / "38-folder-of-npy"
     bring(store, folder.name)
     files = sorted(folder.glob("*.npy"))
     found = vectors_of(store, [file.stem for file in files])

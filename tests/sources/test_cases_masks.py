@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from case_files import CASES, needs_cases
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, ingest
@@ -12,8 +13,7 @@ from embstore.sources.detect import detect
 from embstore.sources.layouts import read_source
 from embstore.store import Store, rows
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no case files at {CASES}")
+pytestmark = needs_cases
 
 
 def take(store: Path, source: str, layout: str = "opencell", **choices: object) -> Report:

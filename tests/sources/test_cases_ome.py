@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from case_files import CASES, needs_cases
 
 from embstore.ingest import ingest
 from embstore.pixels.decode import read_planes
 from embstore.sources.layouts import read_channels, read_source
 from embstore.sources.record import Source
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no case files at {CASES}")
+pytestmark = needs_cases
 
 
 def read(case: str) -> Source:

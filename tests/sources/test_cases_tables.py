@@ -13,11 +13,6 @@ from embstore.sources.record import Source
 from embstore.sources.tables import read_table
 
 
-@pytest.fixture
-def case(samples: Path) -> Path:
-    return samples.parent / "cases"
-
-
 def manifest(path: Path, **options: str) -> Source:
     return read_source(path, "manifest", None, **options)
 
@@ -26,22 +21,22 @@ def locations(source: Source) -> set[tuple[str, str]]:
     return {(label.subject, label.location) for label in source.labels}
 
 
-def test_rows_of_another_length_than_the_header_are_named(case: Path) -> None:
+def test_rows_of_another_length_than_the_header_are_named(cases: Path) -> None:
     """A bare comma or a row that ends early moves values into other columns: their lines are named (case 06)."""
     with pytest.raises(EmbstoreError, match=r"7 columns, and line 3 has 8, line 4 has 6 fields"):
-        manifest(case / "06-ragged-csv-rows" / "manifest.csv")
+        manifest(cases / "06-ragged-csv-rows" / "manifest.csv")
 
 
-def test_blanks_in_a_header_hide_no_column(case: Path) -> None:
+def test_blanks_in_a_header_hide_no_column(cases: Path) -> None:
     """` gene` is the column gene (case 20)."""
-    source = manifest(case / "20-header-blanks" / "manifest.csv")
+    source = manifest(cases / "20-header-blanks" / "manifest.csv")
     assert all(image.protein_ids for image in source.images)
     assert source.labels
 
 
-def test_a_list_is_its_items(case: Path) -> None:
+def test_a_list_is_its_items(cases: Path) -> None:
     """A list column of Parquet is several locations (case 07)."""
-    source = manifest(case / "07-parquet-list-labels" / "manifest.parquet")
+    source = manifest(cases / "07-parquet-list-labels" / "manifest.parquet")
     assert {location for _, location in locations(source)} == {"Cytosol", "Actin filaments", "Nuclear membrane"}
 
 
@@ -66,21 +61,21 @@ def test_missing_values_are_no_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sep_line.csv", "utf16.csv", "cr_only.csv"])
-def test_tables_as_spreadsheets_write_them_are_read(case: Path, name: str) -> None:
+def test_tables_as_spreadsheets_write_them_are_read(cases: Path, name: str) -> None:
     """A line sep=;, UTF-16 with its mark, and lines that end in CR alone (case 31)."""
-    (image,) = manifest(case / "31-csv-as-excel-writes-it" / name).images
+    (image,) = manifest(cases / "31-csv-as-excel-writes-it" / name).images
     assert (image.key, image.roles, image.genes) == ("f1", ("nucleus", "protein"), ("ACTN1",))
 
 
-def test_another_encoding_is_named_by_line_and_column(case: Path) -> None:
+def test_another_encoding_is_named_by_line_and_column(cases: Path) -> None:
     """Latin-1 is refused with the place of its first such byte (case 31)."""
     with pytest.raises(EmbstoreError, match=r"line 3, column \d+: byte 0x\w\w .* is no UTF-8; wanted UTF-8 text"):
-        manifest(case / "31-csv-as-excel-writes-it" / "latin1.csv")
+        manifest(cases / "31-csv-as-excel-writes-it" / "latin1.csv")
 
 
-def test_a_decimal_comma_is_a_number(case: Path) -> None:
+def test_a_decimal_comma_is_a_number(cases: Path) -> None:
     """0,4 is 0.4 in a table of semicolons (case 31)."""
-    (image,) = manifest(case / "31-csv-as-excel-writes-it" / "decimal_comma.csv").images
+    (image,) = manifest(cases / "31-csv-as-excel-writes-it" / "decimal_comma.csv").images
     assert image.pixel_size_um == 0.4
 
 

@@ -12,15 +12,6 @@ from embstore.sources.joining import loose_name, unambiguous, well_name
 from embstore.sources.layouts import read_source
 from embstore.sources.located import existing_like, foreign_folder, without_folder
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-
-
-@pytest.fixture
-def cases() -> Path:
-    if not CASES.is_dir():
-        pytest.skip("no ../shared/cases beside this checkout")
-    return CASES
-
 
 @pytest.mark.parametrize("text", ["A1", "A01", "a01", "A/1", "A-001", "row A column 1", "Row A, col 01", " A 1 "])
 def test_a_well_is_a_row_and_a_column(text: str) -> None:

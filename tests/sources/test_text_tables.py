@@ -18,15 +18,6 @@ from embstore.sources.layouts import read_source
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.tables import numbered_rows, read_table, table_head
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
-
-
-@pytest.fixture
-def cases() -> Path:
-    if not CASES.is_dir():
-        pytest.skip("no ../shared/cases beside this checkout")
-    return CASES
-
 
 def written(tmp_path: Path, text: str, name: str = "t.csv", encoding: str = "utf-8") -> Path:
     path = tmp_path / name

@@ -14,7 +14,7 @@ import pyarrow as pa
 from embstore.care.findings import JOIN, RECORD, REPAIR, RERUN, Finding, counted
 from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, select, sql_text
 
-PART_ROWS = 8_000_000  # their hashes take some hundred megabytes
+PART_ROWS = 8_000_000
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
 MISCOUNTED = "images whose completion record, cells and vectors differ in number"

@@ -1,5 +1,6 @@
 -- Which values of {column} are in {table} and not in {holder}.{key}? One row a value, as `example`.
--- Their 64-bit hashes are compared, which take a tenth of the memory: one in 10^13 of a million values would be missed.
+-- Their 64-bit hashes are compared, which are shorter than ids. An absent value is missed where it shares the hash of
+-- one of n others: n / 2^64.
 SELECT DISTINCT {column} AS example
 FROM (
     SELECT {column}, hash({column}) AS hashed

@@ -1,5 +1,5 @@
 -- Which keys have more than one row? One row a key, as `example`. {key} are the columns that identify a row of {table}.
--- Hashes are grouped, which take a tenth of the memory of keys; only keys whose hash comes twice are compared.
+-- Hashes are grouped, which are shorter than keys; only keys whose hash comes twice are compared.
 WITH doubtful AS (
     SELECT hash({key}) AS hashed
     FROM "{table}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from embstore.errors import EmbstoreError
@@ -116,8 +117,18 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
     }
 
 
+def refuse_lists(path: Path, rows: Iterable[TextRow], column: str) -> None:
+    """Raise EmbstoreError where a column of locations has text in brackets: a list that holds no quoted names."""
+    printed = next((row[column] for row in rows if looks_like_list(row[column])), None)
+    if printed is not None:
+        raise EmbstoreError(
+            f"{path} is no table of labels that is known: {column!r} contains lists such as {printed!r}; wanted "
+            "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
+        )
+
+
 def locations_of(
-    keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
+    path: Path, keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
 ) -> dict[Subject, dict[str, int | None]]:
     """Return the `;`-joined locations that stand beside images; empty where the table has no such column.
 
@@ -126,9 +137,7 @@ def locations_of(
     column = known.get("locations")
     if column is None:
         return {}
-    printed = next((row[column] for _, row in keyed if looks_like_list(row.get(column, ""))), None)
-    if printed is not None:
-        raise EmbstoreError(f"{column} is {printed!r}; wanted names of locations joined by `;`")
+    refuse_lists(path, (row for _, row in keyed), column)
     return {(DEFAULT_SCHEME, "image", key): dict.fromkeys(names_in(row.get(column, ""))) for key, row in keyed}
 
 

@@ -43,7 +43,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
             failures.append(
                 Failure(f"{path}:{line}", "plan", str(error), "correct the row; until then its image stays out")
             )
-    said = locations_of(keyed, known)
+    said = locations_of(path, keyed, known)
     return replace(
         source,
         images=tuple(images),

@@ -8,12 +8,20 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
-from embstore.sources.columns import DEFAULT_SCHEME, MEANINGS, TextRow, column_key, known_columns, unknown_ids
+from embstore.sources.columns import (
+    DEFAULT_SCHEME,
+    MEANINGS,
+    TextRow,
+    column_key,
+    known_columns,
+    refuse_lists,
+    unknown_ids,
+)
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
-from embstore.sources.values import looks_like_list, names_in
+from embstore.sources.values import names_in
 
 LABEL_LEVELS = ("protein", "image", "cell")
 ONE_ROW = "keep one row an image, then run the same command again; until then it has neither labels nor protein"
@@ -154,20 +162,10 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
-def _refuse_lists(path: Path, rows: Sequence[TextRow], column: str) -> None:
-    """Refuse text in brackets: no name of a location can be told from a program's own classes."""
-    printed = next((row[column] for row in rows if looks_like_list(row[column])), None)
-    if printed is not None:
-        raise EmbstoreError(
-            f"{path} is no table of labels that is known: {column!r} contains lists such as {printed!r}; wanted "
-            "names of locations joined by `;`, or the tables that OpenCell, HPA and Kaggle publish"
-        )
-
-
 def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
     for column in rows[0] if rows else ():
         if column_key(column) in MEANINGS["locations"]:
-            _refuse_lists(path, rows, column)
+            refuse_lists(path, rows, column)
     known = known_columns(rows[0]) if rows else {}
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:

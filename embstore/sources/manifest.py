@@ -78,7 +78,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
     missing = tidy_rows(rows, columns.known, columns.used)
     located = _Located(root, foreign_folder(root, [f for _, row in rows for f in columns.files_of(row).values()]))
     images, keyed, failures = _images(located, path, rows, columns, one_cell=one_cell)
-    said = locations_of(keyed, columns.known)
+    said = locations_of(path, keyed, columns.known)
     return Source(
         root,
         tuple(images),

@@ -52,6 +52,15 @@ def test_text_that_prints_a_list_is_a_list(tmp_path: Path) -> None:
         read_label_table(path)
 
 
+def test_a_manifest_with_lists_of_numbers_is_refused_by_name(tmp_path: Path) -> None:
+    """The error names the table, as it does for a table of labels."""
+    (tmp_path / "x.tif").write_bytes(b"")
+    path = tmp_path / "m.csv"
+    path.write_text('file,channels,locations\nx.tif,nucleus,"[4, 16]"\n')
+    with pytest.raises(EmbstoreError, match=r"m\.csv is no table .* lists such as '\[4, 16\]'"):
+        manifest(path)
+
+
 def test_missing_values_are_no_names(tmp_path: Path) -> None:
     """nan and None are no gene, no location and no image; in a column of anything, `none` is a word (case 08)."""
     path = tmp_path / "t.csv"

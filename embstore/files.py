@@ -6,9 +6,11 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict
 
+from embstore.hdf5 import file_and_dataset
 from embstore.ids import digest
 
 
@@ -23,18 +25,30 @@ class FileState(TypedDict):
 
 def file_state(path: Path) -> tuple[int, int]:
     """Return the size in bytes and the latest modification time in ns; OSError where it is missing."""
+    path, _ = file_and_dataset(path)
     stats = [path.stat()] if path.is_file() else [below.stat() for below in [path, *path.rglob("*")]]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the sha256 of a file's content, or of the names and contents of all files of a folder."""
-    path = Path(path)
+    """Return the sha256 of a file's content, or of the names and contents of all files of a folder.
+
+    Of a dataset that is named in an HDF5 file, of its name and the file's content.
+    """
+    path, dataset = file_and_dataset(path)
+    if dataset:
+        return digest([dataset, _known_sha256(path, *file_state(path))])
     if path.is_dir():
         files = sorted(below for below in path.rglob("*") if below.is_file())
         return digest([(below.relative_to(path).as_posix(), file_sha256(below)) for below in files])
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _known_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    """Return the sha256 of a file that holds many datasets, taken once while its size and time stay."""
+    return file_sha256(path)
 
 
 def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from embstore.files import files_state, touched
+from embstore.hdf5 import file_and_dataset
 from embstore.ids import image_id
 from embstore.ingest.work import (
     NO_NUCLEUS,
@@ -120,7 +121,9 @@ def _second(root: Path, image: SourceImage) -> Failure:
 
 
 def _is_gone(root: Path, row: ImageRow) -> bool:
-    return row["source_root"] == str(root) and not any(Path(path).exists() for path in stored_paths(root, row))
+    return row["source_root"] == str(root) and not any(
+        file_and_dataset(path)[0].exists() for path in stored_paths(root, row)
+    )
 
 
 def _paths(root: Path, image: SourceImage) -> list[Path]:
@@ -148,7 +151,7 @@ def _work(root: Path, image: SourceImage, name: str, wanted: Wanted, known: _Kno
     try:
         if old is None and not wanted.hashing:
             for path in _paths(root, image):
-                path.stat()
+                file_and_dataset(path)[0].stat()
             return new_work(root, image, name, wanted)
         files = states_of(root, image, None if wanted.rehash else old)
         new = new_work(root, image, name, wanted, files)

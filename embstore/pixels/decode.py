@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from embstore.errors import ImageError
+from embstore.hdf5 import file_and_dataset
 from embstore.pixels.colours import light
 from embstore.pixels.depths import counts
+from embstore.pixels.hdf5_stacks import HDF5_SIGNATURE, open_hdf5
 from embstore.pixels.limits import MAX_BYTES, MAX_RATIO, RATIO_FREE_BYTES, check_dtype
 from embstore.pixels.npy import NPY_SIGNATURE, open_npy
 from embstore.pixels.ome_zarr import is_zarr, open_zarr
@@ -25,6 +27,7 @@ from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 def read_planes(path: str | Path, channels: int | None = None, *, labels: bool = False) -> Planes:
     """Read every channel of one image file: TIFF, PNG, JPEG, WebP, BMP or npy, told by content, not suffix.
 
+    `FILE.h5::DATASET` is a dataset of an HDF5 file.
     Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`).
     Values are those that the file stores, in every depth; where it says that zero is white, they are inverted. An RGB
     file gives three planes, or one where they are equal, and an opaque alpha is no plane. With `labels` values keep the
@@ -79,7 +82,11 @@ def _checked(path: Path, channels: int | None, *, labels: bool = False) -> Itera
 
 @contextmanager
 def _opened(path: Path, channels: int | None, *, labels: bool) -> Iterator[Claim]:
-    if path.is_dir() and is_zarr(path):
+    file, dataset = file_and_dataset(path)
+    if dataset:
+        with open_hdf5(file, dataset, channels) as claim:
+            yield claim
+    elif path.is_dir() and is_zarr(path):
         yield open_zarr(path, MAX_BYTES)
     elif _head(path).startswith(GZIP_SIGNATURE):
         limits = {"max_bytes": MAX_BYTES, "max_ratio": MAX_RATIO, "free_bytes": RATIO_FREE_BYTES}
@@ -99,6 +106,10 @@ def _head(path: Path) -> bytes:
 def _open_file(path: Path, channels: int | None, *, labels: bool) -> Iterator[Claim]:
     if not (head := _head(path)):
         raise ImageError(f"{path.name} is empty (0 bytes), wanted an image; copy the file again")
+    if head == HDF5_SIGNATURE[:4]:
+        with open_hdf5(path, "", channels) as claim:
+            yield claim
+        return
     if head == NPY_SIGNATURE[:4]:
         yield open_npy(path, channels)
         return

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from embstore.errors import EmbstoreError
+from embstore.hdf5 import refuse_crashing
 from embstore.sources.decoding import Decoder
-from embstore.sources.hdf5_trial import refuse_crashing
 from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
 INDEX = "index"  # what names the rows of an h5ad

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.errors import EmbstoreError
+from embstore.hdf5 import file_and_dataset
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import (
@@ -275,7 +276,7 @@ def _unusable_file(root: Path, file: str) -> str | None:
     if Path(file).is_absolute() or Path(file).parts[:1] == ("..",):
         return f"{file} does not lie below {root}, wanted a path that does (or another --source-root)"
     try:
-        if (root / file).exists():
+        if file_and_dataset(root / file)[0].exists():
             return None
         other = existing_like(root, file)
         return f"{file} does not exist" + (f", {other} does: {difference(file, other)}" if other else "")

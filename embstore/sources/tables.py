@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
+from embstore.hdf5 import file_and_dataset
 from embstore.sources.delimited import text_records
 from embstore.sources.values import as_text, clean_name, is_missing
 
@@ -185,6 +186,9 @@ def abridged(names: Sequence[str]) -> str:
 
 
 def bare_name(file: str) -> str:
-    """Return a relative path without the suffix of its image: `a/b.ome.tif.gz` is `a/b`."""
+    """Return a relative path without the suffix of its image: `a/b.ome.tif.gz` is `a/b`, `a.h5::b` is `a/b`."""
+    within, dataset = file_and_dataset(file)
+    if dataset:
+        return (within.with_suffix("") / dataset.strip("/")).as_posix()
     path = PurePosixPath(file.removesuffix(".gz"))
     return path.with_suffix("").as_posix().removesuffix(".ome")

@@ -1,7 +1,11 @@
-"""A trial of an HDF5 file in a process of its own: HDF5 crashes or never ends on some damage, and takes all with it."""
+"""HDF5 files: how a dataset of one is named, and a trial of a file in a process of its own.
+
+HDF5 crashes or never ends on some damage, and takes all with it.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +13,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 
+DATASET_NAME = re.compile(r"(?P<file>.+\.(?:h5|hdf5|hdf))::(?P<dataset>.+)", re.IGNORECASE | re.DOTALL)
 LEAST_SECONDS, BYTES_PER_SECOND = 10, 10_000_000
 # reads what is named, at most fifty times the file; what HDF5 reports as an error is for the reader to say
 TRIAL = """
@@ -41,6 +46,12 @@ try:
 except Exception:  # as above: the reader itself reports what h5py raises
     pass
 """
+
+
+def file_and_dataset(path: str | Path) -> tuple[Path, str]:
+    """Return the file of a path, and the dataset that it names behind it (`fields.h5::raw/f1`), which may be none."""
+    named = DATASET_NAME.fullmatch(str(path))
+    return (Path(named["file"]), named["dataset"]) if named else (Path(path), "")
 
 
 def refuse_crashing(path: Path, names: Sequence[str]) -> None:

@@ -77,7 +77,7 @@ def test_a_manifest_of_datasets_goes_in_and_is_read_again(tmp_path: Path) -> Non
     assert [image["image_id"] for image in images] == ["d/fields/raw/f1", "d/fields/raw/f2"]
     assert images[0]["sha256"] != images[1]["sha256"]
     assert ingest(store, tmp_path / "manifest.csv", **choices).done_before == 2
-    again = embed(store, backbones=["pixel-stats:unit=image"])
+    again = embed(store, backbones=["pixel-stats:crop_um=20"])
     assert (again.images_in, again.failures) == (2, [])
     (tmp_path / "by_role.csv").write_text("image_id,nucleus,protein\nf,fields.h5::dapi,fields.h5::gfp\n")
     report = ingest(store, tmp_path / "by_role.csv", **{**choices, "dataset": "e"})

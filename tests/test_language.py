@@ -178,7 +178,7 @@ def test_every_listed_file_exists() -> None:
 
 def test_words_are_found_where_they_are() -> None:
     """Comments, strings, docstrings and names are searched; code in backticks and exempt names are not."""
-    assert len(problems_of('def f():\n    """Tell whether it is."""\n    found = 1  # it says so')) == 3
+    assert len(problems_of('def f():\n    """Tell whether it is."""\n    found = 1  # it says more')) == 3
     assert problems_of('x = {"floor": 1, "a": np.floor(2)}  # `entries.floor`') == []
     assert problems_of("found = error.found") == ["1: the name found"]
     assert problems_of('raise ValueError(f"{n} rows went in")')[0].startswith("1: 'went in'")

@@ -28,21 +28,30 @@ def weights_folder() -> Path:
 
 
 def weights_path(backbone: Backbone) -> Path:
-    """Return where the backbone's converted weights lie, or would."""
-    return weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    """Return the path of the backbone's converted weights; `timm:NAME` is in a folder `timm`, apart from users' own."""
+    prefix, _, name = backbone.name.rpartition(":")
+    return weights_folder() / prefix / f"{name}.safetensors"
 
 
 def local_file(backbone: Backbone) -> Path | None:
     """Return the backbone's weights file on this disk, the weights folder before the Hugging Face cache, or None."""
-    ours = weights_path(backbone)
-    if ours.is_file():
-        return ours
+    for ours in (weights_path(backbone), *_former_paths(backbone)):
+        if ours.is_file():
+            return ours
     if not backbone.hub:
         return None
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(backbone.hub, backbone.file)
     return Path(cached) if isinstance(cached, str) else None
+
+
+def _former_paths(backbone: Backbone) -> list[Path]:
+    """Return where earlier versions kept the weights of `timm:NAME`, unless a user's `timm_NAME` has its own there."""
+    if ":" not in backbone.name:
+        return []
+    former = weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    return [] if weights_origin(former).get("backbone") == former.stem else [former]
 
 
 def missing(backbone: Backbone) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
@@ -280,7 +280,7 @@ def _run(
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
             open_space(store, encoder)
     labels = _labels([encoder.space for encoder in encoders])
-    try:
+    with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
         images = embed_images(plan.work, partial(stored_cells, store), encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
@@ -290,7 +290,4 @@ def _run(
                 committer.add(image)
                 count(report, image, labels)
             tell(progress, "images", done, len(plan.work), failures=len(report.failures))
-    finally:
-        committer.flush()
-        report.images_removed = len(committer.taken_back)
-        record_failures(store, report.failures, usable=plan.usable)
+    report.images_removed = len(committer.taken_back)

@@ -172,7 +172,8 @@ def next_revision(backbone: Backbone, *, replaces: bool) -> int:
     if not path.exists():
         return 1
     old = read_record(path)
-    if replace(backbone, revision=old.revision, origin="user") == old:
+    known = old if old.init else replace(old, init=backbone.init)  # older records do not state it
+    if replace(backbone, revision=old.revision, origin="user") == known:
         return old.revision
     if not replaces:
         raise EmbstoreError(

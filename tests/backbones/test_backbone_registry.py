@@ -348,5 +348,5 @@ def test_any_vision_transformer_of_timms_has_a_record_without_being_written_down
     assert parse("timm:vit_small_patch16_224.dino")[0].hub == BACKBONES["imagenet"].hub
     assert space_of(backbone, Choices(), None).normalisation == "fixed [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"
     assert availability(backbone)[0] is False
-    with pytest.raises(EmbstoreError, match="there is no vision transformer 'resnet50' in timm; the nearest of"):
-        parse("timm:resnet50")
+    with pytest.raises(EmbstoreError, match="there is no network 'resnet500' in timm; the nearest of"):
+        parse("timm:resnet500")

@@ -19,7 +19,7 @@ from embstore.backbones.weights import Tensors, again, check_weights, weights_sh
 from embstore.errors import WeightsError, advised
 
 # how many batches a normalisation has seen in training: nothing reads it afterwards, and older files lack it
-COUNTER = "num_batches_tracked"
+BATCH_COUNTER = "num_batches_tracked"
 
 
 def load_convolutional(backbone: Backbone, choices: Choices, device: str = "auto") -> PooledEncoder:
@@ -61,7 +61,7 @@ def convolutional_tensors(backbone: Backbone, path: Path) -> Tensors:
     state = {
         name: tensor
         for name, tensor in read_file(path).items()
-        if not (str(name).startswith(dropped) or str(name).endswith(COUNTER))
+        if not (str(name).startswith(dropped) or str(name).endswith(BATCH_COUNTER))
     }
     return float_arrays(state, path)
 
@@ -73,7 +73,7 @@ def fitting_convolutional(backbone: Backbone, tensors: Tensors, where: str) -> A
     """
     network = build_convolutional(backbone.architecture, len(backbone.slots), backbone.architecture_args)
     own = network.state_dict()
-    check_weights(tensors, {name: tuple(t.shape) for name, t in own.items() if not name.endswith(COUNTER)}, where)
-    counters = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)}
+    check_weights(tensors, {name: tuple(t.shape) for name, t in own.items() if not name.endswith(BATCH_COUNTER)}, where)
+    counters = {name: tensor for name, tensor in own.items() if name.endswith(BATCH_COUNTER)}
     network.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()} | counters, strict=True)
     return network

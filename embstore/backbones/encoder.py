@@ -20,6 +20,10 @@ def load(backbone: Backbone, choices: Choices, device: str = "auto") -> Encoder:
         from embstore.backbones.pixel_stats import PixelStats
 
         return PixelStats(backbone, choices)
+    if backbone.kind == "convolutional":
+        from embstore.backbones.convolutional import load_convolutional
+
+        return load_convolutional(backbone, choices, device)
     from embstore.backbones.vit import load_vit
 
     return load_vit(backbone, choices, device)

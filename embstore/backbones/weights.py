@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def weights_folder() -> Path:
 
 
 def weights_path(backbone: Backbone) -> Path:
-    """Return the path of the backbone's converted weights; `timm:NAME` is in a folder `timm`, apart from users' own."""
-    prefix, _, name = backbone.name.rpartition(":")
-    return weights_folder() / prefix / f"{name}.safetensors"
+    """Return the path of the backbone's converted weights; those of `timm:NAME` have a folder apart from users' own."""
+    *prefixes, name = backbone.name.split(":")
+    return weights_folder().joinpath(*prefixes, f"{name}.safetensors")
 
 
 def local_file(backbone: Backbone) -> Path | None:
@@ -38,11 +39,14 @@ def local_file(backbone: Backbone) -> Path | None:
     for ours in (weights_path(backbone), *_former_paths(backbone)):
         if ours.is_file():
             return ours
-    if not backbone.hub:
-        return None
+    return cached_file(backbone.hub, backbone.file) if backbone.hub else None
+
+
+def cached_file(repository: str, name: str) -> Path | None:
+    """Return where a repository's file is in the Hub's cache on this disk; None where it is not."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(backbone.hub, backbone.file)
+    cached = try_to_load_from_cache(repository, name)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -50,7 +54,7 @@ def _former_paths(backbone: Backbone) -> list[Path]:
     """Return where earlier versions kept the weights of `timm:NAME`, unless a user's `timm_NAME` has its own there."""
     if ":" not in backbone.name:
         return []
-    former = weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    former = weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
     return [] if weights_origin(former).get("backbone") == former.stem else [former]
 
 

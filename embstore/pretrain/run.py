@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.arrays import Float32s
+from embstore.errors import in_any_case
 from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells

@@ -57,7 +57,7 @@ def test_a_users_backbone_and_timms_have_files_of_their_own(tmp_path: Path) -> N
     mine = keep(replace(BACKBONES["opencell"], name="timm_tiny"), {"a": np.ones(1, np.float32)})
     assert local_file(mine) == former
     assert local_file(timms) is None
-    weights_path(timms).parent.mkdir()
+    weights_path(timms).parent.mkdir(parents=True)
     save_file({"a": np.zeros(1, np.float32)}, weights_path(timms))
     assert local_file(timms) == weights_path(timms) != local_file(mine)
 

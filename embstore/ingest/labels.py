@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.work import check_dataset
+from embstore.sources.columns import named_columns
 from embstore.sources.joining import unambiguous
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
@@ -98,18 +99,25 @@ class LabelsAdded(Tabular):
 
 
 def add_labels(
-    store: Store, path: str | Path, *, dataset: str, scheme: str | None = None, level: str | None = None
+    store: Store,
+    path: str | Path,
+    *,
+    dataset: str,
+    scheme: str | None = None,
+    level: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
 
-    Proteins join by id, else by gene; images and cells by id or source key. Changed subjects get the next revision;
+    Proteins join by id, else by gene; images and cells by id or source key. `columns` says what the table's columns are
+    called here (`{"Where is it?": "locations"}`). Changed subjects get the next revision;
     earlier table versions keep the old labels. EmbstoreError where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
     path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
-    table = read_label_table(path, scheme=scheme, level=level)
+    table = read_label_table(path, scheme=scheme, level=level, renaming=named_columns(columns))
     joined, how, met = (
         _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
     )

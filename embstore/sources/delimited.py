@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 
 from embstore.errors import EmbstoreError
 from embstore.pixels.unpack import GZIP_SIGNATURE
+from embstore.sources.workbooks import OLE_SIGNATURE, ZIP_SIGNATURE
 
-WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
-WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+OTHER_WORKBOOKS = (".xls", ".xlsb", ".ods", ".numbers")  # of spreadsheet programs, not read
 _WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=(?P<mark>[^\r\n"])"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _COMMAED = re.compile(rb'"?\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*"?')
@@ -171,7 +171,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(0)
-        if head in WORKBOOK_SIGNATURES:
+        if head == ZIP_SIGNATURE:
+            raise EmbstoreError(f"{path} contains a workbook or another archive; call it .xlsx, or save it as CSV")
+        if head == OLE_SIGNATURE:
             raise _is_workbook(path)
         if head.startswith(GZIP_SIGNATURE):
             with gzip.open(file) as unpacked:
@@ -181,10 +183,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_workbook(path: Path) -> None:
-    """Raise EmbstoreError where the name is that of a spreadsheet program's own file."""
-    if path.suffix.lower() in WORKBOOKS:
+    """Raise EmbstoreError where the name is that of a workbook of another kind than xlsx."""
+    if path.suffix.lower() in OTHER_WORKBOOKS:
         raise _is_workbook(path)
 
 
 def _is_workbook(path: Path) -> EmbstoreError:
-    return EmbstoreError(f"{path} is a workbook; wanted text: save its sheet as CSV and give that")
+    return EmbstoreError(f"{path} is a workbook that is not read; save it as .xlsx, or its sheet as CSV")

@@ -56,7 +56,9 @@ def ingest(
         source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
     ] = None,
     columns: Annotated[list[str] | None, columns_option(rich_help_panel="What goes in")] = None,
-    limit: Annotated[int | None, source_option("--limit", min=1, help="Take only the first N images.")] = None,
+    limit: Annotated[
+        int | None, source_option("--limit", min=1, help="Take N images at most; run again, the next N.")
+    ] = None,
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
     ] = None,

@@ -78,13 +78,23 @@ class ColumnNames:
             listed = ", ".join(columns)
             raise EmbstoreError(f"{path} has no column {absent[0]!r}, which --columns names; it has: {listed}")
         ours = {clean_name(column): name for column, name in self.ours.items()}
-        names, notes = {column: ours.get(column, column) for column in columns}, []
-        for column, name in ours.items():
-            hidden = [other for other in columns if other not in ours and column_key(other) in _synonyms(name)]
-            names.update(dict.fromkeys(hidden, ""))
-            left_out = f"; {', '.join(hidden)} of the same meaning left out" if hidden else ""
-            notes.append(f"column {column} read as {name}{left_out}")
-        return RenamedColumns(names, tuple(notes))
+        hidden, notes = hidden_columns(columns, ours)
+        names = {column: ours.get(column, column) for column in columns}
+        return RenamedColumns(names | dict.fromkeys(hidden, ""), notes)
+
+
+def hidden_columns(columns: Sequence[str], ours: Mapping[str, str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the columns whose meaning a column of `ours` has, and a note on each of those."""
+    by_column = {
+        column: [other for other in columns if other not in ours and column_key(other) in _synonyms(name)]
+        for column, name in ours.items()
+    }
+    left_out = {column: f"; {', '.join(others)} of the same meaning left out" for column, others in by_column.items()}
+    notes = (
+        f"column {column} read as {name}{left_out[column] if by_column[column] else ''}"
+        for column, name in ours.items()
+    )
+    return [other for others in by_column.values() for other in others], tuple(notes)
 
 
 def named_columns(columns: Mapping[str, str] | None) -> ColumnNames | None:

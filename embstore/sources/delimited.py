@@ -21,6 +21,7 @@ OTHER_WORKBOOKS = (".xls", ".xlsb", ".ods", ".numbers")  # of spreadsheet progra
 _WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=(?P<mark>[^\r\n"])"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _COMMAED = re.compile(rb'"?\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*"?')
+_GROUPED = re.compile(rb'"?\s*[+-]?[1-9]\d{0,2},\d{3}\s*"?')
 _DOTTED = re.compile(rb'"?\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*"?')
 _AS_UTF8 = "wanted UTF-8 text: save the table as `CSV UTF-8`"
 _QUOTES = "close every quote, and write a quote within a quoted field twice"
@@ -99,18 +100,25 @@ def delimiter(path: Path) -> str:
 def decimal_mark(path: Path) -> str:
     """Return what separates a number's whole from its fraction: a comma where `;` or a tab separates fields, some
     field of the file is a number with a comma, and none is a number with a dot.
+
+    EmbstoreError where every number with a comma may have it between thousands (1,234).
     """
     mark = delimiter(path).encode()
     if mark not in (b";", b"\t"):
         return "."
-    commas = False
+    unclear, proved = b"", False
     with open_packed(path) as file:
         for line in file:
             for field in re.split(rb"[\r\n" + mark + b"]+", line) if b"," in line or b"." in line else ():
                 if _DOTTED.fullmatch(field):
                     return "."
-                commas = commas or bool(_COMMAED.fullmatch(field))
-    return "," if commas else "."
+                if _COMMAED.fullmatch(field):
+                    unclear = unclear or field
+                    proved = proved or not _GROUPED.fullmatch(field)
+    if unclear and not proved:
+        number = unclear.decode().strip('" ')
+        raise EmbstoreError(f"{path} has numbers such as {number}, which can be read in two ways; write a decimal dot")
+    return "," if proved else "."
 
 
 def _first_line(path: Path) -> bytes:

@@ -119,7 +119,7 @@ def _opened_rows(
 
 
 def _sheet_rows(sheet: Sheet, dates: dict[str, list[str]]) -> tuple[list[str], NumberedRows]:
-    """Return the columns and the rows of a sheet; text in a column without a name is an EmbstoreError."""
+    """Return the columns and the rows of a sheet, and put the dates of each column into `dates`."""
     records = sheet_records(sheet)
     _, cells = next(records, (0, ()))
     header = [_cell(cell) for cell in cells]
@@ -134,15 +134,10 @@ def _sheet_rows(sheet: Sheet, dates: dict[str, list[str]]) -> tuple[list[str], N
 
     def rows() -> NumberedRows:
         for number, cells in records:
-            if len(cells) > len(columns) and any(map(_cell, cells[len(columns) :])):
-                raise EmbstoreError(
-                    f"{sheet.path}, row {number}: there is text behind the last column that the header in row "
-                    f"{sheet.header} names; name its column, or move it to another sheet"
-                )
-            texts = [*map(_cell, cells[: len(columns)]), *[""] * (len(columns) - len(cells))]
+            texts = list(map(_cell, cells))
             if comments and _commented(texts):
                 continue
-            for column, cell, text in zip(columns, cells, texts, strict=False):
+            for column, cell, text in zip(columns, cells, texts, strict=True):
                 if isinstance(cell, (date, time, timedelta)):
                     dates.setdefault(column, []).append(text)
             yield number, dict(zip(columns, texts, strict=True))

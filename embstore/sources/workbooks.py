@@ -1,8 +1,4 @@
-"""Sheets of Excel workbooks as records of typed cells: which sheet, where its header is, what its cells hide.
-
-openpyxl reads the cells. It does not tell in its read-only mode which cells are merged, which rows are hidden and
-which formulas have no value, so that those are looked for in the sheet's XML (ECMA-376, part 1, 18.3).
-"""
+"""Sheets of Excel workbooks as records of typed cells: which sheet, and where its header is."""
 
 from __future__ import annotations
 
@@ -10,46 +6,22 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
+from embstore.sources.sheet_xml import SheetFacts, sheet_facts
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 ZIP_SIGNATURE, OLE_SIGNATURE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 MAX_ROWS = 1 << 20  # of a sheet, as Excel has them
-XML_BYTES = 1 << 20
 _NAME = re.compile(r"(?P<file>.+\.xls[xm])::(?P<sheet>.+)", re.IGNORECASE | re.DOTALL)
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # a stream of the container of an encrypted workbook
 _SHOWN = 3
 
-_TAG = rb"<(?:\w+:)?"
-_END = rb"</(?:\w+:)?"
-_ROW = re.compile(_TAG + rb"row\b([^>]*)>")
-_HIDDEN = re.compile(rb"""\shidden=["'](?:1|true)["']""")
-_NUMBER = re.compile(rb"""\sr=["'](\d+)["']""")
-_MERGED = re.compile(_TAG + rb"""mergeCell\b[^>]*?\sref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
-_VALUELESS = re.compile(
-    _TAG + rb"c\b([^>]*)>\s*" + _TAG + rb"f\b(?:[^>]*/>|[^>]*>[^<]*" + _END + rb"f>)\s*"
-    rb"(?:" + _TAG + rb"v\s*/>|" + _TAG + rb"v>\s*" + _END + rb"v>)?\s*" + _END + rb"c>"
-)
-_TEXT_RESULT = re.compile(rb"""\st=["']str["']""")  # whose value may be the empty text
-_CELL = re.compile(rb"""\sr=["']([A-Z]+)(\d+)["']""")
-
 Record = tuple[int, Sequence[object]]  # the number of a row, as Excel counts, and its cells
-
-
-@dataclass(frozen=True)
-class Merged:
-    """A range of merged cells; rows and columns count from 1."""
-
-    name: str  # as in A2:A4
-    column: int
-    row: int
-    last_column: int
-    last_row: int
 
 
 @dataclass(frozen=True)
@@ -59,11 +31,9 @@ class Sheet:
     path: Path  # of the workbook
     name: str
     header: int
-    titles: Sequence[str] = ()  # what stands above the header
-    merged: Sequence[Merged] = ()
-    hidden_rows: Sequence[int] = ()
-    valueless: Sequence[tuple[int, str]] = ()  # rows and cells of formulas without a value
-    hidden_sheets: Sequence[str] = ()
+    titles: Sequence[str]  # what stands above the header
+    hidden_sheets: Sequence[str]
+    facts: SheetFacts
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,10 +47,10 @@ class Sheet:
             yield f"{self.path.name}: the text above the header in row {self.header} is left out ({_some(self.titles)})"
 
     def _within(self) -> Iterator[str]:
-        hidden = [str(row) for row in self.hidden_rows if row > self.header]
+        hidden = [str(row) for row in self.facts.hidden_rows if row > self.header]
         if hidden:
             yield f"{self.path.name}: {len(hidden)} hidden rows are read like the others ({_some(hidden)})"
-        if filled := [merged.name for merged in self.merged if merged.row > self.header]:
+        if filled := [merged.name for merged in self.facts.merged if merged.row > self.header]:
             yield f"{self.path.name}: each cell of a merged range has the value of the range ({_some(filled)})"
 
 
@@ -106,13 +76,33 @@ def open_sheet(path: Path) -> Sheet:
         name = _chosen(book, name)
         header, titles = _header(book, name)
         hidden = [title for title, sheet in book.sheets.items() if sheet.sheet_state != "visible"]
-        sheet = _with_facts(Sheet(file, name, header, titles, hidden_sheets=hidden), book)
+        facts = sheet_facts(book.decode, book.archive, book.parts[name], name)
+    sheet = Sheet(file, name, header, titles, hidden, facts)
     _check(sheet)
     return sheet
 
 
 def sheet_records(sheet: Sheet) -> Iterator[Record]:
-    """Yield the header and every row below it that is not blank; a range of merged cells has its value in each row."""
+    """Yield the header, without empty cells at its end, and every row below it that is not blank, of the same length.
+
+    A range of merged cells has its value in each row. EmbstoreError for text behind the last cell of the header.
+    """
+    width = 0
+    for number, row in _filled(sheet):
+        written = max((at for at, cell in enumerate(row, start=1) if _written(cell)), default=0)
+        if number < sheet.header or not written:
+            continue
+        width = width or written
+        if written > width:
+            raise EmbstoreError(
+                f"{sheet.path}, row {number}: there is text behind the last column that the header in row "
+                f"{sheet.header} names; name its column, or move it to another sheet"
+            )
+        yield number, [*row[:width], *[None] * (width - len(row))]
+
+
+def _filled(sheet: Sheet) -> Iterator[tuple[int, list[object]]]:
+    """Yield every row, with the value of a range of merged cells in each of its rows."""
     fills: dict[int, tuple[int, object]] = {}  # column -> the last row of a range, and its value
     with _opened(sheet.path) as book:
         for number, cells in _rows(book, sheet.name):
@@ -121,10 +111,9 @@ def sheet_records(sheet: Sheet) -> Iterator[Record]:
                 if number <= last:
                     row += [None] * (column - len(row))
                     row[column - 1] = value
-            starts = (m for m in sheet.merged if m.row == number and m.last_row > number and m.column <= len(row))
+            starts = (m for m in sheet.facts.merged if m.row == number and m.last_row > number and m.column <= len(row))
             fills.update((m.column, (m.last_row, row[m.column - 1])) for m in starts)
-            if number >= sheet.header and not _blank(row):
-                yield number, row
+            yield number, row
 
 
 @dataclass(frozen=True)
@@ -221,71 +210,16 @@ def _header(book: _Book, name: str) -> tuple[int, list[str]]:
     return (above[0][0] if above else 1), []
 
 
-def _with_facts(sheet: Sheet, book: _Book) -> Sheet:
-    """Return a sheet with what its XML says of merged cells, hidden rows and formulas without a value."""
-    merged: list[Merged] = []
-    hidden: list[int] = []
-    valueless: list[tuple[int, str]] = []
-    last = 0
-    for text in _pieces(book, sheet.name):
-        for number, is_hidden in _row_numbers(text, last):
-            if number <= last:
-                raise EmbstoreError(
-                    f"{sheet.path}: row {number} follows row {last} in {sheet.name}; {book.decode.todo}"
-                )
-            last = number
-            hidden += [number] if is_hidden else []
-        valueless += _valueless(text)
-        merged += _merged(text, book.decode)
-    return replace(sheet, merged=merged, hidden_rows=hidden, valueless=valueless)
-
-
-def _row_numbers(text: bytes, last: int) -> Iterator[tuple[int, bool]]:
-    """Yield the number of each row, one more than the last where none is given, and whether it is hidden."""
-    for row in _ROW.finditer(text):
-        found = _NUMBER.search(row[1])
-        last = int(found[1]) if found else last + 1
-        yield last, bool(_HIDDEN.search(row[1]))
-
-
-def _valueless(text: bytes) -> Iterator[tuple[int, str]]:
-    for formula in _VALUELESS.finditer(text):
-        cell = _CELL.search(formula[1])
-        if cell and not _TEXT_RESULT.search(formula[1]):
-            yield int(cell[2]), (cell[1] + cell[2]).decode()
-
-
-def _merged(text: bytes, decode: Decoder) -> Iterator[Merged]:
-    from openpyxl.utils.cell import range_boundaries
-
-    for found in _MERGED.finditer(text):
-        name = found[1].decode()
-        column, row, last_column, last_row = decode(range_boundaries, name)
-        yield Merged(name, column, row, last_column, last_row)
-
-
-def _pieces(book: _Book, name: str) -> Iterator[bytes]:
-    """Yield the XML of a sheet in pieces that end behind a row, so that no cell is divided."""
-    rest = b""
-    with book.decode(book.archive.open, book.parts[name]) as file:
-        while more := book.decode(file.read, XML_BYTES):
-            text = rest + more
-            cut = text.rfind(b"row>") + len(b"row>") if b"row>" in text else 0
-            yield text[:cut]
-            rest = text[cut:]
-    yield rest
-
-
 def _check(sheet: Sheet) -> None:
     """Raise EmbstoreError where formulas or merged cells leave open what the table contains."""
-    cells = [cell for row, cell in sheet.valueless if row >= sheet.header]
+    cells = [cell for row, cell in sheet.facts.valueless if row >= sheet.header]
     if cells:
         raise EmbstoreError(
             f"{sheet.path}: the values of {len(cells)} formulas are not stored in sheet {sheet.name} ({_some(cells)}); "
             "open it in a spreadsheet program and save it, or paste values"
         )
-    crossing = [m.name for m in sheet.merged if m.last_row >= sheet.header and m.last_column > m.column]
-    header = [m.name for m in sheet.merged if m.row <= sheet.header < m.last_row]
+    crossing = [m.name for m in sheet.facts.merged if m.last_row >= sheet.header and m.last_column > m.column]
+    header = [m.name for m in sheet.facts.merged if m.row <= sheet.header < m.last_row]
     if crossing or header:
         raise EmbstoreError(
             f"{sheet.path}: cells of several columns, or of the header, are merged in sheet {sheet.name} "

@@ -27,7 +27,7 @@ from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
 CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
-CURRENT_IMAGES = "SELECT * FROM image_current"
+CURRENT_IMAGES = "SELECT * FROM image_current ORDER BY image_id"
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def ingested_spaces(store: Store, *, drop_flagged: bool) -> Done:
     Where flagged cells are asked for, an image of which some were left without a vector is not done.
     """
     records = cast("list[IngestedRow]", store.read("ingested").to_pylist())
-    whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image'")}
+    whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image' ORDER BY digest")}
     cells = {} if drop_flagged else {(r["image_id"], r["segmentation"]): r["n"] for r in rows(store, CELLS_OF_IMAGES)}
     return {
         (row["image_id"], row["space"]): (row["revision"], WHOLE if row["space"] in whole else row["segmentation"])

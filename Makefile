@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-faults check bench-speed clean
+.PHONY: demo test test-slow test-faults check docs bench-speed clean
 
 demo: $(READY)
 	$(BIN)/embstore demo --out demo
@@ -12,16 +12,24 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# every command of the docs, the demo, the scripts, and exhaustive variants; minutes
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m 'slow and not faults'
+
 # kills and full disks by the dozen; minutes
 test-faults: $(READY)
 	$(BIN)/python -m pytest -m faults
 
-# style, types and the walls between the rooms
+# style, types and the layers of packages
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the pages of docs/ that are made from the code: docs/tables.md
+docs: $(READY)
+	$(BIN)/python docs/make_tables.py
 
 # timing against peers and physical limits, as ratios; minutes
 bench-speed: $(READY)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from embstore.store import SpaceRow, Store
 from embstore.tabular import Tabular, arrow_table
 from embstore_bench.questions import successors, task_of
-from embstore_bench.results import LeaderboardRow, PerClassRow, leaderboard, per_class
+from embstore_bench.results import LeaderboardRow, PerClassRow, groups_word, leaderboard, per_class
 from embstore_bench.setting import Setting
 from embstore_bench.splits import Audit, late_units_hint
 from embstore_bench.tasks import LeftOut
@@ -50,7 +50,7 @@ class BenchReport(Tabular):
     def headline(self) -> str:
         """Return what was scored, on how many units, and how much of it is new."""
         first = self.entries[0]
-        size = f"{first.n_test} {first.unit}s of {first.n_groups} proteins"
+        size = f"{first.n_test} {first.unit}s of {first.n_groups} {groups_word(first.split)}"
         new = f"{self.made} entries made, {self.reused} reused"
         return f"macro F1, {first.task}, {size}, {new}, split {first.split}"
 

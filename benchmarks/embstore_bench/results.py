@@ -74,6 +74,11 @@ class PerClassRow:
     high: float
 
 
+def groups_word(split: str) -> str:
+    """Return what the groups of a split of this name are called: proteins, or (by image or cell) groups."""
+    return "proteins" if "/protein-" in split else "groups"
+
+
 def leaderboard(
     store: Store,
     *,

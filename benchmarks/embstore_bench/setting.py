@@ -12,7 +12,7 @@ from embstore.space import parse_spec
 from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
 from embstore_bench.contestants import Contestant
 from embstore_bench.questions import task_of
-from embstore_bench.splits import Split, draw_split, keep_split
+from embstore_bench.splits import PROTEIN, Split, draw_split, keep_split
 from embstore_bench.tasks import TASK_TABLES, Task, TaskQuestion
 
 PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
@@ -90,7 +90,16 @@ def _notes(store: Store, task: Task, by: str) -> list[str]:
     if any(r["licence"] == "phantom" for r in licences):
         notes.append("phantom images: this score shows that the machine works, not biology")
     if len(task.groups) < MIN_SCORED_GROUPS:
-        notes.append(f"{len(task.groups)} proteins in {len(task.classes)} classes: plumbing, not a score")
-    if by != "protein":
+        notes.append(f"{len(task.groups)} {task.grouping}s in {len(task.classes)} classes: plumbing, not a score")
+    if task.grouping != PROTEIN:
+        notes.append(f"no protein is known: {_grouped(task.grouping, by)}")
+    elif by != PROTEIN:
         notes.append(f"split by {by}: a protein's units are on both sides of the folds; this score shows the leak")
     return notes
+
+
+def _grouped(grouping: str, by: str) -> str:
+    kept = f"a group is {'a well (plate/well)' if grouping == 'well' else 'an image'}"
+    if by == "cell":
+        return f"{kept}, and its units are on both sides of the folds; this score shows the leak"
+    return f"{kept}, which no fold divides, and the interval is over groups"

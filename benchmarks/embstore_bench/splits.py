@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import pyarrow as pa
 
@@ -16,7 +16,8 @@ from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows, sq
 from embstore.tabular import Tabular
 from embstore_bench.stratify import rebalance
 
-BY = ("protein", "image", "cell")
+PROTEIN = "protein"
+BY = (PROTEIN, "image", "cell")
 MIN_FOLDS = 3  # test, validation and something left to train on
 MAX_SEED = 2**31 - 1  # `runs` and `predictions` hold seeds as int32
 
@@ -37,6 +38,7 @@ class SplitSpec(TypedDict):
     k: int
     seed: int
     method: SplitMethod
+    grouping: NotRequired[str]  # where no protein is known: well or image
 
 
 METHOD: SplitMethod = {
@@ -81,6 +83,11 @@ class Split(Tabular):
     folds: Mapping[str, int]  # group id -> fold
     audit: Audit
 
+    @property
+    def grouping(self) -> str:
+        """Return what a group of units is: a protein, or, where no labelled unit names one, a well or an image."""
+        return self.spec.get("grouping", PROTEIN)
+
     def to_arrow(self) -> pa.Table:
         """Return one row a group, in order of its id: group_id, fold."""
         groups = sorted(self.folds)
@@ -108,7 +115,9 @@ def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein
 
     Its groups are those of the dataset's labelled units (cells and brought vectors), whatever spaces they are in, so
     that every backbone is scored on the same folds. A split that an entry cites is frozen; one that none cites is drawn
-    anew when the store holds groups that it does not know. Raises EmbstoreError for k below 3, an unknown `by`, a seed
+    anew when the store holds groups that it does not know. Where no labelled unit names a protein, `by` image keeps
+    together the units of a well (of an image where not every unit has a well, or where there are fewer wells than
+    folds), and `grouping` says which. Raises EmbstoreError for k below 3, an unknown `by`, a seed
     that is no int32, or fewer than k groups.
     """
     _check(by, k, seed)
@@ -183,12 +192,14 @@ def list_splits_sql() -> tuple[str, dict[str, object]]:
     return sql_text("embstore_bench", "list_splits"), {}
 
 
-def audit_split(store: Store, name: str, dataset: str, by: str) -> Audit:
+def audit_split(store: Store, name: str, dataset: str, by: str, grouping: str = PROTEIN) -> Audit:
     """Return, for each kind of entity, the units that have a known one and those with kin in another fold.
 
     A split by protein must show a share of 0 for the protein. Reads the stored groups of the split.
     """
-    counted = rows(store, sql_text("embstore_bench", "audit"), {"name": name, "dataset": dataset, "by": by})
+    counted = rows(
+        store, sql_text("embstore_bench", "audit"), {"name": name, "dataset": dataset, "by": by, "grouping": grouping}
+    )
     return {r["entity"]: KinCount(r["units"], r["with_kin"], r["with_kin"] / r["units"]) for r in counted}
 
 
@@ -203,13 +214,19 @@ def _check(by: str, k: int, seed: int) -> None:
 
 def _draw(store: Store, spec: SplitSpec) -> Split:
     label_set, by, k = spec["label_set"], spec["by"], spec["k"]
-    parameters = {"dataset": spec["dataset"], "label_set": label_set, "by": by, "k": k, "seed": str(spec["seed"])}
+    if by != PROTEIN and (grouping := _grouping(store, spec)) != PROTEIN:
+        spec = {**spec, "grouping": grouping}
+    parameters = {
+        "dataset": spec["dataset"],
+        "label_set": label_set,
+        "by": by,
+        "k": k,
+        "seed": str(spec["seed"]),
+        "grouping": spec.get("grouping", PROTEIN),
+    }
     dealt = rows(store, sql_text("embstore_bench", "split"), parameters)
     if len(dealt) < k:
-        raise EmbstoreError(
-            f"{label_set} labels {len(dealt)} {by} groups that are in the store, {k} folds need at least {k}; "
-            "add labels or images, or ask for fewer --folds"
-        )
+        raise EmbstoreError(_too_few_groups(store, spec, len(dealt)))
     rebalanced = rebalance([r["fold"] for r in dealt], [r["locations"] for r in dealt], k)
     folds = {r["group_id"]: fold for r, fold in zip(dealt, rebalanced, strict=True)}
     return Split(
@@ -226,6 +243,32 @@ def _draw(store: Store, spec: SplitSpec) -> Split:
     )
 
 
+def _grouping(store: Store, spec: SplitSpec) -> str:
+    """Return what a group of labelled units is: a protein where any is known, else a well or an image."""
+    (known,) = _unit_groups(store, spec)
+    if known["with_protein"] or not known["n_units"]:
+        return PROTEIN
+    return "well" if known["with_well"] == known["n_units"] and known["n_wells"] >= spec["k"] else "image"
+
+
+def _unit_groups(store: Store, spec: SplitSpec) -> list[dict[str, int]]:
+    parameters = {"dataset": spec["dataset"], "label_set": spec["label_set"]}
+    return rows(store, sql_text("embstore_bench", "unit_groups"), parameters)
+
+
+def _too_few_groups(store: Store, spec: SplitSpec, n_groups: int) -> str:
+    label_set, by, k = spec["label_set"], spec["by"], spec["k"]
+    if by == PROTEIN and not n_groups and (n_units := _unit_groups(store, spec)[0]["n_units"]):
+        return (
+            f"none of the {n_units} units that {label_set} labels names a protein; split them with --by image "
+            "(by plate/well where known), or give the proteins of the images and ingest again"
+        )
+    return (
+        f"{label_set} labels {n_groups} {spec.get('grouping', by)} groups that are in the store, {k} folds need at "
+        f"least {k}; add labels or images, or ask for fewer --folds"
+    )
+
+
 def _write(store: Store, split: Split) -> Audit:
     """Store a split and return its audit."""
     # its row goes first and comes last: a kill in between leaves no split, and the next call starts over
@@ -234,7 +277,7 @@ def _write(store: Store, split: Split) -> Audit:
         store.delete(table, same_name)
     groups = [{"name": split.name, "group_id": g, "fold": f} for g, f in sorted(split.folds.items())]
     store.upsert("split_groups", groups)
-    audit = audit_split(store, split.name, split.dataset, split.by)
+    audit = audit_split(store, split.name, split.dataset, split.by, split.grouping)
     row = SplitRow(
         name=split.name,
         dataset=split.dataset,

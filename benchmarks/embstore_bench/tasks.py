@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from embstore.errors import EmbstoreError, choices
 from embstore.store import SpaceRow, Store, embeddings_name, label, select, sql_text, told_apart
 from embstore_bench.metrics import BoolArray, GroupIndex
-from embstore_bench.splits import MIN_FOLDS, Split, late_units_hint
+from embstore_bench.splits import MIN_FOLDS, PROTEIN, Split, late_units_hint
 
 SCORED_UNITS = ("cell", "image", "protein")
 # what task_units.sql reads, besides the vectors of a space
@@ -62,6 +62,7 @@ class Task:
     classes: tuple[str, ...]  # sorted
     actual: BoolArray  # (n, classes)
     left_out: LeftOut
+    grouping: str = PROTEIN  # what a group is: a protein, or a well or image where no protein is known
 
 
 def load_task(
@@ -77,10 +78,12 @@ def load_task(
     A class needs `min_groups` protein groups (default: the number of folds). Left out and counted: units that a space
     lacks, without a protein, without any label of the set (unknown is not negative), of a group that a split does not
     know, and those whose labels were all of classes left out (they would count as negative for questions never asked).
-    Raises EmbstoreError when fewer than two classes are left.
+    Where the splits know no protein, a group is a well or an image. Raises EmbstoreError when fewer than two classes
+    are left.
     """
     unit = _common_unit(spaces)
     units, missing = _shared_units(store, question, unit, spaces)
+    units = units.set_column(units.schema.get_field_index("group_id"), "group_id", _groups(units, splits[0].grouping))
     units, no_protein = _keep(units, pc.is_valid(units["group_id"]))
     units, no_label = _keep(units, pc.fill_null(pc.greater(pc.list_value_length(units["locations"]), 0), False))
     units, late = _keep(units, _in_all(units, splits))
@@ -88,7 +91,7 @@ def load_task(
     hint = late_units_hint(store, splits, late) if late else ""
     if not units.num_rows:
         raise EmbstoreError(_nothing_left(question, spaces, left_out, hint))
-    classes, too_rare = _classes(units, min_groups or splits[0].k, hint)
+    classes, too_rare = _classes(units, min_groups or splits[0].k, splits[0].grouping, hint)
     units, no_class_left = _keep(units, _membership(units, classes).any(axis=1))
     groups = tuple(sorted(pc.unique(units["group_id"]).to_pylist()))
     return Task(
@@ -103,6 +106,7 @@ def load_task(
         classes=classes,
         actual=_membership(units, classes),
         left_out=replace(left_out, classes=too_rare, no_class_left=no_class_left),
+        grouping=splits[0].grouping,
     )
 
 
@@ -131,7 +135,7 @@ def _shared_units(
 
 
 def _units_of(store: Store, question: TaskQuestion, unit: str, space: str) -> pa.Table:
-    """Return the units of one space, in order of id: id, group_id, image_id, content, locations."""
+    """Return the units of one space, in order of id: id, group_id, image_id, well, content, locations."""
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit, "space": space}
     vectors = embeddings_name(space)
     sql = sql_text("embstore_bench", "task_units", vectors=vectors)
@@ -165,7 +169,7 @@ def _membership(units: pa.Table, classes: Sequence[str]) -> BoolArray:
     return member
 
 
-def _classes(units: pa.Table, min_groups: int, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
+def _classes(units: pa.Table, min_groups: int, grouping: str, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the classes with enough groups, sorted, and the rest with how many groups each has."""
     unit, location = _located(units)
     pairs = pa.table({"location": location, "group_id": units["group_id"].take(pa.array(unit))})
@@ -175,11 +179,11 @@ def _classes(units: pa.Table, min_groups: int, hint: str) -> tuple[tuple[str, ..
     )
     classes = tuple(c for c, n in sizes.items() if n >= min_groups)
     if len(classes) < 2:
-        raise EmbstoreError(_too_few(sizes, min_groups, hint))
+        raise EmbstoreError(_too_few(sizes, min_groups, grouping, hint))
     return classes, {c: n for c, n in sizes.items() if n < min_groups}
 
 
-def _too_few(sizes: Mapping[str, int], min_groups: int, hint: str) -> str:
+def _too_few(sizes: Mapping[str, int], min_groups: int, grouping: str, hint: str) -> str:
     listed = ", ".join(f"{c} {n}" for c, n in sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
     second = sorted(sizes.values())[-2] if len(sizes) > 1 else 0
     if hint:
@@ -188,23 +192,32 @@ def _too_few(sizes: Mapping[str, int], min_groups: int, hint: str) -> str:
         advice = f"--folds {MIN_FOLDS} would do" if second == MIN_FOLDS else f"--folds {MIN_FOLDS} to {second} would do"
     else:
         advice = f"add labels or images: two classes with at least {MIN_FOLDS} groups each are needed"
-    return f"fewer than two classes have at least {min_groups} groups (proteins per class: {listed}); {advice}"
+    return f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
 
 
-def _split_groups(by: str, units: pa.Table) -> Any:
-    """Return what names each unit's group in a split `by`: its protein group, its image or itself."""
-    return units[{"protein": "group_id", "image": "image_id", "cell": "id"}[by]]
+def _groups(units: pa.Table, grouping: str) -> Any:
+    """Return what names each unit's group: its protein group, its well, or its image (itself where it has none)."""
+    if grouping == PROTEIN:
+        return units["group_id"]
+    return units["well"] if grouping == "well" else pc.coalesce(units["image_id"], units["id"])
+
+
+def _split_groups(split: Split, units: pa.Table) -> Any:
+    """Return what names each unit's part in a split: the unit itself by cell; by image its image, or its well."""
+    if split.by == "image" and split.grouping != PROTEIN:
+        return _groups(units, split.grouping)
+    return units[{PROTEIN: "group_id", "image": "image_id", "cell": "id"}[split.by]]
 
 
 def _in_all(units: pa.Table, splits: Sequence[Split]) -> BoolArray:
     known = np.ones(units.num_rows, dtype=bool)
     for split in splits:
-        known &= _places(_split_groups(split.by, units), list(split.folds)) >= 0
+        known &= _places(_split_groups(split, units), list(split.folds)) >= 0
     return known
 
 
 def _fold_of_units(split: Split, units: pa.Table) -> npt.NDArray[np.int64]:
-    places = _places(_split_groups(split.by, units), list(split.folds))
+    places = _places(_split_groups(split, units), list(split.folds))
     folds = np.array(list(split.folds.values()), dtype=np.int64)[places]
     empty = sorted(set(range(split.k)) - set(np.unique(folds).tolist()))
     if empty:

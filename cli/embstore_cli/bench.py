@@ -75,7 +75,11 @@ def bench(
         typer.Option("--seeds", metavar="N|A,B,..", help="Number of splits, or their seeds; ± is the sd over them."),
     ] = "3",
     by: Annotated[
-        str, typer.Option("--by", help="What a split keeps together: protein; image and cell show how a leak inflates.")
+        str,
+        typer.Option(
+            "--by",
+            help="What a split keeps together: protein; where none is known, image (its well). Else they show a leak.",
+        ),
     ] = "protein",
     space: Annotated[
         list[str] | None,
@@ -199,7 +203,7 @@ def _left_out(left_out: LeftOut) -> list[str]:
     lines += [f"{n} units of {name} left out: not in every space" for name, n in left_out.not_in_every_space.items()]
     if left_out.classes:
         listed = ", ".join(f"{location} {n}" for location, n in left_out.classes.items())
-        lines.append(f"{len(left_out.classes)} locations left out, fewer proteins than folds: {listed}")
+        lines.append(f"{len(left_out.classes)} locations left out, in fewer groups than folds: {listed}")
     return lines
 
 
@@ -216,6 +220,6 @@ def _audited(audits: Mapping[str, Audit]) -> list[str]:
 WHY = {
     "no_protein": "no protein is named",
     "no_label": "no label in this set",
-    "group_not_in_split": "their protein came after the split was frozen",
+    "group_not_in_split": "their group came after the split was frozen",
     "no_class_left": "all their locations were left out",
 }

@@ -83,9 +83,11 @@ def space_names(store: Store) -> dict[str, str]:
 
 
 def _title(row: LeaderboardRow) -> str:
+    from embstore_bench.results import groups_word
+
     units = "" if row.unit == "protein" else f"{row.n_test} {row.unit}s of "
     what = FIGURES[row.metric, row.level]
-    return f"{what}, {row.task} on {row.dataset}, {units}{row.n_groups} proteins, split {row.split}"
+    return f"{what}, {row.task} on {row.dataset}, {units}{row.n_groups} {groups_word(row.split)}, split {row.split}"
 
 
 def _line(row: LeaderboardRow, name: str, other: Mapping[Figure, float]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def weights_folder() -> Path:
 
 def weights_path(backbone: Backbone) -> Path:
     """Return where the backbone's converted weights lie, or would."""
-    return weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    return weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
 
 
 def local_file(backbone: Backbone) -> Path | None:
@@ -37,32 +38,45 @@ def local_file(backbone: Backbone) -> Path | None:
     ours = weights_path(backbone)
     if ours.is_file():
         return ours
-    if not backbone.hub:
-        return None
+    return cached_file(backbone.hub, backbone.file) if backbone.hub else None
+
+
+def cached_file(repository: str, name: str) -> Path | None:
+    """Return where a repository's file is in the Hub's cache on this disk; None where it is not."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(backbone.hub, backbone.file)
+    cached = try_to_load_from_cache(repository, name)
     return Path(cached) if isinstance(cached, str) else None
 
 
-def missing_line(backbone: Backbone) -> str:
-    """Return the one line that says which weights are wanted and how to get them."""
+def missing(backbone: Backbone) -> tuple[str, str]:
+    """Return the line on which weights are wanted and are not here, and how to get them."""
+    here = f"no weights for {backbone.name} on this disk"
     if backbone.hub:
-        return (
-            f"no weights for {backbone.name} on this disk; connect to the internet once, or put {backbone.file} of "
-            f"https://huggingface.co/{backbone.hub} at {weights_path(backbone)} (EMBSTORE_WEIGHTS sets the folder)"
+        return here, (
+            f"connect to the internet once, or put {backbone.file} of https://huggingface.co/{backbone.hub} at "
+            f"{weights_path(backbone)} (EMBSTORE_WEIGHTS sets the folder)"
         )
     if backbone.url:
-        return (
-            f"no weights for {backbone.name} on this disk; `embstore backbones fetch {backbone.name}` downloads "
-            f"{backbone.file} (see {backbone.source}), and `--from FILE` takes a copy of it"
+        return here, (
+            f"`embstore backbones fetch {backbone.name}` downloads {backbone.file} (see {backbone.source}), and "
+            "`--from FILE` takes a copy of it"
         )
     if backbone.origin == "user":
-        return f"no weights for {backbone.name} at {weights_path(backbone)}; add its file again with --replace"
-    return (
-        f"{backbone.name} has no published file; pretrain one of your own with `embstore backbones pretrain`, or bring "
-        "a file with `embstore backbones add FILE --name NAME --roles nucleus,protein`"
+        return f"no weights for {backbone.name} at {weights_path(backbone)}", "add its file again with --replace"
+    return f"{backbone.name} has no published file", (
+        "pretrain one of your own with `embstore backbones pretrain`, or bring a file with "
+        "`embstore backbones add FILE --name NAME --roles nucleus,protein`"
     )
+
+
+def again(backbone: Backbone) -> str:
+    """Return what to do where the file that is kept is not the backbone's."""
+    if backbone.origin == "user":
+        return f"add its file again: embstore backbones add FILE --name {backbone.name} --replace"
+    if backbone.hub or backbone.url:
+        return f"move the file away and get it again: embstore backbones fetch {backbone.name}"
+    return "use the embstore version that wrote the record"
 
 
 def how_to_get(backbone: Backbone) -> str:
@@ -91,17 +105,16 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
 
     A lenient loader leaves random weights without warning.
     """
-    todo = "use the file that the backbone's record names"
     missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing:
-        raise WeightsError(f"{where} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors missing); {todo}")
+        raise WeightsError(f"{where} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors missing)")
     if extra:
-        raise WeightsError(f"{where} holds {extra[0]} ({len(extra)} tensors too many); {todo}")
+        raise WeightsError(f"{where} holds {extra[0]} ({len(extra)} tensors too many)")
     for name in sorted(shapes):
         if tensors[name].shape != tuple(shapes[name]):
-            raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}; {todo}")
+            raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}")
         if not np.isfinite(tensors[name]).all():
-            raise WeightsError(f"{where}: {name} holds NaN or infinity; {todo}")
+            raise WeightsError(f"{where}: {name} holds NaN or infinity")
 
 
 def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str]) -> None:

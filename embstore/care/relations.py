@@ -152,8 +152,9 @@ def divided() -> IntegrityQuery:
 
 
 def bad_rows(store: Store, query: IntegrityQuery) -> list[BadRow]:
-    """Return every row that a query finds."""
-    return [row for part in _parts(store, query, query.sql) for row in part.to_pylist()]
+    """Return every row that a query finds, in the order of its columns within each part."""
+    sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY ALL"
+    return [row for part in _parts(store, query, sql) for row in part.to_pylist()]
 
 
 def _tally(store: Store, query: IntegrityQuery) -> tuple[int, str]:

@@ -127,14 +127,19 @@ def check_mask(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def from_masks(
-    nuclei: Mask | None, cells: Mask | None, nucleus_channel: np.ndarray | None, pixel_size_um: float | None
+    nuclei: Mask | None,
+    cells: Mask | None,
+    nucleus_channel: np.ndarray | None,
+    pixel_size_um: float | None,
+    assumed_um: float | None = None,
 ) -> Segmentation:
     """Return the cells that masks show, at least one of the two given; labels are the cells' own, else the nuclei's.
 
     Nuclei alone are grown into cells as the built-in segmentation does. For cells alone, the nuclei are those that the
     built-in segmentation finds in `nucleus_channel` (none without one). A nucleus belongs to the cell that holds most
     of it and is cut off at its outline; a cell may have no nucleus. Cells that come as a foreground without instances
-    are divided among the nuclei of the other mask, where those are more. The note says which of these happened.
+    are divided among the nuclei of the other mask, where those are more. The note says which of these happened. Where
+    the pixel size is not known it is `assumed_um`, else estimated from the median nucleus.
     """
     if nuclei is not None and cells is not None and not cells.instances:
         cells = _divided(cells, nuclei.labels)
@@ -152,7 +157,7 @@ def from_masks(
         raise ImageError("no mask of nuclei or cells was given; wanted at least one")
     if not found.cells.any():
         notes.append("the mask holds no object")
-    um = pixel_size_um or (estimated_pixel_size_um(found.nuclei) if found.nuclei.any() else None)
+    um = pixel_size_um or assumed_um or (estimated_pixel_size_um(found.nuclei) if found.nuclei.any() else None)
     if um is None and found.cells.any():
         todo = "give it with --pixel-size UM"
         raise ImageError("the pixel size is not known and there is no nucleus to estimate it from", todo=todo)
@@ -201,7 +206,7 @@ def _found(nucleus_channel: np.ndarray | None, cells: LabelImage, pixel_size_um:
 
 
 def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
-    """Give each nucleus to the cell that holds most of its pixels; say how many nuclei and cells stay alone."""
+    """Give each nucleus to the cell that contains most of its pixels; also return a note on those without a partner."""
     inside = nuclei > 0
     n_cells = int(cells.max(initial=0)) + 1
     pairs, counts = np.unique(nuclei[inside].astype(np.int64) * n_cells + cells[inside], return_counts=True)
@@ -210,7 +215,11 @@ def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
     owner[pairs[order] // n_cells] = pairs[order] % n_cells
     owned = owner[nuclei]
     inner = np.where(owned == cells, owned, 0).astype(np.int32)
-    alone = int((owner[np.unique(nuclei[inside])] == 0).sum())
-    empty = len(np.setdiff1d(cells[cells > 0], inner))
-    said = f", {alone} nuclei outside every cell left out" if alone else ""
-    return Segmentation(inner, cells, None, ""), said + (f", {empty} cells without a nucleus" if empty else "")
+    left_out = np.setdiff1d(nuclei[inside], np.flatnonzero(owner))
+    partly = len(np.intersect1d(left_out, nuclei[inside & (cells > 0)]))
+    notes = (
+        (len(left_out) - partly, "nuclei outside every cell left out"),
+        (partly, "nuclei mostly outside their cell left out"),
+        (len(np.setdiff1d(cells[cells > 0], inner)), "cells without a nucleus"),
+    )
+    return Segmentation(inner, cells, None, ""), "".join(f", {n} {what}" for n, what in notes if n)

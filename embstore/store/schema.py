@@ -1,4 +1,4 @@
-"""The only place where a table or a column is spelled (DESIGN §4)."""
+"""The tables of a store and their columns; `tables.toml` says what each means, and docs/tables.md lists them."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ TABLES: dict[str, Table] = {
             image_id=pa.string(),
             revision=pa.int32(),
             dataset=pa.string(),
-            source_root=pa.string(),  # `files` are relative to it
+            source_root=pa.string(),
             files=pa.list_(IMAGE_FILE),
-            sha256=pa.string(),  # over the files' contents, in order
+            sha256=pa.string(),
             roles=STRINGS,
-            shape=pa.list_(pa.int32()),  # (c, y, x)
+            shape=pa.list_(pa.int32()),
             pixel_size_um=pa.float64(),
-            pixel_size_source=pa.string(),  # metadata, layout, manifest, crop or estimated
-            segmentation=pa.string(),  # the current one: cells of others stay for results that cite them
+            pixel_size_source=pa.string(),
+            segmentation=pa.string(),
             plate=pa.string(),
             well=pa.string(),
             site=pa.string(),
@@ -65,8 +65,8 @@ TABLES: dict[str, Table] = {
             genes=STRINGS,
             antibody=pa.string(),
             licence=pa.string(),
-            extra=pa.string(),  # further manifest columns, as JSON
-            note=pa.string(),  # why there are no cells, or how its planes and cells were taken
+            extra=pa.string(),
+            note=pa.string(),
             ingested=TIME,
         ),
         _table(
@@ -76,27 +76,26 @@ TABLES: dict[str, Table] = {
             image_id=pa.string(),
             segmentation=pa.string(),
             label=pa.int32(),
-            box=pa.list_(pa.int32(), 4),  # y0, x0, y1, x1 in pixels, half open
-            centroid=pa.list_(pa.float32(), 2),  # y, x in pixels
+            box=pa.list_(pa.int32(), 4),
+            centroid=pa.list_(pa.float32(), 2),
             nucleus_area_um2=pa.float32(),
             cell_area_um2=pa.float32(),
-            zoom=pa.float32(),  # thumbnail pixels per source pixel: what the pixel size asks for
+            zoom=pa.float32(),
             roles_present=STRINGS,
             flags=STRINGS,
-            mask=pa.binary(),  # bit-packed, of `box`
+            mask=pa.binary(),
             nucleus_mask=pa.binary(),
-            thumbnail=pa.binary(),  # WebP
+            thumbnail=pa.binary(),
         ),
         _table(
             "ingested",
             "image_id space",
             image_id=pa.string(),
-            space=pa.string(),  # full digest
+            space=pa.string(),
             revision=pa.int32(),
             segmentation=pa.string(),
-            n_cells=pa.int32(),  # vectors that it has there: of cells, or the one of the whole image
+            n_cells=pa.int32(),
         ),
-        # One brought vector of a protein: what `cells` is to an image's cells.
         _table(
             "profiles",
             "profile_id",
@@ -114,13 +113,13 @@ TABLES: dict[str, Table] = {
             gene=pa.string(),
             synonyms=STRINGS,
             group_id=pa.string(),
-            seen_in_pretraining=STRINGS,  # backbones
+            seen_in_pretraining=STRINGS,
         ),
         _table(
             "labels",
             "label_set level subject_id location",
             label_set=pa.string(),
-            level=pa.string(),  # protein, image or cell: what subject_id names
+            level=pa.string(),
             subject_id=pa.string(),
             location=pa.string(),
             grade=pa.int8(),
@@ -146,9 +145,8 @@ TABLES: dict[str, Table] = {
             unit=pa.string(),
             precision=pa.string(),
             dim=pa.int32(),
-            canary=pa.list_(pa.float32()),  # what the encoder made of the golden crops, flattened
+            canary=pa.list_(pa.float32()),
             created=TIME,
-            # since format 2, and null in a migrated store's older rows
             filling=pa.string(),
             normalisation=pa.string(),
         ),
@@ -161,10 +159,10 @@ TABLES: dict[str, Table] = {
             by=pa.string(),
             k=pa.int32(),
             seed=pa.int64(),
-            spec=pa.string(),  # JSON
+            spec=pa.string(),
             sql=pa.string(),
-            digest=pa.string(),  # over spec and assignment
-            audit=pa.string(),  # JSON: entity -> share of test units with kin in train
+            digest=pa.string(),
+            audit=pa.string(),
             created=TIME,
         ),
         _table(
@@ -189,19 +187,19 @@ TABLES: dict[str, Table] = {
             space=pa.string(),
             unit=pa.string(),
             head=pa.string(),
-            params=pa.string(),  # JSON
-            floor=pa.bool_(),  # a baseline that a backbone must beat
+            params=pa.string(),
+            floor=pa.bool_(),
             protocol=pa.int32(),
             classes=STRINGS,
-            left_out=pa.string(),  # JSON: what was not scored, and why
+            left_out=pa.string(),
             n_folds=pa.int32(),
             n_seeds=pa.int32(),
             n_units=pa.int64(),
             n_groups=pa.int64(),
-            table_versions=pa.string(),  # JSON: table -> version read
+            table_versions=pa.string(),
             content_digest=pa.string(),
             code_version=pa.string(),
-            libraries=pa.string(),  # JSON
+            libraries=pa.string(),
             device=pa.string(),
             elapsed_s=pa.float64(),
             tag=pa.string(),
@@ -214,7 +212,7 @@ TABLES: dict[str, Table] = {
             entry=pa.string(),
             seed=pa.int32(),
             fold=pa.int32(),
-            chosen=pa.string(),  # JSON: what validation chose
+            chosen=pa.string(),
             thresholds=pa.list_(pa.float32()),
             n_train=pa.int64(),
             n_validation=pa.int64(),
@@ -226,13 +224,13 @@ TABLES: dict[str, Table] = {
             "entry metric level location",
             entry=pa.string(),
             metric=pa.string(),
-            level=pa.string(),  # unit or protein
-            location=pa.string(),  # "" where the figure is over all classes
+            level=pa.string(),
+            location=pa.string(),
             mean=pa.float64(),
-            sd=pa.float64(),  # ddof 1 over seeds; null with one seed
+            sd=pa.float64(),
             low=pa.float64(),
             high=pa.float64(),
-            support=pa.int64(),  # positives, for a class
+            support=pa.int64(),
         ),
         _table(
             "predictions",
@@ -241,7 +239,7 @@ TABLES: dict[str, Table] = {
             seed=pa.int32(),
             id=pa.string(),
             fold=pa.int32(),
-            scores=pa.list_(pa.float32()),  # in the order of entries.classes
+            scores=pa.list_(pa.float32()),
             predicted=pa.list_(pa.bool_()),
             actual=pa.list_(pa.bool_()),
         ),
@@ -252,38 +250,37 @@ TABLES: dict[str, Table] = {
             stage=pa.string(),
             error=pa.string(),
             todo=pa.string(),
-            size=pa.int64(),  # of the file when it failed: retried when it changes
+            size=pa.int64(),
             mtime_ns=pa.int64(),
             failed_at=TIME,
         ),
-        # One run of ingest, embed or import that wrote something.
         _table(
             "ingests",
             "run",
-            run=pa.string(),  # begins with the time it started, so that it sorts
-            kind=pa.string(),  # ingest, embed or import
+            run=pa.string(),
+            kind=pa.string(),
             dataset=pa.string(),
-            status=pa.string(),  # running, done, stopped (Ctrl-C) or failed; a killed run stays running
+            status=pa.string(),
             error=pa.string(),
-            who=pa.string(),  # user@host
+            who=pa.string(),
             pid=pa.int64(),
-            command=pa.string(),  # as the process was started
-            arguments=pa.string(),  # JSON: those of the function
+            command=pa.string(),
+            arguments=pa.string(),
             code_version=pa.string(),
-            libraries=pa.string(),  # JSON
+            libraries=pa.string(),
             device=pa.string(),
-            backbones=STRINGS,  # by the names of their spaces
-            spaces=STRINGS,  # full digests
-            planned=pa.int64(),  # images that something was missing of; of an import, rows
+            backbones=STRINGS,
+            spaces=STRINGS,
+            planned=pa.int64(),
             done=pa.int64(),
             unchanged=pa.int64(),
             failed=pa.int64(),
-            cells=pa.int64(),  # new ones
+            cells=pa.int64(),
             vectors=pa.int64(),
             started=TIME,
             finished=TIME,
             elapsed_s=pa.float64(),
-            peak_memory_mb=pa.float64(),  # of the process
+            peak_memory_mb=pa.float64(),
         ),
     )
 }

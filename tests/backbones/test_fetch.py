@@ -232,7 +232,10 @@ def test_a_file_of_another_network_is_refused_and_not_kept(
     if weights_format == "dino":
         path, line = write_dino(tmp_path / "other.pth", weights), r"\(64,.*, wanted \(128,"
     else:
-        path, line = tmp_path / "other.pth", "is in the format subcell, wanted dino; use the file that"
+        path, line = (
+            tmp_path / "other.pth",
+            "is in the format subcell, wanted dino; get DINO_FOV_checkpoint.pth from https",
+        )
         torch.save(subcell_of(weights), path)
     with pytest.raises(WeightsError, match=line):
         fetch_weights(replace(backbone, file_sha256=""), str(path))
@@ -314,6 +317,7 @@ print(before, sha256)
 """
 
 
+@pytest.mark.slow
 def test_timms_networks_come_from_the_hub_and_then_from_its_cache(server: Server, tmp_path: Path) -> None:
     """Downloaded once, without the classifier, exactly timm's network; the second time there is no network at all."""
     torch.manual_seed(1)

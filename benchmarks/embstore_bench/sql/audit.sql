@@ -9,8 +9,13 @@ placed AS (
     SELECT u.*, g.fold
     FROM dataset_units AS u
     INNER JOIN split_groups AS g
-        ON g.group_id = CASE $by WHEN 'protein' THEN u.group_id WHEN 'image' THEN u.image_id ELSE u.id END
-    WHERE g.name = $name AND u.group_id IS NOT NULL
+        ON g.group_id = CASE
+            WHEN $by = 'protein' THEN u.group_id
+            WHEN $by = 'cell' THEN u.id
+            WHEN $grouping = 'well' THEN u.well
+            ELSE u.image_id
+        END
+    WHERE g.name = $name AND (u.group_id IS NOT NULL OR $grouping <> 'protein')
 ),
 kin AS (
     -- the ids themselves, not their group: a wrong group would show here

@@ -1,4 +1,5 @@
 -- In which fold is each group of a labelled dataset? One row a group, its fold and its locations.
+-- Units without a protein have no group where $grouping is 'protein'; else a well or an image is the group by image.
 -- Groups are ordered by their rarest location (those with at least k groups first), ties by md5 of "seed:group", and
 -- dealt round robin: every location whose groups have nothing rarer is spread as evenly as it can be.
 WITH dataset_units AS (
@@ -11,11 +12,16 @@ unit_labels AS (
 ),
 member AS (
     SELECT DISTINCT
-        CASE $by WHEN 'protein' THEN u.group_id WHEN 'image' THEN u.image_id ELSE u.id END AS group_id,
+        CASE
+            WHEN $by = 'protein' THEN u.group_id
+            WHEN $by = 'cell' THEN u.id
+            WHEN $grouping = 'well' THEN u.well
+            ELSE u.image_id
+        END AS group_id,
         l.location
     FROM dataset_units AS u
     INNER JOIN unit_labels AS l ON l.id = u.id
-    WHERE u.group_id IS NOT NULL
+    WHERE u.group_id IS NOT NULL OR $grouping <> 'protein'
 ),
 support AS (
     SELECT location, count(*) AS n_groups, count(*) < $k AS too_rare

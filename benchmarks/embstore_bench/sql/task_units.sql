@@ -13,7 +13,7 @@ located AS (
     FROM unit_labels
     GROUP BY id
 )
-SELECT u.id, u.group_id, u.image_id, u.content, l.locations
+SELECT u.id, u.group_id, u.image_id, u.well, u.content, l.locations
 FROM dataset_units AS u
 SEMI JOIN "{vectors}" AS v ON v.id = u.id
 LEFT JOIN located AS l ON l.id = u.id

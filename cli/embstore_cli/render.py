@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10_000  # of a table; more of them are data
 ROWS_AT_A_TIME = 10_000  # that are Python values at a time
-ROW_GROUP_BYTES = 64 << 20
+PART_BYTES = 64 << 20
 ALL_OF_IT = "--format csv, json or parquet"
 
 
@@ -156,13 +156,13 @@ def _write_parquet(reader: pa.RecordBatchReader) -> None:
 
 
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Yield the rows in parts of ROW_GROUP_BYTES or a little more."""
+    """Yield the rows in parts of PART_BYTES or a little more."""
     import pyarrow as pa
 
     batches: list[pa.RecordBatch] = []
     for batch in reader:
         batches.append(batch)
-        if sum(part.nbytes for part in batches) >= ROW_GROUP_BYTES:
+        if sum(part.nbytes for part in batches) >= PART_BYTES:
             yield pa.Table.from_batches(batches)
             batches = []
     if batches:

@@ -1,4 +1,4 @@
-"""The only door to DuckDB: connections that can read the store's tables and nothing else."""
+"""The only module that imports DuckDB: connections that can read the store's tables and nothing else."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from embstore.store.tables import unreadable
 MEMORY_LIMIT = "4GB"
 QUERY_TIMEOUT_S = 300.0
 GRACE_S = 2.0  # DuckDB stops between two steps, and a step may be a function that fills gigabytes
-ROWS_AT_A_TIME = 10_000
+ROWS_PER_BATCH = 10_000
 
-Parameters = Sequence[Any] | Mapping[str, Any] | None
+SqlParameters = Sequence[Any] | Mapping[str, Any] | None
 
 # the views that SQL offers beside the stored tables, each after those that it reads, and what they read
 SQL_VIEWS: dict[str, set[str]] = {
@@ -83,7 +83,7 @@ class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
 def select(
     store: Store,
     sql: str,
-    parameters: Parameters = None,
+    parameters: SqlParameters = None,
     *,
     timeout_s: float = QUERY_TIMEOUT_S,
     tables: Sequence[str] | None = None,
@@ -105,7 +105,7 @@ def select(
 def stream(
     store: Store,
     sql: str,
-    parameters: Parameters = None,
+    parameters: SqlParameters = None,
     *,
     timeout_s: float = QUERY_TIMEOUT_S,
     overdue: Callable[[str], None],
@@ -113,12 +113,12 @@ def stream(
     """Yield the answer to one SELECT (see `select`) as a reader of record batches, which computes them as it is read.
 
     The time that the reader waits for whoever takes the rows does not count. A function that is called once cannot be
-    interrupted: where one goes on for GRACE_S seconds after the limit, `overdue` is called with the line that says so,
+    interrupted: where one runs for GRACE_S seconds after the limit, `overdue` is called with the line that says so,
     in another thread. It has to end the process.
     """
     with _asked(store, sql, parameters, timeout_s, overdue=overdue) as (relation, limited):
         with limited():
-            batches = relation.to_arrow_reader(ROWS_AT_A_TIME)
+            batches = relation.to_arrow_reader(ROWS_PER_BATCH)
         _refuse_equal_names(batches.schema.names)
 
         def taken() -> Iterator[pa.RecordBatch]:
@@ -139,7 +139,7 @@ Limited = Callable[[], AbstractContextManager[None]]
 def _asked(
     store: Store,
     sql: str,
-    parameters: Parameters,
+    parameters: SqlParameters,
     timeout_s: float,
     *,
     tables: Sequence[str] | None = None,
@@ -219,7 +219,7 @@ def _reason(error: Exception, store: Store, registered: Mapping[str, LanceTable]
 def _refuse_equal_names(names: Sequence[str]) -> None:
     twice = {name for name in names if names.count(name) > 1}
     if twice:  # rows as dictionaries would silently lose one of them
-        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; tell them apart with AS")
+        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; rename one of them with AS")
 
 
 def tables_of_view(view: str) -> set[str]:
@@ -266,7 +266,7 @@ def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
 
 
 def refuse_no_condition(text: str) -> None:
-    """Raise QueryError unless a text is one SQL condition by itself, that can stand in brackets and leave them never.
+    """Raise QueryError unless a text is one SQL condition by itself, so that it cannot close brackets around it.
 
     DuckDB parses it twice, after WHERE and in brackets after WHERE: `true) OR (true` fails the first, `true LIMIT 1`
     the second.
@@ -288,7 +288,7 @@ def _refuse_other_statements(connection: Any, sql: str) -> None:
     if len(statements) != 1:
         raise QueryError(f"found {len(statements)} statements, wanted exactly one SELECT")
     kind = _kind(statements[0])
-    if kind == "MULTI":  # PIVOT looks its columns up first; only what is a query can stand in brackets
+    if kind == "MULTI":  # PIVOT looks its columns up first; only a query can have brackets around it
         bracketed = f"FROM (\n{statements[0].query.strip().rstrip(';')}\n)"
         try:
             kind = "SELECT" if len(_parsed(connection, bracketed)) == 1 else kind

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.store.connection import QUERY_TIMEOUT_S, SQL_VIEWS, Parameters, select, tables_of_view
+from embstore.store.connection import QUERY_TIMEOUT_S, SQL_VIEWS, SqlParameters, select, tables_of_view
 from embstore.store.store import Store
 from embstore.tabular import Tabular, pylist
 
@@ -44,7 +44,7 @@ class Answer(Tabular):
 def query(
     store: Store,
     sql: str,
-    parameters: Parameters = None,
+    parameters: SqlParameters = None,
     *,
     timeout_s: float = QUERY_TIMEOUT_S,
 ) -> Answer:
@@ -55,13 +55,13 @@ def query(
     return Answer(select(store, sql, parameters, timeout_s=timeout_s))
 
 
-def rows(store: Store, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
+def rows(store: Store, sql: str, parameters: SqlParameters = None) -> list[dict[str, Any]]:
     """Return the rows of a SELECT of our own as dictionaries, for small answers; see `select_columns`."""
     answer: list[dict[str, Any]] = select_columns(store, sql, parameters).to_pylist()
     return answer
 
 
-def select_columns(store: Store, sql: str, parameters: Parameters = None) -> pa.Table:
+def select_columns(store: Store, sql: str, parameters: SqlParameters = None) -> pa.Table:
     """Return the answer to a SELECT of our own as Arrow columns; only tables that it names are opened.
 
     (Not for SQL that asks the catalogue which tables there are.)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.errors import EmbstoreError
 from embstore.ids import short
 from embstore.store import Store, add_space, list_spaces
@@ -24,7 +24,7 @@ MIN_SIMILARITY = 0.9999  # cosine; half precision on another GPU, or another bat
 MAX_DRIFT = 1e-4
 
 
-def canary_vectors(encoder: Encoder) -> Float32s:
+def canary_vectors(encoder: CropEncoder) -> Float32s:
     """Return the encoder's vectors of the golden crops, float32 (2, dim).
 
     They show GOLDEN_ROLES, or, to an encoder that is shown none of these, its own.
@@ -34,7 +34,7 @@ def canary_vectors(encoder: Encoder) -> Float32s:
     return encoder(golden_crops(encoder.space.input_px or 224, roles))
 
 
-def open_space(store: Store, encoder: Encoder, vectors: Float32s) -> None:
+def open_space(store: Store, encoder: CropEncoder, vectors: Float32s) -> None:
     """Record an encoder's space with its golden vectors; if it is recorded, check that these are the same."""
     space = encoder.space
     if any(known["digest"] == space.digest for known in list_spaces(store)):

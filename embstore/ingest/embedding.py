@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.errors import ImageError
 from embstore.ingest.cells import crops_of
 from embstore.ingest.failures import embed_failure, image_failure
@@ -31,7 +31,7 @@ AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, an image; what takes
 
 
 def embed_images(
-    works: Sequence[Work], cells: StoredCells, encoders: Sequence[Encoder]
+    works: Sequence[Work], cells: StoredCells, encoders: Sequence[CropEncoder]
 ) -> Iterator[Finished | Failure]:
     """Yield each image, in order, with its vectors in the encoders' spaces that it lacks, or why it cannot be used.
 
@@ -130,7 +130,7 @@ def _batches(images: Iterable[_CutImage | Failure], enough: int) -> Iterator[lis
         yield batch.images
 
 
-def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[Encoder]) -> Iterator[Finished | Failure]:
+def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[CropEncoder]) -> Iterator[Finished | Failure]:
     images = [item for item in batch if isinstance(item, _CutImage)]
     lacking = [encoder for encoder in encoders if images and encoder.space.digest in images[0].image.work.spaces]
     of_encoders = [_vectors_or_failures(images, position, encoder) for position, encoder in enumerate(lacking)]
@@ -146,7 +146,7 @@ def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[Encode
         yield failures[0] if failures else finished(item.image, vectors)
 
 
-def _vectors_or_failures(images: Sequence[_CutImage], position: int, encoder: Encoder) -> list[Embedded | Failure]:
+def _vectors_or_failures(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> list[Embedded | Failure]:
     """Return the vectors of each image from one encoder, or why it has none; the images have the same shape."""
     try:
         vectors = _vectors(images, position, encoder)
@@ -158,7 +158,7 @@ def _vectors_or_failures(images: Sequence[_CutImage], position: int, encoder: En
     return [outcome for image in images for outcome in _vectors_or_failures([image], position, encoder)]
 
 
-def _vectors(images: Sequence[_CutImage], position: int, encoder: Encoder) -> list[Embedded]:
+def _vectors(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> list[Embedded]:
     """Return the vectors of each image; `position` is that of the encoder among those whose spaces they lack."""
     ids = [item.image.ids(encoder.space.unit) for item in images]
     vectors = _encode(images, position, encoder) if any(ids) else np.empty((0, encoder.dim), np.float32)
@@ -179,7 +179,7 @@ def _checked(item: _CutImage, embedded: Embedded, space: Space) -> Embedded | Fa
     return embed_failure(item.image.work, space, error, todo)
 
 
-def _encode(images: Sequence[_CutImage], position: int, encoder: Encoder) -> Float32s:
+def _encode(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> Float32s:
     crops = [item.crops[position] for item in images if item.crops is not None]
     if crops:
         return encoder(_joined(crops))

@@ -11,10 +11,11 @@ import numpy as np
 
 from embstore.arrays import Float32s
 from embstore.backbones.pooled import PooledEncoder
-from embstore.backbones.record import Backbone, Choices, check_crop_um, space_of
+from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.backbones.weights import weights_sha256
 from embstore.errors import EmbstoreError, first_line
 from embstore.ids import digest
+from embstore.space import SPEC_KEYS
 
 CROP_UM_OF_CELLS = 25.0  # a whole HEK293T, A-431 or U-2 OS cell with a little of its neighbours
 PROBE_PX = 224  # where whole images are shown at their own size
@@ -66,27 +67,23 @@ def own_encoder(encoder: Encoder, keys: EncoderKeys, device: str = "auto") -> Po
     unknown = set(keys) - set(EncoderKeys.__annotations__)
     lacking = [key for key in ("name", "roles", "input_px") if key not in keys]
     if unknown or lacking:
-        found = f"no key {min(unknown)!r}" if unknown else f"{lacking[0]}= to be given"
-        raise EmbstoreError(
-            f"an encoder of your own has {found}; its keys are {', '.join(EncoderKeys.__annotations__)}"
-        )
+        found = f"has no key {min(unknown)!r}" if unknown else f"wants {lacking[0]}= too"
+        raise EmbstoreError(f"an encoder of your own {found}; its keys are {', '.join(EncoderKeys.__annotations__)}")
     if device != "auto":
         raise EmbstoreError(
             f"an encoder of your own computes where it is, and device={device} was asked for; leave device= out, and "
             "move a module yourself: network.to('cuda')"
         )
-    unit = keys.get("unit", "cell")
-    crop_um = keys.get("crop_um", CROP_UM_OF_CELLS)
-    check_crop_um(crop_um)
+    given = {key: _value(key, value) for key, value in keys.items() if value is not None}
     backbone = Backbone(
-        name=keys["name"],
+        name=given["name"],
         revision=1,
         kind="encoder",
         architecture=encoder_name(encoder),
-        slots=_roles(keys["roles"]),
-        input_px=keys["input_px"],
-        crop_um=crop_um,
-        normalisation=keys.get("normalisation", "none"),
+        slots=given["roles"],
+        input_px=given["input_px"],
+        crop_um=given.get("crop_um", CROP_UM_OF_CELLS),
+        normalisation=given.get("normalisation", "none"),
         pooling="none",
         dim=0,  # known when it is first called
         licence="yours",
@@ -96,20 +93,26 @@ def own_encoder(encoder: Encoder, keys: EncoderKeys, device: str = "auto") -> Po
         origin="user",
     )
     choices = Choices(
-        fill=keys.get("fill", 0.0),
-        masked=keys.get("masked", False) if unit == "cell" else None,
-        unit=unit,
-        intensity=keys.get("intensity", "percentile"),
-        input_px=keys["input_px"],
-        precision=keys.get("precision"),
+        fill=given.get("fill", 0.0),
+        masked=given.get("masked"),
+        unit=given.get("unit", "cell"),
+        intensity=given.get("intensity", "percentile"),
+        input_px=given["input_px"],
+        precision=given.get("precision"),
     )
-    return encoder_of(backbone, choices, encoder, fingerprint_of(encoder, keys.get("fingerprint"), keys["name"]))
+    return encoder_of(backbone, choices, encoder, fingerprint_of(encoder, given.get("fingerprint"), given["name"]))
 
 
-def _roles(roles: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(roles, str):
-        raise EmbstoreError(f"roles= is the text {roles!r}; wanted a list of names, such as ['nucleus', 'protein']")
-    return tuple(roles)
+def _value(key: str, value: Any) -> Any:
+    """Return the value of a key as a backbone spec would be read; name, fingerprint and normalisation are as given."""
+    if key not in SPEC_KEYS:
+        return value
+    if key == "roles" and isinstance(value, str):
+        raise EmbstoreError(f"roles= is the text {value!r}; wanted a list of names, such as ['nucleus', 'protein']")
+    try:
+        return SPEC_KEYS[key].read(",".join(value) if key == "roles" else str(value))
+    except (ValueError, TypeError):
+        raise EmbstoreError(f"{key}= is {value!r}; wanted {SPEC_KEYS[key].wanted}") from None
 
 
 def encoder_of(backbone: Backbone, choices: Choices, encoder: Encoder, weights: str) -> PooledEncoder:

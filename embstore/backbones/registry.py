@@ -123,7 +123,7 @@ def check_free(name: str) -> None:
     names = known_names()
     if not re.fullmatch(BACKBONE_NAME, name) or name in names:
         raise EmbstoreError(
-            f"embeddings of your own cannot be called {name!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
+            f"your own embeddings cannot be called {name!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
             f"that is no backbone of embstore ({', '.join(names)})"
         )
 

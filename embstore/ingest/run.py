@@ -170,11 +170,13 @@ def embed(
     ones become rows of `failures`. Cells that were dropped for their flags get their vectors too, unless `drop_flagged`
     leaves them out again.
     """
+    if encoder is not None and backbones:
+        raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
+    if encoder is None and keys:
+        raise EmbstoreError(f"{min(keys)}= describes an encoder of your own, and none was given; add encoder=network")
     job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
     asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of(encoder, keys, device)
-    if encoder is not None and backbones:
-        raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)

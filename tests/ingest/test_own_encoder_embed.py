@@ -40,12 +40,12 @@ def test_an_encoder_of_ones_own_is_embedded_searched_scored_and_verified(phantom
     assert embedded(store).done_before == 3
     found = es.similar_proteins(store, "PHN001", backbone="mine", k=2)
     assert {row.gene for row in found.rows} == {"PHN002", "PHN003"}
-    assert not es.verify(store).findings
+    assert not es.verify(store).wrong
     run = es.list_ingests(store).rows[0]
     assert json.loads(run["arguments"])["encoder"].endswith("test_own_encoder_embed.brightness")
     whole = embedded(store, unit="image")
     assert sum(whole.vectors_in.values()) == 3
-    assert not es.verify(store).findings
+    assert not es.verify(store).wrong
 
 
 def test_an_encoder_that_changed_under_its_fingerprint_is_refused(phantom_copy: Path) -> None:

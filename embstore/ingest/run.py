@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ def ingest(
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -59,14 +60,15 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
-    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
-    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
-    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
-    cite them; cells made from masks stay unless `masks` are given again. `limit` is how many images, of those that need
-    anything, are taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
-    `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
-    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
-    changed, though size and time are as they were.
+    where the layout does not, `source_root` where the files of a table lie (default: beside it), and `columns` what
+    columns of the table are called here (`{"Where is it?": "locations"}`). `masks` is a folder of label images in place
+    of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other
+    ones, images that are in the store get new cells, and their old ones stay for results that cite them; cells made
+    from masks stay unless `masks` are given again. `limit` is how many images, of those that need anything, are taken:
+    the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are
+    kept as rows and get no vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus
+    channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, though size and
+    time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -90,6 +92,7 @@ def ingest(
         channels=channels,
         source_root=_path(source_root),
         masks=_path(masks),
+        columns=columns,
         whole=unit == "image",
     )
     existing = opened_if_any(store, force=force)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from embstore.backbones.crops import Encoder
+from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
@@ -241,7 +241,7 @@ class _Asked:
 
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
-        self.encoders: list[Encoder] = []
+        self.encoders: list[CropEncoder] = []
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
@@ -266,7 +266,7 @@ def _labels(spaces: Sequence[Space]) -> dict[str, str]:
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[CropEncoder],
     report: Report,
     *,
     committer: Committer,

@@ -13,7 +13,12 @@ ANEW = (
 )
 UNTAG = "bring the files back from a copy of the store, or `embstore verify --repair` takes the tag off this table"
 RECORD = "ingest or embed with its backbone again records it, or `embstore verify --repair` takes its vectors out"
+IMPORT = (
+    "the same import again completes what was cut off; rows that are gone from their file stay without a vector, and "
+    "`embstore remove` takes them out"
+)
 JOIN = "`embstore verify --repair` joins the groups; bench again, since older scores may rest on a divided group"
+WAIT = "wait for its end, and run `embstore verify` again: until then, tables may not agree with each other"
 REMOVE = "`embstore remove --where false` finishes it"
 
 

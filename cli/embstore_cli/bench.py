@@ -182,10 +182,11 @@ def _seeds(text: str) -> int | list[int]:
 
 
 def _show(report: BenchReport) -> None:
-    from embstore.store import told_apart
+    from embstore.store import distinguishing_specs
     from embstore_cli.scores import print_classes, print_scores
 
-    names = {space["digest"]: name for space, name in zip(report.spaces, told_apart(report.spaces), strict=True)}
+    specs = distinguishing_specs(report.spaces)
+    names = {space["digest"]: name for space, name in zip(report.spaces, specs, strict=True)}
     print_scores(report.entries, report.metrics, names)
     print_line()
     print_classes([row for row in report.per_class if not row.floor], names)

@@ -78,13 +78,13 @@ def backbone_specs(_ctx: typer.Context, incomplete: str) -> Iterable[str]:
 @_completer
 def stored_specs(ctx: typer.Context, _incomplete: str) -> Iterable[str]:
     """Return the backbones that the store has spaces of, and the shortest spec of each space."""
-    from embstore.store import told_apart
+    from embstore.store import distinguishing_specs
 
     store = _store(ctx)
     columns = [name for name in store.dataset("spaces").schema.names if name != "canary"]
     spaces = store.read("spaces", columns).to_pylist()
     # where no spec tells two spaces apart, ` --space DIGEST` follows it
-    return [space["backbone"] for space in spaces] + [spec.partition(" ")[0] for spec in told_apart(spaces)]
+    return [space["backbone"] for space in spaces] + [spec.partition(" ")[0] for spec in distinguishing_specs(spaces)]
 
 
 @_completer

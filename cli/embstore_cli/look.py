@@ -43,7 +43,7 @@ def status(
     """
     import pyarrow as pa
 
-    from embstore.store import embeddings_name, list_spaces, told_apart
+    from embstore.store import distinguishing_specs, embeddings_name, list_spaces
 
     store = open_store()
     if runs:
@@ -53,7 +53,7 @@ def status(
     each = {"cell": "a cell", "image": "an image", "protein": "a protein"}
     held = {
         embeddings_name(space["digest"]): f"{name}, {space['dim']} numbers {each[space['unit']]}"
-        for name, space in zip(told_apart(spaces), spaces, strict=True)
+        for name, space in zip(distinguishing_specs(spaces), spaces, strict=True)
     }
     tables = store.status()
     contents = pa.array([held.get(table["name"], "") for table in tables], pa.string())

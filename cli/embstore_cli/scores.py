@@ -76,10 +76,10 @@ def print_caveats(notes: Iterable[tuple[str, str]]) -> None:
 
 def space_names(store: Store) -> dict[str, str]:
     """Return digest -> the name of each space of a store, with what tells it apart from others."""
-    from embstore.store import list_spaces, told_apart
+    from embstore.store import distinguishing_specs, list_spaces
 
     spaces = list_spaces(store)
-    return {space["digest"]: name for space, name in zip(spaces, told_apart(spaces), strict=True)}
+    return {space["digest"]: name for space, name in zip(spaces, distinguishing_specs(spaces), strict=True)}
 
 
 def _title(row: LeaderboardRow) -> str:

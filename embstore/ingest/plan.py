@@ -21,7 +21,7 @@ from embstore.ingest.work import (
     renewed,
     states_of,
 )
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
@@ -81,7 +81,7 @@ def make_plan(
     known = _known(store, wanted) if store else _Known()
     outcomes: list[Compared | Failure | _FailedBefore] = []
     names: set[str] = set()
-    for image in told(source.images[: wanted.limit], "files", progress):
+    for image in tracked(source.images[: wanted.limit], "files", progress):
         name = image_id(dataset, image.key)
         second = name in names
         outcomes.append(_second(source.root, image) if second else _compare(source.root, image, name, wanted, known))

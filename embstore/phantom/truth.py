@@ -14,7 +14,7 @@ from embstore.errors import EmbstoreError
 from embstore.ingest import set_labels
 from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_request, read_true_mask
 from embstore.pixels.crop import unpack_mask
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.record import Label
 from embstore.store import CellRow, Store, require_dataset, rows, select_columns
 from embstore.tabular import Tabular, arrow_table
@@ -73,7 +73,7 @@ def add_truth(
     asked: list[tuple[str, str, str]] = []
     nuclei = found = 0
     overlaps: list[float] = []
-    for key, mine in told(list(cells.items()), "images", progress):
+    for key, mine in tracked(list(cells.items()), "images", progress):
         true = read_true_mask(atlas / "truth", key, "nuclei")
         if list(true.shape) != shapes[key]:
             held = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"

@@ -1,4 +1,4 @@
-"""SQL over every table, read-only and locked, and the only door to DuckDB."""
+"""SQL over every table, read-only and locked; the only module that imports DuckDB."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from embstore.tabular import Tabular
 MEMORY_LIMIT = "4GB"
 QUERY_TIMEOUT_S = 300.0
 
-# the views that SQL offers beside the stored tables, each after those that it reads, and what they read
+# the views that SQL offers beside the stored tables, and what each reads; a view comes after those that it reads
 SQL_VIEWS: dict[str, set[str]] = {
     "image_current": {"images"},
     "cells": {"cells", "image_current", "proteins"},
     "units": {"cells", "image_current", "ingested", "profiles", "proteins", "spaces"},
 }
-INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # `{8}` in a regular expression is none
+INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # but not the `{8}` of a regular expression
 
 SETTINGS = (
     "SET enable_progress_bar = false",  # on a terminal it would be drawn on stdout, among the data
@@ -41,13 +41,13 @@ SETTINGS = (
 
 
 class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
-    """A Lance table as DuckDB scans it: lazily, at one version, half-precision vectors cast when asked for.
+    """A Lance table as DuckDB scans it: lazily, at one version, with half-precision vectors cast when they are read.
 
-    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
+    DuckDB cannot read float16 columns, and a query about ids must not read vectors.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.failure: Exception | None = None  # why its files could not be read, where they could not
+        self.failure: Exception | None = None  # why its files could not be read
         self._dataset = dataset
         self._schema = pa.schema([_readable(field) for field in dataset.schema])
 
@@ -81,12 +81,12 @@ def select(
     timeout_s: float = QUERY_TIMEOUT_S,
     tables: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
+    """Return the result of one SELECT over the store's tables; it cannot write, read other files or install extensions.
 
-    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. Further
-    views are `image_current` (the newest revision of each image) and `units` (whatever a vector can be of). `tables`
-    are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
-    longer than `timeout_s` seconds is a QueryError.
+    Every table is available by its name, except that `cells` is a view that joins images and proteins; the stored table
+    is `cells_raw`. Further views are `image_current` (the newest revision of each image) and `units` (whatever a vector
+    can describe). If `tables` is given, only these are opened, so that others may be damaged. Raises QueryError if the
+    statement is not a SELECT, fails, or runs longer than `timeout_s` seconds.
     """
     import duckdb
 
@@ -106,14 +106,14 @@ def select(
         finally:
             timer.cancel()
     twice = {name for name in answer.column_names if answer.column_names.count(name) > 1}
-    if twice:  # rows as dictionaries would silently lose one of them
-        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; tell them apart with AS")
+    if twice:  # rows as dictionaries would lose one of them without warning
+        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; rename one of them with AS")
     return answer
 
 
 @dataclass(frozen=True, repr=False)
 class Answer(Tabular):
-    """The rows that a question in SQL gave: `len`, `to_pylist`, `to_arrow`, `to_pandas` (where pandas is installed)."""
+    """The rows that a SQL query returned: `len`, `to_pylist`, `to_arrow`, `to_pandas` (if pandas is installed)."""
 
     table: pa.Table
 
@@ -127,7 +127,7 @@ class Answer(Tabular):
         return rows
 
     def to_pandas(self) -> Any:
-        """Return the rows as a `pandas.DataFrame`; ImportError where pandas is not installed."""
+        """Return the rows as a `pandas.DataFrame`; raises ImportError if pandas is not installed."""
         return self.table.to_pandas()
 
     def __len__(self) -> int:
@@ -154,15 +154,15 @@ def query(
 
 
 def rows(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a SELECT of our own as dictionaries, for small answers; see `select_columns`."""
+    """Return the rows of one of embstore's own SELECTs as dictionaries, for small answers; see `select_columns`."""
     answer: list[dict[str, Any]] = select_columns(store, sql, parameters).to_pylist()
     return answer
 
 
 def select_columns(store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
-    """Return the answer to a SELECT of our own as Arrow columns; only tables that it names are opened.
+    """Return the answer to one of embstore's own SELECTs as Arrow columns; opens only the tables that it names.
 
-    (Not for SQL that asks the catalogue which tables there are.)
+    (Not for SQL that asks the catalogue which tables exist.)
     """
     words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
     wanted = words.union(*map(tables_of_view, words.intersection(SQL_VIEWS)))
@@ -171,7 +171,7 @@ def select_columns(store: Store, sql: str, parameters: Sequence[Any] | Mapping[s
 
 
 def tables_of_view(view: str) -> set[str]:
-    """Return the stored tables that a view reads, directly or by the views that it reads."""
+    """Return the stored tables that a view reads, directly or through other views."""
     parts = SQL_VIEWS[view]
     below = (tables_of_view(part) for part in parts if part in SQL_VIEWS and part != view)
     return {part for part in parts if part == view or part not in SQL_VIEWS}.union(*below)
@@ -180,14 +180,14 @@ def tables_of_view(view: str) -> set[str]:
 def sql_text(package: str, name: str, **texts: str) -> str:
     """Return the text of `sql/<name>.sql` of a package.
 
-    `{other}` in it stands for the text given under that name, else for the text of another of the package's files.
+    `{other}` in it is replaced by the text given under that name, else by the text of another file of the package.
     """
     text = files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
     return INCLUDE.sub(lambda m: texts[m[1]] if m[1] in texts else sql_text(package, m[1], **texts), text)
 
 
 def register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
-    """Make tables and views known to a DuckDB connection, and lock it; return the tables by name."""
+    """Register tables and views with a DuckDB connection, and lock it; return the tables by name."""
     tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
     for name, table in tables.items():
         connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
@@ -202,7 +202,7 @@ def register(connection: Any, store: Store, names: Sequence[str] | None = None) 
 
 
 def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
-    """Return the missing tables of the store that a statement names, or that the view which it names reads."""
+    """Return the tables that a statement needs (directly or through a view) and that the store is missing."""
     named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
     if named is None:
         return []

@@ -89,5 +89,5 @@ def test_a_native_field_is_cut_to_whole_patches_around_its_middle() -> None:
     """21 x 35 pixels at patches of 8 are the middle 16 x 32; a field below one patch is refused."""
     field = np.arange(21 * 35, dtype=np.float32).reshape(1, 21, 35)
     np.testing.assert_array_equal(native_field(field, 8), field[:, 2:18, 1:33])
-    with pytest.raises(ImageError, match="the field is 35 x 21 px and the network looks at squares of 32"):
+    with pytest.raises(ImageError, match="the field is 35 x 21 px and the network needs at least 32 x 32"):
         native_field(field, 32)

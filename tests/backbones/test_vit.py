@@ -162,7 +162,7 @@ def test_native_fields_may_have_any_size_and_are_cut_to_whole_patches() -> None:
     around[..., :2, :] = around[..., -2:, :] = around[..., :, 0] = 0
     np.testing.assert_array_equal(encoder(crops), encoder(replace(crops, pixels=around)))
     assert encoder(drawn_crops(3, px=(32, 64))).shape == (3, WIDTH)
-    with pytest.raises(ImageError, match="the field is 64 x 7 px and the network looks at squares of 8"):
+    with pytest.raises(ImageError, match="the field is 64 x 7 px and the network needs at least 8 x 8"):
         encoder(Crops(np.zeros((1, 1, 7, 64), np.float32), ("protein",), *np.zeros((2, 1, 7, 64), bool)))
     with pytest.raises(ImageError, match="a field of 2056 x 2056 px is 66050 tokens to tiny, wanted at most 65536"):
         encoder(Crops(np.zeros((1, 1, 2056, 2056), np.float32), ("protein",), *np.zeros((2, 1, 2056, 2056), bool)))

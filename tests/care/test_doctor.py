@@ -44,7 +44,7 @@ def test_a_store_on_nfs_and_a_full_disk_are_said(store: Store, tmp_path: Path, m
     assert before["store"].found.startswith("format 2, written by embstore")
     assert before["disk"].result == "ok"
     assert before["weights"].found.startswith("ready: pixel-stats, vit-random")
-    assert before["weights"].todo == "`embstore backbones list` says how to get the others"
+    assert before["weights"].todo == "`embstore backbones list` shows how to get the others"
     assert "lancedb" in before["engines"].found
     mounts = tmp_path / "mounts"
     mounts.write_text("lab:/export / nfs4 rw 0 0\n")

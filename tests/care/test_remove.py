@@ -142,7 +142,7 @@ def test_purge_leaves_no_byte_and_says_what_it_gave_up(store: Store, phantom: Pa
     held = [f for f in Path(store.uri).rglob("*.lance") if f.is_file() and image["image_id"].encode() in f.read_bytes()]
     assert held == []
     assert verify(store).wrong == ()
-    assert [note.found for note in verify(store).notes] == ["1 entries whose tag is gone, such as e"]
+    assert [note.found for note in verify(store).notes] == ["1 entries whose tag is missing, such as e"]
     assert again(store, phantom).images_in == 1
 
 

@@ -44,7 +44,7 @@ def test_a_store_under_a_tag_cannot_be_written(store: Store, space_table: str) -
         lambda: then.tag("other", {"cells": 1}),
         lambda: then.untag("then"),
     ):
-        with pytest.raises(StoreError, match="open at tag then, where it can only be read; leave out --at"):
+        with pytest.raises(StoreError, match="open at tag then, and can only be read; leave out --at"):
             write()
     assert store.versions() == versions
     assert list(store.tags()) == ["then"]
@@ -57,7 +57,7 @@ def test_a_name_keeps_its_meaning(store: Store) -> None:
     store.untag("v1", ["labels"])  # as a kill between two tables leaves it
     assert create_tag(store, "v1") == store.tags()["v1"] == versions
     store.delete("labels", "true")
-    with pytest.raises(EmbstoreError, match="a tag v1 already, of other versions; choose another name"):
+    with pytest.raises(EmbstoreError, match="a tag v1 exists already, with other versions; choose another name"):
         create_tag(store, "v1")
     for name in ("", "a b", "../x", "é", "-x"):
         with pytest.raises(EmbstoreError, match="wanted letters, digits"):

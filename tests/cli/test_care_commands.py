@@ -37,7 +37,7 @@ def test_verify_is_one_line_or_rows_and_exit_1(run: Run, store: Path) -> None:
     for command in (("sql", "SELECT count(thumbnail) FROM cells"), ("search", "protein", "PHN007"), ("status",)):
         done = run("--store", store, *command)
         assert "Traceback" not in done.stderr
-        assert "`embstore verify` says what is wrong" in done.stderr or done.returncode == 0
+        assert "`embstore verify` reports what is wrong" in done.stderr or done.returncode == 0
 
 
 def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
@@ -48,12 +48,12 @@ def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
         done = run("--store", store, *command)
         assert done.returncode == 1
         assert "has no table" in done.stderr
-        assert "`embstore verify` says what to do" in done.stderr
+        assert "`embstore verify` reports what to do" in done.stderr
     assert run("--store", store, "verify").returncode == 1
     assert not (store / "labels.lance").exists()
     repaired = run("--store", store, "verify", "--repair")
     assert (repaired.returncode, repaired.stdout.startswith("all is well")) == (0, True)
-    assert "repaired: labels: made anew, empty" in repaired.stderr
+    assert "repaired: labels: made again, empty" in repaired.stderr
     assert run("--store", store, "verify", "--repair").stderr == ""
 
 
@@ -80,7 +80,7 @@ def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store
     ):
         done = run("--store", store, "--at", "v1", *command)
         assert (done.returncode, done.stdout) == (1, ""), command
-        assert "open at tag v1, where it can only be read" in done.stderr
+        assert "open at tag v1, and can only be read" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert "is gone" in run("--store", store, "tag", "v1", "--delete").stdout
     assert "choose from: none yet" in run("--store", store, "--at", "v1", "status").stderr

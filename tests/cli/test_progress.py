@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from embstore.phantom import write_phantom
-from embstore.progress import tell, told
+from embstore.progress import tell, tracked
 from embstore_cli.progress import ProgressForm, duration, show_progress
 from tests.cli.conftest import Run
 
@@ -33,7 +33,7 @@ def shown(form: ProgressForm, every_s: float = 30.0, seconds: float = 0.0) -> li
     """Return the lines that a job of two stages shows, whose second one takes so many seconds."""
     stderr = io.StringIO()
     with redirect_stderr(stderr), show_progress(form, lines_every_s=every_s, json_every_s=every_s) as progress:
-        for _ in told(["a", "b"], "files", progress):
+        for _ in tracked(["a", "b"], "files", progress):
             pass
         tell(progress, "images", 1, 4, failures=1, item="first")
         time.sleep(seconds)

@@ -125,7 +125,7 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "masks" / "57_F11_1_nuclei.png")
     masked = take(tmp_path / "store", tmp_path / "in", "hpa", masks=tmp_path / "masks", dry_run=True)
-    assert "is (9, 9) and its image (400, 400); wanted one size" in told(masked)["57_F11_1_blue.png"]
+    assert "is (9, 9) and its image (400, 400); wanted the same size" in told(masked)["57_F11_1_blue.png"]
     save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
     assert told(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}

@@ -496,7 +496,7 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
     ]
     found = " ".join(failures(store).values())
     assert "different shapes" in found
-    assert "9001_A3_1_green.png is cut off at 2000 bytes" in found
+    assert "9001_A3_1_green.png ends at 2000 bytes" in found
     assert "protein and no nucleus" in found
     assert len(take(store, folder, layout="hpa").known_failures) == 2
 

@@ -73,7 +73,7 @@ def test_numbers_beyond_float32_are_refused_as_nan_is() -> None:
 )
 def test_values_that_float32_cannot_tell_apart_are_refused(pixels: np.ndarray) -> None:
     """A field on a pedestal so high that its levels would run together is one line; a constant one is none."""
-    with pytest.raises(ImageError, match=r"a\.tif holds .* too close together for float32; wanted"):
+    with pytest.raises(ImageError, match=r"a\.tif has .* too close together for float32; wanted"):
         counts(HERE, pixels)
     assert np.ptp(counts(HERE, np.full_like(pixels, pixels.max()))) == 0
 

@@ -50,7 +50,7 @@ def test_labels_too_large_for_a_table_are_numbered_anew(tmp_path: Path) -> None:
     tifffile.imwrite(path, squares(5, 4_000_000_000).astype(np.uint32))
     found = read_label_image(path, SHAPE)
     np.testing.assert_array_equal(found.labels, squares(1, 2))
-    assert found.note == "labels up to 4000000000 numbered anew"
+    assert found.note == "labels up to 4000000000 renumbered"
 
 
 @pytest.mark.parametrize("kind", ["bits", "grey", "rgb", "rgba"])
@@ -70,8 +70,8 @@ def test_a_foreground_is_split_into_its_components_and_says_so(tmp_path: Path, k
     ("pixels", "said"),
     [
         (np.ones((4, 4), np.uint8), r"the mask m\.tif is \(4, 4\) and its image \(40, 60\)"),
-        ((squares(1, 2) + 0.5).astype(np.float32), "values that are no labels"),
-        (-squares(1, 2).astype(np.int32), "values that are no labels"),
+        ((squares(1, 2) + 0.5).astype(np.float32), "values that are not labels"),
+        (-squares(1, 2).astype(np.int32), "values that are not labels"),
     ],
 )
 def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: np.ndarray, said: str) -> None:
@@ -160,7 +160,7 @@ def test_an_empty_mask_is_no_cell_and_a_note() -> None:
     for nuclei, cells in ((empty, None), (None, empty), (empty, empty)):
         found = from_masks(nuclei, cells, None, 0.2)
         assert found.cells.max() == 0
-        assert "the mask holds no object" in found.note
+        assert "the mask has no object" in found.note
 
 
 def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
@@ -295,5 +295,5 @@ def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
 def test_planes_that_are_no_colour_are_no_mask(tmp_path: Path) -> None:
     """Two label images in one file are no grey and its alpha."""
     tifffile.imwrite(tmp_path / "m.tif", np.stack([squares(1), squares(2)]).astype(np.uint8), photometric="minisblack")
-    with pytest.raises(ImageError, match="holds 2 planes, wanted one label image"):
+    with pytest.raises(ImageError, match="has 2 planes, wanted one label image"):
         read_label_image(tmp_path / "m.tif", SHAPE)

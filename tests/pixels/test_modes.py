@@ -136,7 +136,7 @@ def test_what_is_no_intensity_is_refused_in_one_line(
         tiff_bytes(data, SHAPE, photometric=PHOTOMETRIC[photometric], sample_format=FORMATS[kind], bits=bits)
     )
     for read in (read_planes, read_header):
-        with pytest.raises(ImageError, match=r"a\.tif holds .* pixels.*, wanted .*; ") as caught:
+        with pytest.raises(ImageError, match=r"a\.tif has .* pixels.*, wanted .*; ") as caught:
             read(path)
         assert "damaged" not in str(caught.value)
 
@@ -179,7 +179,7 @@ def test_pages_of_different_kinds_are_refused(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for photometric in ("minisblack", "miniswhite"):
             writer.write(np.zeros(SHAPE, np.uint8), photometric=photometric, metadata=None, contiguous=False)
-    with pytest.raises(ImageError, match="holds pages of MINISBLACK of 8 bits and MINISWHITE of 8 bits"):
+    with pytest.raises(ImageError, match="has pages of MINISBLACK of 8 bits and MINISWHITE of 8 bits"):
         read_planes(tmp_path / "a.tif")
 
 

@@ -52,10 +52,10 @@ def npy(header: str, data: bytes = b"") -> bytes:
     ("content", "said"),
     [
         (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 90000, 90000)}"), "claims 32.4 GB of pixels"),
-        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 30, 40)}", bytes(100)), "is cut off: 100 bytes"),
-        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(96)), "goes on behind its array"),
+        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 30, 40)}", bytes(100)), "is truncated: 100 bytes"),
+        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(96)), "continues after its array"),
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "pickle .* never loaded"),
-        (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "holds complex64 pixels"),
+        (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "has complex64 pixels"),
         (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, -3, -4)}", bytes(48)), "has no pixels|wanted"),
         (npy("{'descr': '<u2', 'shape': (2, 3, 4)}", bytes(48)), "is damaged"),
         (npy("[" * 900), "is damaged"),

@@ -96,7 +96,7 @@ def test_broken_or_hostile_xml_is_one_line(text: str) -> None:
 def test_planes_that_the_metadata_do_not_place_are_refused(tmp_path: Path) -> None:
     """Two pages of which the XML places one: the other channel would be zeros."""
     path = write(tmp_path / "x.ome.tif", xml("<TiffData IFD='0' FirstC='1'/>"), np.ones((2, 8, 8), np.uint16))
-    with pytest.raises(ImageError, match="lacks planes that its OME metadata name"):
+    with pytest.raises(ImageError, match="is missing planes that its OME metadata list"):
         read_planes(path)
 
 
@@ -115,4 +115,4 @@ def test_broken_metadata_do_not_matter_where_channels_are_given(tmp_path: Path) 
     (image,) = read_source(path, "ome", None, channels="nucleus,protein").images
     assert image.files == ("x.ome.tif",)
     (failure,) = read_source(path, "ome", None).failures
-    assert "has OME metadata that are no XML" in failure.error
+    assert "has OME metadata that are not XML" in failure.error

@@ -353,7 +353,7 @@ def test_brought_vectors_have_no_pictures(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store", create=True)
     bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
     with pytest.raises(
-        EmbstoreError, match="theirs holds no vectors of cells, and only cells have pictures; leave out --sheet"
+        EmbstoreError, match="theirs has no vectors of cells, and only cells have pictures; leave out --sheet"
     ):
         draw_sheet(store, similar_proteins(store, "A"), tmp_path / "sheet.png")
 

@@ -169,7 +169,7 @@ def test_matrix_refuses_an_id_that_is_not_there(known: tuple[Store, dict[str, np
     """An absent, deleted or misspelled id is an error that names it and counts them, never a shorter answer."""
     store, twin = known
     for absent in ("cell 99", "cell 3", "CELL 1", ""):
-        with pytest.raises(StoreError, match=rf"space abababababab holds no vector of '{absent}' \(1 of 3 absent\)"):
+        with pytest.raises(StoreError, match=rf"space abababababab has no vector of '{absent}' \(1 of 3 absent\)"):
             store.matrix(SPACE, ["cell 1", absent, "cell 2"])
     with pytest.raises(StoreError, match=f"no table 'emb_{HALF[:12]}'"):
         store.matrix(HALF, ["cell 1"])

@@ -95,9 +95,7 @@ def hashed(root: Path, files: Sequence[str]) -> tuple[FileState, ...]:
 
 
 def _hashed(root: Path, file: str) -> FileState:
-    size, mtime_ns = file_state(
-        root / file
-    )  # first, so that the next run notices later changes
+    size, mtime_ns = file_state(root / file)  # first, so that the next run notices later changes
     return {"path": file, "size": size, "mtime_ns": mtime_ns, "sha256": file_sha256(root / file)}
 
 

@@ -122,7 +122,7 @@ def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: Encoder, pi
     """Another size, and crops without a role that the network knows."""
     with pytest.raises(EmbstoreError, match="crops are 96 x 96 px and vit-random wants 224 x 224; resize them"):
         mapping(crops_of(pixels[:, :, :96, :96], ("nucleus", "protein")))
-    with pytest.raises(EmbstoreError, match="it holds er and vit-random is shown microtubules, protein, nucleus"):
+    with pytest.raises(EmbstoreError, match="it has er and vit-random uses microtubules, protein, nucleus"):
         mapping(crops_of(pixels[:, :1], ("er",)))
     with pytest.raises(EmbstoreError, match="name each role once"):
         load(BACKBONES["vit-random"], Choices("replication", ("protein", "protein")))

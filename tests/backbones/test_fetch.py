@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from filelock import FileLock
 from published import dino_weights, subcell_of, write_dino
 from safetensors.torch import save_file
 
@@ -153,7 +153,7 @@ def test_a_download_that_stopped_is_gone_on_with_by_the_next_command(
 ) -> None:
     """When nothing more comes it is one line, what came is kept, and the same command asks for the rest."""
     server.drop_after, server.gives_up = 5000, True
-    with pytest.raises(WeightsError, match="keeps stopping after 5000 bytes; run this again to go on") as caught:
+    with pytest.raises(WeightsError, match="keeps stopping after 5000 bytes; run this again to continue") as caught:
         fetch_weights(backbone)
     assert "\n" not in str(caught.value)
     assert server.asked == [None] + ["bytes=5000-"] * TRIES
@@ -198,10 +198,9 @@ def test_a_part_that_is_the_whole_file_is_not_downloaded_again(server: Server, t
 
 
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
-    """While one process holds the part of a file, another one's download of it is refused in one line."""
+    """While one process downloads a file, another one's download of it is refused in one line."""
     server.content = b"x" * 100
-    with (tmp_path / "checkpoint.pth.part").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with FileLock(tmp_path / "checkpoint.pth.lock"):
         with pytest.raises(WeightsError, match="another process is downloading http"):
             download(server.url, tmp_path)
     assert download(server.url, tmp_path).read_bytes() == server.content
@@ -246,7 +245,7 @@ def test_a_copy_on_this_disk_takes_the_place_of_the_download(
     fetch_weights(backbone, str(checkpoint))
     assert checkpoint.exists()
     assert server.asked == []
-    with pytest.raises(WeightsError, match=r"hpa-tiny is here already, at .*; move that away"):
+    with pytest.raises(WeightsError, match=r"hpa-tiny is at .* already; move it away"):
         fetch_weights(backbone, str(checkpoint))
     with pytest.raises(WeightsError, match="there is no file /nowhere to read; name the file or URL of DINO_FOV"):
         fetch_weights(replace(backbone, name="other"), "/nowhere")

@@ -202,7 +202,7 @@ def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: Encoder) ->
     np.testing.assert_array_equal(alone[protein], both[protein])
     assert not alone[~protein].any()
     assert both[~protein].any()
-    with pytest.raises(EmbstoreError, match="it holds er and pixel-stats is shown nucleus, protein"):
+    with pytest.raises(EmbstoreError, match="it has er and pixel-stats uses nucleus, protein"):
         encoder(Crops(crops.pixels[:, :1], ("er",), crops.nucleus, crops.cell))
 
 

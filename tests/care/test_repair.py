@@ -314,9 +314,7 @@ def test_what_may_be_no_damage_is_left_alone(rich: Store) -> None:
     """A table whose newest manifest is whole and that cannot be opened all the same is named, not made anew."""
     newest = min((Path(rich.uri) / "labels.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(b"\xff" * 64 + newest.read_bytes()[-16:])
-    with pytest.raises(
-        StoreError, match=r"move .*labels.lance away, and `embstore verify --repair` makes it "
-    ):
+    with pytest.raises(StoreError, match=r"move .*labels.lance away, and `embstore verify --repair` makes it "):
         repair(Store.open(rich.uri))
     shutil.move(Path(rich.uri) / "labels.lance", Path(rich.uri).parent / "kept")
     store = Store.open(rich.uri)

@@ -130,7 +130,7 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
     assert told(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}
     unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
-    assert told(unseen) == {"a.tif": "it holds cytosol and pixel-stats is shown nucleus, protein"}
+    assert told(unseen) == {"a.tif": "it has cytosol and pixel-stats uses nucleus, protein"}
 
 
 def test_a_dry_run_counts_images_without_a_protein_among_those_that_would_go_in(hostile: Path, tmp_path: Path) -> None:

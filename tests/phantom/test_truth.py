@@ -100,7 +100,7 @@ def test_a_folder_or_store_without_the_atlas_is_said(
 ) -> None:
     """One line says what was found and what to do."""
     store = Store.open(told[0])
-    with pytest.raises(EmbstoreError, match=r"holds no phantom\.json; give the folder"):
+    with pytest.raises(EmbstoreError, match=r"has no phantom\.json; give the folder"):
         add_truth(store, tmp_path)
     with pytest.raises(EmbstoreError, match=r"there is no dataset 'mine'; choose from: opencell"):
         add_truth(store, atlas, dataset="mine")
@@ -153,7 +153,7 @@ def test_damaged_truth_is_one_line_and_changes_no_label(
             ("truth/cells.csv", cells.replace("vesicles", "vacuoles", 1), "has no column vesicles"),
             ("truth/cells.csv", None, "there is no file"),
             (f"truth/masks/{mask}", None, "cannot be read"),
-            ("phantom.json", "[1, 2]", "is no request of an atlas"),
+            ("phantom.json", "[1, 2]", "does not describe an atlas"),
             ("phantom.json", "garbage", "cannot be read"),
         )
     ):

@@ -186,10 +186,10 @@ def test_ids_have_the_published_forms_and_are_nobody_elses() -> None:
     [
         ({"layout": "yeast"}, "no phantom layout 'yeast'; choose from: hpa, opencell"),
         ({"version": "v7"}, "no phantom version 'v7'"),
-        ({"proteins": 0}, "proteins asked of the phantom atlas: 0; ask for 1 to 99999"),
-        ({"fields": 0}, "fields per protein asked of the phantom atlas: 0"),
-        ({"seed": -1}, "seed asked of the phantom atlas: -1"),
-        ({"field_px": 20}, "field pixels asked of the phantom atlas: 20; ask for 128 to 4096"),
+        ({"proteins": 0}, "proteins of the phantom atlas: 0; wanted 1 to 99999"),
+        ({"fields": 0}, "fields per protein of the phantom atlas: 0"),
+        ({"seed": -1}, "seed of the phantom atlas: -1"),
+        ({"field_px": 20}, "field pixels of the phantom atlas: 20; wanted 128 to 4096"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(
@@ -203,16 +203,16 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
 
 
 def test_two_atlases_are_never_mixed_in_one_folder(tmp_path: Path) -> None:
-    """A folder that holds another request, or something else, is refused and left as it is."""
+    """A folder that contains another request, or something else, is refused and left as it is."""
     ask: dict[str, Any] = {"layout": "opencell", "fields": 1, "field_px": 128}
     write_phantom(tmp_path / "a", proteins=1, **ask)
     before = digests(tmp_path / "a")
-    with pytest.raises(EmbstoreError, match=r"holds another phantom atlas: proteins 1 \(asked: 2\)"):
+    with pytest.raises(EmbstoreError, match=r"contains another phantom atlas: proteins 1 \(asked: 2\)"):
         write_phantom(tmp_path / "a", proteins=2, **ask)
     assert digests(tmp_path / "a") == before
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").write_text("mine")
-    with pytest.raises(EmbstoreError, match="is not empty and holds no phantom atlas"):
+    with pytest.raises(EmbstoreError, match="is not empty and contains no phantom atlas"):
         write_phantom(tmp_path / "b", proteins=1, **ask)
     assert files(tmp_path / "b", ".*") == ["thesis.txt"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class EmbstoreError(Exception):
@@ -43,15 +44,42 @@ class UnfinishedStoreError(NotAStoreError):
 
 
 class WeightsError(EmbstoreError):
+<<<<<<< HEAD
     """The weights of a backbone are missing, or are not those that its record names."""
+=======
+    """A backbone whose weights are not here, or are not the ones its record names.
+
+    `todo` is what to do, the last part of the message; "" where only the caller knows (see `advised`).
+    """
+
+    def __init__(self, message: str, *, todo: str = "") -> None:
+        super().__init__(f"{message}; {todo}" if todo else message)
+        self.todo = todo
+>>>>>>> main
 
 
 class QueryError(EmbstoreError):
     """An SQL query that was refused or failed."""
 
 
+<<<<<<< HEAD
 FEW = 24  # up to this many names, an error lists all of them
 NEAREST = 5  # otherwise this many
+=======
+@contextmanager
+def advised(todo: str) -> Iterator[None]:
+    """Add what to do to a WeightsError of the block that does not say it itself."""
+    try:
+        yield
+    except WeightsError as error:
+        if error.todo:
+            raise
+        raise WeightsError(str(error), todo=todo) from error
+
+
+FEW = 24  # names that an error lists whole
+NEAREST = 5  # names that it lists where there are more
+>>>>>>> main
 
 
 def choices(wanted: str, kind: str, have: Iterable[str], place: str = "") -> str:

@@ -110,6 +110,40 @@ def subcell_of(weights: Weights, *, pool_width: int = 512, pool_heads: int = 2, 
     return published
 
 
+def dinov2_of(weights: Weights, *, registers: int = 0, chunks: int = 0, gated: bool = False, seed: int = 2) -> Weights:
+    """The same transformer under DINOv2's names (facebookresearch/dinov2, models/vision_transformer.py).
+
+    It has layer scales and a mask token, and where they are asked for registers, chunks of blocks and the giant's MLP.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    width, depth = weights["norm.weight"].shape[0], depth_of(weights)
+    published = dict(weights) | {"mask_token": torch.randn(1, width, generator=generator)}
+    if registers:
+        published["register_tokens"] = torch.randn(1, registers, width, generator=generator)
+    for i in range(depth):
+        for name in ("ls1.gamma", "ls2.gamma"):
+            published[f"blocks.{i}.{name}"] = 0.3 + torch.rand(width, generator=generator)
+        if gated:
+            hidden = width * 2
+            for kind in ("fc1", "fc2"):
+                del published[f"blocks.{i}.mlp.{kind}.weight"], published[f"blocks.{i}.mlp.{kind}.bias"]
+            published[f"blocks.{i}.mlp.w12.weight"] = torch.randn(2 * hidden, width, generator=generator) * 0.1
+            published[f"blocks.{i}.mlp.w12.bias"] = torch.randn(2 * hidden, generator=generator) * 0.1
+            published[f"blocks.{i}.mlp.w3.weight"] = torch.randn(width, hidden, generator=generator) * 0.1
+            published[f"blocks.{i}.mlp.w3.bias"] = torch.randn(width, generator=generator) * 0.1
+    return chunked(published, chunks) if chunks else published
+
+
+def chunked(weights: Weights, chunks: int) -> Weights:
+    """The same weights with blocks in chunks, as `blocks.<chunk>.<block>.`: a block keeps its number among all."""
+    size = depth_of(weights) // chunks
+    renamed = {}
+    for name, tensor in weights.items():
+        parts = name.split(".")
+        renamed[".".join(["blocks", str(int(parts[1]) // size), *parts[1:]]) if parts[0] == "blocks" else name] = tensor
+    return renamed
+
+
 def depth_of(weights: Weights) -> int:
     return 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
 
@@ -120,12 +154,22 @@ def tokens(
     """Return the tokens after the last norm, CLS first, in float64; positions are interpolated as by timm or DINO."""
     w = {name: tensor.double() for name, tensor in weights.items()}
     x = _patches(w, images.double(), as_dino=as_dino)
+    if "register_tokens" in w:  # after CLS, without positions
+        x = torch.cat([x[:, :1], w["register_tokens"].expand(len(x), -1, -1), x[:, 1:]], dim=1)
+    one = torch.ones(1, dtype=torch.float64)
     for i in range(depth_of(w)):
-        x = x + _attention(w, f"blocks.{i}.attn", _norm(w, f"blocks.{i}.norm1", x, eps), heads)
-        hidden = _linear(w, f"blocks.{i}.mlp.fc1", _norm(w, f"blocks.{i}.norm2", x, eps))
-        gelu = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
-        x = x + _linear(w, f"blocks.{i}.mlp.fc2", gelu)
+        scale1, scale2 = (w.get(f"blocks.{i}.{name}.gamma", one) for name in ("ls1", "ls2"))
+        x = x + scale1 * _attention(w, f"blocks.{i}.attn", _norm(w, f"blocks.{i}.norm1", x, eps), heads)
+        x = x + scale2 * _mlp(w, f"blocks.{i}.mlp", _norm(w, f"blocks.{i}.norm2", x, eps))
     return _norm(w, "norm", x, eps)
+
+
+def _mlp(w: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
+    if f"{name}.w12.weight" in w:  # Shazeer 2020, arXiv 2002.05202: SwiGLU
+        gate, value = _linear(w, f"{name}.w12", x).chunk(2, dim=-1)
+        return _linear(w, f"{name}.w3", gate / (1 + torch.exp(-gate)) * value)
+    hidden = _linear(w, f"{name}.fc1", x)
+    return _linear(w, f"{name}.fc2", hidden * (1 + torch.erf(hidden / 2**0.5)) / 2)
 
 
 def attention_pooled(published: Weights, x: torch.Tensor) -> torch.Tensor:

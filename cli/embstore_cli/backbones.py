@@ -113,7 +113,9 @@ def fetch(
 
 @app.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(help="A checkpoint of DINO, SubCell or timm, or a safetensors file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A checkpoint of DINO, DINOv2, SubCell or timm, also wrapped, or a safetensors file.")
+    ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the new backbone.")],
     roles: Annotated[str, typer.Option("--roles", metavar="A,B", help="The role of each input channel, in order.")],
     crop_um: Annotated[float, typer.Option("--crop-um", metavar="UM", help="Width of a crop in µm.")] = 25.0,
@@ -130,6 +132,15 @@ def add(
     ] = None,
     masked: Annotated[bool, typer.Option("--masked", help="Show it cells cut out by their masks.")] = False,
     heads: Annotated[int | None, typer.Option("--heads", min=1, help="Attention heads [default: width / 64].")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", metavar="ENTRY", help="Which of the file's networks, as in state_dict_ema [default: the only one]."
+        ),
+    ] = None,
+    init: Annotated[
+        str, typer.Option("--init", metavar="NAME", help="What training began from: random, ImageNet or a backbone.")
+    ] = "",
     licence: Annotated[str, typer.Option("--licence", help="Licence of the weights.")] = "not stated",
     citation: Annotated[str, typer.Option("--citation", help="What to cite.")] = "",
     replaces: Annotated[
@@ -151,6 +162,8 @@ def add(
         pooling=pooling,
         masked=masked,
         heads=heads,
+        key=key,
+        init=init,
         licence=licence,
         citation=citation,
     )

@@ -53,7 +53,9 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
     ] = None,
-    limit: Annotated[int | None, source_option("--limit", min=1, help="Take only the first N images.")] = None,
+    limit: Annotated[
+        int | None, source_option("--limit", min=1, help="Take N images at most; run again, the next N.")
+    ] = None,
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
     ] = None,

@@ -22,7 +22,14 @@ SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
 SHOWN_ASSIGNMENTS = 10
 SHOWN_SOURCES = 3
-COUNTED_IN_NOTES = ("images_gone", "images_removed", "labels_changed", "vectors_replaced", "vectors_deleted")
+COUNTED_IN_NOTES = (
+    "images_gone",
+    "images_removed",
+    "sizes_kept",
+    "labels_changed",
+    "vectors_replaced",
+    "vectors_deleted",
+)
 
 
 def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
@@ -56,6 +63,11 @@ def _notes(report: Report) -> list[str]:
         (
             report.images_gone,
             "{} images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+        ),
+        (
+            report.sizes_kept,
+            "{} images that were in have cells from masks and keep them at the pixel size that these were made with; "
+            "to make them anew at this one, give --masks too",
         ),
         (report.labels_changed, "labels: {} subjects are new or changed"),
         (report.vectors_replaced, "{} of these replaced other vectors of the same rows"),

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.backbones.checkpoints import ViTArguments, architecture_of, read_checkpoint
+from embstore.backbones.checkpoints import architecture_of, read_checkpoint
 from embstore.backbones.network import fitting
 from embstore.backbones.record import POOLINGS, Backbone, check_crop_um
 from embstore.backbones.registry import keep
 from embstore.backbones.timm_names import CROP_UM
+from embstore.backbones.weight_files import IN_PYTHON
 from embstore.backbones.weights import Tensors
-from embstore.errors import EmbstoreError, choices
+from embstore.errors import EmbstoreError, advised, choices
 from embstore.files import file_sha256
 
 # torchvision's constants for ImageNet-1k
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NOT_A_VIT = f"name a checkpoint of a vision transformer as DINO, DINOv2, SubCell or timm save it, or {IN_PYTHON}"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Description:
 
     `roles` are what each input channel was trained on, in order. Defaults: `input_px` as the position embeddings are,
     `pooling` the CLS token (or the mean where there is none, or SubCell's attention where the file has it), `heads`
-    width / 64. `fixed` normalisation is with ImageNet's mean and sd, of three channels.
+    width / 64. `fixed` normalisation is with ImageNet's mean and sd, of three channels. `key` names one of several
+    networks in the file, `init` what the weights were before training (see `Backbone`).
     """
 
     roles: tuple[str, ...]
@@ -34,6 +37,8 @@ class Description:
     pooling: str | None = None
     masked: bool = False
     heads: int | None = None
+    key: str | None = None
+    init: str = ""
     licence: str = "not stated"
     citation: str = ""
 
@@ -46,8 +51,9 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
     that is taken.
     """
     path = Path(path)
-    tensors, weights_format = read_checkpoint(path)
-    arguments = _arguments(tensors, path, described.heads, weights_format)
+    with advised(NOT_A_VIT):
+        tensors, weights_format = read_checkpoint(path, key=described.key)
+        arguments = architecture_of(tensors, path, described.heads, weights_format)
     _check(described, path, tensors["patch_embed.proj.weight"].shape[1], arguments["patch_size"])
     pooling = _pooling(described.pooling, path, tensors)
     fixed = described.normalisation == "fixed"
@@ -68,22 +74,18 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
         dim=arguments["embed_dim"] * POOLINGS[pooling],
         licence=described.licence,
         source=str(path.resolve()),
-        note=f"a file of your own, in the format {weights_format}",
+        note=f"a file of your own, in the format {weights_format}"
+        + (f", its {described.key}" if described.key else ""),
         weights_format=weights_format,  # `keep` makes it safetensors
         file=path.name,
         file_sha256=file_sha256(path),
         citation=described.citation,
+        init=described.init,
         origin="user",
     )
-    fitting(backbone, tensors, str(path))
+    with advised(NOT_A_VIT):
+        fitting(backbone, tensors, str(path))
     return keep(backbone, tensors, replaces=replaces)
-
-
-def _arguments(tensors: Tensors, path: Path, heads: int | None, weights_format: str) -> ViTArguments:
-    arguments = architecture_of(tensors, path, heads)
-    if weights_format == "dino":
-        arguments["dino_positions"] = True
-    return arguments
 
 
 def _check(described: Description, path: Path, channels: int, patch_px: int) -> None:

@@ -1,36 +1,29 @@
-"""Published checkpoints, read without running anything in them: DINO's, SubCell's, timm's, safetensors."""
+"""The vision transformer in a checkpoint: where it is in the file, its tensors under timm's names, its architecture."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import pickle
 import re
-import struct
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
+from embstore.backbones.weight_files import read_file
+from embstore.backbones.weight_names import CONVERTERS, is_dinov2
 from embstore.backbones.weights import Tensors
-from embstore.errors import WeightsError, first_line
-
-if TYPE_CHECKING:
-    import torch
+from embstore.errors import WeightsError
 
 HEAD_WIDTH = 64  # of one attention head, in DINO's, DINOv2's and timm's vision transformers alike
 SUBCELL_EPS = 1e-12  # of its norms: Hugging Face's ViT has another eps than timm's
-_AGAIN = "download it again, or name another file"
-# whatever torch's and pickle's readers raise on bytes that are no checkpoint
-BROKEN = (
-    pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError,
-    AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
-)  # fmt: skip
+NETWORK_MARKS = ("patch_embed.proj.weight", "encoder.embeddings.patch_embeddings.projection.weight")
+DEEPEST = 2  # entries within entries that are looked into
+TRAINED_BY_DINO = ("teacher", "student")
+_SHOWN = 3
 
 
 class ViTArguments(TypedDict):
-    """The arguments of `network.build` for a vision transformer: timm's, and three of embstore's own."""
+    """The arguments of `network.build` for a vision transformer: timm's, and four of embstore's own."""
 
     img_size: int
     patch_size: int
@@ -46,212 +39,148 @@ class ViTArguments(TypedDict):
     norm_eps: NotRequired[float]
     attention_pool: NotRequired[bool]
     dino_positions: NotRequired[bool]
+    gated_mlp: NotRequired[bool]
 
 
-def read_checkpoint(path: str | Path, weights_format: str = "") -> tuple[Tensors, str]:
-    """Return a file's tensors, float32 under timm's names, and the format they were in.
+@dataclass(frozen=True)
+class FoundNetwork:
+    """One vision transformer in a file: where it is there, and its tensors by their names below that."""
 
-    | format | what is taken of the file | what is dropped |
+    entries: tuple[str, ...]  # that it is within
+    prefix: str  # of its names there, with a dot at its end
+    named: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        """What names it in the file: entries and prefix, joined by dots; "" for a bare state dict."""
+        return ".".join([*self.entries, self.prefix]).strip(".")
+
+    @property
+    def trained_by_dino(self) -> str:
+        """`teacher` or `student`, as main_dino.py saves them; "" for any other network."""
+        return self.entries[0] if self.entries and self.entries[0] in TRAINED_BY_DINO else ""
+
+    @property
+    def weights_format(self) -> str:
+        """The format of the names: dino, dinov2, subcell or timm."""
+        if NETWORK_MARKS[1] in self.named:
+            return "subcell"
+        if is_dinov2(self.named):
+            return "dinov2"
+        return "dino" if self.trained_by_dino else "timm"
+
+
+def read_checkpoint(path: str | Path, weights_format: str = "", key: str | None = None) -> tuple[Tensors, str]:
+    """Return the tensors of a file's vision transformer, float32 under timm's names, and the format they were in.
+
+    | format | what is taken | what is dropped |
     |---|---|---|
     | `dino` | `teacher`, without `module.` and `backbone.` | its projection head, `head.*` |
+    | `dinov2` | the same, or a bare state dict; chunks of blocks are opened | `mask_token` and heads |
     | `subcell` | `encoder.*` and `pool_model.*`; query, key and value joined | the decoder that it was trained with |
-    | `timm` | everything | its classifier, `head.*` |
+    | `timm` | everything | its classifier, `head.*`, and the decoder of a masked autoencoder |
 
-    Without `weights_format` the names of the tensors decide. Nothing in the file is run: pickles may hold tensors and
-    one argparse.Namespace. Raises WeightsError in one line for whatever else the file is. Sources of the names: the
-    repositories facebookresearch/dino (main_dino.py), czi-ai/sub-cell-embed (models/vit.py, models/
-    attention_pooling.py) and CellProfiling/SubCellPortable (vit_model.py), huggingface/pytorch-image-models.
+    Wrappers (`model`, `state_dict`, ...) and prefixes (`module.`, `teacher.backbone.`) are taken off where one network
+    is in the file. Where several are, `key` names one, and without it a WeightsError lists them; of DINO's own two, the
+    teacher is taken. Nothing in the file is run. Raises WeightsError in one line for what is no vision transformer or,
+    where `weights_format` is given, not of that format.
     """
     path = Path(path)
-    held = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
-    found = _format_of(held)
+    contents = read_file(path)
+    network = _chosen(list(_networks(contents)), key, path, contents)
+    found = network.weights_format
     if weights_format and found != weights_format:
-        raise WeightsError(
-            f"{path} is {f'in the format {found}' if found else f'no vision transformer ({_named(held)})'}, "
-            f"wanted {weights_format}; use the file that the backbone's record names"
-        )
-    if not found:
-        raise WeightsError(
-            f"{path} holds {_named(held)}; wanted a vision transformer: DINO's `teacher`, SubCell's `encoder.` and "
-            "`pool_model.`, or timm's names such as patch_embed.proj.weight"
-        )
-    state = CONVERTERS[found](held, path)
-    return _arrays(state, path), found
+        raise WeightsError(f"{path} is in the format {found}, wanted {weights_format}")
+    return float_arrays(CONVERTERS[found](network.named, str(path)), path), found
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Tell by the first bytes: eight of the header's length, then the brace of its JSON."""
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(9)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path} ({error.strerror}); name a file of weights") from error
-    if not head:
-        raise WeightsError(f"{path} is empty; {_AGAIN}")
-    return head[8:9] == b"{" or path.suffix == ".safetensors"
+def _networks(contents: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterator[FoundNetwork]:
+    """Yield each vision transformer among a file's entries, and in entries within those."""
+    for prefix in _prefixes(contents):
+        named = {name.removeprefix(prefix): contents[name] for name in contents if str(name).startswith(prefix)}
+        yield FoundNetwork(within, prefix, named)
+    if len(within) < DEEPEST:
+        for name, entry in contents.items():
+            if isinstance(entry, Mapping):
+                yield from _networks(entry, (*within, str(name)))
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file  # the only reader that knows bfloat16
-
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, LookupError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({first_line(error)}); {_AGAIN}") from error
+def _prefixes(contents: Mapping[str, Any]) -> list[str]:
+    """Return what stands before the names of each network's tensors: "", or an end at a dot."""
+    found = (name.removesuffix(mark) for name in map(str, contents) for mark in NETWORK_MARKS if name.endswith(mark))
+    return [prefix for prefix in dict.fromkeys(found) if not prefix or prefix.endswith(".")]
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        if packed := zipfile.is_zipfile(path):
-            _check_zip(path)
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of newer pickles, which it then cannot read
-            # mapped, so that DINO's optimizer, student and head, three quarters of its file, are never read
-            held = torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
-    except BROKEN as error:
-        raise WeightsError(f"{path} {_why(error)}; {_AGAIN}") from error
-    if not isinstance(held, Mapping):
-        raise WeightsError(f"{path} holds a {type(held).__name__}, wanted a dictionary of tensors; {_AGAIN}")
-    return dict(held)
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse an archive that is damaged, or would unpack to more than it is: `torch.save` never compresses."""
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > size:
-            raise WeightsError(
-                f"{path} is a zip file of {size} bytes that unpacks to {claimed}, which no checkpoint does; {_AGAIN}"
-            )
-        if damaged := archive.testzip():  # torch does not look at checksums
-            raise WeightsError(f"{path} is damaged: its entry {damaged} has another checksum; {_AGAIN}")
+def _chosen(networks: Sequence[FoundNetwork], key: str | None, path: Path, contents: Mapping[str, Any]) -> FoundNetwork:
+    """Return the network that is meant; a WeightsError that lists what is in the file where that is not one."""
+    if not networks:
+        raise WeightsError(f"{path} holds {_described(contents)}; wanted a vision transformer")
+    matching = [network for network in networks if key is None or _is_part(key, network.address)]
+    if key is None and all(network.trained_by_dino for network in matching):  # its authors evaluate the teacher
+        matching = [network for network in matching if network.trained_by_dino == TRAINED_BY_DINO[0]] or matching
+    if len(matching) == 1:
+        return matching[0]
+    listed = ", ".join(network.address or "(no key)" for network in networks)
+    if key is None:
+        raise WeightsError(f"{path} holds {len(networks)} networks: {listed}", todo="choose one with --key")
+    found = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
+    raise WeightsError(f"{path}: {found}", todo=f"choose from: {listed}")
 
 
-def _why(error: BaseException) -> str:
-    """Say what is wrong with a pickle; torch's own refusals are paragraphs that advise to trust the file."""
-    refused = re.search(r"nsupported (?:global: )?GLOBAL ([\w.]+)", str(error))
-    if refused:
-        return f"asks to run {refused[1]} when it is read, which is refused: wanted nothing but tensors"
-    if isinstance(error, pickle.UnpicklingError):
-        return "holds no pickle of tensors (it is of another kind, or damaged)"
-    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number says nothing
-        return "is not a readable checkpoint (its bytes are of another kind)"
-    return f"is not a readable checkpoint ({first_line(error)[:120]})"
+def _is_part(key: str, address: str) -> bool:
+    """True if a key is a run of the parts of an address: `teacher.backbone` of `state_dict.teacher.backbone`."""
+    return f".{key.strip('.')}." in f".{address}."
 
 
-def _format_of(held: Mapping[str, Any]) -> str:
-    """Return dino, subcell, timm, or nothing where no vision transformer is seen."""
-    if isinstance(held.get("teacher"), Mapping):
-        return "dino"
-    if any(str(name).startswith("encoder.encoder.layer.") for name in held):
-        return "subcell"
-    return "timm" if "patch_embed.proj.weight" in held else ""
+def _described(contents: Mapping[str, Any]) -> str:
+    """Return what the entries of a file are, the first few by name."""
+    names = sorted(map(str, contents))
+    if not names:
+        return "nothing"
+    line = f"{len(names)} entries such as {', '.join(names[:_SHOWN])}"
+    inside = next(((name, entry) for name, entry in contents.items() if isinstance(entry, Mapping) and entry), None)
+    return f"{line}, and in {inside[0]} {_described(inside[1])}" if inside else line
 
 
-def _named(held: Mapping[str, Any]) -> str:
-    names = sorted(map(str, held))
-    return f"{len(names)} entries such as {', '.join(names[:3])}" if names else "nothing"
-
-
-def _from_dino(held: Mapping[str, Any], _: Path) -> dict[str, Any]:
-    # prefixes only: the authors' own loader replaces anywhere in a name, and leaves random weights without warning
-    bare = {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in held["teacher"].items()}
-    return _from_timm(bare, _)
-
-
-def _from_timm(held: Mapping[str, Any], _: Path) -> dict[str, Any]:
-    return {name: tensor for name, tensor in held.items() if not name.startswith("head.")}
-
-
-# Hugging Face's ViT and ViTMAE, whose names SubCell keeps, to timm's
-BLOCK_NAMES = {
-    "layernorm_before": "norm1",
-    "attention.output.dense": "attn.proj",
-    "layernorm_after": "norm2",
-    "intermediate.dense": "mlp.fc1",
-    "output.dense": "mlp.fc2",
-}
-OTHER_NAMES = {
-    "encoder.embeddings.cls_token": "cls_token",
-    "encoder.embeddings.position_embeddings": "pos_embed",
-    "encoder.embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
-    "encoder.embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
-    "encoder.layernorm.weight": "norm.weight",
-    "encoder.layernorm.bias": "norm.bias",
-    # a dropout stands before each of these in training, so that they are the second of their sequence
-    "pool_model.attention_v.1.weight": "attention_pool.v.weight",
-    "pool_model.attention_v.1.bias": "attention_pool.v.bias",
-    "pool_model.attention_u.1.weight": "attention_pool.u.weight",
-    "pool_model.attention_u.1.bias": "attention_pool.u.bias",
-    "pool_model.attention.weight": "attention_pool.score.weight",
-    "pool_model.attention.bias": "attention_pool.score.bias",
-}
-
-
-def _from_subcell(held: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    import torch
-
-    state: dict[str, Any] = {}
-    joined: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in held.items():
-        block = re.fullmatch(r"encoder\.encoder\.layer\.(\d+)\.(.+)\.(weight|bias)", name)
-        if block and (part := re.fullmatch(r"attention\.attention\.(query|key|value)", block[2])):
-            joined.setdefault(f"blocks.{block[1]}.attn.qkv.{block[3]}", {})[part[1]] = tensor
-        elif block and block[2] in BLOCK_NAMES:
-            state[f"blocks.{block[1]}.{BLOCK_NAMES[block[2]]}.{block[3]}"] = tensor
-        elif name in OTHER_NAMES:
-            state[OTHER_NAMES[name]] = tensor
-        elif not name.startswith("decoder."):
-            raise WeightsError(f"{path} holds {name}, which is no part of SubCell; {_AGAIN}")
-    for name, parts in joined.items():
-        lacking = {"query", "key", "value"} - set(parts)
-        if lacking:
-            raise WeightsError(f"{path} lacks the {min(lacking)} of {name}; {_AGAIN}")
-        state[name] = torch.cat([parts["query"], parts["key"], parts["value"]])
-    return state
-
-
-CONVERTERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
-    "dino": _from_dino,
-    "timm": _from_timm,
-    "subcell": _from_subcell,
-}
-
-
-def _arrays(state: Mapping[str, Any], path: Path) -> Tensors:
-    """Return the tensors as float32, after checking that the file is large enough to hold them."""
+def float_arrays(state: Mapping[str, Any], path: Path) -> Tensors:
+    """Return tensors as float32 arrays; WeightsError where one is none, of whole numbers, or larger than the file."""
     import torch
 
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
-            raise WeightsError(f"{path}: {name} is a {type(tensor).__name__}, wanted a tensor; {_AGAIN}")
-    claimed, size = sum(t.numel() * t.element_size() for t in state.values()), path.stat().st_size
-    if claimed > size:  # a stride of 0 makes a large tensor of one number
-        raise WeightsError(f"{path} of {size} bytes claims tensors of {claimed}; {_AGAIN}")
+            raise WeightsError(f"{path}: {name} is a {type(tensor).__name__}, wanted a tensor")
+        if not tensor.is_floating_point() or tensor.itemsize < 2:  # quantised ones are numbers of a scale elsewhere
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise WeightsError(f"{path}: {name} is {kind}, wanted float16, bfloat16, float32 or float64")
+    check_size(state.values(), path)
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
-def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> ViTArguments:
+def check_size(tensors: Any, path: Path) -> None:
+    """Refuse, with a WeightsError, tensors that claim more bytes than the file has: a stride of 0 makes many of one."""
+    claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in tensors), path.stat().st_size
+    if claimed > size:
+        raise WeightsError(f"{path} of {size} bytes claims tensors of {claimed}")
+
+
+def architecture_of(tensors: Tensors, path: Path, heads: int | None, weights_format: str = "timm") -> ViTArguments:
     """Return what timm's create_model has to be given for these tensors, read from their shapes.
 
-    The number of heads cannot be seen in them: width / 64 unless `heads` says so. Raises WeightsError where the shapes
-    are not those of a plain vision transformer.
+    The number of heads cannot be seen in them: width / 64 unless `heads` says so. How positions are interpolated, and
+    whether half of an MLP is a gate, are the habits of a `weights_format`. Raises WeightsError where the shapes are not
+    those of a plain vision transformer.
     """
     patch = _shape(tensors, "patch_embed.proj.weight", 4, path)
     width = patch[0]
     heads = heads or max(1, width // HEAD_WIDTH)
     if width % heads:
-        raise WeightsError(f"{path} is {width} wide, which {heads} heads cannot share; say --heads N")
+        raise WeightsError(f"{path} is {width} wide, which {heads} heads cannot share", todo="say --heads N")
     positions = _shape(tensors, "pos_embed", 3, path)[1]
     prefix = ("cls_token" in tensors) + (tensors["reg_token"].shape[1] if "reg_token" in tensors else 0)
     apart = math.isqrt(positions) ** 2 == positions  # the prefix then has no positions of its own
     grid = math.isqrt(positions if apart else positions - prefix)
     if grid**2 not in {positions, positions - prefix}:
-        raise WeightsError(f"{path} has {positions} positions, wanted a square and {prefix} more; {_AGAIN}")
+        raise WeightsError(f"{path} has {positions} positions, wanted a square and {prefix} more")
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in tensors) if m}
     arguments: ViTArguments = {
         "img_size": grid * patch[2],
@@ -260,6 +189,20 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> ViTArgum
         "depth": len(blocks),
         "num_heads": heads,
     }
+    _add_variants(arguments, tensors, width)
+    if apart and prefix:
+        arguments["no_embed_class"] = True
+    # DINOv2's networks with registers interpolate as timm does (hub/backbones.py: interpolate_offset=0.0)
+    if weights_format == "dino" or (weights_format == "dinov2" and "reg_token" not in tensors):
+        arguments["dino_positions"] = True
+    joined = tensors.get("blocks.0.mlp.fc2.weight")
+    if weights_format == "dinov2" and joined is not None and joined.shape != (width, 4 * width):
+        arguments["gated_mlp"] = True  # of the giant network alone
+    return arguments
+
+
+def _add_variants(arguments: ViTArguments, tensors: Tensors, width: int) -> None:
+    """Add what is not the same in all vision transformers: MLP, layer scale, CLS and register tokens, pooling."""
     if "blocks.0.mlp.fc1.weight" in tensors:
         arguments["mlp_ratio"] = tensors["blocks.0.mlp.fc1.weight"].shape[0] / width
     if "blocks.0.ls1.gamma" in tensors:
@@ -268,15 +211,13 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None) -> ViTArgum
         arguments |= {"class_token": False, "global_pool": "avg"}
     if "reg_token" in tensors:
         arguments["reg_tokens"] = tensors["reg_token"].shape[1]
-    if apart and prefix:
-        arguments["no_embed_class"] = True
     if "attention_pool.v.weight" in tensors:
         arguments |= {"norm_eps": SUBCELL_EPS, "attention_pool": True}
-    return arguments
 
 
 def _shape(tensors: Tensors, name: str, axes: int, path: Path) -> tuple[int, ...]:
-    if name not in tensors or tensors[name].ndim != axes:
-        found = f"as {tensors[name].shape}" if name in tensors else "not at all"
-        raise WeightsError(f"{path} holds {name} {found}, wanted it with {axes} axes; {_AGAIN}")
+    if name not in tensors:
+        raise WeightsError(f"{path} lacks {name}: it is no plain vision transformer")
+    if tensors[name].ndim != axes:
+        raise WeightsError(f"{path}: {name} is {tensors[name].shape}, wanted {axes} axes")
     return tensors[name].shape

@@ -16,8 +16,8 @@ from urllib.parse import urlparse
 
 from embstore.backbones.hub import download_from_hub
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import local_file, missing_line, weights_folder, weights_path
-from embstore.errors import WeightsError, first_line
+from embstore.backbones.weights import local_file, missing, weights_folder, weights_path
+from embstore.errors import WeightsError, advised, first_line
 from embstore.files import file_sha256
 from embstore.progress import Progress, tell
 
@@ -49,7 +49,8 @@ def fetch_weights(backbone: Backbone, source: str | Path | None = None, *, progr
         return download_from_hub(backbone)
     where = str(source or backbone.url)
     if not where:
-        raise WeightsError(missing_line(backbone))
+        line, todo = missing(backbone)
+        raise WeightsError(line, todo=todo)
     if not where.startswith(("http://", "https://")):
         return _install(backbone, Path(where).expanduser())
     folder = weights_folder() / ".downloads"
@@ -79,10 +80,18 @@ def _install(backbone: Backbone, path: Path) -> Path:
             f"{backbone.file} from {backbone.source}"
         )
     published = "timm" if backbone.weights_format == "safetensors" else backbone.weights_format
+<<<<<<< HEAD
     tensors, _ = read_checkpoint(path, published)
     fitting(backbone, tensors, str(path))
     weights_digest = weights_sha256(tensors)
     if backbone.weights_sha256 not in (None, weights_digest):
+=======
+    with advised(f"get {backbone.file or 'the file'} from {backbone.source}"):
+        tensors, _ = read_checkpoint(path, published)
+        fitting(backbone, tensors, str(path))
+    found = weights_sha256(tensors)
+    if backbone.weights_sha256 not in (None, found):
+>>>>>>> main
         raise WeightsError(
             f"{path} has the weights {weights_digest[:12]}, {backbone.name} needs {str(backbone.weights_sha256)[:12]}; "
             f"get them from {backbone.source}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import local_file, missing_line
+from embstore.backbones.weights import local_file, missing
 from embstore.errors import WeightsError
 
 HUB_TIMEOUT_S = 3.0  # for one request to the Hub; its own download call retries for 23 s without a network
@@ -16,10 +16,18 @@ def find_or_download(backbone: Backbone) -> Path:
 
     Raises WeightsError, within seconds if the Hub cannot be reached. `fetch_weights` gets files from elsewhere.
     """
+<<<<<<< HEAD
     local = local_file(backbone)
     if local is None and not backbone.hub:
         raise WeightsError(missing_line(backbone))
     return local or download_from_hub(backbone)
+=======
+    found = local_file(backbone)
+    if found is None and not backbone.hub:
+        line, todo = missing(backbone)
+        raise WeightsError(line, todo=todo)
+    return found or download_from_hub(backbone)
+>>>>>>> main
 
 
 def download_from_hub(backbone: Backbone) -> Path:
@@ -41,7 +49,8 @@ def download_from_hub(backbone: Backbone) -> Path:
         return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
     except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is raised by hf_xet; HTTPError includes timeouts
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{missing_line(backbone)}; the download failed: {reason}") from error
+        line, todo = missing(backbone)
+        raise WeightsError(line, todo=f"{todo}; the download failed: {reason}") from error
     finally:
         if not quiet:
             enable_progress_bars()

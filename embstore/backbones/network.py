@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import SwiGLUPacked
 from torch import nn
 
 from embstore.backbones.checkpoints import read_checkpoint
 from embstore.backbones.hub import find_or_download
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import Tensors, check_weights, random_weights, weights_sha256
-from embstore.errors import WeightsError
+from embstore.backbones.weights import Tensors, again, check_weights, random_weights, weights_sha256
+from embstore.errors import WeightsError, advised
 
 POOL_WIDTH, POOL_HEADS = 512, 2  # SubCell's (int_dim and num_heads of its published configurations)
 
@@ -47,15 +50,18 @@ def build(backbone: Backbone, *, grid_px: int | None = None, empty: bool = False
     `forward_features` takes float32 (n, slots, y, x), whose sides are multiples of the patch, and returns the tokens
     after the last norm, (n, tokens, width): CLS and register tokens first (`num_prefix_tokens` of them), then patches
     row by row. Position embeddings are interpolated (bicubic) where the image is not the size that they were learned
-    at, which is `grid_px`, else the record's. Three of the record's `architecture_args` are not timm's: `norm_eps`, of
-    every norm, `attention_pool`, which adds SubCell's pooling under that name, and `dino_positions`, which interpolates
-    as DINO's code does. An `empty` network has shapes and no memory until it is filled.
+    at, which is `grid_px`, else the record's. Four of the record's `architecture_args` are not timm's: `norm_eps`, of
+    every norm, `attention_pool`, which adds SubCell's pooling under that name, `dino_positions`, which interpolates as
+    DINO's code does, and `gated_mlp`, as in DINOv2's giant network. An `empty` network has shapes and no memory until
+    it is filled.
     """
     arguments = backbone.architecture_args | ({"img_size": grid_px} if grid_px else {})
     eps, pools = arguments.pop("norm_eps", None), arguments.pop("attention_pool", False)
     as_dino = arguments.pop("dino_positions", False)
     if eps is not None:
         arguments["norm_layer"] = partial(nn.LayerNorm, eps=eps)
+    if arguments.pop("gated_mlp", False):
+        arguments |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
     arguments |= {"in_chans": len(backbone.slots), "dynamic_img_size": True}
     try:
         with torch.device("meta" if empty else "cpu"):
@@ -100,14 +106,15 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
         tensors = random_weights(shapes_of(network))
         fill(network, tensors)
     else:
-        tensors, where = _read(backbone)
-        network = fitting(backbone, tensors, where)
+        with advised(again(backbone)), _file(backbone) as path:
+            tensors = read_checkpoint(path, "timm")[0]
+            network = fitting(backbone, tensors, str(path))
     found = weights_sha256(tensors)
     if backbone.weights_sha256 not in (None, found):
-        todo = "add it again" if backbone.origin == "user" else "use the embstore version that wrote the record"
         raise WeightsError(
             f"{backbone.name} revision {backbone.revision} has weights {found[:12]}, "
-            f"its record pins {str(backbone.weights_sha256)[:12]}; {todo}"
+            f"its record pins {str(backbone.weights_sha256)[:12]}",
+            todo=again(backbone),
         )
     return network.eval(), found
 
@@ -142,10 +149,12 @@ def fill(network: Any, tensors: Tensors) -> None:
     network.load_state_dict(held, strict=True, assign=True)
 
 
-def _read(backbone: Backbone) -> tuple[Tensors, str]:
+@contextmanager
+def _file(backbone: Backbone) -> Iterator[Path]:
+    """Give the backbone's file, that of the package or one on this disk, downloading it where that is possible."""
     if backbone.weights_format == "shipped":
         name = f"{backbone.name.replace('-', '_')}.safetensors"
         with as_file(files("embstore.backbones").joinpath(name)) as shipped:
-            return read_checkpoint(shipped, "timm")[0], str(shipped)
-    path: Path = find_or_download(backbone)
-    return read_checkpoint(path, "timm")[0], str(path)
+            yield shipped
+    else:
+        yield find_or_download(backbone)

@@ -15,7 +15,7 @@ BACKBONE_KINDS = ("vit", "hand-made")
 NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
 # each with how many times the network's width it is
 POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "none": 1}
-WEIGHTS_FORMATS = ("drawn", "timm", "dino", "subcell", "safetensors", "shipped")
+WEIGHTS_FORMATS = ("drawn", "timm", "dino", "dinov2", "subcell", "safetensors", "shipped")
 IMAGED_UNITS = ("cell", "image")
 MAX_CROP_UM = 10_000.0
 NATIVE_PX = 0  # an `input_px` of 0 shows whole fields as they are
@@ -41,6 +41,9 @@ class Backbone:
     - `minmax-joint`, `minmax`: (x - min) / (max - min) of each crop, over all its channels or by channel
     - `bright-log`: z of each crop and channel with sd + 1e-3; above 2 it becomes 2 + 2 log(z / 2)
     - `none`: as it is
+
+    `init` is what the weights were before this training: "random", "ImageNet" (weights trained there), the name of
+    another backbone, or "" where its authors do not say.
 
     `pooling` is the default, `masked` whether pixels outside the cell's mask are 0 before normalisation.
     `weights_sha256` (see `weights.weights_sha256`) is None where the tensors are not ours to pin; `file_sha256` is of
@@ -71,6 +74,7 @@ class Backbone:
     file_sha256: str = ""
     weights_sha256: str | None = None
     citation: str = ""
+    init: str = ""
     origin: str = "built-in"  # "built-in" | "user" | "timm"
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from embstore.backbones.record import Backbone, Choices, check_choices
 from embstore.backbones.weights import (
     Tensors,
     local_file,
-    missing_line,
+    missing,
     weights_folder,
     weights_path,
     weights_sha256,
@@ -202,4 +202,4 @@ def availability(backbone: Backbone) -> tuple[bool, str]:
     """
     if backbone.weights_format in {"drawn", "shipped"} or local_file(backbone):
         return True, ""
-    return False, missing_line(backbone)
+    return False, "; ".join(missing(backbone))

@@ -45,24 +45,34 @@ def local_file(backbone: Backbone) -> Path | None:
     return Path(cached) if isinstance(cached, str) else None
 
 
-def missing_line(backbone: Backbone) -> str:
-    """Return the one line that says which weights are wanted and how to get them."""
+def missing(backbone: Backbone) -> tuple[str, str]:
+    """Return the line on which weights are wanted and are not here, and how to get them."""
+    here = f"no weights for {backbone.name} on this disk"
     if backbone.hub:
-        return (
-            f"no weights for {backbone.name} on this disk; connect to the internet once, or put {backbone.file} of "
-            f"https://huggingface.co/{backbone.hub} at {weights_path(backbone)} (EMBSTORE_WEIGHTS sets the folder)"
+        return here, (
+            f"connect to the internet once, or put {backbone.file} of https://huggingface.co/{backbone.hub} at "
+            f"{weights_path(backbone)} (EMBSTORE_WEIGHTS sets the folder)"
         )
     if backbone.url:
-        return (
-            f"no weights for {backbone.name} on this disk; `embstore backbones fetch {backbone.name}` downloads "
-            f"{backbone.file} (see {backbone.source}), and `--from FILE` takes a copy of it"
+        return here, (
+            f"`embstore backbones fetch {backbone.name}` downloads {backbone.file} (see {backbone.source}), and "
+            "`--from FILE` takes a copy of it"
         )
     if backbone.origin == "user":
-        return f"no weights for {backbone.name} at {weights_path(backbone)}; add its file again with --replace"
-    return (
-        f"{backbone.name} has no published file; pretrain one of your own with `embstore backbones pretrain`, or bring "
-        "a file with `embstore backbones add FILE --name NAME --roles nucleus,protein`"
+        return f"no weights for {backbone.name} at {weights_path(backbone)}", "add its file again with --replace"
+    return f"{backbone.name} has no published file", (
+        "pretrain one of your own with `embstore backbones pretrain`, or bring a file with "
+        "`embstore backbones add FILE --name NAME --roles nucleus,protein`"
     )
+
+
+def again(backbone: Backbone) -> str:
+    """Return what to do where the file that is kept is not the backbone's."""
+    if backbone.origin == "user":
+        return f"add its file again: embstore backbones add FILE --name {backbone.name} --replace"
+    if backbone.hub or backbone.url:
+        return f"move the file away and get it again: embstore backbones fetch {backbone.name}"
+    return "use the embstore version that wrote the record"
 
 
 def how_to_get(backbone: Backbone) -> str:
@@ -91,17 +101,16 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
 
     A lenient loader leaves random weights without warning.
     """
-    todo = "use the file that the backbone's record names"
     missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
     if missing:
-        raise WeightsError(f"{where} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors missing); {todo}")
+        raise WeightsError(f"{where} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors missing)")
     if extra:
-        raise WeightsError(f"{where} holds {extra[0]} ({len(extra)} tensors too many); {todo}")
+        raise WeightsError(f"{where} holds {extra[0]} ({len(extra)} tensors too many)")
     for name in sorted(shapes):
         if tensors[name].shape != tuple(shapes[name]):
-            raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}; {todo}")
+            raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}")
         if not np.isfinite(tensors[name]).all():
-            raise WeightsError(f"{where}: {name} holds NaN or infinity; {todo}")
+            raise WeightsError(f"{where}: {name} holds NaN or infinity")
 
 
 def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str]) -> None:

@@ -119,8 +119,10 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
     for table, relations in RELATIONS.items():
         for relation, tables in relations.items():
             # the dataset is asked outside: no OR in the condition can reach beyond it
-            picked = f"SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)"
-            sql = f"SELECT DISTINCT id FROM ({picked}) WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
+            sql = (
+                f"SELECT DISTINCT id FROM (SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)) "
+                "WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
+            )
             try:
                 found = select(store, sql, {"dataset": dataset}, tables=tables)
             except EmbstoreError as error:  # StoreError where a tag covers none of the tables

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
 
 from embstore.errors import EmbstoreError
+from embstore.ingest.label_join import join_labels
 from embstore.ingest.work import check_dataset
-from embstore.sources.joining import unambiguous
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
-from embstore.sources.tables import abridged
 from embstore.store import LabelRow, Store, quoted, require_dataset, rows
 from embstore.tabular import Tabular, arrow_table
 
@@ -23,19 +22,6 @@ SELECT label_set, level, count(DISTINCT location) AS locations, count(DISTINCT s
     count(*) AS labels, max(revision) AS revision, string_agg(DISTINCT source, ';' ORDER BY source) AS source
 FROM labels GROUP BY label_set, level ORDER BY label_set, level
 """
-PROTEINS_SQL = """
-SELECT DISTINCT p.protein_id, p.gene FROM proteins AS p
-INNER JOIN (
-    SELECT unnest(protein_ids) AS protein_id FROM images WHERE dataset = $dataset
-    UNION SELECT unnest(protein_ids) FROM profiles WHERE dataset = $dataset
-) USING (protein_id)
-"""
-IDS_SQL = {
-    "image": "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset",
-    "cell": "SELECT cell_id AS id FROM cells WHERE dataset = $dataset",
-}
-# the labels by the store's names, how many joined in which way, and subject of the table -> the store's
-_Joined = tuple[LabelTable, dict[str, int], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -102,47 +88,33 @@ def add_labels(
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
 
-    Proteins join by id, else by gene; images and cells by id or source key. Changed subjects get the next revision;
-    earlier table versions keep the old labels. EmbstoreError where nothing in the dataset is meant. Writes.
+    `join_labels` tells how subjects join. Changed subjects get the next revision; earlier table versions keep the old
+    labels. EmbstoreError where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
     path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
     table = read_label_table(path, scheme=scheme, level=level)
-    joined, how, met = (
-        _by_protein(store, table, dataset) if table.level == "protein" else _by_key(store, table, dataset)
-    )
-    label_sets = [f"{dataset}/{scheme}" for scheme in joined.schemes]
+    joined = join_labels(store, table, dataset)
+    label_sets = [f"{dataset}/{scheme}" for scheme in joined.table.schemes]
     _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
-    if not any(how.values()):
+    if not any(joined.how.values()):
         require_dataset(store, dataset)
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
-    notes = (*table.notes, *_unjoined(store, table, met, dataset))
-    changed = set_labels(store, dataset, labels_of(joined.said, path.name), joined.said)
+    changed = set_labels(store, dataset, labels_of(joined.table.said, path.name), joined.table.said)
     return LabelsAdded(
         label_sets=label_sets,
         level=table.level,
         subjects=len({subject for _, _, subject in table.said}),
-        joined=how,
+        joined=dict(joined.how),
         changed=changed,
         failures=[failure.error for failure in table.failures],
-        notes=list(notes),
+        notes=[*table.notes, *joined.notes],
         version=store.versions()["labels"],
     )
-
-
-def _unjoined(store: Store, table: LabelTable, met: Mapping[str, str], dataset: str) -> Iterator[str]:
-    """Yield how many subjects of the table are not in the dataset, and how many of the dataset are not in the table."""
-    sql, column = (PROTEINS_SQL, "protein_id") if table.level == "protein" else (IDS_SQL[table.level], "id")
-    stored = sorted(row[column].removeprefix(f"{dataset}/") for row in rows(store, sql, {"dataset": dataset}))
-    if strange := [s for s in dict.fromkeys(subject for _, _, subject in table.said) if s not in met]:
-        yield f"{table.level}s of {table.path.name} that are not in {dataset}: {abridged(strange)}"
-    described = set(met.values())
-    if without := [subject for subject in stored if subject not in described]:
-        yield f"{table.level}s of {dataset} without a row in {table.path.name}: {abridged(without)}"
 
 
 def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> None:
@@ -162,43 +134,6 @@ def list_labels(store: Store) -> LabelSets:
 def list_labels_sql() -> tuple[str, dict[str, Any]]:
     """Return the SQL that `list_labels` runs, and its parameters."""
     return LABEL_SETS_SQL.strip(), {}
-
-
-def _by_protein(store: Store, table: LabelTable, dataset: str) -> _Joined:
-    """Take the store's own ids of proteins that it knows by gene; all others keep the table's, as ingest does."""
-    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
-    by_gene = {gene: protein for protein, gene in genes.items()}
-    ids = {
-        s: s if s in genes else by_gene.get(table.genes.get(s, ""), s)
-        for s in dict.fromkeys(subject for _, _, subject in table.said)
-    }
-    stored = [(s, t) for s, t in ids.items() if t in genes]
-    by_id = sum(s == t for s, t in stored)
-    return _renamed(table, ids), {"id": by_id, "gene": len(stored) - by_id}, dict(stored)
-
-
-def _by_key(store: Store, table: LabelTable, dataset: str) -> _Joined:
-    """Keep the labels of images or cells that are in the store: published tables name thousands that are not."""
-    prefix = f"{dataset}/"
-    keys = [row["id"].removeprefix(prefix) for row in rows(store, IDS_SQL[table.level], {"dataset": dataset})]
-    subjects = {subject.removeprefix(prefix): subject for _, _, subject in table.said}
-    ids = {subjects[key]: key for key in keys if key in subjects}
-    by_name = {subjects[n]: key for key in keys if key not in subjects and (n := Path(key).name) in subjects}
-    if table.level == "image":
-        alike = unambiguous(subject for subject in subjects if subjects[subject] not in ids | by_name)
-        stored = unambiguous(key for key in keys if key not in {*ids.values(), *by_name.values()})
-        by_name |= {subjects[alike[name]]: key for name, key in stored.items() if name in alike}
-    met = by_name | ids
-    return _renamed(table, met), {"id": len(ids), "name": len(by_name.keys() - ids.keys())}, met
-
-
-def _renamed(table: LabelTable, ids: Mapping[str, str]) -> LabelTable:
-    """Return the table with other names for its subjects, those without one left out; two under one name unite."""
-    said: dict[Subject, dict[str, int | None]] = {}
-    for (scheme, level, subject), locations in table.said.items():
-        if subject in ids:
-            said.setdefault((scheme, level, ids[subject]), {}).update(locations)
-    return replace(table, said=said)
 
 
 def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Iterable[Subject] = ()) -> int:

@@ -16,6 +16,7 @@ from embstore.ingest.work import (
     Done,
     Wanted,
     Work,
+    keeps_size,
     missing_work,
     new_work,
     renewed,
@@ -26,7 +27,7 @@ from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
 CELLS_OF_IMAGES = "SELECT image_id, segmentation, count(*) AS n FROM cells_raw GROUP BY ALL ORDER BY ALL"
-CURRENT_IMAGES = "SELECT * FROM image_current"
+CURRENT_IMAGES = "SELECT * FROM image_current ORDER BY image_id"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Plan:
     usable: tuple[str, ...]
     renewed: tuple[ImageRow, ...] = ()
     gone: int = 0  # images in the store whose files the source has no more
+    sizes_kept: int = 0  # images whose cells from masks stay, at another pixel size than is given now
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Compared:
     work: Work | None  # None where nothing is missing
     usable: tuple[str, ...]  # its files, where they are and where they were
     renewed: ImageRow | None = None
+    size_kept: bool = False  # its cells are from masks and stay, at another pixel size than is given now
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,20 @@ def make_plan(
     known = _known(store, wanted) if store else _Known()
     outcomes: list[Compared | Failure | _FailedBefore] = []
     names: set[str] = set()
+<<<<<<< HEAD
     for image in tracked(source.images[: wanted.limit], "files", progress):
+=======
+    n_work = 0
+    for image in told(source.images, "files", progress):
+>>>>>>> main
         name = image_id(dataset, image.key)
         second = name in names
-        outcomes.append(_second(source.root, image) if second else _compare(source.root, image, name, wanted, known))
+        outcome = _second(source.root, image) if second else _compare(source.root, image, name, wanted, known)
+        outcomes.append(outcome)
         names.add(name)
+        n_work += isinstance(outcome, Compared) and outcome.work is not None
+        if n_work == wanted.limit:
+            break
     compared = [outcome for outcome in outcomes if isinstance(outcome, Compared)]
     others = (row for name, row in known.images.items() if row["dataset"] == dataset and name not in names)
     return Plan(
@@ -96,6 +108,7 @@ def make_plan(
         usable=(*source.sound, *(path for item in compared for path in item.usable)),
         renewed=tuple(item.renewed for item in compared if item.renewed),
         gone=0 if wanted.limit else sum(_is_gone(source.root, row) for row in others),
+        sizes_kept=sum(item.size_kept for item in compared),
     )
 
 
@@ -108,12 +121,18 @@ def _compare(
     if failure := _unchanged_failure(known.failed, paths):
         return _FailedBefore(failure)
     old = known.images.get(name)
-    work = _work(root, image, name, wanted, known)
+    new = _new_work(root, image, name, wanted, old)
+    if isinstance(new, Failure):
+        return new
+    if old is None:
+        return Compared(new, tuple(map(str, paths)))
+    work = _missing_work(new, old, known)
     if isinstance(work, Failure):
         return work
-    row = renewed(work, old) if old else None
-    before = stored_paths(Path(old["source_root"]), old) if old and row else []  # what failed where they lay before
-    return Compared(work if work.spaces else None, (*map(str, paths), *before), row)
+    row = renewed(work, old)
+    before = stored_paths(Path(old["source_root"]), old) if row else []  # what failed where they lay before
+    size_kept = work.revision == old["revision"] and keeps_size(new, old)
+    return Compared(work if work.spaces else None, (*map(str, paths), *before), row, size_kept)
 
 
 def _second(root: Path, image: SourceImage) -> Failure:
@@ -145,24 +164,25 @@ def _known(store: Store, wanted: Wanted) -> _Known:
     )
 
 
-def _work(root: Path, image: SourceImage, name: str, wanted: Wanted, known: _Known) -> Work | Failure:
-    """Return what one image still needs, or why it cannot be worked on."""
-    first, old = str(root / image.files[0]), known.images.get(name)
+def _new_work(root: Path, image: SourceImage, name: str, wanted: Wanted, old: ImageRow | None) -> Work | Failure:
+    """Return an image as work for all spaces, as if it were not in the store, or why its files cannot be read."""
     try:
         if old is None and not wanted.hashing:
             for path in _paths(root, image):
                 file_and_dataset(path)[0].stat()
             return new_work(root, image, name, wanted)
         files = states_of(root, image, None if wanted.rehash else old)
-        new = new_work(root, image, name, wanted, files)
+        return new_work(root, image, name, wanted, files)
     except OSError as error:
-        return Failure(first, "plan", f"cannot be read: {error.strerror}", "check the file")
-    if old is None:
-        return new
+        return Failure(str(root / image.files[0]), "plan", f"cannot be read: {error.strerror}", "check the file")
+
+
+def _missing_work(new: Work, old: ImageRow, known: _Known) -> Work | Failure:
+    """Return what an image of the store still needs, or why it cannot be worked on."""
     work = missing_work(new, old, known.ingested)
-    if work.sha256 != old["sha256"] and (rival := _rival(root, old)):
-        taken = f"{rival} is in the store under the same key {name}"
-        return Failure(first, "plan", taken, "give one of the two folders another --dataset")
+    if work.sha256 != old["sha256"] and (rival := _rival(new.root, old)):
+        first, taken = new.root / new.image.files[0], f"{rival} is in the store under the same key {new.image_id}"
+        return Failure(str(first), "plan", taken, "give one of the two folders another --dataset")
     return work
 
 
@@ -184,7 +204,7 @@ def ingested_spaces(store: Store, *, drop_flagged: bool) -> Done:
     Where flagged cells are asked for, an image of which some were left without a vector is not done.
     """
     records = cast("list[IngestedRow]", store.read("ingested").to_pylist())
-    whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image'")}
+    whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image' ORDER BY digest")}
     cells = {} if drop_flagged else {(r["image_id"], r["segmentation"]): r["n"] for r in rows(store, CELLS_OF_IMAGES)}
     return {
         (row["image_id"], row["space"]): (row["revision"], WHOLE if row["space"] in whole else row["segmentation"])

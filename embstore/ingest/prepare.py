@@ -19,7 +19,7 @@ from embstore.pixels.masks import from_masks, read_label_image
 from embstore.pixels.planes import Planes
 from embstore.pixels.segment import segment
 from embstore.pixels.segmentation import Segmentation, no_cells
-from embstore.pixels.whole import whole_image
+from embstore.pixels.whole import assumed_pixel_size_um, whole_image
 from embstore.sources.layouts import read_channels
 from embstore.sources.record import Failure
 from embstore.store import CellRow, ImageRow, now
@@ -128,7 +128,8 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
             None if path is None else read_label_image(path, pixels.shape[1:])
             for path in (work.image.masks.nuclei, work.image.masks.cells)
         )
-        return from_masks(nuclei, cells, nucleus, um)
+        assumed_um = assumed_pixel_size_um(pixels.shape[1:]) if work.image.one_cell else None
+        return from_masks(nuclei, cells, nucleus, um, assumed_um)
     if work.image.one_cell:
         return whole_image(pixels, nucleus, um)
     check_nucleus(work, roles)

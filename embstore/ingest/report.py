@@ -28,6 +28,7 @@ class Report(Tabular):
     images_resegmented: int = 0  # of those, in the store before with the same content and other cells
     images_gone: int = 0  # in the store, and no more in the source
     images_removed: int = 0  # by somebody else while they went in; they are out again
+    sizes_kept: int = 0  # in the store before, with cells from masks that stay at another pixel size than is given now
     renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
     labels_changed: int = 0  # subjects, counted in each label set
     cells_in: int = 0
@@ -67,7 +68,7 @@ class Report(Tabular):
 
 def compared(report: Report, plan: Plan) -> None:
     """Report what comparing the source with the store gave."""
-    report.done_before, report.images_gone = plan.done, plan.gone
+    report.done_before, report.images_gone, report.sizes_kept = plan.done, plan.gone, plan.sizes_kept
     report.known_failures = list(plan.known_failures)
 
 

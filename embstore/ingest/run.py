@@ -61,9 +61,11 @@ def ingest(
     where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
     label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
     layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
-    cite them. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept as rows and get no
-    vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto,
-    cpu or cuda. With `rehash`, files are read to see whether they changed, though size and time are as they were.
+    cite them; cells made from masks stay unless `masks` are given again. `limit` is how many images, of those that need
+    anything, are taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
+    `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
+    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
+    changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages

@@ -24,7 +24,7 @@ def stored_plan(
     another root, the image's row is `renewed` with it.
     """
     ingested = ingested_spaces(store, drop_flagged=drop_flagged)
-    current = cast("list[ImageRow]", rows(store, f"{CURRENT_IMAGES} ORDER BY image_id"))
+    current = cast("list[ImageRow]", rows(store, CURRENT_IMAGES))
     images = [(row, missing_spaces(ingested, row, spaces)) for row in current if dataset in (None, row["dataset"])]
     if not images:
         if not current or dataset is None:

@@ -72,7 +72,7 @@ class Wanted:
     unit: str = "cell"  # of the spaces
     pixel_size_um: float | None = None  # whatever files and layout say
     drop_flagged: bool = False
-    limit: int | None = None  # only the first images
+    limit: int | None = None  # only so many images that need anything: the first ones
     retry_failed: bool = False
     rehash: bool = False
     hashing: bool = True
@@ -100,10 +100,13 @@ def missing_work(new: Work, old: ImageRow, ingested: Done) -> Work:
 
     `new` is the image as if it were not in the store.
     """
-    if new.sha256 != old["sha256"] or _shows_something_else(new.image, old):
+    if new.sha256 != old["sha256"] or _other_roles(new.image, old):
         return replace(new, revision=old["revision"] + 1)
-    if _other_cells(new, old):
-        return replace(new, revision=old["revision"], resegmented=True)
+    if not keeps_masks(new, old):
+        if _other_size(new.image, old):
+            return replace(new, revision=old["revision"] + 1)
+        if _other_cells(new, old):
+            return replace(new, revision=old["revision"], resegmented=True)
     stored = stored_work(old, missing_spaces(ingested, old, new.spaces), new.root)
     return replace(stored, image=new.image, files=new.files, drop_flagged=new.drop_flagged, unit=new.unit)
 
@@ -140,13 +143,34 @@ def states_of(root: Path, image: SourceImage, old: ImageRow | None) -> tuple[Fil
     return tuple(old["files"]) if old and known else hashed(root, image.files)
 
 
-def _shows_something_else(image: SourceImage, old: ImageRow) -> bool:
-    """True if the source now gives the same pixels other roles or another size: they get new cells then.
+def keeps_masks(new: Work, old: ImageRow) -> bool:
+    """True if the cells of a stored image were made from masks, and none are given now: these cells stay."""
+    if new.image.masks is not None or "mask" not in (old["note"] or ""):
+        return False
+    made = (segmentation_id(spec, old["sha256"], _known_um(old)) for spec in (SEGMENTER, WHOLE_IMAGE))
+    return old["segmentation"] not in made
+
+
+def keeps_size(new: Work, old: ImageRow) -> bool:
+    """True if a stored image keeps its pixel size with its cells from masks, though another one is given now."""
+    return keeps_masks(new, old) and (_other_size(new.image, old) or _other_cells(new, old))
+
+
+def _known_um(old: ImageRow) -> float | None:
+    """Return the pixel size of a stored image; None where it was estimated, or assumed of a crop."""
+    return None if old["pixel_size_source"] in ("estimated", "crop") else old["pixel_size_um"]
+
+
+def _other_roles(image: SourceImage, old: ImageRow) -> bool:
+    """True if the source now gives the same pixels other roles: they get new cells then."""
+    return list(image.roles[: len(old["roles"])]) != old["roles"]
+
+
+def _other_size(image: SourceImage, old: ImageRow) -> bool:
+    """True if the source now gives the same pixels another size: they get new cells then.
 
     The size that the file or the user gave takes precedence over a layout's.
     """
-    if list(image.roles[: len(old["roles"])]) != old["roles"]:
-        return True
     known = image.pixel_size_um is not None and old["pixel_size_source"] not in ("metadata", "option")
     return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
 
@@ -167,9 +191,8 @@ def _other_cells(new: Work, old: ImageRow) -> bool:
     """
     if new.image.masks is None:
         return new.option_um not in (None, old["pixel_size_um"])
-    known_um = old["pixel_size_um"] if old["pixel_size_source"] != "estimated" else None
-    wanted = segmentation_id(new.segmenter, old["sha256"], known_um if new.option_um is None else new.option_um)
-    return old["segmentation"] != wanted
+    um = _known_um(old) if new.option_um is None else new.option_um
+    return old["segmentation"] != segmentation_id(new.segmenter, old["sha256"], um)
 
 
 def image_description(image: SourceImage) -> ImageDescription:

@@ -162,7 +162,7 @@ def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
     from embstore.phantom.v1.law import LOCATIONS
 
     path = truth / "cells.csv"
-    truth: dict[str, dict[int, dict[str, float]]] = {}
+    shares_of: dict[str, dict[int, dict[str, float]]] = {}
     for number, row in enumerate(_rows(path, "image", "label", *LOCATIONS), start=2):
         try:
             shares = {location: float(row[location]) for location in LOCATIONS if row[location]}
@@ -171,8 +171,8 @@ def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
             raise EmbstoreError(f"{path}, line {number}: {error}; {WRITE_AGAIN}") from error
         if abs(sum(shares.values()) - 1) > 1e-3:
             raise EmbstoreError(f"{path}, line {number}: shares of {sum(shares.values()):g}, wanted 1; {WRITE_AGAIN}")
-        truth.setdefault(row["image"], {})[label] = shares
-    return truth
+        shares_of.setdefault(row["image"], {})[label] = shares
+    return shares_of
 
 
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:

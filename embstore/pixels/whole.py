@@ -21,12 +21,20 @@ WHOLE_IMAGE: dict[str, Any] = {
 def whole_image(pixels: np.ndarray, nucleus: np.ndarray | None, pixel_size_um: float | None) -> Segmentation:
     """Return an image (c, y, x) as one cell; its nucleus is the largest bright object of `nucleus` (y, x), if any.
 
-    If the pixel size is unknown, the longer side is assumed to be 25 µm, so that a backbone sees the whole crop.
+    If the pixel size is unknown, that of `assumed_pixel_size_um` is used.
     """
     shape = pixels.shape[1:]
     cells = np.ones(shape, np.int32)
     nuclei = np.zeros(shape, np.int32) if nucleus is None else _nucleus(nucleus)
-    return Segmentation(nuclei, cells, pixel_size_um or WHOLE_IMAGE["width_um"] / max(shape), "")
+    return Segmentation(nuclei, cells, pixel_size_um or assumed_pixel_size_um(shape), "")
+
+
+def assumed_pixel_size_um(shape: tuple[int, ...]) -> float:
+    """Return the pixel size at which the longer side of a crop (y, x) is 25 µm, so that a backbone sees all of it.
+
+    The nucleus of one crop is too little for an estimate.
+    """
+    return float(WHOLE_IMAGE["width_um"]) / max(shape)
 
 
 def _nucleus(channel: np.ndarray) -> np.ndarray:

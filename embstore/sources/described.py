@@ -9,7 +9,14 @@ from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
-from embstore.sources.joining import loose_name, said_of_join, unambiguous, well_name
+from embstore.sources.joining import (
+    keys_by_name,
+    loose_name,
+    said_of_join,
+    said_of_shared,
+    unambiguous,
+    well_name,
+)
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import numbered_rows
 
@@ -53,6 +60,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         notes=(
             *source.notes,
             _said(path, source, keyed, [" ".join(key) for key in by_key if key not in met]),
+            *said_of_shared(_shared(source.images, by_key, met)),
             *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
@@ -66,6 +74,13 @@ def _said(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], unme
     return said_of_join(path.name, "image", len(keyed), without, unmet)
 
 
+def _shared(images: Iterable[SourceImage], by_key: Iterable[Key], met: set[Key]) -> dict[str, list[str]]:
+    """Return the names of rows that fit several images, with their keys; a name of one that is its key means that."""
+    by_name = keys_by_name(image.key for image in images)
+    unmet = (key[0] for key in by_key if key not in met and len(key) == 1)
+    return {name: by_name[name] for name in unmet if len(by_name.get(name, ())) > 1}
+
+
 def _ways(
     path: Path, rows: Sequence[tuple[int, TextRow]], known: Mapping[str, str], images: Sequence[SourceImage]
 ) -> tuple[Callable[[SourceImage], Sequence[Key]], Callable[[TextRow], Key]]:
@@ -73,12 +88,14 @@ def _ways(
     if "key" in known:
         column = known["key"]
         names = unambiguous(row[column].strip() for _, row in rows)
+        files = keys_by_name(i.key for i in images)
         keys, stems = unambiguous(i.key for i in images), unambiguous((i.key for i in images), _loose_stem)
 
         def keys_of(image: SourceImage) -> Sequence[Key]:
             loose = [loose_name(image.key)] if keys.get(loose_name(image.key)) == image.key else []
             loose += [_loose_stem(image.key)] if stems.get(_loose_stem(image.key)) == image.key else []
-            exact = (image.key, PurePosixPath(image.key).name)
+            name = PurePosixPath(image.key).name
+            exact = (image.key, name) if len(files[name]) == 1 else (image.key,)
             return [(name,) for name in (*exact, *(names[name] for name in loose if name in names))]
 
         return keys_of, lambda row: (row[column].strip(),)

@@ -7,12 +7,13 @@ nucleus, yellow endoplasmic reticulum; 0.0800885 µm a pixel.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
 from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions
+from embstore.sources.joining import keys_by_name, said_of_shared
 from embstore.sources.labels import LabelTable, only_describes, read_label_table
 from embstore.sources.record import Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import bare_name, image_files
@@ -53,8 +54,9 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         return with_descriptions(found, labels) if labels else found
     table = read_label_table(labels, rather="image")
     rows = table.rows
-    images = tuple(_image(key, files, rows.get(_known_as(key, rows) or "", {})) for key, files in fields.items())
-    said, notes = _said(table, list(fields), set(fields))
+    known_as = _row_names(fields, rows)
+    images = tuple(_image(key, files, rows.get(known_as.get(key, ""), {})) for key, files in fields.items())
+    said, notes = _said(table, known_as, set(fields))
     failures += table.failures
     sound = (str(table.path),)
     return Source(
@@ -85,27 +87,39 @@ def _field(root: Path, path: Path) -> tuple[str, str]:
     return key if HPA_KEY.match(key) else (path.relative_to(root).parent / key).as_posix(), colour
 
 
-def _said(table: LabelTable, keys: list[str], fields: set[str]) -> tuple[dict[Subject, Locations], list[str]]:
+def _said(
+    table: LabelTable, known_as: Mapping[str, str], fields: set[str]
+) -> tuple[dict[Subject, Locations], list[str]]:
     """Return what a table says of proteins, or of the images that are here, and how they met."""
     if table.level == "protein":
         proteins = len({subject for _, _, subject in table.said})
-        told = f"labels: {proteins} proteins have a row in {table.path.name}, joined to 0 of {len(keys)} images: HPA's "
+        told = (
+            f"labels: {proteins} proteins have a row in {table.path.name}, joined to 0 of {len(fields)} images: HPA's "
+        )
         told += "names say no protein. Give a table of image_id, gene, ensg_id with --labels, then this to labels add"
         return dict(table.said), [told, *table.notes]
     scheme = table.schemes[0] if table.said else DEFAULT_SCHEME
-    by_key = {key: name for key in keys if (name := _known_as(key, table.rows))}
-    said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in by_key.items()}
-    names = {_known_as(key, table.rows) for key in fields}
-    absent = sorted(set(table.rows) - names)
+    said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in known_as.items()}
+    absent = sorted(set(table.rows).difference(known_as.values()))
+    by_name = keys_by_name(fields)
+    shared = {name: by_name[name] for name in absent if len(by_name.get(name, ())) > 1}
     notes = [f"labels: {len(table.rows) - len(absent)} of {len(table.rows)} rows have an image here"]
     if absent:
         notes.append(f"labels without an image, left out: {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}")
-    return said, [*notes, *table.notes]
+    return said, [*notes, *said_of_shared(shared), *table.notes]
 
 
-def _known_as(key: str, rows: Mapping[str, TextRow]) -> str | None:
-    """Return the key by which a table knows a field: its own, or its name without folders."""
-    return next((name for name in (key, PurePosixPath(key).name) if name in rows), None)
+def _row_names(fields: Collection[str], rows: Mapping[str, TextRow]) -> dict[str, str]:
+    """Return key -> what the table calls a field: by its key, or by its name without folders where no other has it."""
+    by_name = keys_by_name(fields)
+    names: dict[str, str] = {}
+    for key in fields:
+        name = PurePosixPath(key).name
+        if key in rows:
+            names[key] = key
+        elif name in rows and len(by_name[name]) == 1:
+            names[key] = name
+    return names
 
 
 def _image(key: str, files: dict[str, str], row: TextRow) -> SourceImage:

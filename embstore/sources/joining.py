@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from embstore.sources.tables import abridged, bare_name, is_image
 
@@ -35,6 +35,24 @@ def unambiguous(names: Iterable[str], loosely: Callable[[str], str] = loose_name
     for name in names:
         called.setdefault(loosely(name), set()).add(name)
     return {loose: next(iter(those)) for loose, those in called.items() if len(those) == 1}
+
+
+def keys_by_name(keys: Iterable[str], spelled: Callable[[str], str] = str) -> dict[str, list[str]]:
+    """Return name -> the keys that are, or whose file is, called so, as `spelled`."""
+    by_name: dict[str, list[str]] = {}
+    for key in keys:
+        for name in dict.fromkeys((spelled(key), spelled(PurePosixPath(key).name))):
+            by_name.setdefault(name, []).append(key)
+    return by_name
+
+
+def said_of_shared(shared: Mapping[str, Sequence[str]], dataset: str = "") -> tuple[str, ...]:
+    """Return a note on names that fit several images, given as name -> keys; none where there are none."""
+    if not shared:
+        return ()
+    of = f" of {dataset}" if dataset else ""
+    listed = abridged([f"{name}: {', '.join(keys)}" for name, keys in shared.items()])
+    return (f"names that fit several images{of}, so that none of these has a row: {listed}; give their folders too",)
 
 
 def said_of_join(table: str, things: str, joined: int, without_row: Sequence[str], unmet: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids, split_genes, split_list
+from embstore.sources.cell_names import cell_naming
 from embstore.sources.columns import (
     DEFAULT_SCHEME,
     MEANINGS,
@@ -58,16 +59,16 @@ def read_label_table(
 ) -> LabelTable:
     """Read OpenCell's annotations, HPA's `subcellular_location.tsv`, a Kaggle train.csv, or a table of a lab's own.
 
-    A lab's own has a column that names proteins (`ensg_id`, `gene`), images (`image_id`) or cells (`cell_id`), and one
-    of `;`-joined `locations`; `scheme` names its label set (default `main`), `level` chooses where it names several, or
-    else the level `rather` where it has that. Of a published table `scheme` picks one of its label
-    sets, or names them. EmbstoreError for a table of another kind, naming its columns.
+    A lab's own has a column that names proteins (`ensg_id`, `gene`), images (`image_id`) or cells (`cell_id`, or an
+    image and `Cell_index`), and one of `;`-joined `locations`; `scheme` names its label set (default `main`), `level`
+    chooses where it names several, or else the level `rather` where it has that. Of a published table `scheme` picks
+    one of its label sets, or names them. EmbstoreError for a table of another kind, naming its columns.
     """
     path = Path(path)
     rows = read_table(path)
     columns = set(rows[0]) if rows else set()
     for wanted, read, its_level in PUBLISHED:
-        if wanted <= columns:
+        if wanted <= columns and (level, its_level) != ("cell", "image"):
             if level not in (None, its_level):
                 raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
             return _called(read(path, rows), scheme)
@@ -170,15 +171,22 @@ def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, ra
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:
         raise EmbstoreError(f"{found}; wanted `locations` (or `location`, `label`), `;`-joined")
-    level = level or _level(found, known, rather)
+    numbered = numbered_rows(path)
+    naming = None
+    if level in (None, "cell"):
+        naming = cell_naming(path, numbered, taken=[known["locations"]], asked=level == "cell")
+    level = level or _level(found, known, rather, cells=naming is not None)
+    if level == "cell" and naming is None:
+        raise EmbstoreError(f"{found}; wanted cell_id, or image_id and Cell_index (the cell's label in its mask)")
     if ("gene" not in known and "protein" not in known) if level == "protein" else "key" not in known:
         wanted = "ensg_id or gene" if level == "protein" else f"{level}_id"
         raise EmbstoreError(f"{found}; wanted {wanted} for labels of each {level}")
     said: dict[Subject, dict[str, int | None]] = {}
     genes: dict[str, str] = {}
     first: dict[str, TextRow] = {}
-    for line, row in numbered_rows(path):
-        for subject, gene in _subjects(row, known, level):
+    for line, row in numbered:
+        named = [(naming(row), "")] if level == "cell" and naming else _subjects(row, known, level)
+        for subject, gene in named:
             grade = _grade(path, line, row.get("grade", ""))
             of = said.setdefault((scheme, level, subject), {})
             of |= dict.fromkeys(names_in(row[known["locations"]]), grade)
@@ -187,10 +195,10 @@ def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, ra
     return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
 
 
-def _level(found: str, known: Mapping[str, str], rather: str | None) -> str:
+def _level(found: str, known: Mapping[str, str], rather: str | None, *, cells: bool) -> str:
     levels = ["protein"] if "protein" in known or "gene" in known else []
     if "key" in known:
-        levels.append("cell" if known["key"].lower() == "cell_id" else "image")
+        levels.append("cell" if cells and known["key"].lower() != "cell" else "image")
     if rather in levels:
         return rather
     if len(levels) != 1:

@@ -22,6 +22,7 @@ OPENCELL_PIXEL_SIZE_UM = 0.206349
 # gene names may hold hyphens, never underscores
 OPENCELL_NAME = re.compile(r"^OC-FOV_(?P<gene>[^_]+)_(?P<ensg>ENSG\d{11})_CID\d{6}_FID\d{8}_(?P<kind>proj|stack)$")
 
+AMBIGUOUS = "nothing, as several targets have the gene"
 # a location counts in a scheme from this grade up; lower grades are negative there
 SCHEMES = {"grade3": 3, "grade2plus": 2, "any": 1}
 
@@ -51,17 +52,22 @@ class Annotations:
         if target := self._by_ensg.get(ensg):
             return target, "Ensembl id"
         # some Ensembl ids disagree between the published images and tables
-        if target := self._by_gene.get(gene):
-            return target, "gene"
-        return None, "nothing"
+        targets = self._by_gene.get(gene, [])
+        if len({target.ensg for target in targets}) > 1:
+            return None, AMBIGUOUS
+        return (targets[-1], "gene") if targets else (None, "nothing")
 
     @cached_property
     def _by_ensg(self) -> dict[str, Annotation]:
         return {target.ensg: target for target in self.targets if target.ensg}
 
     @cached_property
-    def _by_gene(self) -> dict[str, Annotation]:
-        return {target.gene: target for target in self.targets if target.gene}
+    def _by_gene(self) -> dict[str, list[Annotation]]:
+        by_gene: dict[str, list[Annotation]] = {}
+        for target in self.targets:
+            by_gene.setdefault(target.gene, []).append(target)
+        by_gene.pop("", None)
+        return by_gene
 
 
 def read_opencell(source: Path, labels: Path | None) -> Source:
@@ -71,7 +77,7 @@ def read_opencell(source: Path, labels: Path | None) -> Source:
     known = read_annotations(labels) if labels else Annotations(root, [], {})
     named = _named(known, root, paths)
     images = []
-    joined = {"file": 0, "Ensembl id": 0, "gene": 0, "nothing": 0}
+    joined = {"file": 0, "Ensembl id": 0, "gene": 0, AMBIGUOUS: 0, "nothing": 0}
     for path in paths:
         name = OPENCELL_NAME.match(bare_name(path.name))
         gene, ensg = (name["gene"], name["ensg"]) if name else ("", "")

@@ -29,8 +29,10 @@ def join_groups(store: Store) -> int:
     Two ingests that add proteins at the same time may each overwrite a group that the other joined. Each therefore
     calls this function after its images are stored: whichever reads last sees the images of both.
     """
-    sql = "SELECT DISTINCT protein_ids FROM (FROM images SELECT protein_ids UNION ALL FROM profiles SELECT protein_ids)"
-    linked = select(store, f"{sql} ORDER BY protein_ids", tables=["images", "profiles"])["protein_ids"].to_pylist()
+    sql = """
+        SELECT DISTINCT protein_ids FROM (FROM images SELECT protein_ids UNION ALL FROM profiles SELECT protein_ids)
+        ORDER BY protein_ids"""
+    linked = select(store, sql, tables=["images", "profiles"])["protein_ids"].to_pylist()
     return add_proteins(store, [(ids, ()) for ids in linked if ids])
 
 

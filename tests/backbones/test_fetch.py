@@ -200,9 +200,9 @@ def test_a_part_that_is_the_whole_file_is_not_downloaded_again(server: Server, t
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
     """While one process downloads a file, another one's download of it is refused in one line."""
     server.content = b"x" * 100
-    with FileLock(tmp_path / "checkpoint.pth.lock"):
-        with pytest.raises(WeightsError, match="another process is downloading http"):
-            download(server.url, tmp_path)
+    refused = pytest.raises(WeightsError, match="another process is downloading http")
+    with FileLock(tmp_path / "checkpoint.pth.lock"), refused:
+        download(server.url, tmp_path)
     assert download(server.url, tmp_path).read_bytes() == server.content
 
 
@@ -231,7 +231,10 @@ def test_a_file_of_another_network_is_refused_and_not_kept(
     if weights_format == "dino":
         path, line = write_dino(tmp_path / "other.pth", weights), r"\(64,.*, wanted \(128,"
     else:
-        path, line = tmp_path / "other.pth", "is in the format subcell, wanted dino; use the file that"
+        path, line = (
+            tmp_path / "other.pth",
+            "is in the format subcell, wanted dino; get DINO_FOV_checkpoint.pth from https",
+        )
         torch.save(subcell_of(weights), path)
     with pytest.raises(WeightsError, match=line):
         fetch_weights(replace(backbone, file_sha256=""), str(path))

@@ -111,13 +111,20 @@ def test_a_dry_run_writes_nothing(store: Store, tmp_path: Path) -> None:
     assert (report.images_in, report.done_before) == (1, 1)
 
 
-def test_a_limit_takes_the_first_images_and_the_next_run_the_rest(store: Store, tmp_path: Path) -> None:
-    """Only N images of the source are looked at; without the limit the others follow."""
-    write_opencell(tmp_path / "in", [1, 2, 3])
-    assert take(store, tmp_path / "in", limit=2).images_in == 2
-    report = take(store, tmp_path / "in")
-    assert (report.images_in, report.done_before) == (1, 2)
-    assert len(cell_ids(store)) == 3 * CELLS
+def test_a_limit_takes_the_first_images_and_each_run_the_next(store: Store, tmp_path: Path, wide: str) -> None:
+    """N images that need anything, whatever is done or failed before; with another backbone they are the first ones."""
+    paths = write_opencell(tmp_path / "in", [1, 2, 3, 4, 5])
+    paths[1].write_bytes(paths[1].read_bytes()[:900])
+    assert take(store, tmp_path / "in", limit=2).images_in == 1  # and one failed
+    assert take(store, tmp_path / "in", limit=2, dry_run=True).images_in == 2
+    report = take(store, tmp_path / "in", limit=2)
+    assert (report.images_in, report.done_before, len(report.known_failures)) == (2, 1, 1)
+    report = take(store, tmp_path / "in", limit=2)
+    assert (report.images_in, report.done_before) == (1, 3)
+    assert take(store, tmp_path / "in", limit=2).images_in == 0
+    assert len(cell_ids(store)) == 4 * CELLS
+    assert take(store, tmp_path / "in", limit=3, backbones=[wide]).vectors_in == {f"{wide}:mapping": 3 * CELLS}
+    assert take(store, tmp_path / "in", limit=3, backbones=[wide]).vectors_in == {f"{wide}:mapping": CELLS}
 
 
 @pytest.mark.parametrize(
@@ -198,15 +205,18 @@ def test_an_ingest_that_stops_between_any_two_writes_continues(
 ) -> None:
     """Stopped before its first, second, ... write, the next run completes it to the same cells and vectors."""
     source, undisturbed = ten
+    one = opencell_path(source, 0)
+    shutil.copytree(one.parent, tmp_path / "in" / one.parent.name)
+    labels = source / "labels.csv"
     for writes in range(20):
         store = Store.open(tmp_path / f"store{writes}", create=True)
         dying = Dying.open(store.uri)
         dying.writes_left = writes
         try:
-            take(dying, source, labels=source / "labels.csv", limit=1)
+            take(dying, tmp_path / "in", labels=labels)
             break
         except KeyboardInterrupt:
-            report = take(store, source, labels=source / "labels.csv", limit=1)
+            report = take(store, tmp_path / "in", labels=labels)
         assert report.images_in + report.done_before == 1
         found = everything(store)
         assert found == {key: undisturbed[key] for key in found}

@@ -125,6 +125,40 @@ def test_a_pixel_size_by_option_beats_the_layout_and_makes_new_cells(store: Stor
     assert len({segmentation for _, segmentation in current(store)}) == 1
 
 
+def test_another_pixel_size_without_masks_keeps_the_cells_that_masks_made(store: Store, tmp_path: Path) -> None:
+    """They stay at their pixel size, and the report has a note; built-in cells beside them are made anew."""
+    first, _ = write_opencell(tmp_path / "in", [1, 2])
+    take(store, tmp_path / "in")
+    draw_mask(tmp_path / "m" / f"{first.stem}_nuclei.png", 2, 7)
+    take(store, tmp_path / "in", tmp_path / "m")
+    of_masks = "SELECT cell_id FROM cells WHERE gene = 'G1' ORDER BY cell_id"
+    from_masks = rows(store, of_masks)
+    report = take(store, tmp_path / "in", um=0.3)
+    assert (report.images_resegmented, report.done_before, report.sizes_kept) == (1, 1, 1)
+    assert rows(store, of_masks) == from_masks
+    sizes = "SELECT round(pixel_size_um, 3) AS um FROM images ORDER BY image_id"
+    assert [row["um"] for row in rows(store, sizes)] == [0.206, 0.3]
+    dry = ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3, dry_run=True)
+    assert (dry.done_before, dry.sizes_kept) == (2, 1)
+    report = take(store, tmp_path / "in", tmp_path / "m", um=0.3)
+    assert (report.images_resegmented, report.sizes_kept) == (1, 0)
+    assert take(store, tmp_path / "in", um=0.3).sizes_kept == 0  # the one that they have
+
+
+def test_another_pixel_size_in_a_manifest_keeps_the_cells_that_masks_made(store: Store, tmp_path: Path) -> None:
+    """As with the option: a new revision would replace them by built-in cells."""
+    save_tiff(tmp_path / "a.tif", draw_field(1))
+    draw_mask(tmp_path / "masks" / "a_cells.png", 1, 2)
+    manifest = tmp_path / "m.csv"
+    for um, masks in ((0.2, tmp_path / "masks"), (0.3, None)):
+        manifest.write_text(f"image_id,file,channels,pixel_size_um\na,a.tif,nucleus;protein,{um}\n")
+        report = take(store, manifest, masks, layout="manifest")
+        assert report.failures == []
+    assert (report.done_before, report.sizes_kept) == (1, 1)
+    assert [label for label, _ in current(store)] == [1, 2]
+    assert rows(store, "SELECT revision, pixel_size_um AS um FROM images") == [{"revision": 1, "um": 0.2}]
+
+
 NAMED = [
     ("x_nuclei.png", "nuclei"),
     ("x_nucleus_mask.tif", "nuclei"),

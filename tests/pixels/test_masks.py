@@ -107,6 +107,20 @@ def test_each_nucleus_goes_to_the_cell_that_holds_most_of_it() -> None:
     assert found.note == f"{PLAIN}, 1 nuclei outside every cell left out, 1 cells without a nucleus"
 
 
+def test_a_nucleus_mostly_outside_its_cell_is_not_one_outside_every_cell() -> None:
+    """Both are left out, and the note counts each by its own reason; half of a nucleus is enough to keep it."""
+    cells, nuclei = np.zeros(SHAPE, int), np.zeros(SHAPE, int)
+    cells[5:30, 2:18], cells[5:30, 20:36] = 4, 9
+    nuclei[10:20, 0:4] = 1  # half of it in cell 4
+    nuclei[28:38, 20:28] = 2  # 2 of 10 rows in cell 9
+    nuclei[10:20, 34:44] = 6  # 2 of 10 columns in cell 9
+    nuclei[10:20, 50:58] = 3
+    found = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
+    assert set(np.unique(found.nuclei)) == {0, 4}
+    outside = "1 nuclei outside every cell left out, 2 nuclei mostly outside their cell left out"
+    assert found.note == f"{PLAIN}, {outside}, 1 cells without a nucleus"
+
+
 def test_a_foreground_of_cells_is_divided_among_its_nuclei() -> None:
     """Two nuclei in one component halve it, under their labels; a component without one is left out; one each stays."""
     foreground = np.zeros(SHAPE, bool)

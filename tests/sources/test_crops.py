@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_fields import save_tiff
+from drawn_fields import PX, draw_field, save_tiff
 from PIL import Image
 
 from embstore.errors import EmbstoreError
@@ -57,6 +57,25 @@ def test_hpa_cells_go_in_with_gene_and_location(tmp_path: Path, samples: Path) -
     assert rows(store, "SELECT DISTINCT pixel_size_source AS s FROM images") == [{"s": "crop"}]
     assert rows(store, "SELECT count(DISTINCT subject_id) AS n FROM labels WHERE label_set = 'd/main'") == [{"n": 34}]
     assert embed(store, backbones=["pixel-stats"]).done_before == 34
+
+
+def test_masked_crops_are_as_wide_as_reported_and_a_rerun_does_nothing(tmp_path: Path) -> None:
+    """Without a pixel size a crop is 25 µm wide, whoever drew its cell; masks of cells alone are enough."""
+    for name in ("nucleus", "protein"):
+        save_tiff(tmp_path / "in" / f"c_{name}.tif", draw_field(1)[int(name == "protein")], metadata={})
+    outline = np.zeros((PX, PX), np.uint16)
+    outline[20:90, 20:80] = 1
+    for kind, inner in (("cells", outline), ("nuclei", np.where(np.indices(outline.shape)[0] < 60, outline, 0))):
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(inner).save(tmp_path / "masks" / f"c_{kind}.png")
+        report = take(tmp_path / "store", tmp_path / "in", masks=tmp_path / "masks")
+        assert (report.cells_in, report.crops_assumed, report.estimated_um) == (1, 1, [])
+        store = Store.open(tmp_path / "store")
+        (image,) = rows(store, "SELECT pixel_size_um * shape[-1] AS um, pixel_size_source AS source FROM images")
+        assert image == {"um": pytest.approx(25), "source": "crop"}
+        versions = store.versions()
+        assert take(tmp_path / "store", tmp_path / "in", masks=tmp_path / "masks").done_before == 1
+        assert store.versions() == versions
 
 
 def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Path) -> None:

@@ -4,3 +4,4 @@ SELECT
     (SELECT count(*) FROM entries AS e WHERE list_contains(string_split(e.split_digest, ','), s.digest)) AS n_entries
 FROM splits AS s
 WHERE s.name = $name
+ORDER BY s.name

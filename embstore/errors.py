@@ -44,31 +44,23 @@ class UnfinishedStoreError(NotAStoreError):
 
 
 class WeightsError(EmbstoreError):
-<<<<<<< HEAD
-    """The weights of a backbone are missing, or are not those that its record names."""
-=======
-    """A backbone whose weights are not here, or are not the ones its record names.
+    """The weights of a backbone are missing, or are not those that its record names.
 
-    `todo` is what to do, the last part of the message; "" where only the caller knows (see `advised`).
+    `todo` states what to do and is the last part of the message; "" if only the caller knows (see `advised`).
     """
 
     def __init__(self, message: str, *, todo: str = "") -> None:
         super().__init__(f"{message}; {todo}" if todo else message)
         self.todo = todo
->>>>>>> main
 
 
 class QueryError(EmbstoreError):
     """An SQL query that was refused or failed."""
 
 
-<<<<<<< HEAD
-FEW = 24  # up to this many names, an error lists all of them
-NEAREST = 5  # otherwise this many
-=======
 @contextmanager
 def advised(todo: str) -> Iterator[None]:
-    """Add what to do to a WeightsError of the block that does not say it itself."""
+    """Add what to do to a WeightsError of the block that does not state it."""
     try:
         yield
     except WeightsError as error:
@@ -77,9 +69,8 @@ def advised(todo: str) -> Iterator[None]:
         raise WeightsError(str(error), todo=todo) from error
 
 
-FEW = 24  # names that an error lists whole
-NEAREST = 5  # names that it lists where there are more
->>>>>>> main
+FEW = 24  # up to this many names, an error lists all of them
+NEAREST = 5  # otherwise this many
 
 
 def choices(wanted: str, kind: str, have: Iterable[str], place: str = "") -> str:

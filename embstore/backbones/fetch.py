@@ -80,18 +80,11 @@ def _install(backbone: Backbone, path: Path) -> Path:
             f"{backbone.file} from {backbone.source}"
         )
     published = "timm" if backbone.weights_format == "safetensors" else backbone.weights_format
-<<<<<<< HEAD
-    tensors, _ = read_checkpoint(path, published)
-    fitting(backbone, tensors, str(path))
-    weights_digest = weights_sha256(tensors)
-    if backbone.weights_sha256 not in (None, weights_digest):
-=======
     with advised(f"get {backbone.file or 'the file'} from {backbone.source}"):
         tensors, _ = read_checkpoint(path, published)
         fitting(backbone, tensors, str(path))
-    found = weights_sha256(tensors)
-    if backbone.weights_sha256 not in (None, found):
->>>>>>> main
+    weights_digest = weights_sha256(tensors)
+    if backbone.weights_sha256 not in (None, weights_digest):
         raise WeightsError(
             f"{path} has the weights {weights_digest[:12]}, {backbone.name} needs {str(backbone.weights_sha256)[:12]}; "
             f"get them from {backbone.source}"

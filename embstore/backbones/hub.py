@@ -16,18 +16,11 @@ def find_or_download(backbone: Backbone) -> Path:
 
     Raises WeightsError, within seconds if the Hub cannot be reached. `fetch_weights` gets files from elsewhere.
     """
-<<<<<<< HEAD
     local = local_file(backbone)
     if local is None and not backbone.hub:
-        raise WeightsError(missing_line(backbone))
-    return local or download_from_hub(backbone)
-=======
-    found = local_file(backbone)
-    if found is None and not backbone.hub:
         line, todo = missing(backbone)
         raise WeightsError(line, todo=todo)
-    return found or download_from_hub(backbone)
->>>>>>> main
+    return local or download_from_hub(backbone)
 
 
 def download_from_hub(backbone: Backbone) -> Path:

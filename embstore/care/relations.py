@@ -154,14 +154,9 @@ def divided() -> IntegrityQuery:
 
 
 def bad_rows(store: Store, query: IntegrityQuery) -> list[BadRow]:
-<<<<<<< HEAD
-    """Return every row that a query returns."""
-    return [row for part in _parts(store, query, query.sql) for row in part.to_pylist()]
-=======
-    """Return every row that a query finds, in the order of its columns within each part."""
+    """Return every row that a query returns, in the order of its columns within each part."""
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY ALL"
     return [row for part in _parts(store, query, sql) for row in part.to_pylist()]
->>>>>>> main
 
 
 def _tally(store: Store, query: IntegrityQuery) -> tuple[int, str]:

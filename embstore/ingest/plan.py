@@ -84,12 +84,8 @@ def make_plan(
     known = _known(store, wanted) if store else _Known()
     outcomes: list[Compared | Failure | _FailedBefore] = []
     names: set[str] = set()
-<<<<<<< HEAD
-    for image in tracked(source.images[: wanted.limit], "files", progress):
-=======
     n_work = 0
-    for image in told(source.images, "files", progress):
->>>>>>> main
+    for image in tracked(source.images, "files", progress):
         name = image_id(dataset, image.key)
         second = name in names
         outcome = _second(source.root, image) if second else _compare(source.root, image, name, wanted, known)

@@ -135,19 +135,12 @@ def from_masks(
 ) -> Segmentation:
     """Return the cells that masks show; at least one must be given. Labels are those of cells, else of nuclei.
 
-<<<<<<< HEAD
     Nuclei alone are grown into cells as in the built-in segmentation. For cells alone, the built-in segmentation finds
     the nuclei in `nucleus_channel` (none without it). A nucleus belongs to the cell that contains most of it, and is
     cut off at its outline; a cell may have no nucleus. A foreground of cells without instances is divided among the
-    nuclei of the other mask if there are more of these. The note states what was done. Raises ImageError if no mask is
-    given, or if the pixel size is unknown and there is no nucleus to estimate it from.
-=======
-    Nuclei alone are grown into cells as the built-in segmentation does. For cells alone, the nuclei are those that the
-    built-in segmentation finds in `nucleus_channel` (none without one). A nucleus belongs to the cell that holds most
-    of it and is cut off at its outline; a cell may have no nucleus. Cells that come as a foreground without instances
-    are divided among the nuclei of the other mask, where those are more. The note says which of these happened. Where
-    the pixel size is not known it is `assumed_um`, else estimated from the median nucleus.
->>>>>>> main
+    nuclei of the other mask if there are more of these. The note states what was done. If the pixel size is unknown, it
+    is `assumed_um`, else estimated from the median nucleus. Raises ImageError if no mask is given, or if the pixel size
+    is unknown and there is no nucleus to estimate it from.
     """
     if nuclei is not None and cells is not None and not cells.instances:
         cells = _divided(cells, nuclei.labels)
@@ -165,17 +158,11 @@ def from_masks(
         notes.append(plain if nuclei is not None else segmented)
     else:
         raise ImageError("no mask of nuclei or cells was given; wanted at least one")
-<<<<<<< HEAD
     if not segmentation.cells.any():
         notes.append("the mask has no object")
-    um = pixel_size_um or (estimated_pixel_size_um(segmentation.nuclei) if segmentation.nuclei.any() else None)
+    estimated_um = estimated_pixel_size_um(segmentation.nuclei) if segmentation.nuclei.any() else None
+    um = pixel_size_um or assumed_um or estimated_um
     if um is None and segmentation.cells.any():
-=======
-    if not found.cells.any():
-        notes.append("the mask holds no object")
-    um = pixel_size_um or assumed_um or (estimated_pixel_size_um(found.nuclei) if found.nuclei.any() else None)
-    if um is None and found.cells.any():
->>>>>>> main
         todo = "give it with --pixel-size UM"
         raise ImageError("the pixel size is unknown, and there is no nucleus to estimate it from", todo=todo)
     return Segmentation(segmentation.nuclei, segmentation.cells, um, "; ".join(notes))
@@ -223,13 +210,7 @@ def _found(nucleus_channel: np.ndarray | None, cells: LabelImage, pixel_size_um:
 
 
 def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
-<<<<<<< HEAD
-    """Assign each nucleus to the cell that contains most of it; the text states how many nuclei and cells stay
-    alone.
-    """
-=======
-    """Give each nucleus to the cell that contains most of its pixels; also return a note on those without a partner."""
->>>>>>> main
+    """Assign each nucleus to the cell that contains most of its pixels; also return a note on those left alone."""
     inside = nuclei > 0
     n_cells = int(cells.max(initial=0)) + 1
     pairs, counts = np.unique(nuclei[inside].astype(np.int64) * n_cells + cells[inside], return_counts=True)
@@ -238,12 +219,6 @@ def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
     owner[pairs[order] // n_cells] = pairs[order] % n_cells
     owned = owner[nuclei]
     inner = np.where(owned == cells, owned, 0).astype(np.int32)
-<<<<<<< HEAD
-    alone = int((owner[np.unique(nuclei[inside])] == 0).sum())
-    empty = len(np.setdiff1d(cells[cells > 0], inner))
-    unmatched = f", {alone} nuclei outside every cell left out" if alone else ""
-    return Segmentation(inner, cells, None, ""), unmatched + (f", {empty} cells without a nucleus" if empty else "")
-=======
     left_out = np.setdiff1d(nuclei[inside], np.flatnonzero(owner))
     partly = len(np.intersect1d(left_out, nuclei[inside & (cells > 0)]))
     notes = (
@@ -252,4 +227,3 @@ def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
         (len(np.setdiff1d(cells[cells > 0], inner)), "cells without a nucleus"),
     )
     return Segmentation(inner, cells, None, ""), "".join(f", {n} {what}" for n, what in notes if n)
->>>>>>> main

@@ -12,14 +12,14 @@ from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-source_option = partial(typer.Option, rich_help_panel="What goes in")
+source_option = partial(typer.Option, rich_help_panel="Source")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 run_option = partial(typer.Option, rich_help_panel="Running")
 
 Force = Annotated[
     bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
 ]
-DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],
     source_option(
@@ -31,7 +31,7 @@ BackboneSpecs = Annotated[
         "may be repeated. Keys: unit, pooling, masked, input_px, crop_um, fill, roles, intensity, precision.",
     ),
 ]
-# how backbones are shown images
+# replaced by backbone specs
 SPEC_REMOVED = (
     UNIT_REMOVED,
     RemovedOption("--pooling", "write --backbone hpa:pooling=cls"),

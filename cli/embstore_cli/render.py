@@ -1,4 +1,4 @@
-"""Rows to stdout as a table, JSON, CSV or Parquet; words for people to stderr."""
+"""Write rows to stdout as a table, JSON, CSV or Parquet, and messages to stderr."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from embstore.tabular import Tabular
 
 MOST_ROWS = 10_000  # of a table; more of them are data
-ROWS_AT_A_TIME = 10_000  # that are Python values at a time
+ROWS_AT_A_TIME = 10_000  # converted to Python values at once
 ALL_OF_IT = "--format csv, json or parquet"
 
 
 def emit_table(
     answer: Tabular | pa.Table, form: Format, *, title: str = "", people: Sequence[str] = (), faint: str = ""
 ) -> None:
-    """Write an answer of the library to stdout: all its rows and columns as CSV, JSON or Parquet, else as a table.
+    """Write an answer of the library to stdout: as CSV, JSON or Parquet with all rows and columns, else as a table.
 
-    At a terminal a table has the columns `people` (all, where none are named) as far as they fit, in that order; in a
-    pipe it has all columns at their full width. `faint` names a boolean column whose true rows are dimmed.
+    At a terminal, the table has the columns `people` (default: all), in that order, as far as they fit; in a pipe it
+    has all columns at their full width. `faint` names a boolean column whose true rows are dimmed.
     """
     import pyarrow as pa
 
@@ -46,7 +46,7 @@ def emit_table(
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr; where nobody reads stderr any more, the command goes on."""
+    """Write one line for people to stderr; if stderr was closed, the command continues."""
     try:
         make_console(stderr=True).print(escaped(text), markup=False, soft_wrap=True)
     except BrokenPipeError:
@@ -101,7 +101,7 @@ def _pylist(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
     try:
         values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
-    except (OverflowError, ValueError):  # a date before the year 1 or after 9999, which Python does not have
+    except (OverflowError, ValueError):  # a date before the year 1 or after 9999, which Python does not support
         values = column.cast(pa.string()).to_pylist()
     return values
 

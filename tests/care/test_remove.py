@@ -162,7 +162,7 @@ def test_what_was_removed_is_read_under_a_tag(store: Store) -> None:
     assert remove(store, GENE) == planned
     then = Store.open(store.uri, at=planned.tag)
     assert then.read("images").num_rows == store.read("images").num_rows + planned.images
-    assert remove(store, GENE).tag == ""  # nothing to take out, and no tag
+    assert remove(store, GENE).tag == ""  # nothing to remove, and no tag
     assert list(store.tags()) == ["before-removal-1"]
     create_tag(store, "mine")
     assert remove(store, "gene = 'PHN001'").tag == "mine"

@@ -63,7 +63,7 @@ def test_a_users_checkpoint_is_added_shown_and_embeds_cells(run: Run, tmp_path: 
     )
     done = run("backbones", "add", first, *options)
     assert done.stdout == (
-        "mine revision 1 is ready: 1 blocks of width 64, patches of 8 px, 1 heads, 64 numbers a cell\n"
+        "mine revision 1 is ready: 1 blocks of width 64, patches of 8 px, 1 heads, 64 numbers per cell\n"
     ), done.stderr
     row = listed(run)["mine"]
     assert (row["ready"], row["origin"], row["slots"], row["licence"]) == ("yes", "user", roles, "CC0")

@@ -59,7 +59,7 @@ def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
 
 def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store: Path) -> None:
     """`tag` lists and makes, `--at` reads, and every writing verb under `--at` is one line and exit 1."""
-    assert run("--store", store, "tag", "v1").stdout.startswith("v1 names this state of")
+    assert run("--store", store, "tag", "v1").stdout.startswith("v1 tags the present versions of")
     assert run("--store", store, "remove", "--where", "gene = 'PHN007'").stdout.startswith("1 images, ")
     count = ("sql", "SELECT count(DISTINCT gene) AS n FROM cells", "--format", "csv")
     assert run("--store", store, *count).stdout.split() == ["n", "35"]
@@ -103,19 +103,19 @@ def test_maintain_shows_before_and_after(run: Run, store: Path) -> None:
     )
 
 
-def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
-    """A dry run counts, a purge names the tags that it gives up, nothing to take out is said."""
+def test_remove_reports_what_it_would_remove_and_what_it_removed(run: Run, store: Path) -> None:
+    """A dry run counts, a purge names the tags that it deletes, and nothing to remove is reported."""
     run("--store", store, "tag", "v1")
     arguments = ("--store", store, "remove", "--where", "gene = 'PHN007'")
     planned = run(*arguments, "--dry-run", "--purge")
-    assert "would go" in planned.stdout
-    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be taken out; only the same ingest", planned.stderr)
-    assert "tags would be given up: v1; 0 scores" in planned.stderr
-    kept = "would be taken out; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
+    assert "would be removed" in planned.stdout
+    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be removed; only the same ingest", planned.stderr)
+    assert "tags would be deleted: v1; 0 scores" in planned.stderr
+    kept = "would be removed; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
     assert kept in run(*arguments, "--dry-run").stderr
     record = json.loads(run(*arguments, "--purge", "--format", "json").stdout)[0]
     assert (record["images"], record["tags"]) == (1, ["v1"])
-    assert run(*arguments).stdout.strip() == "nothing to take out: no image, cell or profile matches"
+    assert run(*arguments).stdout.strip() == "nothing to remove: no image, cell or profile matches"
     assert "no dataset 'nope'; choose from: opencell" in run(*arguments, "--dataset", "nope").stderr
     assert run("--store", store, "remove", "--where", "nosuch = 1").returncode == 1
 

@@ -36,7 +36,7 @@ def test_the_options_of_ingest_are_grouped(run: Run) -> None:
     """Its help begins with the examples and then says what goes in, what cells are, how it runs."""
     text = run("ingest", "--help").stdout
     groups = (
-        "What goes in",
+        "Source",
         "Cells",
         "Running",
     )
@@ -135,7 +135,7 @@ def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, 
     assert len(re.findall(caveat, table.stdout)) == 1
     assert "created" not in table.stdout
     assert "created" in run("--store", store, "results", "--all").stdout
-    listed = json.loads(run("--store", store, "results", "--no-floors", "--format", "json").stdout)
+    listed = json.loads(run("--store", store, "results", "--no-baselines", "--format", "json").stdout)
     assert [row["backbone"] for row in listed] == ["pixel-stats"]
 
 
@@ -145,7 +145,7 @@ def test_status_is_a_row_a_table(run: Run, phantom_store: Path) -> None:
     tables = {row["name"]: row for row in rows}
     assert tables["cells"]["rows"] > 100
     assert all({"name", "rows", "version", "bytes"} <= set(row) for row in rows)
-    assert any(row["holds"] == "pixel-stats:mapping, 90 numbers a cell" for row in rows)
+    assert any(row["holds"] == "pixel-stats:mapping, 90 numbers per cell" for row in rows)
 
 
 def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
@@ -173,18 +173,27 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", ".", "--layout", "opencell", "--backbone", "pixel-stats"), "no image"),
         (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "there is no backbone 'resnet'; the nearest"),
         (("import", "x.npz", "--backbone", "a", "--dataset", "d"), "there is no file"),
-        (("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"), "--vectors is gone: write --emb"),
+        (
+            ("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"),
+            "--vectors was removed: write --emb",
+        ),
         (
             ("ingest", "x.npz", "--layout", "vectors", "-b", "a"),
-            "--layout vectors is gone: write embstore import x",
+            "--layout vectors was removed: write embstore import x",
         ),
         (("ingest", "x.npz", "--backbone", "a"), "embeddings are imported: embstore import x.npz --dataset NAME"),
         (
             ("ingest", "x.npz", "-b", "a", "--vectors", "X"),
-            "--vectors is gone: write embstore import FILE --emb",
+            "--vectors was removed: write embstore import FILE --emb",
         ),
-        (("ingest", "x.npz", "-b", "a", "--id-column", "i"), "--id-column is gone: write embstore import FILE --id-co"),
-        (("ingest", "x.npz", "-b", "a", "--no-header"), "--no-header is gone: write embstore import FILE --no-header"),
+        (
+            ("ingest", "x.npz", "-b", "a", "--id-column", "i"),
+            "--id-column was removed: write embstore import FILE --id-co",
+        ),
+        (
+            ("ingest", "x.npz", "-b", "a", "--no-header"),
+            "--no-header was removed: write embstore import FILE --no-header",
+        ),
         (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
         (("backbones", "show", "resnet"), "the nearest names are imagenet"),
     ],
@@ -258,7 +267,7 @@ def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> 
     assert "layout: manifest (it holds manifest.csv)" in done.stderr
     for line in range(2, 16):
         assert f"manifest.csv:{line}: gone{line - 2}.tif does not exist" in done.stderr
-    assert "0 of 0 images would go in" in done.stdout
+    assert "0 of 0 images would be ingested" in done.stdout
     assert "14 faults" in done.stdout
     assert done.returncode == 1
     assert not (tmp_path / "s").exists()

@@ -22,7 +22,7 @@ def test_an_atlas_is_written_ingested_and_told_the_truth(run: Run, tmp_path: Pat
     taken = run(
         *store, "ingest", row["images_folder"], "--layout", "hpa", "--labels", row["labels"], "-b", "pixel-stats"
     )
-    assert "2 of 2 images went in" in taken.stdout
+    assert "2 of 2 images ingested" in taken.stdout
     told = run(*store, "phantom", "truth", atlas, "--format", "json")
     (report,) = json.loads(told.stdout)
     assert report["label_set"] == "hpa/truth"

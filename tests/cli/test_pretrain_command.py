@@ -44,7 +44,7 @@ def test_a_backbone_is_trained_recorded_and_used(run: Run, phantom_store: Path, 
 
     again = run("--store", store, "backbones", "pretrain", "--name", "mine", *SMALL)
     assert again.returncode == 0, again.stderr
-    assert "went on from step" in again.stderr  # nothing was left to do
+    assert "continued from step" in again.stderr  # nothing was left to do
 
 
 def test_wrong_settings_are_one_line(run: Run, phantom_store: Path, weights: Path) -> None:

@@ -42,7 +42,7 @@ def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.C
     report = Report("d", images=3, images_in=3, images_gone=2, images_resegmented=1, labels_changed=4, notes=["read"])
     lines = [
         "read",
-        "2 images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+        "2 images of the store are missing from the source; they are kept (`embstore remove` removes them)",
         "labels: 4 subjects are new or changed",
     ]
     assert [line.strip() for line in summary(report)][2:] == lines

@@ -69,7 +69,7 @@ def test_a_first_dry_run_tells_what_one_with_a_store_tells(hostile: Path, tmp_pa
 
 
 def test_a_folder_that_is_there_and_no_store_yet_holds_nothing(tmp_path: Path) -> None:
-    """An ingest makes its store in an empty folder; a dry run into one tells what would go in, and leaves it empty."""
+    """An ingest makes its store in an empty folder; a dry run reports on one and leaves it empty."""
     write_opencell(tmp_path / "in", [1])
     (tmp_path / "empty").mkdir()
     assert take(tmp_path / "empty", tmp_path / "in", dry_run=True).images_in == 1

@@ -220,7 +220,7 @@ def test_a_manifest_without_nuclei_goes_in_with_masks(store: Store, tmp_path: Pa
 
 
 def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
-    """Masks in the source folder, or in a folder within it, are taken out; the longest image name wins."""
+    """Masks in the source folder, or in a folder within it, are not read as images; the longest image name wins."""
     for name in ("a", "a_cell", "b"):
         save_tiff(tmp_path / f"{name}.tif", np.zeros((2, 8, 8), np.uint8))
     for name in ("a_mask", "a_cell_mask", "b_mask", "other_mask"):

@@ -11,6 +11,7 @@ from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest
 
 TIMM = "timm:"  # prefix of the names of timm's own networks
+HF_HUB = "hf-hub:"  # follows it, before USER/NAME of a repository that timm wrote
 SPEC_FORM = "NAME[:mapping|:replication][:key=value]..."
 STRATEGIES = ("mapping", "replication")
 VECTOR_UNITS = ("cell", "image", "protein")  # what a vector can describe
@@ -163,9 +164,10 @@ SPEC_KEYS = {
 def parse_spec(text: str) -> BackboneSpec:
     """Return the parts of a spec; raises EmbstoreError, listing the choices, for an invalid strategy, key or value.
 
-    It does not check whether the backbone exists. The colon of `timm:NAME` belongs to the name.
+    It does not check whether the backbone exists. The colons of `timm:NAME` and `timm:hf-hub:USER/NAME` belong to the
+    name.
     """
-    prefix = TIMM if text.startswith(TIMM) else ""
+    prefix = next((start for start in (TIMM + HF_HUB, TIMM) if text.startswith(start)), "")
     name, *parts = text.removeprefix(prefix).split(":")
     if not name or "=" in name:
         raise EmbstoreError(f"the backbone spec {text!r} does not begin with a name; wanted {SPEC_FORM}")

@@ -14,6 +14,8 @@ from embstore_cli.choices import (
     DeviceOption,
     Force,
     cell_option,
+    columns_option,
+    names_of_columns,
     run_option,
     source_option,
 )
@@ -53,6 +55,7 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What goes in")] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,
@@ -100,6 +103,7 @@ def ingest(
             source_root=source_root,
             dataset=dataset,
             masks=masks,
+            columns=names_of_columns(columns),
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

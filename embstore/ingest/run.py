@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from embstore.backbones.crops import Encoder
+from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
@@ -44,6 +44,7 @@ def ingest(
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -58,14 +59,15 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
-    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
-    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
-    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
-    cite them; cells made from masks stay unless `masks` are given again. `limit` is how many images, of those that need
-    anything, are taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
-    `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
-    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
-    changed, though size and time are as they were.
+    where the layout does not, `source_root` where the files of a table lie (default: beside it), and `columns` what
+    columns of the table are called here (`{"Where is it?": "locations"}`). `masks` is a folder of label images in place
+    of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other
+    ones, images that are in the store get new cells, and their old ones stay for results that cite them; cells made
+    from masks stay unless `masks` are given again. `limit` is how many images, of those that need anything, are taken:
+    the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are
+    kept as rows and get no vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus
+    channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, though size and
+    time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -89,6 +91,7 @@ def ingest(
         channels=channels,
         source_root=_path(source_root),
         masks=_path(masks),
+        columns=columns,
         whole=unit == "image",
     )
     existing = opened_if_any(store, force=force)
@@ -238,7 +241,7 @@ class _Asked:
 
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
-        self.encoders: list[Encoder] = []
+        self.encoders: list[CropEncoder] = []
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
@@ -263,7 +266,7 @@ def _labels(spaces: Sequence[Space]) -> dict[str, str]:
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[CropEncoder],
     report: Report,
     *,
     committer: Committer,

@@ -55,7 +55,7 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
-    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What goes in")] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="Source")] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,

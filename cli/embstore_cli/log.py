@@ -48,7 +48,7 @@ def logged(*, verbose: bool, file: Path | None) -> Iterator[None]:
         yield
     except EmbstoreError as error:
         if file:  # stderr gets it in any case
-            log.error("%s", error)  # noqa: TRY400  # a line for people: a traceback would say nothing more
+            log.error("%s", error)  # noqa: TRY400  # a line for people: a traceback would add nothing
         raise
     finally:
         for handler in handlers:

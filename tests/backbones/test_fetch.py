@@ -217,7 +217,7 @@ def test_what_is_no_url_is_one_line(url: str, tmp_path: Path) -> None:
 def test_a_file_of_another_sha256_is_refused_and_not_kept(backbone: Backbone, server: Server, tmp_path: Path) -> None:
     """The line names both, and nothing is left."""
     server.content = b"x" + server.content[1:]
-    with pytest.raises(WeightsError, match=r"has the sha256 .*, hpa-tiny wants .*; get DINO_FOV_"):
+    with pytest.raises(WeightsError, match=r"has the sha256 .*, hpa-tiny needs .*; get DINO_FOV_"):
         fetch_weights(backbone)
     assert left(tmp_path) == []
 

@@ -207,12 +207,12 @@ def noise() -> np.ndarray:
     [
         (discs(*FOUR) * 1 + 2 * ~discs(*FOUR), "label 2 on 100% of the border"),  # ilastik, nuclei first
         (discs(*FOUR) * 2 + 1 * ~discs(*FOUR), "label 1 on 100% of the border"),  # background first
-        (np.ones((80, 120), int) * 2, "no outside"),  # ilastik, nothing found
+        (np.ones((80, 120), int) * 2, "no background"),  # ilastik, nothing found
         (discs(*FOUR) + 1 * discs(*FOUR, r=5), "a class map"),  # 2 inside, 1 boundary, 0 outside
         (discs(*FOUR) + 1 * discs(*FOUR, r=5) + 3 * discs((40, 60), r=4), "a class map"),
-        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "around others"),  # one nucleus: boundary and inside
-        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "around others"),
-        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "around others"),  # distances
+        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "enclosing others"),  # one nucleus: boundary and inside
+        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "enclosing others"),
+        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "enclosing others"),  # distances
         (graded_discs(), "a picture, a probability map or a resized mask"),
         (noise(), "a picture, a probability map or a resized mask"),
         (255 * ~discs(*FOUR), "inverted mask"),  # 0 is the object
@@ -246,7 +246,7 @@ def test_objects_of_two_pieces_are_kept_and_said(tmp_path: Path) -> None:
 
 
 def test_cells_without_gaps_are_labels(tmp_path: Path) -> None:
-    """A tissue of touching cells has no outside: each is one piece, and none covers most of the border."""
+    """A tissue of touching cells has no background: each is one piece, and none covers most of the border."""
     labels = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 20), int))
     tifffile.imwrite(tmp_path / "m.tif", labels.astype(np.uint16))
     found = read_label_image(tmp_path / "m.tif", labels.shape)
@@ -264,12 +264,12 @@ def test_a_cell_that_fills_its_crop_is_kept_and_said(tmp_path: Path) -> None:
 
 
 def test_a_confluent_foreground_is_divided_among_its_nuclei(tmp_path: Path) -> None:
-    """Cells that leave no outside are right where a mask of nuclei divides them, and refused alone."""
+    """Cells that leave no background are right where a mask of nuclei divides them, and refused alone."""
     tifffile.imwrite(tmp_path / "c.tif", np.full((80, 120), 255, np.uint8))
     cells = read_label_image(tmp_path / "c.tif", (80, 120))
     found = from_masks(as_mask(ndimage.label(discs(*FOUR))[0]), cells, None, 0.5)
     assert set(np.unique(found.cells)) == {1, 2, 3, 4}
-    with pytest.raises(ImageError, match="no outside"):
+    with pytest.raises(ImageError, match="no background"):
         from_masks(None, cells, np.zeros((80, 120)), 0.5)
 
 

@@ -211,7 +211,7 @@ def test_half_precision_is_rounded_once_and_overflow_is_refused(store: Store) ->
 def test_vectors_of_another_shape_are_refused(store: Store, shape: tuple[int, ...]) -> None:
     """One vector for each id, of the space's length."""
     add_space(store, space_record(SPACE), 3, half=False)
-    with pytest.raises(StoreError, match=r"space abababababab takes \(2, 3\), got"):
+    with pytest.raises(StoreError, match=r"space abababababab takes vectors of shape \(2, 3\), got"):
         put_vectors(store, SPACE, ["a", "b"], np.ones(shape))
 
 

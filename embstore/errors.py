@@ -74,8 +74,7 @@ NEAREST = 5  # otherwise this many
 
 
 def choices(wanted: str, kind: str, have: Iterable[str], place: str = "") -> str:
-    """Return the message for a name that does not exist: the names that do, or if there are many, the nearest
-    spellings.
+    """Return the message for a name that does not exist: the names that do, or the nearest spellings of many.
 
     `place` states where it was looked for, such as "in this space".
     """

@@ -52,9 +52,7 @@ def _known_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
 
 
 def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
-    """Return the total size in bytes of an image's files and their latest mtime in ns; (None, None) if one is
-    missing.
-    """
+    """Return the total size in bytes of files and their latest mtime in ns; (None, None) if one is missing."""
     try:
         states = [file_state(path) for path in paths]
     except OSError:

@@ -49,8 +49,7 @@ def cell_id(image: str, segmentation: str, label: int) -> str:
 
 
 def segmentation_id(spec: Mapping[str, Any], content_sha256: str, pixel_size_um: float | None) -> str:
-    """Return the 8 hex digits that name a segmentation, from the segmenter's spec, the image's content and the pixel
-    size.
+    """Return the 8 hex digits that name a segmentation, from segmenter, content of the image and pixel size.
 
     It covers everything that the cells depend on: after a change of the file or the pixel size, the cells must get new
     ids even if the segmenter is the same, or they would take over the old ids without warning.
@@ -85,9 +84,7 @@ def is_accession(identifier: str) -> bool:
 
 
 def split_identifiers(text: str) -> list[str]:
-    """Return the protein ids of a field: accessions are separated by `,`, `;`, `|` or blanks, other ids by `;`
-    alone.
-    """
+    """Return the ids of a field: accessions separated by `,`, `;`, `|` or blanks, other ids by `;` alone."""
     identifiers: list[str] = []
     for item in split_list(text):
         accessions = [part for part in JOINED.split(item) if is_accession(part)]
@@ -117,9 +114,7 @@ def split_genes(text: str, identifiers: str = "") -> list[str]:
 
 
 def protein_ids(identifiers: str, genes: str) -> list[str]:
-    """Return the protein ids of a row or antibody that may name several proteins, separated as in
-    `split_identifiers`.
-    """
+    """Return the protein ids of a row or antibody, which may name several (see `split_identifiers`)."""
     ids = split_identifiers(identifiers)
     names = split_genes(genes, identifiers)
     if not ids or len(ids) == len(names):  # ids and genes are in the same order if there are as many

@@ -89,9 +89,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class SpecKey:
-    """One key of a spec: how to read its value (ValueError if that is impossible), and a description of valid
-    values.
-    """
+    """One key of a spec: how to read its value (ValueError if that fails), and which values are valid."""
 
     read: Callable[[str], Any]
     wanted: str

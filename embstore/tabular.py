@@ -66,9 +66,7 @@ class Tabular(ABC):
 
 @dataclass(frozen=True, repr=False)
 class Listing(Tabular, Sequence[Row], Generic[Row]):
-    """A sequence of rows that prints as a table; `kind` is their frozen dataclass or TypedDict, `noun` names one
-    row.
-    """
+    """A sequence of rows that prints as a table; `kind` is their dataclass or TypedDict, `noun` names a row."""
 
     rows: Sequence[Row]
     kind: type[Row]

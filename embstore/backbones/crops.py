@@ -60,9 +60,7 @@ class CropEncoder(Protocol):
         """Return the device that computes the vectors: cpu or cuda."""
 
     def __call__(self, crops: Crops) -> Float32s:
-        """Return float32 (n, dim); raises EmbstoreError for crops of another size or without any role of the
-        backbone.
-        """
+        """Return float32 (n, dim); raises EmbstoreError for crops of another size or with none of its roles."""
 
 
 def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], name: str) -> None:

@@ -64,9 +64,7 @@ def _split(n: int, most: int, workers: int) -> list[slice]:
 
 
 def _workers(device: str, tokens: int) -> int:
-    """Return how many batches are computed at once: on a CPU, one per thread, unless one view is as large as a
-    batch.
-    """
+    """Return how many batches are computed at once: on a CPU, one per thread, unless a view is as large as one."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device == "cpu" and tokens <= CPU_TOKENS else 1
 
 

@@ -93,7 +93,7 @@ def from_centre(nucleus: Bools) -> tuple[tuple[Float64s, Float64s], float]:
 
 
 def distance(mask: Bools) -> Float64s:
-    """Return each pixel's distance in px to the nearest pixel outside the mask; FAR_PX if there is none."""
+    """Return each pixel's distance in px, (y, x), to the nearest pixel outside the mask; FAR_PX if there is none."""
     from scipy.ndimage import distance_transform_edt
 
     if mask.all():

@@ -61,9 +61,7 @@ def reopen(store: Store, table: Table) -> Iterator[Repaired]:
 
 
 def release_tags(store: Store, name: str) -> Iterator[Repaired]:
-    """Remove tags from a table if files of the tagged version are missing; the version stays until the next
-    cleaning.
-    """
+    """Remove tags from a table if files of the tagged version are missing; cleaning deletes the version later."""
     files = sizes(_folder(store, name))
     for tag, versions in store.tags([name]).items():
         if bad_at(store, name, versions[name], files):

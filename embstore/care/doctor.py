@@ -72,9 +72,7 @@ def _file_system(folder: Path) -> Check:
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    """Return the type of the file system that contains a folder, from /proc/self/mounts; the last mount takes
-    precedence.
-    """
+    """Return the type of the file system that contains a folder, from the lines of /proc/self/mounts."""
     mounted = [(len(Path(at).parts), kind) for at, kind in _mounted(mounts) if folder.is_relative_to(at)]
     deepest = max((depth for depth, _ in mounted), default=0)
     return next((kind for depth, kind in reversed(mounted) if depth == deepest), "unknown")

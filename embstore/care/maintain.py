@@ -56,7 +56,8 @@ def maintain(
     """Compact every table, and delete versions older than `older_than_days` days that no tag names (writes).
 
     Tagged versions stay complete, so that scores can be computed again from them. Returns one row for each table. May
-    be interrupted at any moment and run again.
+    be interrupted at any moment and run again. Raises EmbstoreError for a negative age, and StoreError if a table
+    cannot be maintained.
     """
     if older_than_days < 0:
         raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
@@ -72,10 +73,9 @@ def maintain(
 
 
 def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
-    """Join a table's small fragments; with `drop_deleted`, also rewrite each fragment that contains deleted rows
-    (writes).
+    """Join a table's small fragments; `drop_deleted` also rewrites fragments with deleted rows (writes).
 
-    Retried a few times if another process writes to the table meanwhile.
+    It is retried a few times if another process writes to the table meanwhile; then it raises StoreError.
     """
     options = {"materialize_deletions_threshold": 0.0} if drop_deleted else {}
     for attempt in range(1, COMPACT_ATTEMPTS + 1):
@@ -90,8 +90,8 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
 
 
 def clean(store: Store, name: str, older_than_days: float) -> None:
-    """Delete a table's versions older than so many days that no tag names, and the files that only they need
-    (writes).
+    """Delete a table's versions older than so many days that no tag names, with their files (writes); may raise
+    StoreError.
     """
     try:
         store.dataset(name).cleanup_old_versions(

@@ -139,9 +139,7 @@ def absent(want: ForeignKey) -> IntegrityQuery:
 
 
 def miscounted(space: SpaceRow) -> IntegrityQuery:
-    """Return the query for images whose completion record has other counts of cells (then not `has_cells`) or
-    vectors.
-    """
+    """Return the query for images whose completion record counts other cells (not `has_cells`) or vectors."""
     table = embeddings_name(space["digest"])
     # cells and vectors are counted by image, and each part takes one pass over all of them
     tables = {"ingested", "cells", table}

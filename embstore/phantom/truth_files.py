@@ -156,9 +156,7 @@ def read_field_keys(truth: Path) -> list[str]:
 
 
 def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Return image key -> label -> location -> share for every cell of an atlas; EmbstoreError if a table is
-    damaged.
-    """
+    """Return image key -> label -> location -> share for all cells; EmbstoreError if a table is damaged."""
     from embstore.phantom.v1.law import LOCATIONS
 
     path = truth / "cells.csv"
@@ -188,9 +186,7 @@ def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
 
 
 def read_request(atlas: Path) -> AtlasRequest:
-    """Return what an atlas was requested with; EmbstoreError if it is not an atlas, or of an unknown simulator
-    version.
-    """
+    """Return what an atlas was requested with; EmbstoreError if it is no atlas or its version is unknown."""
     note = atlas / ATLAS
     try:
         request: AtlasRequest = json.loads(note.read_text("utf-8"))

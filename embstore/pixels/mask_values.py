@@ -33,7 +33,7 @@ class Meaning:
 
     @property
     def divided(self) -> np.ndarray:
-        """Return the labels that consist of more than one piece."""
+        """Return the labels that consist of more than one piece, int (m,)."""
         return np.flatnonzero(self.pieces > 1) + 1
 
 
@@ -52,7 +52,7 @@ def meaning(labels: LabelImage) -> Meaning:
 
 
 def check_numbers(name: str, values: np.ndarray) -> None:
-    """Raise ImageError if values cannot be labels: not finite, negative or fractions."""
+    """Raise ImageError if values, of any shape, cannot be labels: not finite, negative or fractions."""
     if not np.isfinite(values).all():
         problem, todo = "NaN or infinite values", "save 0 outside"
     elif values.min() < 0:
@@ -69,7 +69,8 @@ def check_numbers(name: str, values: np.ndarray) -> None:
 
 
 def check_objects(name: str, labels: LabelImage, present: np.ndarray) -> str:
-    """Return a note on labels (1..n, `present` in the file) that consist of several pieces, "" if none does.
+    """Return a note on labels 1..n (y, x) that consist of several pieces, "" if none does; `present` (n,) are the
+    file's.
 
     Raises ImageError if labels are not objects: a class map (all nuclei have one number), a grey picture, a probability
     map, or a mask that was resized with interpolation.

@@ -136,8 +136,8 @@ def from_masks(
     """Return the cells that masks show; at least one must be given. Labels are those of cells, else of nuclei.
 
     Nuclei alone are grown into cells as in the built-in segmentation. For cells alone, the built-in segmentation finds
-    the nuclei in `nucleus_channel` (none without it). A nucleus belongs to the cell that contains most of it, and is
-    cut off at its outline; a cell may have no nucleus. A foreground of cells without instances is divided among the
+    the nuclei in `nucleus_channel` (y, x), none without it. A nucleus belongs to the cell that contains most of it, and
+    is cut off at its outline; a cell may have no nucleus. A foreground of cells without instances is divided among the
     nuclei of the other mask if there are more of these. The note states what was done. If the pixel size is unknown, it
     is `assumed_um`, else estimated from the median nucleus. Raises ImageError if no mask is given, or if the pixel size
     is unknown and there is no nucleus to estimate it from.

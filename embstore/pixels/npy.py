@@ -22,7 +22,8 @@ _TODO = "save it again with numpy.save"
 def open_npy(path: Path, channels: int | None) -> Claim:
     """Return what the header of an array (y, x), (c, y, x) or (y, x, c) claims, checked against the size of its file.
 
-    `channels`, how many are expected, determines which axis of three they are.
+    `channels`, how many are expected, determines which axis of three they are. Raises ImageError for pickles,
+    unsupported types and sizes that differ.
     """
     with path.open("rb") as file:
         shape, in_columns, dtype = _header(file)

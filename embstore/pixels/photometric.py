@@ -87,7 +87,7 @@ def _is_ramp(colour: np.ndarray) -> bool:
 
 
 def inverted(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Return pixels in which zero was white, inverted so that zero is black."""
+    """Return pixels of any shape in which zero was white, inverted so that zero is black."""
     if pixels.dtype == np.bool_:
         return ~pixels
     white: np.ndarray = pixels.dtype.type((1 << bits) - 1) - pixels

@@ -36,7 +36,10 @@ PNG_STEPS = {2: 85, 4: 17}  # by which Pillow multiplies grey values of few bits
 
 @contextmanager
 def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
-    """Open a picture of one frame, whose pixel size is never known; with `labels`, palette indices are kept."""
+    """Open a picture of one frame, without a known pixel size; with `labels`, palette indices are kept.
+
+    Raises ImageError for files that are no such picture, are truncated, or claim too much.
+    """
     try:
         # Pillow only warns between one and two times its pixel limit
         with WARNINGS, warnings.catch_warnings():

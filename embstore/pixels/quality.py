@@ -93,9 +93,7 @@ def _area_outliers(cells: Sequence[CellGeometry], known_um: float | None) -> Boo
 
 
 def _saturated(labels: np.ndarray, channel: np.ndarray | None, cells: Sequence[CellGeometry]) -> Bools:
-    """Return which cells have too many pixels at full scale; scaled or background-corrected images have no full
-    scale.
-    """
+    """Return which cells have too many pixels at full scale; scaled images have no full scale."""
     marked = np.zeros(len(cells), bool)
     if channel is None or not channel.size or float(channel.max()) not in FULL_SCALES:
         return marked
@@ -174,9 +172,7 @@ def _widths(labels: np.ndarray, image: np.ndarray, wanted: Sequence[int], um: fl
 
 
 def _edge_px(labels: np.ndarray, label: int, image: np.ndarray, gradient: np.ndarray, reach: float) -> float:
-    """Return the contrast over the gradient, in pixels, of one nucleus against its surroundings without other
-    nuclei.
-    """
+    """Return contrast over gradient, in pixels, of one nucleus against its surroundings, without other nuclei."""
     from scipy import ndimage
 
     mine, free = labels == label, labels == 0

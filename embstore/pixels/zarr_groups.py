@@ -64,7 +64,7 @@ def is_series(path: Path) -> bool:
 
 
 def label_images(path: Path) -> dict[str, Path]:
-    """Return name -> group of an image's label images; empty if it has no group `labels`."""
+    """Return name -> group of an image's label images; empty without a group `labels`; ImageError if it is invalid."""
     if not is_zarr(path / "labels"):
         return {}
     names = attributes(path / "labels").get("labels", [])

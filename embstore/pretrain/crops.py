@@ -97,9 +97,7 @@ def cut_px(recipe: Recipe) -> int:
 
 
 def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, failures: list[Failure]) -> Path:
-    """Return the file with the crops of some images, cutting them if it does not exist; its name depends on its
-    content.
-    """
+    """Return the file with the crops of some images, cutting them if it is missing; its content names it."""
     name = digest([_spec(recipe), [(w.image_id, w.revision, w.segmentation, w.sha256) for w in works]])[:16]
     path = folder / f"{name}.npy"
     if path.exists():

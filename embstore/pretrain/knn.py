@@ -48,7 +48,8 @@ def watched_cells(
     """Return up to 2,000 of these cells with their labels; None if no label set was named and there is none.
 
     The default label set is the dataset's first one by name, which for OpenCell is `any`. Labels are only monitored:
-    nothing is trained on them or chosen by them. Raises EmbstoreError if the named label set does not exist.
+    nothing is trained on them or chosen by them. `cell_ids` are (n,). Raises EmbstoreError if the named label set does
+    not exist.
     """
     known = [row["label_set"] for row in rows(store, "SELECT DISTINCT label_set FROM labels ORDER BY label_set")]
     if label_set is None:

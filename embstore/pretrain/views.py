@@ -32,8 +32,7 @@ def random_views(
 
 
 def bright_log(shown: torch.Tensor) -> torch.Tensor:
-    """Return crops normalised like `normalise` with `bright-log`, computed on the tensor's device: a GPU while
-    training.
+    """Return crops (n, roles, y, x) normalised like `normalise` with `bright-log`, on the tensor's device.
 
     Each channel of each crop has mean 0 and sd 1; values above 2 sd are compressed logarithmically.
     """

@@ -83,8 +83,7 @@ def similar_cells(
     k: int = 10,
     centre: bool = False,
 ) -> SimilarCells:
-    """Return the cells most similar to one cell, without itself; in a space of whole images, the images most similar to
-    one.
+    """Return the cells most similar to one cell; in a space of whole images, the images most similar to one.
 
     The other arguments are those of `similar_proteins`. Reads only. Raises EmbstoreError if the space has no such cell.
     """
@@ -148,9 +147,7 @@ def _within(
 def _eligible(
     units: pa.Table, is_asked: npt.NDArray[np.bool_], first: npt.NDArray[np.int64], dataset: str | None
 ) -> npt.NDArray[np.bool_]:
-    """Return which proteins may be neighbours, bool (p,): those of another group than the query's, and of the
-    dataset.
-    """
+    """Return which proteins may be neighbours, bool (p,): those of another group, and of the dataset."""
     groups = units["group_id"].combine_chunks()
     of_query = groups.filter(pa.array(is_asked))
     other: npt.NDArray[np.bool_] = ~pc.is_in(groups.take(pa.array(first)), value_set=of_query).to_numpy(False)

@@ -52,9 +52,7 @@ def is_of_proteins(units: pa.Table, protein_ids: Sequence[str]) -> npt.NDArray[n
 
 
 def number_proteins(units: pa.Table) -> npt.NDArray[np.int64]:
-    """Return an index for each unit, int64 (n,): the same for units of one protein and dataset, numbered as they
-    occur.
-    """
+    """Return an index for each unit, int64 (n,): the same for units of one protein and dataset."""
     protein = pc.binary_join(units["protein_ids"], OF_LIST)
     keys = pc.binary_join_element_wise(units["dataset"], protein, OF_KEY).combine_chunks()
     numbers: npt.NDArray[np.int64] = keys.dictionary_encode().indices.to_numpy().astype(np.int64)

@@ -68,9 +68,7 @@ def _protein(protein: str, group: str, genes: Mapping[str, str], old: ProteinRow
 
 
 def find_proteins(store: Store, name: str) -> list[str]:
-    """Return the ids of the proteins that a name matches: gene symbol, synonym or protein id, with or without
-    namespace.
-    """
+    """Return the ids of the proteins with this gene symbol, synonym or protein id (namespace optional)."""
     table = store.read("proteins", ["protein_id", "gene", "synonyms"])
     return [
         row["protein_id"]

@@ -51,8 +51,7 @@ def add_space(
 
 
 def put_vectors(store: Store, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
-    """Insert vectors (n, dim) under their ids (writes), cast to the space's type; raises StoreError if one is not
-    finite.
+    """Insert vectors (n, dim) under their ids (writes), cast to the space's type; StoreError if not finite.
 
     Returns the new version of the space's table.
     """

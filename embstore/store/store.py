@@ -26,9 +26,7 @@ Rows = Any  # a pyarrow.Table (which ships no types), or a sequence of mappings 
 
 
 class TableStatus(TypedDict):
-    """The state of one table: `bytes` counts its current data files, `disk_bytes` all files, with those of old
-    versions.
-    """
+    """The state of one table: `bytes` counts current data files, `disk_bytes` also those of old versions."""
 
     name: str
     rows: int
@@ -170,8 +168,7 @@ class Store(Tabular):
             }
 
     def matrix(self, space: str, ids: Sequence[str], *, version: int | None = None) -> Vectors:
-        """Return the vectors of `ids` in a space, float32 (n, dim), in the order of `ids`; a repeated id repeats its
-        vector.
+        """Return the vectors of `ids` in a space, float32 (n, dim), in the order of `ids`, which may repeat.
 
         Always use this function to get vectors by id: Lance's own `take` returns storage order and drops repeats, which
         pairs vectors with the wrong labels without warning. Raises StoreError if an id is not in the space.
@@ -241,9 +238,7 @@ class Store(Tabular):
             return merge(data, key, table, insert=insert) if version is None else version
 
     def delete(self, name: str, where: str) -> int:
-        """Delete the rows that match a SQL condition (writes); return the table's new version (older ones keep
-        them).
-        """
+        """Delete the rows that match a SQL condition (writes); return the new version (older ones keep them)."""
         data = self._open_to_write(name)
         with writing(f"delete from {name}"):
             if data.count_rows(where):  # a delete without matching rows would still add a version
@@ -251,8 +246,7 @@ class Store(Tabular):
             return int(data.version)
 
     def tag(self, name: str, versions: Mapping[str, int]) -> dict[str, int]:
-        """Give these table versions a name (writes), so that cleaning keeps them; an existing tag of that name is
-        moved.
+        """Tag table versions (writes), so that cleaning keeps them; an existing tag of that name is moved.
 
         Returns the tagged table -> version.
         """

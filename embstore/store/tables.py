@@ -49,7 +49,10 @@ class Tables:
         return listed.common_prefixes, listed.objects
 
     def dataset(self, name: str, version: int | None = None) -> Any:
-        """Return the `lance` dataset of a table: at `version`, else at the tag's version, else at its newest."""
+        """Return the `lance` dataset of a table: at `version`, else at the tag's, else at its newest.
+
+        Raises StoreError if the table or the version does not exist, or the table cannot be read.
+        """
         if self.at is not None and name not in self._pinned:
             raise StoreError(self.no_table(name))
         wanted = self._pinned.get(name) if version is None else version
@@ -116,7 +119,9 @@ class Tables:
             _connect(self.uri).drop_table(name)
 
     def add_columns(self, name: str, columns: Sequence[str]) -> int:
-        """Add columns that a table of an older format lacks, null in its rows; return its version."""
+        """Add columns that a table of an older format lacks, null in its rows; return its version. May raise
+        StoreError.
+        """
         data, wanted = self.dataset(name), schema.TABLES[name].schema
         missing = [wanted.field(column) for column in columns if column not in data.schema.names]
         if not missing:
@@ -131,9 +136,7 @@ class Tables:
 
 
 def _connect(uri: str) -> Any:
-    """Return the `lancedb` connection to a path or URI. Importing lancedb takes as long as three commands that only
-    read.
-    """
+    """Return the `lancedb` connection to a path or URI; importing it takes as long as three commands that read."""
     import lancedb
 
     return lancedb.connect(uri)

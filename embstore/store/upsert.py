@@ -34,9 +34,7 @@ class Keys:
         self._hashes: Hashes = np.empty(0, np.int64)
 
     def hashes_of(self, rows: Any) -> Hashes:
-        """Return the hashes of the keys of a pyarrow table or batch, in order, int64 (n,); valid within this
-        process.
-        """
+        """Return the hashes of the keys of an Arrow table or batch, in order, int64 (n,); valid in this process."""
         columns = [rows[column].to_pylist() for column in self._columns]
         keys = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
         return np.fromiter(map(hash, keys), np.int64, rows.num_rows)
@@ -65,8 +63,7 @@ class Keys:
 
 
 def append(opened: Callable[[], Any], keys: Keys, rows: pa.Table) -> int | None:
-    """Append rows as new fragments and return the table's new version; None, without writing, if a key is known
-    already.
+    """Append rows as new fragments and return the table's new version; None, unwritten, if a key is known.
 
     `opened` returns the newest `lance` dataset of the table. A merge would read every key of the table at each commit,
     which takes six times as long as the commit itself at a million rows. Instead, this commits a Lance operation that

@@ -149,7 +149,7 @@ def test_weights_that_are_not_the_pinned_ones_are_refused() -> None:
         ({"nucleus": np.zeros((2, 8, 8), bool)}, "wanted bool"),
     ],
 )
-def test_crops_are_checked_at_the_door(change: dict[str, object], line: str) -> None:
+def test_crops_are_checked_when_they_are_made(change: dict[str, object], line: str) -> None:
     """Types and shapes that disagree never reach a network."""
     good = crops_of(np.zeros((1, 2, 8, 8)), ("nucleus", "protein"))
     assert len(good) == 1

@@ -33,7 +33,7 @@ TINY: dict[str, int] = {"width": 128, "depth": 2, "patch": 8, "channels": 4, "gr
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one file, which can be told to behave badly; `asked` holds the Range of each request."""
+    """A server of one file, which can be made to behave badly; `asked` lists the Range of each request."""
 
     content = b""
     etag: str | None = '"one"'
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: served.drop_after])
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -126,17 +126,17 @@ def test_a_file_is_fetched_checked_and_converted_once(
     backbone: Backbone, server: Server, checkpoint: Path, tmp_path: Path
 ) -> None:
     """The backbone is ready, both hashes are kept, the download is not, and a second fetch asks nobody."""
-    said: list[tuple[str, int, int]] = []
+    message: list[tuple[str, int, int]] = []
     assert not availability(backbone)[0]
-    path = fetch_weights(backbone, progress=lambda *step: said.append(step))
+    path = fetch_weights(backbone, progress=lambda *step: message.append(step))
     assert path == weights_path(backbone)
     assert availability(backbone) == (True, "")
     assert left(tmp_path) == [f"{NAME}.safetensors"]
     _, sha256 = load_network(backbone)
     wanted = {"backbone": NAME, "file": "checkpoint.pth", "file_sha256": file_sha256(checkpoint)}
     assert weights_origin(path) == wanted | {"weights_sha256": sha256}
-    assert said[-1][0] == "MB"
-    assert said[-1][1] == said[-1][2] == len(server.content) // 1_000_000
+    assert message[-1][0] == "MB"
+    assert message[-1][1] == message[-1][2] == len(server.content) // 1_000_000
     assert fetch_weights(backbone) == path
     assert server.asked == [None]
 
@@ -272,7 +272,7 @@ def test_servers_that_say_no_or_nothing_are_one_line(backbone: Backbone, server:
         ("opencell", "opencell has no published file; pretrain one of your own"),
     ],
 )
-def test_what_has_no_file_is_said(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_reported(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn, shipped and unpublished backbones."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(WeightsError, match=line):
@@ -280,7 +280,7 @@ def test_what_has_no_file_is_said(name: str, line: str, tmp_path: Path, monkeypa
 
 
 class Hub(Handler):
-    """The few answers of the Hugging Face Hub that its client asks for; `asked` holds method and path."""
+    """The few answers of the Hugging Face Hub that its client requests; `asked` lists method and path."""
 
     def do_HEAD(self) -> None:
         self.server.asked.append(f"HEAD {self.path}")

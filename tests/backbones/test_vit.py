@@ -110,7 +110,7 @@ def test_replication_of_a_network_of_many_channels_shows_one_role_in_all_slots()
 
 @pytest.mark.parametrize("fill", [0.5, "mean", "copy"])
 def test_absent_slots_are_filled_after_normalisation(fill: float | str) -> None:
-    """With a number, with the mean of what is there, or with a copy of the protein; each is a space of its own."""
+    """With a number, with the mean of the other slots, or with a copy of the protein; each is a space of its own."""
     crops = drawn_crops(2, roles=("nucleus", "protein"))
     encoder = loaded(Choices(fill=fill), **MULTI)
     nucleus, protein = (zscored(crops.pixels[:, c]) for c in (0, 1))
@@ -169,7 +169,7 @@ def test_native_fields_may_have_any_size_and_are_cut_to_whole_patches() -> None:
 
 
 def test_whole_fields_are_spaces_of_their_own() -> None:
-    """Cells, fields on a square, on another square and at native size never share a table; the specs say which."""
+    """Cells, fields on a square, on another square and at native size never share a table; the specs name which."""
     choices = [Choices(), *(Choices(unit="image", input_px=px) for px in (None, 64, 0))]
     spaces = [loaded(c).space for c in choices]
     assert len({space.digest for space in spaces}) == 4

@@ -1,4 +1,4 @@
-"""doctor says what a machine lacks, and touches nothing."""
+"""doctor reports what a machine lacks, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ other:/x /mnt/twice nfs rw 0 0
     ],
 )
 def test_the_file_system_is_that_of_the_deepest_mount(folder: str, kind: str) -> None:
-    """The mount that holds a folder decides, the last of several at one place, blanks in its name included."""
+    """The mount that contains a folder decides, the last of several at one place, blanks in its name included."""
     assert file_system(Path(folder), MOUNTS) == kind
 
 
-def test_a_store_on_nfs_and_a_full_disk_are_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nfs_and_a_full_disk_are_reported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network file system is a warning with what to do, a full disk a failure; a sound machine has neither."""
     before = {check.check: check for check in doctor(store.uri)}
     assert before["store"].found.startswith("format 2, written by embstore")

@@ -213,9 +213,9 @@ def test_what_verify_finds_is_repaired_as_it_says(rich: Store, sources: Path, na
         DAMAGES[name][0](rich)
     store = Store.open(rich.uri)
     checks = {DAMAGES[name][1] for name in names}
-    found = [finding for finding in verify(store).wrong if finding.check in checks]
-    assert {finding.check for finding in found} == checks
-    assert all("--repair" in finding.todo or finding.todo == REMOVE for finding in found)
+    result = [finding for finding in verify(store).wrong if finding.check in checks]
+    assert {finding.check for finding in result} == checks
+    assert all("--repair" in finding.todo or finding.todo == REMOVE for finding in result)
     repair(store)
     left = verify(store).wrong
     assert all(finding.todo == RECORD for finding in left)
@@ -248,8 +248,8 @@ def test_only_what_is_damaged_goes(rich: Store) -> None:
     lost = rich.dataset("cells").get_fragments()[-1].to_table(columns=["image_id"])["image_id"].unique().to_pylist()
     before = contents(rich)
     data_files(rich, "cells")[-1].unlink()
-    said = {(done.table, done.change): done.rows for done in repair(rich)}
-    assert said[("images", "images that may have lost cells were removed")] == len(lost) == 1
+    message = {(done.table, done.change): done.rows for done in repair(rich)}
+    assert message[("images", "images that may have lost cells were removed")] == len(lost) == 1
     after = contents(rich)
     for table in ("cells", "images", "ingested", table_of(rich, "cell"), table_of(rich, "image")):
         assert after[table] == [row for row in before[table] if f"{lost[0]}'" not in row and f"{lost[0]}:" not in row]
@@ -294,7 +294,7 @@ def test_killed_at_any_step_it_is_finished_by_the_next(
 
 
 def _killed(store: Store, monkeypatch: pytest.MonkeyPatch, writes: int) -> bool:
-    """Mend until the store's n-th write is about to happen; returns whether it came to that."""
+    """Repair until the store's n-th write is about to happen; return whether it came to that."""
     left = iter(range(writes))
     real = Store._ready_to_write
 

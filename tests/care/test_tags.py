@@ -81,7 +81,7 @@ def test_a_tag_that_a_score_cites_cannot_be_deleted(store: Store) -> None:
 
 
 def test_a_tag_that_covers_some_tables_shows_those(store: Store) -> None:
-    """A tag of bench covers what it read: the rest is not there, in SQL either, and a wrong tag lists the tags."""
+    """A tag of bench covers what it read: other tables are missing, in SQL too, and a wrong tag lists the tags."""
     store.tag("bench-1", {"proteins": store.versions()["proteins"]})
     part = Store.open(store.uri, at="bench-1")
     assert part.table_names() == ["proteins"]

@@ -108,10 +108,10 @@ def test_records_are_held_to_their_digests(store: Store, space_table: str) -> No
     add_space(store, space | {"digest": "ab" * 32}, 2, half=False)
     drop_table(store, "emb_" + "ab" * 6)
     assert found(store) == {("spaces", "spaces"), ("dim", space_table), ("splits", "splits")}
-    said = " | ".join(f.found for f in verify(store).wrong)
-    assert f"the record of {space['digest'][:12]} now has the digest" in said
-    assert "the space abababababab has no table emb_abababababab" in said
-    assert "vectors of 90 numbers, but spaces has 91" in said
+    message = " | ".join(f.found for f in verify(store).wrong)
+    assert f"the record of {space['digest'][:12]} now has the digest" in message
+    assert "the space abababababab has no table emb_abababababab" in message
+    assert "vectors of 90 numbers, but spaces has 91" in message
     store.delete("spaces", "true")
     assert ("spaces", space_table) in found(store)
 

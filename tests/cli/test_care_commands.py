@@ -96,10 +96,10 @@ def test_maintain_shows_before_and_after(run: Run, store: Path) -> None:
     assert "bytes before" in done.stderr
     run("--store", store, "tag", "v1")
     run("--store", store, "remove", "--where", "gene < 'PHN020'")
-    said = run("--store", store, "maintain", "--older-than", "0").stderr
+    message = run("--store", store, "maintain", "--older-than", "0").stderr
     run("--store", store, "maintain", "--older-than", "0")
     assert re.search(
-        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", said
+        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", message
     )
 
 
@@ -132,7 +132,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
 
 
 def test_status_counts_old_versions_too(run: Run, store: Path) -> None:
-    """fragments, versions and the bytes on disk stand beside the live bytes."""
+    """fragments, versions and the bytes on disk are listed next to the live bytes."""
     rows = json.loads(run("--store", store, "status", "--format", "json").stdout)
     assert list(rows[0]) == ["name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"]
     assert all(row["disk_bytes"] >= row["bytes"] and row["versions"] >= 1 for row in rows)

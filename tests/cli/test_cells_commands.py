@@ -1,4 +1,4 @@
-"""What ingest says of masks, flags, pixel sizes and scalings."""
+"""What ingest reports about masks, flags, pixel sizes and scalings."""
 
 from __future__ import annotations
 

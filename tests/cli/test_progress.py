@@ -144,5 +144,5 @@ def test_the_environment_chooses_the_progress(run: Run, phantom_store: Path, mon
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11100, "3 h 05 min")]
 )
-def test_a_duration_is_said_as_people_say_it(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -33,8 +33,8 @@ def test_every_choice_is_part_of_the_space_that_it_makes(run: Run, tmp_path: Pat
     cells = "tiny:replication:masked=yes:crop_um=20:input_px=64:fill=copy:roles=protein"
     assert run(*at, "embed", "-b", cells).returncode == 0
     asked = "SELECT unit, strategy, pooling, masked, input_px, crop_um, filling, roles, dim FROM spaces ORDER BY unit"
-    found = [tuple(row.values()) for row in rows(Store.open(store), asked)]
-    assert found == [
+    result = [tuple(row.values()) for row in rows(Store.open(store), asked)]
+    assert result == [
         ("cell", "replication", "cls", True, 64, 20.0, "copy", ["protein"], WIDTH),
         ("image", "mapping", "cls+mean", False, None, None, "", ["microtubules", "protein", "nucleus"], 2 * WIDTH),
     ]
@@ -44,8 +44,8 @@ def test_every_choice_is_part_of_the_space_that_it_makes(run: Run, tmp_path: Pat
     assert "12 images of 12 proteins" in benched.stdout, benched.stderr
     listed = json.loads(run(*at, "results", "--no-baselines", "-f", "json").stdout)
     assert [(row["unit"], row["pooling"]) for row in listed] == [("image", "cls+mean")]
-    held = [row["holds"] for row in json.loads(run(*at, "status", "-f", "json").stdout)]
-    assert f"tiny:mapping, {2 * WIDTH} numbers an image" in held
+    contents = [row["holds"] for row in json.loads(run(*at, "status", "-f", "json").stdout)]
+    assert f"tiny:mapping, {2 * WIDTH} numbers an image" in contents
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def test_the_content_and_not_the_suffix_decides(tmp_path: Path) -> None:
     assert abs(int(read_planes(tmp_path / "b.png").pixels.mean()) - 90) <= 1
 
 
-def ome(**said: object) -> dict[str, object]:
-    return {"ome": True, "metadata": {"axes": "CYX", **said}}
+def ome(**message: object) -> dict[str, object]:
+    return {"ome": True, "metadata": {"axes": "CYX", **message}}
 
 
 def imagej(unit: str, per_unit: float) -> dict[str, object]:
@@ -152,7 +152,7 @@ def test_the_pixel_size_is_read_in_any_unit_of_length(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             ome(PhysicalSizeX=0.2, PhysicalSizeY=0.4),
@@ -166,11 +166,11 @@ def test_the_pixel_size_is_read_in_any_unit_of_length(
         (imagej("inch", 72), "ImageJ's X is 0.0138889 inch"),
     ],
 )
-def test_a_pixel_size_that_cannot_be_meant_is_said(tmp_path: Path, options: dict[str, object], said: str) -> None:
+def test_a_pixel_size_that_is_impossible_is_reported(tmp_path: Path, options: dict[str, object], message: str) -> None:
     """Unequal axes, sizes that no microscope has and units that are no length do not count, and say so."""
     planes = read_planes(tiff(tmp_path / "a.ome.tif", TWO_CHANNEL, photometric="minisblack", **options))
     assert planes.pixel_size_um is None
-    assert planes.size.ignored.startswith(said)
+    assert planes.size.ignored.startswith(message)
 
 
 @pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "ZYX", "TYX"])
@@ -403,7 +403,7 @@ def test_flipped_bytes_give_planes_or_one_line(tmp_path: Path, form: str) -> Non
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:
-    """After reading and after refusing, the process holds no handle more than before."""
+    """After reading and after refusing, the process has no more open handles than before."""
     open_files = Path("/proc/self/fd")
     if not open_files.is_dir():
         pytest.skip("open files are counted through /proc, which this system does not have")

@@ -21,6 +21,7 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    refuse_no_condition,
     refuse_reader,
     select,
 )
@@ -79,6 +80,7 @@ def remove(
     invalid condition.
     """
     refuse_reader(store)
+    refuse_no_condition(where)
     chosen = _choose(store, where, dataset)
     keeps = any(chosen.values()) and not purge
     if dry_run:

@@ -64,14 +64,9 @@ class Store(Tabular):
         (`AWS_ENDPOINT_URL`, ...). Raises StoreError if the store does not exist (without `create`), cannot be opened or
         has an unknown format, and if the folder contains other files (unless hidden, or with `force`).
         """
-        uri = os.fspath(uri).removeprefix(  # lancedb would make a store at a file:// URI by connecting
-            "file://"
-        )  # lancedb would create a store at a file:// URI by connecting to it
-        if "://" not in uri and not Path(uri).is_dir():
-            if Path(uri).exists():
-                raise StoreError(f"cannot open a store at {uri}: it is a file; name a folder with --store")
-            if not create:
-                raise MissingStoreError(_missing(uri))
+        uri = os.fspath(uri).removeprefix("file://")  # lancedb would make a store at such a URI by connecting
+        if "://" not in uri and not _is_folder(uri) and not create:
+            raise MissingStoreError(_missing(uri))
         try:
             store = cls(Tables(uri))
             names, others = store.table_names(), store._tables.other_files()
@@ -268,6 +263,19 @@ class Store(Tabular):
         for table in versions:
             self._open_to_write(table).tags.delete(name)
         return versions
+
+
+def _is_folder(path: str) -> bool:
+    """True if a path is a folder, False if there is nothing; StoreError where there is a file, or can be nothing."""
+    try:
+        if Path(path).is_dir():
+            return True
+        found = "it is a file" if Path(path).exists() else ""
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null character; a folder that is closed
+        found = getattr(error, "strerror", None) or str(error)
+    if found:
+        raise StoreError(f"cannot open a store at {path}: {found}; name a folder with --store")
+    return False
 
 
 def _missing(uri: str) -> str:

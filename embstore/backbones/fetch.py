@@ -38,7 +38,7 @@ def fetch_weights(backbone: Backbone, source: str | Path | None = None, *, progr
     interrupted download continues where it stopped. `progress(stage, done, total)` counts MB. Raises WeightsError, and
     then writes nothing except the beginning of a download that can continue.
     """
-    if backbone.weights_format in {"drawn", "shipped"}:
+    if backbone.weights_format in {"none", "drawn", "shipped"}:
         raise WeightsError(f"{backbone.name} needs no file: it is ready")
     existing = local_file(backbone)
     if existing is not None:

@@ -82,7 +82,7 @@ def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store
         assert (done.returncode, done.stdout) == (1, ""), command
         assert "open at tag v1, and can only be read" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
-    assert "is gone" in run("--store", store, "tag", "v1", "--delete").stdout
+    assert "was deleted" in run("--store", store, "tag", "v1", "--delete").stdout
     assert "choose from: none yet" in run("--store", store, "--at", "v1", "status").stderr
 
 

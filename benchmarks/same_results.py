@@ -4,8 +4,8 @@
 
 Each is driven through its command line alone, with the same commands on the same files. Compared are what the commands
 print, and every table of the two stores: schema, version, and each row bit by bit, read by lance and not by embstore.
-Then NEW continues with a copy of OLD's store, where it must find nothing to do. One line per check is written to stderr, one JSON
-record to stdout; the exit code is 1 if anything differs.
+Then NEW continues with a copy of OLD's store, where it must find nothing to do. One line per check goes to stderr,
+one JSON record to stdout; the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -292,8 +292,8 @@ def go_on(checks: Checks, new: Checkout, asked: Mapping[str, Outcome]) -> None:
 
 def _work(report: Mapping[str, Any]) -> str:
     """Return what an ingest reports to have done, "" if nothing."""
-    message = {what: report.get(what, "(missing)") for what in ("images_in", "cells_in", "vectors_in")}
-    return _first(f"{what} {result}" for what, result in message.items() if result)
+    counts = {what: report.get(what, "(missing)") for what in ("images_in", "cells_in", "vectors_in")}
+    return _first(f"{what} {count}" for what, count in counts.items() if count)
 
 
 def write_vectors(path: Path) -> Path:

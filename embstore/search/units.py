@@ -51,6 +51,17 @@ def is_of_proteins(units: pa.Table, protein_ids: Sequence[str]) -> npt.NDArray[n
     return mask
 
 
+def has_gene(units: pa.Table, symbol: str) -> npt.NDArray[np.bool_]:
+    """Return which units have this gene symbol, in upper or lower case, bool (n,).
+
+    If a unit has different numbers of genes and protein ids, the table `proteins` cannot match them.
+    """
+    listed = [genes for genes in pc.unique(units["gene"]).to_pylist() if genes]
+    matching = [genes for genes in listed if symbol.lower() in genes.lower().split(";")]
+    mask: npt.NDArray[np.bool_] = pc.is_in(units["gene"], value_set=pa.array(matching, pa.string())).to_numpy()
+    return mask
+
+
 def number_proteins(units: pa.Table) -> npt.NDArray[np.int64]:
     """Return an index for each unit, int64 (n,): the same for units of one protein and dataset."""
     protein = pc.binary_join(units["protein_ids"], OF_LIST)

@@ -46,7 +46,10 @@ def _changed(store: Store, pairs: Sequence[tuple[Sequence[str], Sequence[str]]])
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    # ids and genes of one antibody are in the same order; lists of different lengths cannot be paired
+    # ids and genes of one antibody are in the same order; several ids of one gene all belong to it, and lists of
+    # different lengths cannot be paired
+    if len(names) == 1:
+        return [(protein, names[0]) for protein in ids]
     return zip(ids, names, strict=True) if len(ids) == len(names) else ()
 
 

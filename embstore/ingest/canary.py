@@ -75,8 +75,8 @@ def check_canary(label: str, stored: Sequence[float], vectors: Float32s, *, half
         wanted = f"cosine {MIN_SIMILARITY} at least" if half else f"{MAX_DRIFT:g} at most"
         raise EmbstoreError(
             f"{label} gives other vectors than the store contains: golden crops agree to cosine {lowest:.6f} and "
-            f"differ by {drift:.1e} of their length, wanted {wanted}; use the versions of embstore, torch and timm that the "
-            "space was made with (the table ingests names them)"
+            f"differ by {drift:.1e} of their length, wanted {wanted}; use the versions of embstore, torch and "
+            "timm that the space was made with (the table ingests names them)"
         )
 
 

@@ -257,7 +257,7 @@ def _failures(external: ExternalEmbeddings, nameless: Bools, unusable: Int64s) -
         name = external.ids[row] or external.genes[row] or f"row {row + 1}"
         error = f"the vector of {name} has {unusable[row]} numbers that are missing or not finite in float32"
         todo = "fill in the numbers or remove the row (--fill-nan fills them)"
-            failures.append(Failure(where, "vectors", error, todo))
+        failures.append(Failure(where, "vectors", error, todo))
     return failures
 
 

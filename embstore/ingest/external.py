@@ -31,7 +31,7 @@ from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress, tell
-from embstore.sources.columns import said_of_genes, said_of_ids
+from embstore.sources.columns import notes_on_genes, notes_on_ids
 from embstore.sources.record import Failure, Label
 from embstore.sources.vector_columns import Columns, with_names
 from embstore.sources.vectors import ExternalEmbeddings, read_vectors
@@ -162,8 +162,8 @@ def _report(plan: Import, columns: Columns) -> Report:
     report.images_in = int(plan.good.sum())
     report.without_protein = sum(not plan.rows.proteins[row] for row in np.flatnonzero(plan.good).tolist())
     report.notes += external.notes + plan.data.notes
-    report.notes += said_of_ids(external.ids, columns.identifier) if columns.identifier else ()
-    report.notes += said_of_genes(external.genes)
+    report.notes += notes_on_ids(external.ids, columns.identifier) if columns.identifier else ()
+    report.notes += notes_on_genes(external.genes)
     return report
 
 

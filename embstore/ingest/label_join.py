@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from embstore.sources.joining import keys_by_name, loose_name, said_of_shared
+from embstore.sources.joining import keys_by_name, loose_name, note_on_shared
 from embstore.sources.labels import LabelTable
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
@@ -77,7 +77,7 @@ def _join_images(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
     keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_SQL, {"dataset": dataset})]
     ids, names, shared = _image_names(_without_dataset(_subjects(table), dataset), keys)
     met = {subject: [key] for subject, key in (ids | names).items()}
-    notes = said_of_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
+    notes = note_on_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
     return JoinedLabels(_renamed(table, met), {"id": len(ids), "name": len(names)}, notes)
 
 
@@ -128,7 +128,7 @@ def _join_cells(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
         if cell is not None:
             by_label[subject] = cell
     met = {subject: [cell] for subject, cell in (ids | by_label).items()}
-    notes = said_of_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
+    notes = note_on_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
     return JoinedLabels(_renamed(table, met), {"id": len(ids), "image and label": len(by_label)}, notes)
 
 

@@ -55,7 +55,7 @@ def test_numbers_that_are_stored_as_text_are_read_where_their_marks_are_proven(t
     rows: list[list[object]] = [["gene", "f1", "f2"], ["A", "1.234,5", " 2 "], ["B", "7", "nan"]]
     assert str(read(tmp_path, rows, Columns(gene="gene")).vectors.tolist()) == "[[1234.5, 2.0], [7.0, nan]]"
     for text in ("1,234", "3 µm"):
-        with pytest.raises(EmbstoreError, match=rf"column 'f1' holds text such as '{text}'"):
+        with pytest.raises(EmbstoreError, match=rf"column 'f1' contains text such as '{text}'"):
             read(tmp_path, [["gene", "f1"], ["A", text], ["B", 2]], Columns(gene="gene"))
 
 

@@ -283,7 +283,7 @@ def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
     source = read_source(tmp_path, "hpa", None)
     assert [image.key for image in source.images] == ["1_A1_1"]
     twice, no_blue = source.failures
-    assert "both claim" in twice.error
+    assert "are both of field" in twice.error
     assert "has microtubules, protein and no nucleus" in no_blue.error
     assert no_blue.todo.startswith("add its nucleus channel (HPA: blue), give masks with --masks, or take whole images")
 

@@ -62,10 +62,10 @@ def test_numbers_that_are_stored_as_text_are_read_where_their_marks_are_proven(t
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gene;f\nA;1.234,5\nB;2,5\n", "holds text such as '1.234,5', with a mark between thousands"),
-        ('gene,f\nA,"1,234"\nB,3\n', "holds text such as '1,234', with a mark between thousands"),
+        ("gene;f\nA;1.234,5\nB;2,5\n", "contains text such as '1.234,5', with a mark between thousands"),
+        ('gene,f\nA,"1,234"\nB,3\n', "contains text such as '1,234', with a mark between thousands"),
         ("gene\tf\nA\t1,234\nB\t22,345\n", "has numbers such as 1,234, which can be read in two ways"),
-        ("gene;f\nA;1 234,5\nB;2,5\n", "holds text such as '1 234,5', with a mark between thousands"),
+        ("gene;f\nA;1 234,5\nB;2,5\n", "contains text such as '1 234,5', with a mark between thousands"),
     ],
 )
 def test_marks_between_thousands_in_text_are_refused(tmp_path: Path, text: str, message: str) -> None:

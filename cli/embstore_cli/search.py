@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from embstore.search import Neighbours
 
 app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
-SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
+SEARCH_FOR_PEOPLE = (
+    "rank",
+    "cell_id",
+    "gene",
+    "dataset",
+    "similarity",
+    "percentile",
+    "rank_low",
+    "rank_high",
+    "n_cells",
+    "locations",
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,14 @@ class SearchOptions:
     space: SpaceDigest = None
     dataset: Dataset = None
     k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours.")] = 10
-    centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
+    centre: Annotated[
+        bool | None,
+        typer.Option(
+            "--centre/--no-centre",
+            help="Subtract the space's mean vector first [default: for proteins].",
+            show_default=False,
+        ),
+    ] = None
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells into this file.")
     ] = None
@@ -80,8 +98,8 @@ def cell(
 def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchOptions) -> None:
     from embstore.search import check_sheet, draw_sheet
 
-    given = asdict(options)
-    sheet, form = given.pop("sheet"), given.pop("form")
+    given = {name: value for name, value in asdict(options).items() if value is not None}
+    sheet, form = given.pop("sheet", None), given.pop("form")
     if sheet is not None:
         check_sheet(sheet)
     store = open_store()

@@ -1,8 +1,10 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
+from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.datasets import list_datasets, require_dataset
+from embstore.store.derived import forget_derived, read_derived, write_derived
 from embstore.store.ingests import list_ingests, put_ingest
-from embstore.store.proteins import add_proteins, find_proteins, join_groups
+from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
@@ -82,9 +84,9 @@ __all__ = [
     "drop_table",
     "embeddings",
     "embeddings_name",
-    "find_proteins",
     "find_space",
     "finish_removal",
+    "forget_derived",
     "join_groups",
     "label",
     "list_datasets",
@@ -94,10 +96,13 @@ __all__ = [
     "make_table",
     "matches",
     "now",
+    "protein_names",
     "put_ingest",
     "put_vectors",
     "query",
     "quoted",
+    "read_derived",
+    "read_matrix",
     "read_only",
     "refuse_reader",
     "require_dataset",
@@ -105,6 +110,8 @@ __all__ = [
     "select",
     "select_columns",
     "sql_text",
+    "sum_vectors",
     "take_back",
     "told_apart",
+    "write_derived",
 ]

@@ -16,6 +16,8 @@ from embstore.ids import connected_groups
 from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins, thumbnails
+from embstore.search import sheet as sheet_module
+from embstore.search.pictured import pictured_cells
 from embstore.store import Store, add_space, find_space, put_vectors, rows
 
 DIGEST = "5a" * 32
@@ -128,6 +130,7 @@ def test_similar_cells_are_those_of_brute_force(drawn: Drawn, dataset: str | Non
 def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) -> None:
     """Arrow has exactly the documented columns, in their order, also where there is no neighbour."""
     proteins = ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    proteins += ["percentile", "rank_low", "rank_high"]
     cells = ["rank", "cell_id", "gene", "similarity", "dataset", "locations"]
     cell = f"left/2:{SEGMENTATION}:1"
     for k in (3, 0):
@@ -140,15 +143,16 @@ def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) 
             assert [table[name].to_pylist() for name in columns] == [
                 [getattr(row, name) for row in answer.rows] for name in columns
             ]
-            assert repr(answer).startswith(f"nearest to {answer.query} in drawn:mapping (cosine similarity)")
+            assert repr(answer).startswith(f"nearest to {answer.query} in drawn:mapping (cosine similarity")
 
 
 def test_both_searches_take_the_same_choices() -> None:
-    """What chooses a space and neighbours is spelled the same for proteins and cells, with the same defaults."""
+    """What chooses a space and neighbours is spelled the same for proteins and cells; proteins are centred."""
     of_proteins, of_cells = (
-        list(inspect.signature(search).parameters.values())[2:] for search in (similar_proteins, similar_cells)
+        {name: p.default for name, p in list(inspect.signature(search).parameters.items())[2:]}
+        for search in (similar_proteins, similar_cells)
     )
-    assert of_proteins == of_cells
+    assert of_proteins == of_cells | {"centre": True}
 
 
 def test_cosine_of_nothing_is_zero() -> None:
@@ -283,7 +287,7 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
     """A PNG with a row for the query and each neighbour, six tiles at most, each the thumbnail of its cell."""
     store = Store.open(phantom_store)
     found = similar_proteins(store, "PHN001")
-    pictured = [found.asked.nearest, *(row.nearest for row in found.rows)]
+    pictured = pictured_cells(store, found, 6)
     assert found.asked.name == "PHN001"
     assert [len(cells) for cells in pictured] == [6, 6, 6]
     out = draw_sheet(store, found, tmp_path / "new" / "sheet.png")
@@ -298,21 +302,42 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
             tile = pixels[y : y + 128, x : x + 128]
             assert tile.std() > 5
             if (row, column) != (0, 0):  # the scale bar lies on the first
-                np.testing.assert_array_equal(tile, decode_thumbnail(stored[cell]))
+                thumbnail = decode_thumbnail(stored[cell])
+                outline = (tile == sheet_module.OUTLINE).all(axis=-1)
+                assert outline.any()
+                np.testing.assert_array_equal(tile[~outline], thumbnail[~outline])
 
 
-def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:
-    """The pictured cells of a neighbour are its own, by similarity to the query's mean, by brute force."""
+def test_whole_cells_of_different_images_are_drawn_first(phantom_store: Path) -> None:
+    """Pictures within the image come first, then whole cells, then one of each image, then the most similar."""
     store = Store.open(phantom_store)
-    found = similar_proteins(store, "PHN002")
+    neighbours = similar_proteins(store, "PHN002")
     ids, vectors = store.vectors(find_space(store)["digest"])
-    gene = {r["cell_id"]: r["gene"] for r in rows(store, "SELECT cell_id, gene FROM cells")}
-    query = np.mean([v for i, v in zip(ids, vectors, strict=True) if gene[i] == "PHN002"], axis=0)
-    similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, vectors, strict=True)}
-    for cells in (found.asked.nearest, *(row.nearest for row in found.rows)):
-        of = {gene[c] for c in cells}
-        assert len(of) == 1
-        assert list(cells) == sorted((i for i in ids if gene[i] in of), key=lambda i: -similarity[i])[:6]
+    known = {
+        row["cell_id"]: row
+        for row in rows(
+            store,
+            """SELECT cell_id, gene, image_id, flags, centroid, zoom, shape FROM cells
+            JOIN (SELECT image_id, shape FROM image_current) USING (image_id) ORDER BY cell_id""",
+        )
+    }
+
+    def rest(cell: str) -> int:
+        row, half = known[cell], 64 / known[cell]["zoom"]
+        if "touches_edge" in row["flags"]:
+            return 2
+        return int(
+            any(not half <= at <= side - half for at, side in zip(row["centroid"], row["shape"][1:], strict=True))
+        )
+
+    centred = vectors - neighbours.centre
+    query = np.mean([v for i, v in zip(ids, centred, strict=True) if known[i]["gene"] == "PHN002"], axis=0)
+    similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, centred, strict=True)}
+    for cells in pictured_cells(store, neighbours, 6):
+        genes = {known[cell]["gene"] for cell in cells}
+        assert len(genes) == 1
+        own = sorted((i for i in ids if known[i]["gene"] in genes), key=lambda i: (rest(i), -similarity[i]))
+        assert cells == own[:6]  # one image a protein: none takes turns
 
 
 def test_thumbnails_come_by_cell_id_in_the_order_asked_for(phantom_store: Path) -> None:
@@ -353,7 +378,7 @@ def test_brought_vectors_have_no_pictures(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store", create=True)
     bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
     with pytest.raises(
-        EmbstoreError, match="theirs holds no vectors of cells, and only cells have pictures; leave out --sheet"
+        EmbstoreError, match="theirs has no vectors of cells, and only cells have pictures; leave out --sheet"
     ):
         draw_sheet(store, similar_proteins(store, "A"), tmp_path / "sheet.png")
 

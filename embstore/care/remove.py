@@ -22,6 +22,7 @@ from embstore.store import (
     delete_ids,
     finish_removal,
     forget_derived,
+    refuse_no_condition,
     refuse_reader,
     select,
 )
@@ -79,6 +80,7 @@ def remove(
     next removal finishes it; ingesting the same source again brings everything back.
     """
     refuse_reader(store)
+    refuse_no_condition(where)
     chosen = _choose(store, where, dataset)
     keeps = any(chosen.values()) and not purge
     if dry_run:

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Unpack, cast
 
+from embstore.arrays import Float32s
 from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
+from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
 from embstore.backbones.record import Backbone, Choices
-from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
-from embstore.ingest.canary import open_space
+from embstore.backbones.registry import check_free, parse
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
+from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
@@ -135,7 +137,7 @@ def _fill(
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
         report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
 
@@ -153,23 +155,32 @@ def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
 def embed(
     store: Store | str | Path,
     *,
-    backbones: Sequence[str],
+    backbones: Sequence[str] = (),
+    encoder: Encoder | None = None,
     dataset: str | None = None,
     source_root: str | Path | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    **keys: Unpack[EncoderKeys],
 ) -> Report:
     """Compute vectors from further backbones for the cells, or whole images, in the store; images are read again.
 
-    The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
-    that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
+    The vectors equal those that ingesting with these backbones would have made. In place of `backbones`, `encoder` is a
+    function or torch.nn.Module of your own (see `Encoder`), with `name`, `roles`, `input_px` and further `EncoderKeys`:
+    `embed(store, encoder=network, name="mine", roles=["nucleus", "protein"], input_px=64)`.
+
+    Images that moved are looked for under `source_root`, which is recorded where they are the same; missing or changed
+    ones become rows of `failures`. Cells that were dropped for their flags get their vectors too, unless `drop_flagged`
+    leaves them out again.
     """
-    job = Job("embed", given(locals()))
-    named = _named(backbones)
+    if encoder is not None and backbones:
+        raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
+    if encoder is None and keys:
+        raise EmbstoreError(f"{min(keys)}= describes an encoder of your own, and none was given; add encoder=network")
+    job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
-    asked = _Asked(named, device, store)
+    asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of(encoder, keys, device)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
@@ -177,10 +188,10 @@ def embed(
     if plan.work and asked.load():
         plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
-    report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
+    report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
     return report
 
 
@@ -242,10 +253,20 @@ class _Asked:
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
         self.encoders: list[CropEncoder] = []
+        self._canaries: dict[str, Float32s] = {}  # by the encoder's space
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
             self.load()
+
+    @classmethod
+    def of(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> _Asked:
+        """Return what is asked of an encoder of the user's own, which is loaded."""
+        asked = cls((), device, None)
+        check_free(keys.get("name", ""))
+        asked.encoders = [own_encoder(encoder, keys, device)]
+        asked.spaces = (asked.encoders[0].space,)
+        return asked
 
     def load(self) -> bool:
         """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""
@@ -253,8 +274,17 @@ class _Asked:
             return False
         encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
         self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
+        for encoder in self.encoders:  # before a store is made or written to: one that cannot compute these is refused
+            self.canary(encoder)
         known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
         return known != self.spaces
+
+    def canary(self, encoder: CropEncoder) -> Float32s:
+        """Return the golden vectors of one of the encoders, computed once."""
+        digest = encoder.space.digest
+        if digest not in self._canaries:
+            self._canaries[digest] = canary_vectors(encoder)
+        return self._canaries[digest]
 
 
 def _labels(spaces: Sequence[Space]) -> dict[str, str]:
@@ -266,7 +296,7 @@ def _labels(spaces: Sequence[Space]) -> dict[str, str]:
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[CropEncoder],
+    asked: _Asked,
     report: Report,
     *,
     committer: Committer,
@@ -279,12 +309,12 @@ def _run(
     for failure in plan.failures:
         log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
-    for encoder in encoders:
+    for encoder in asked.encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
-            open_space(store, encoder)
-    labels = _labels([encoder.space for encoder in encoders])
-    try:
-        images = embed_images(plan.work, partial(stored_cells, store), encoders)
+            open_space(store, encoder, asked.canary(encoder))
+    labels = _labels([encoder.space for encoder in asked.encoders])
+    with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
+        images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
@@ -293,7 +323,4 @@ def _run(
                 committer.add(image)
                 count(report, image, labels)
             tell(progress, "images", done, len(plan.work), failures=len(report.failures))
-    finally:
-        committer.flush()
-        report.images_removed = len(committer.taken_back)
-        record_failures(store, report.failures, usable=plan.usable)
+    report.images_removed = len(committer.taken_back)

@@ -78,6 +78,18 @@ class Index(Tabular):
         """The protein ids that a gene, synonym or id in lower case names."""
         return protein_names(self.store)
 
+    @cached_property
+    def rows_by_gene(self) -> dict[str, list[int]]:
+        """The rows of `pooled` that have a gene, by its symbol in lower case.
+
+        Where an antibody names another number of genes than of protein ids, no id is known to be of any of its genes.
+        """
+        rows: dict[str, list[int]] = {}
+        for row, genes in enumerate(self.pooled.proteins["gene"].to_pylist()):
+            for gene in {gene.lower() for gene in (genes or "").split(";") if gene}:
+                rows.setdefault(gene, []).append(row)
+        return rows
+
     def rows_of(self, dataset: str | None) -> npt.NDArray[np.intp]:
         """Return the rows of `pooled` that are of a dataset (None: all of them); EmbstoreError where none is."""
         if dataset is None:

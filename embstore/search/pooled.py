@@ -38,8 +38,8 @@ class PooledVectors:
     """The vectors of one space summed by protein, a row for each protein (or antibody) of each dataset.
 
     `proteins` has the columns dataset, gene, protein_ids, group_id, image_id and first_id (of the first of its units),
-    n_units and members, and is sorted by first_id. `sums` is float32 (proteins, N_PARTS, dim): one for each part, of which
-    `counts` (proteins, N_PARTS) is the number of units.
+    n_units and members, and is sorted by first_id. `sums` is float32 (proteins, N_PARTS, dim): one for each part, and
+    `counts` (proteins, N_PARTS) the number of units in it.
     """
 
     proteins: pa.Table
@@ -91,7 +91,7 @@ def pool(store: Store, space: str, *, old: PooledVectors | None = None, only: pa
     units = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(space))
     parameters: dict[str, Any] = {"space": space}
     if only is not None:
-        units = f"SELECT * FROM ({units}) WHERE id IN (SELECT unnest($only::VARCHAR[]))"
+        units = f"SELECT * FROM ({units}) WHERE id IN (SELECT unnest($only::VARCHAR[])) ORDER BY id"
         parameters["only"] = only.to_pylist()
     proteins = select_columns(store, sql_text("embstore.search", "pooled", units_in_space=units), parameters)
     known = _same_rows(proteins, old)

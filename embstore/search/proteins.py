@@ -78,7 +78,8 @@ def _asked_rows(index: Index, name: str) -> RowNumbers:
     ids = index.ids_by_name.get(name.lower(), [])
     listed = proteins["protein_ids"].combine_chunks()
     is_named = pc.is_in(pc.list_flatten(listed), value_set=pa.array(ids, pa.string()))
-    rows = np.unique(pc.list_parent_indices(listed).filter(is_named).to_numpy())
+    of_ids = pc.list_parent_indices(listed).filter(is_named).to_numpy()
+    rows = np.union1d(of_ids, index.rows_by_gene.get(name.lower(), []))
     if not len(rows):
         raise EmbstoreError(_no_protein(name, ids, proteins, index.name))
     return rows.astype(np.intp)

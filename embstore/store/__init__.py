@@ -1,11 +1,12 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
 from embstore.store.blocks import read_matrix, sum_vectors
+from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.derived import forget_derived, read_derived, write_derived
 from embstore.store.ingests import list_ingests, put_ingest
 from embstore.store.proteins import add_proteins, join_groups, protein_names
-from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
+from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -41,7 +42,7 @@ from embstore.store.spaces import (
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
 from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
-from embstore.store.vectors import Vectors
+from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
@@ -75,6 +76,7 @@ __all__ = [
     "Vectors",
     "add_proteins",
     "add_space",
+    "as_stored",
     "cells_of",
     "chunks",
     "code_version",
@@ -104,12 +106,14 @@ __all__ = [
     "read_derived",
     "read_matrix",
     "read_only",
+    "refuse_no_condition",
     "refuse_reader",
     "require_dataset",
     "rows",
     "select",
     "select_columns",
     "sql_text",
+    "stream",
     "sum_vectors",
     "take_back",
     "told_apart",

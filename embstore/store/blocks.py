@@ -25,7 +25,7 @@ def read_matrix(store: Store, space: str) -> tuple[pa.ChunkedArray, Vectors]:
     """Return every id of a space and the matrix of their vectors, float32 (n, dim), in one order. Reads only."""
     name = embeddings_name(space)
     data = store.dataset(name)
-    with reading(name):
+    with reading(name, data):
         matrix = np.empty((data.count_rows(), data.schema.field("vector").type.list_size), np.float32)
         ids, start = [], 0
         for batch in data.scanner(columns=["id", "vector"], scan_in_order=True, batch_size=BLOCK_ROWS).to_batches():
@@ -43,7 +43,7 @@ def sum_vectors(store: Store, space: str, ids: pa.Array, owners: Owners, n_owner
     name = embeddings_name(space)
     data = store.dataset(name)
     sums = np.zeros((n_owners, data.schema.field("vector").type.list_size))
-    with reading(name):
+    with reading(name, data):
         stored = data.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
         rows = pc.index_in(ids, value_set=stored)
         if rows.null_count:

@@ -19,6 +19,7 @@ from embstore.store import (
     SpaceRow,
     Store,
     Vectors,
+    distinguishing_specs,
     embeddings_name,
     find_space,
     list_spaces,
@@ -26,7 +27,6 @@ from embstore.store import (
     read_matrix,
     select_columns,
     sql_text,
-    told_apart,
 )
 from embstore.tabular import Tabular
 
@@ -44,7 +44,7 @@ class Index(Tabular):
     def __init__(self, store: Store, space: SpaceRow) -> None:
         self.store = store
         self.space = space
-        (self.name,) = told_apart([space], list_spaces(store))
+        (self.name,) = distinguishing_specs([space], list_spaces(store))
         self._ranked: dict[tuple[str | None, bool], Ranked] = {}
 
     @property
@@ -133,7 +133,7 @@ class Index(Tabular):
             yield self.matrix[start : start + ROWS_PER_BLOCK]
 
     def mean(self, searched: RowMask) -> Vectors:
-        """Return the mean of some of the vectors, float32 (dim,); `searched` (n,) says which."""
+        """Return the mean of some of the vectors, float32 (dim,); those that are `searched` (n,)."""
         starts = range(ROWS_PER_BLOCK, len(self.matrix), ROWS_PER_BLOCK)
         blocks = zip(self.blocks(), np.split(searched, starts), strict=True)
         sums = np.sum([block[chosen].sum(axis=0, dtype=np.float64) for block, chosen in blocks], axis=0)

@@ -21,9 +21,9 @@ def read_locations(store: Store, units: pa.Table, id_column: str) -> list[str]:
     `units` has the columns dataset, protein_ids, image_id and `id_column`. A unit without any location has "".
     """
     names = ("dataset", "protein_ids", "image_id", id_column)
-    found = zip(*(units[name].to_pylist() for name in names), strict=True)
+    facts = zip(*(units[name].to_pylist() for name in names), strict=True)
     subjects = [
-        (dataset, [*(proteins or []), *([image] if image else []), own]) for dataset, proteins, image, own in found
+        (dataset, [*(proteins or []), *([image] if image else []), own]) for dataset, proteins, image, own in facts
     ]
     labels: Labels = {}
     wanted = {"subjects": [subject for _, names in subjects for subject in names]}

@@ -1,4 +1,4 @@
-"""The sum of each protein's vectors, in parts: computed once, kept beside the store, and brought up to date."""
+"""The sum of each protein's vectors, in parts: computed once, kept beside the store, and updated."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def pool(store: Store, space: str, *, old: PooledVectors | None = None, only: pa
 
 
 def _same_rows(proteins: pa.Table, old: PooledVectors | None) -> npt.NDArray[np.int64]:
-    """Return for each protein its row in `old`, -1 where it was not there or had other units."""
+    """Return for each protein its row in `old`, -1 if it is new or had other units."""
     if old is None:
         return np.full(proteins.num_rows, -1, np.int64)
     rows = pc.index_in(_identity(proteins), value_set=_identity(old.proteins))
@@ -135,7 +135,7 @@ def _state(store: Store, space: str) -> dict[str, Any]:
 
 
 def _extends(before: list[Any], now: list[Any]) -> bool:
-    """True if rows were only added: what was there before is there unchanged."""
+    """True if rows were only added: all earlier rows are unchanged."""
     return now[: len(before)] == before
 
 

@@ -1,4 +1,4 @@
-"""An index: mean vectors are kept beside the store, brought up to date, and say how sure a rank is."""
+"""An index: mean vectors are kept beside the store and updated, and ranks have intervals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sums_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def assert_pooled(kept: PooledVectors, expected: PooledVectors) -> None:
-    """Hold pooled vectors against those that are computed from all units."""
+    """Compare pooled vectors with those that are computed from all units."""
     assert kept.proteins.equals(expected.proteins)
     np.testing.assert_array_equal(kept.counts, expected.counts)
     np.testing.assert_allclose(kept.sums, expected.sums, rtol=1e-5, atol=1e-6)

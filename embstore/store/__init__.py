@@ -4,7 +4,14 @@ from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.derived import forget_derived, read_derived, write_derived
-from embstore.store.ingests import list_ingests, put_ingest
+from embstore.store.ingests import (
+    KILLED,
+    RUNNING,
+    list_ingests,
+    new_run,
+    put_ingest,
+    unfinished_removal,
+)
 from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
@@ -46,9 +53,11 @@ from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "KILLED",
     "LATER_TABLES",
     "PENDING",
     "ROOTS",
+    "RUNNING",
     "SQL_VIEWS",
     "TABLES",
     "Answer",
@@ -98,6 +107,7 @@ __all__ = [
     "list_spaces_sql",
     "make_table",
     "matches",
+    "new_run",
     "now",
     "protein_names",
     "put_ingest",
@@ -117,5 +127,6 @@ __all__ = [
     "stream",
     "sum_vectors",
     "take_back",
+    "unfinished_removal",
     "write_derived",
 ]

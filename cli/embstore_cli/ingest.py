@@ -59,6 +59,10 @@ def ingest(
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
     ] = None,
+    segmenter: Annotated[
+        str | None,
+        cell_option("--segmenter", metavar="NAME", help="builtin, or one that a package registers [default: builtin]."),
+    ] = None,
     pixel_size: Annotated[
         float | None,
         cell_option("--pixel-size", metavar="UM", help="µm per pixel; takes precedence over files and layout."),
@@ -100,6 +104,7 @@ def ingest(
             source_root=source_root,
             dataset=dataset,
             masks=masks,
+            segmenter=segmenter,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

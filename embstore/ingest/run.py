@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from embstore.backbones.crops import Encoder
 from embstore.backbones.encoder import load
@@ -24,6 +24,7 @@ from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, tell, told
@@ -44,6 +45,7 @@ def ingest(
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
+    segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -59,10 +61,11 @@ def ingest(
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
     where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
-    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
-    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
-    cite them; cells made from masks stay unless `masks` are given again. `limit` is how many images, of those that need
-    anything, are taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
+    label images in place of the built-in segmentation, `segmenter` the name of one that a package registers (see
+    `ingest.segmenters`), and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
+    images that are in the store get new cells, and their old ones stay for results that cite them; cells stay as they
+    are where neither `masks` nor a `segmenter` is given. `limit` is how many images, of those that need anything, are
+    taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
     `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
     a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
     changed, though size and time are as they were.
@@ -80,6 +83,7 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    made_by = _made_by(segmenter, masks)
     named = _named(backbones)
     unit = named[0].choices.unit
     folder = read_source(
@@ -102,6 +106,7 @@ def ingest(
         retry_failed=retry_failed,
         rehash=rehash,
         hashing=not dry_run,
+        segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
@@ -110,6 +115,15 @@ def ingest(
         filled = opened(store, force=force) if existing is None else existing
         _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
     return report
+
+
+def _made_by(segmenter: str | None, masks: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the spec of the segmenter that is asked for, if any."""
+    if segmenter is None:
+        return None
+    if masks is not None:
+        raise EmbstoreError(f"masks and the segmenter {segmenter} both make cells; give one of them")
+    return segmenter_spec(segmenter)
 
 
 def _fill(

@@ -135,7 +135,10 @@ def segmented_by(
     segmented = from_masks(nuclei, cells, None, pixel_size_um)
     note = f"cells by the segmenter {name} {spec['version']}"
     return Segmentation(
-        segmented.nuclei, segmented.cells, segmented.pixel_size_um, note if segmented.cells.any() else f"{note}: it found none"
+        segmented.nuclei,
+        segmented.cells,
+        segmented.pixel_size_um,
+        note if segmented.cells.any() else f"{note}: it found none",
     )
 
 

@@ -58,7 +58,7 @@ def _write(path: Path, record: Backbone) -> None:
 
 
 def _made_by() -> Mapping[str, str]:
-    """Return what decides a record: the version of timm, and the code that makes records of what timm says."""
+    """Return what decides a record: the version of timm, and the code that makes records of timm's own."""
     code = files("embstore.backbones")
     sources = b"".join(code.joinpath(name).read_bytes() for name in ("timm_names.py", "record.py"))
     return {"timm": version("timm"), "code": hashlib.sha256(sources).hexdigest()}

@@ -87,7 +87,7 @@ print(report.done_before, sorted({"torch", "timm"} & set(sys.modules)))
 def test_weights_are_missed_by_the_run_that_needs_them(
     filled: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A run with nothing to do does without the weights; one with a new image says how to get them."""
+    """A run with nothing to do does without the weights; one with a new image reports how to get them."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
     network = tiny(name="mine")
     kept = keep(network, drawn_weights(network))

@@ -131,11 +131,19 @@ def _keep(store: Store) -> str:
 
 
 def _tag_of_now(store: Store) -> str:
-    """Return the tag that names the present version of every table, or else the name of the one to make or finish."""
-    tags, versions = store.tags(), store.versions()
+    """Return the tag that names the present version of every table, or else the name of the one to make or finish.
+
+    `ingests` does not count: a removal that was interrupted has left its row there, and taken out nothing yet.
+    """
+    versions = _without_runs(store.versions())
+    tags = {tag: _without_runs(tagged) for tag, tagged in store.tags().items()}
     whole = (tag for tag, tagged in tags.items() if tag != PENDING and tagged == versions)
     names = (f"{KEPT}-{number}" for number in count(1))
     return next(chain(whole, (name for name in names if tags.get(name, {}).items() <= versions.items())))
+
+
+def _without_runs(versions: Mapping[str, int]) -> dict[str, int]:
+    return {table: version for table, version in versions.items() if table != "ingests"}
 
 
 def _choose(store: Store, where: str, dataset: str | None) -> Chosen:

@@ -23,7 +23,7 @@ from embstore.store import (
     finish_removal,
     refuse_no_condition,
     refuse_reader,
-    select,
+    select_in_process,
 )
 from embstore.tabular import Tabular, arrow_table
 
@@ -126,11 +126,11 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
                 "WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             )
             try:
-                found = select(store, sql, {"dataset": dataset}, tables=tables)
+                picked = select_in_process(store, sql, {"dataset": dataset}, tables=tables)
             except EmbstoreError as error:  # StoreError where a tag covers none of the tables
                 refusals.append(error)
             else:
-                chosen[table] = found["id"].to_pylist()
+                chosen[table] = picked["id"].to_pylist()
                 break
     if not chosen:
         raise refusals[min(1, len(refusals) - 1)]

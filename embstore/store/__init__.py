@@ -5,6 +5,7 @@ from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.ingests import list_ingests, put_ingest
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import Answer, query, rows, select_columns
+from embstore.store.query_process import select_in_process
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -106,6 +107,7 @@ __all__ = [
     "rows",
     "select",
     "select_columns",
+    "select_in_process",
     "sql_text",
     "stream",
     "take_back",

@@ -75,6 +75,7 @@ def stream(
     parameters: SqlParameters = None,
     *,
     timeout_s: float = QUERY_TIMEOUT_S,
+    tables: Sequence[str] | None = None,
     overdue: Callable[[str], None],
 ) -> Iterator[pa.RecordBatchReader]:
     """Yield the answer to one SELECT (see `select`) as a reader of record batches, which computes them as it is read.
@@ -83,7 +84,7 @@ def stream(
     interrupted: where one runs for GRACE_S seconds after the limit, `overdue` is called with the line that says so,
     in another thread. It has to end the process.
     """
-    with _asked(store, sql, parameters, timeout_s, overdue=overdue) as (relation, limited):
+    with _asked(store, sql, parameters, timeout_s, tables=tables, overdue=overdue) as (relation, limited):
         with limited():
             batches = relation.to_arrow_reader(ROWS_PER_BATCH)
         _refuse_equal_names(batches.schema.names)

@@ -1,8 +1,15 @@
-"""The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
+"""The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.ingests import list_ingests, put_ingest
+from embstore.store.ingests import (
+    KILLED,
+    RUNNING,
+    list_ingests,
+    new_run,
+    put_ingest,
+    unfinished_removal,
+)
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.query_process import select_in_process
@@ -30,24 +37,26 @@ from embstore.store.row_types import (
 from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
     add_space,
+    distinguishing_specs,
     find_space,
     label,
     list_spaces,
     list_spaces_sql,
     matches,
     put_vectors,
-    told_apart,
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
 from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
-from embstore.store.vectors import Vectors
+from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "KILLED",
     "LATER_TABLES",
     "PENDING",
     "ROOTS",
+    "RUNNING",
     "SQL_VIEWS",
     "TABLES",
     "Answer",
@@ -75,10 +84,12 @@ __all__ = [
     "Vectors",
     "add_proteins",
     "add_space",
+    "as_stored",
     "cells_of",
     "chunks",
     "code_version",
     "delete_ids",
+    "distinguishing_specs",
     "drop_fragments",
     "drop_repeats",
     "drop_table",
@@ -95,6 +106,7 @@ __all__ = [
     "list_spaces_sql",
     "make_table",
     "matches",
+    "new_run",
     "now",
     "put_ingest",
     "put_vectors",
@@ -111,5 +123,5 @@ __all__ = [
     "sql_text",
     "stream",
     "take_back",
-    "told_apart",
+    "unfinished_removal",
 ]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.errors import EmbstoreError, QueryError
+from embstore.errors import EmbstoreError, QueryLimitError
 from embstore.store.connection import QUERY_TIMEOUT_S, SqlParameters, stream, too_long
 from embstore.store.store import Store
 from embstore.store.tables import Tables
@@ -60,7 +60,7 @@ class QueryProcess:
     def answer(self, question: Question) -> pa.Table | EmbstoreError:
         """Return the rows that a question gives, or the error that the process reports.
 
-        Where the process ends, a QueryError is raised; where this one is interrupted, the process is ended.
+        Where the process ends, a QueryLimitError is raised; where this one is interrupted, the process is ended.
         """
         try:
             self._send(pickle.dumps(question))
@@ -71,7 +71,7 @@ class QueryProcess:
             while isinstance(batch := self._receive(), pa.RecordBatch):
                 batches.append(batch)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise QueryError(self._why_it_ended(question.timeout_s)) from error
+            raise QueryLimitError(self._why_it_ended(question.timeout_s)) from error
         except BaseException:  # Ctrl-C among others: what it would still send belongs to no question
             self.end()
             raise

@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 
 from embstore.care.remove import remove
-from embstore.errors import QueryError
+from embstore.errors import QueryError, QueryLimitError
 from embstore.store import Store, query, query_process, select, select_in_process
 
 # one call of a function that would fill two gigabytes, in a second or many
@@ -96,8 +96,8 @@ def test_a_process_has_the_folder_of_the_question(
 
 
 def test_a_condition_that_outlives_the_limit_is_ended(phantom_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`remove --where` asks a condition of the user's, in such a process too."""
+    """`remove --where` is answered by such a process too, and does nothing with half an answer."""
     limited = select_in_process
     monkeypatch.setattr("embstore.care.remove.select_in_process", lambda *a, **k: limited(*a, **k | {"timeout_s": 0.1}))
-    with pytest.raises(QueryError, match="longer than"):
-        remove(Store.open(phantom_copy), f"length({ENDLESS} || image_id) = 1", dry_run=True)
+    with pytest.raises(QueryLimitError, match="longer than"):
+        remove(Store.open(phantom_copy), f"length({ENDLESS} || dataset) = 1", dry_run=True)

@@ -49,7 +49,8 @@ def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequen
     """Write the rows of `failures` that are new or changed, and delete those of sources that are `usable` now.
 
     A file that failed now keeps only what it failed at now. A usable table stands for all of its rows, `<table>:<row>`,
-    and for those of tables that are missing from its folder: it was renamed. Returns the table's version.
+    and, like any usable file, for those of tables that are missing from its folder: they were renamed or moved.
+    Returns the table's version.
     """
     stored: dict[tuple[str, str], FailureRow] = {
         (row["source"], row["stage"]): row for row in store.read("failures").to_pylist()

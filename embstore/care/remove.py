@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
-from embstore.errors import EmbstoreError, in_any_case
+from embstore.errors import EmbstoreError, QueryLimitError, in_any_case
 from embstore.store import (
     EMBEDDINGS_PREFIX,
     PENDING,
@@ -29,7 +29,7 @@ from embstore.store import (
     quoted,
     refuse_no_condition,
     refuse_reader,
-    select,
+    select_in_process,
 )
 from embstore.tabular import Tabular, arrow_table
 
@@ -158,7 +158,9 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
                 "WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             )
             try:
-                matching = select(store, sql, {"dataset": dataset}, tables=tables)
+                matching = select_in_process(store, sql, {"dataset": dataset}, tables=tables)
+            except QueryLimitError:  # it may match rows all the same
+                raise
             except EmbstoreError as error:  # StoreError if a tag covers none of the tables
                 refusals.append(error)
             else:
@@ -208,6 +210,8 @@ def _tags_with(store: Store, where: str, dataset: str | None) -> list[str]:
 def _picks(store: Store, where: str, dataset: str | None) -> bool:
     try:
         return any(_choose(store, where, dataset).values())
+    except QueryLimitError:
+        raise
     except EmbstoreError:  # the tag covers none of the tables that the condition uses
         return False
 

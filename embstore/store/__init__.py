@@ -14,6 +14,7 @@ from embstore.store.ingests import (
 )
 from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
+from embstore.store.query_process import select_in_process
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -123,6 +124,7 @@ __all__ = [
     "rows",
     "select",
     "select_columns",
+    "select_in_process",
     "sql_text",
     "stream",
     "sum_vectors",

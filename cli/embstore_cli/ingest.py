@@ -13,6 +13,7 @@ from embstore_cli.choices import (
     BackboneSpecs,
     DeviceOption,
     Force,
+    LocationMap,
     cell_option,
     run_option,
     source_option,
@@ -41,6 +42,7 @@ def ingest(
         ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
+    location_map: LocationMap = None,
     dataset: Annotated[
         str | None,
         source_option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
@@ -96,6 +98,7 @@ def ingest(
             layout=layout,
             backbones=backbone,
             labels=labels,
+            location_map=location_map,
             channels=channels or "",
             source_root=source_root,
             dataset=dataset,

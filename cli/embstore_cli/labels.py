@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
+from embstore_cli.choices import LocationMap
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
+from embstore_cli.summary import located
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
@@ -27,6 +29,10 @@ def add(
         str | None, typer.Option("--scheme", help="Name of the label set, or which one of a published table.")
     ] = None,
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
+    location_map: LocationMap = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List locations with counts, and suspects; write nothing.")
+    ] = False,
 ) -> None:
     """Add a new release of labels without a new ingest; what it does not name stays as it was.
 
@@ -34,10 +40,22 @@ def add(
     """
     from embstore.ingest import add_labels
 
-    added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
+    added = add_labels(
+        open_store(write=not dry_run),
+        file,
+        dataset=dataset,
+        scheme=scheme,
+        level=level,
+        location_map=location_map,
+        dry_run=dry_run,
+    )
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    if dry_run:
+        for line in located(added.locations):
+            print_line(line)
+    else:
+        print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
     for failure in added.failures:

@@ -15,6 +15,7 @@ from embstore.arrays import Bools, Int64s
 from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import backbone_records
 from embstore.errors import EmbstoreError
+from embstore.ingest.external_labels import RowLabels, refuse_labels_of_nothing, row_labels
 from embstore.ingest.external_rows import (
     ProfileRows,
     StoredRows,
@@ -27,13 +28,14 @@ from embstore.ingest.external_rows import (
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import set_labels
+from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_genes, said_of_ids
-from embstore.sources.record import Failure, Label
+from embstore.sources.location_map import LocationMap, read_location_map
+from embstore.sources.record import Failure
 from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
 from embstore.space import Space
 from embstore.store import (
@@ -84,6 +86,7 @@ def import_embeddings(
     gene_column: str | None = None,
     label_column: str | None = None,
     unlabelled: str | None = None,
+    location_map: str | Path | None = None,
     header: bool = True,
     table: str | Path | None = None,
     fill_nan: str | None = None,
@@ -97,9 +100,10 @@ def import_embeddings(
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array, or every column that has no other meaning (numbers of rows and bookkeeping
     such as Metadata_Plate are left out; the report's notes name them). `id_column`, `gene_column` and `label_column`
-    name the columns of protein ids, genes and locations; `unlabelled` is the label that means none. The columns of a
-    table without a `header` are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy
-    files of one vector each.
+    name the columns of protein ids, genes and locations; `unlabelled` is the label that means none, and `location_map`
+    a table (`from`, `to`) of other names for locations, or a published vocabulary such as `hpa`. The columns of a table
+    without a `header` are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy files
+    of one vector each.
 
     Vectors are stored as float32, since hand-made numbers may overflow float16. Rows that contain NaN, and rows without
     an id or gene where a column was named for it, become rows of `failures`; `fill_nan` fills in `mean` (of the
@@ -113,19 +117,25 @@ def import_embeddings(
     job = Job("import", given(locals()))
     check_dataset(dataset)
     columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
+    refuse_labels_of_nothing(columns)
+    renames = read_location_map(location_map)
     external = read_vectors(Path(path).resolve(), columns)
     space = _space(backbone, external.features)
     data = filled(external, fill_nan)
     named = bool(id_column or gene_column)
-    plan = _plan(opened_if_any(store, force=force), dataset, space, data, named=named, progress=progress)
+    existing = opened_if_any(store, force=force)
+    plan = _plan(existing, dataset, space, data, named=named, progress=progress)
     if not replace:
         refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
     report = _report(plan, columns)
+    labels = _labels(plan, columns.label, renames)
+    report.notes += labels.notes
+    report_labels(report, existing, labels.mapped, labels.asked)
     if not dry_run:
         target = opened(store, force=force)
         with recorded(target, job, report) as recording:
             recording.spaces = {space.digest: backbone}
-            _write(target, plan, report, columns, recording=recording, progress=progress)
+            _write(target, plan, report, labels, recording=recording, progress=progress)
     return report
 
 
@@ -165,8 +175,15 @@ def _report(plan: Import, columns: Columns) -> Report:
     return report
 
 
+def _labels(plan: Import, scheme: str | None, location_map: LocationMap | None) -> RowLabels:
+    """Return the labels of the proteins of good rows; none where no column of locations was named."""
+    good = np.flatnonzero(plan.good).tolist() if scheme else []
+    subjects = [[(scheme or "", "protein", protein) for protein in proteins] for proteins in plan.rows.proteins]
+    return row_labels(plan.data.external, good, subjects, location_map)
+
+
 def _write(
-    store: Store, plan: Import, report: Report, columns: Columns, *, recording: Recording, progress: Progress | None
+    store: Store, plan: Import, report: Report, labels: RowLabels, *, recording: Recording, progress: Progress | None
 ) -> None:
     """Write the profiles and vectors that are new or changed, delete those of rows that are gone, and set labels."""
     add_space(
@@ -187,7 +204,8 @@ def _write(
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
     report.vectors_deleted = len(gone)
-    report.labels_changed = _set_labels(store, plan, columns.label)
+    mapped = labels.mapped
+    report.labels_changed = set_labels(store, plan.dataset, mapped.labels, labels.asked, mapped=mapped)
     join_groups(store)
     for failure in plan.failures:
         log_failure(failure)
@@ -258,22 +276,6 @@ def _failures(external: ExternalEmbeddings, nameless: Bools, unusable: Int64s) -
         error = f"the vector of {name} holds {unusable[row]} numbers that are missing or not finite in float32"
         failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out (--fill-nan fills)"))
     return failures
-
-
-def _set_labels(store: Store, plan: Import, scheme: str | None) -> int:
-    """Set the labels of good rows, and of every protein that they were asked of: one may have lost its last label."""
-    if scheme is None:
-        return 0
-    external, name = plan.data.external, plan.data.external.path.name
-    pairs = [(protein, row) for row in np.flatnonzero(plan.good).tolist() for protein in plan.rows.proteins[row]]
-    labels = {
-        Label(scheme, "protein", protein, location, None, name)
-        for protein, row in pairs
-        for location in external.locations[row]
-    }
-    asked = dict.fromkeys((scheme, "protein", protein) for protein, _ in pairs)
-    ordered = sorted(labels, key=lambda label: (label.subject, label.location))
-    return set_labels(store, plan.dataset, ordered, list(asked))
 
 
 def _strings(values: Sequence[str]) -> pa.Array:

@@ -20,7 +20,7 @@ from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.known_spaces import known_spaces
-from embstore.ingest.labels import set_labels
+from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count, count_assignment
@@ -28,6 +28,7 @@ from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, tell, told
 from embstore.sources.layouts import read_source
+from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
 from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
@@ -40,6 +41,7 @@ def ingest(
     layout: str,
     backbones: Sequence[str],
     labels: str | Path | None = None,
+    location_map: str | Path | None = None,
     channels: str = "",
     source_root: str | Path | None = None,
     dataset: str | None = None,
@@ -57,15 +59,16 @@ def ingest(
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
-    intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
-    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
-    label images in place of the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and
-    layout say: with other ones, images that are in the store get new cells, and their old ones stay for results that
-    cite them; cells made from masks stay unless `masks` are given again. `limit` is how many images, of those that need
-    anything, are taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
-    `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
-    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
-    changed, though size and time are as they were.
+    intensity scaling; other values of their keys make spaces of their own. `location_map` is a table (`from`, `to`) of
+    other names for locations, or `hpa`. `channels` says what planes or names show where the layout does not,
+    `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
+    the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
+    images that are in the store get new cells, and their old ones stay for results that cite them; cells made from
+    masks stay unless `masks` are given again. `limit` is how many images, of those that need anything, are taken: the
+    next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept
+    as rows and get no vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus
+    channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, though size and
+    time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -91,6 +94,7 @@ def ingest(
         masks=_path(masks),
         whole=unit == "image",
     )
+    mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
     asked = _Asked(named, device, existing)
     wanted = Wanted(
@@ -104,11 +108,12 @@ def ingest(
         hashing=not dry_run,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    report_labels(report, existing, mapped, folder.asked)
     if dry_run:
         _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
-        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
+        _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
     return report
 
 
@@ -119,6 +124,7 @@ def _fill(
     asked: _Asked,
     report: Report,
     *,
+    mapped: Mapped,
     job: Job,
     progress: Progress | None,
 ) -> None:
@@ -131,7 +137,7 @@ def _fill(
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        report.labels_changed = set_labels(store, report.dataset, mapped.labels, folder.asked, mapped=mapped)
         _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)

@@ -18,7 +18,7 @@ from embstore.sources.columns import (
     refuse_lists,
     unknown_ids,
 )
-from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
+from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2018_SCHEME, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
 from embstore.sources.tables import numbered_rows, read_table
@@ -117,7 +117,7 @@ def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
 
 
 def _kaggle_2018(path: Path, rows: Sequence[TextRow]) -> LabelTable:
-    return _images(path, rows, "28", "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
+    return _images(path, rows, KAGGLE_2018_SCHEME, "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
 
 
 def _kaggle_2021(path: Path, rows: Sequence[TextRow]) -> LabelTable:

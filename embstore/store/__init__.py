@@ -15,6 +15,7 @@ from embstore.store.row_types import (
     IngestedRow,
     IngestsRow,
     LabelRow,
+    LocationMapRow,
     MetaRow,
     PredictionRow,
     ProfileRow,
@@ -38,7 +39,7 @@ from embstore.store.spaces import (
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
-from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
+from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, put_rows, refuse_reader
 from embstore.store.vectors import Vectors
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "IngestedRow",
     "IngestsRow",
     "LabelRow",
+    "LocationMapRow",
     "MetaRow",
     "PredictionRow",
     "ProfileRow",
@@ -95,6 +97,7 @@ __all__ = [
     "matches",
     "now",
     "put_ingest",
+    "put_rows",
     "put_vectors",
     "query",
     "quoted",

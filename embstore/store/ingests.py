@@ -9,7 +9,7 @@ from typing import cast
 from embstore.store.row_types import IngestsRow
 from embstore.store.schema import TABLES
 from embstore.store.store import Store
-from embstore.store.upkeep import make_table
+from embstore.store.upkeep import put_rows
 from embstore.tabular import Listing
 
 RUNNING = "running"
@@ -32,9 +32,7 @@ def list_ingests(store: Store) -> Listing[IngestsRow]:
 
 def put_ingest(store: Store, row: IngestsRow) -> int:
     """Write one row of `ingests`, in place of that of the same run (writes); return the table's new version."""
-    if "ingests" not in store.table_names():
-        make_table(store, TABLES["ingests"])
-    return store.upsert("ingests", [row])
+    return put_rows(store, TABLES["ingests"], [row])
 
 
 def _status(row: IngestsRow) -> str:

@@ -1,0 +1,68 @@
+"""Names of locations that may not mean what they say: spelled in two ways, several in one, or known to nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from embstore.sources.vocabulary import folded, vocabulary
+
+SEPARATOR = re.compile(r"\s*(?:[,/|+&]|\band\b)\s*", re.IGNORECASE)
+ALIKE = 0.85  # of difflib's ratio: one or two wrong letters
+SHOWN_SUSPECTS = 10
+CORRECT = "correct the table, or rename them with --location-map FILE (csv: from,to)"
+
+
+def suspects(names: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on each kind of suspect among the locations of one label set, given with how often they occur.
+
+    Kinds: names that differ in case, blanks or plural alone; names that published sources use for one location; names
+    whose parts are known locations; question marks; names that no published source uses, with one that is nearly so.
+    """
+    kinds = {
+        "question marks among the locations": list(_questions(names)),
+        "locations with more than one name": list(_variants(names)),
+        "names that look like several locations, which `;` would separate": list(_joined(names)),
+        "locations that no vocabulary knows (HPA, OpenCell, Kaggle, SubCell)": list(_unknown(names)),
+    }
+    return tuple(f"{kind}: {_listed(found)}" for kind, found in kinds.items() if found)
+
+
+def _questions(names: Mapping[str, int]) -> Iterator[str]:
+    return (f"{name} ({n})" for name, n in names.items() if "?" in name)
+
+
+def _variants(names: Mapping[str, int]) -> Iterator[str]:
+    """Yield the names of each location that has several: the most frequent first, then what HPA calls it."""
+    known = vocabulary().means
+    together: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: (-names[name], name)):
+        together.setdefault(known.get(folded(name)) or folded(name), []).append(name)
+    for location, spellings in together.items():
+        if len(spellings) > 1:
+            hpa = f", HPA's {location}" if location in known.values() and location not in spellings else ""
+            yield " = ".join(f"{name} ({names[name]})" for name in spellings) + hpa
+
+
+def _joined(names: Mapping[str, int]) -> Iterator[str]:
+    known = vocabulary().means
+    own = {folded(name) for name in names}
+    for name, n in names.items():
+        parts = [part for part in SEPARATOR.split(name) if part]
+        if len(parts) > 1 and folded(name) not in known and all(folded(part) in own | known.keys() for part in parts):
+            yield f"{name} ({n}): {'; '.join(parts)}"
+
+
+def _unknown(names: Mapping[str, int]) -> Iterator[str]:
+    spelled = vocabulary().spelled
+    joined = {text.rsplit(" (", 1)[0] for text in _joined(names)}
+    for name, n in names.items():
+        if folded(name) not in spelled and "?" not in name and name not in joined:
+            near = get_close_matches(folded(name), spelled, n=1, cutoff=ALIKE)
+            yield f"{name} ({n}{f', {spelled[near[0]]}?' if near else ''})"
+
+
+def _listed(found: list[str]) -> str:
+    more = f" and {len(found) - SHOWN_SUSPECTS} more" if len(found) > SHOWN_SUSPECTS else ""
+    return ", ".join(found[:SHOWN_SUSPECTS]) + more

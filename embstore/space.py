@@ -11,6 +11,7 @@ from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest
 
 TIMM = "timm:"  # before the names of timm's own networks
+HF_HUB = "hf-hub:"  # after that, before USER/NAME of a repository that timm wrote
 SPEC_FORM = "NAME[:mapping|:replication][:key=value]..."
 STRATEGIES = ("mapping", "replication")
 VECTOR_UNITS = ("cell", "image", "protein")  # what vectors can be of
@@ -161,9 +162,10 @@ SPEC_KEYS = {
 def parse_spec(text: str) -> BackboneSpec:
     """Return what a spec says; raises EmbstoreError, listing the choices, for a strategy, key or value that is wrong.
 
-    Whether the backbone exists is not looked at. The colon of `timm:NAME` belongs to the name.
+    Whether the backbone exists is not looked at. The colons of `timm:NAME` and `timm:hf-hub:USER/NAME` belong to the
+    name.
     """
-    prefix = TIMM if text.startswith(TIMM) else ""
+    prefix = next((start for start in (TIMM + HF_HUB, TIMM) if text.startswith(start)), "")
     name, *parts = text.removeprefix(prefix).split(":")
     if not name or "=" in name:
         raise EmbstoreError(f"the backbone spec {text!r} does not begin with a name; wanted {SPEC_FORM}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import compare, report
 
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import Crops, CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import find
@@ -69,7 +69,7 @@ def _fields(folder: Path) -> Path:
     return folder / "atlas" / "truth" / "masks"
 
 
-def _crops(folder: Path, encoder: Encoder, masks: Path | None) -> list[Crops]:
+def _crops(folder: Path, encoder: CropEncoder, masks: Path | None) -> list[Crops]:
     source, space = read_source(folder / "images", "opencell", None, masks=masks), encoder.space
     with tempfile.TemporaryDirectory() as empty:
         store = Store.open(Path(empty) / "store", create=True)

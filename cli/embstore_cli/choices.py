@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
 import typer
 
+from embstore.errors import EmbstoreError
 from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
@@ -14,6 +16,12 @@ from embstore_cli.removed import RemovedOption
 # groups of options in a command's help
 source_option = partial(typer.Option, rich_help_panel="What goes in")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
+columns_option = partial(
+    typer.Option,
+    "--columns",
+    metavar="COLUMN=NAME",
+    help="What a column of the table is called here, as in 'Where is it?=locations'; may be repeated.",
+)
 run_option = partial(typer.Option, rich_help_panel="Running")
 
 Force = Annotated[
@@ -39,6 +47,21 @@ BackboneSpecs = Annotated[
         "may be repeated. Keys: unit, pooling, masked, input_px, crop_um, fill, roles, intensity, precision.",
     ),
 ]
+
+
+def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
+    """Return column -> name of texts such as `Where is it?=locations`, None for none."""
+    names: dict[str, str] = {}
+    for text in texts or ():
+        column, equals, name = (part.strip() for part in text.rpartition("="))
+        if not equals or not column or not name or column in names:
+            raise EmbstoreError(
+                f"--columns is {text!r}; wanted each column once, with its name here: 'Where is it?=locations'"
+            )
+        names[column] = name
+    return names or None
+
+
 # how backbones are shown images
 SPEC_REMOVED = (
     UNIT_REMOVED,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import Force, LocationMap, run_option
+from embstore_cli.choices import Force, LocationMap, columns_option, names_of_columns, run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
@@ -35,7 +35,7 @@ OF_INGEST = (
 )
 def import_file(
     file: Annotated[
-        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file, or a folder of .npy files.")
+        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet, xlsx or h5ad file, or a folder of .npy files.")
     ],
     dataset: Annotated[
         str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
@@ -73,6 +73,7 @@ def import_file(
         Path | None,
         column_option("--table", help="The table that names the rows of a .npy [default: the CSV of its name]."),
     ] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What the file contains")] = None,
     fill_nan: Annotated[
         str | None,
         column_option(
@@ -110,6 +111,7 @@ def import_file(
             location_map=location_map,
             header=not no_header,
             table=table,
+            columns=names_of_columns(columns),
             fill_nan=fill_nan,
             replace=replace,
             dry_run=dry_run,

@@ -15,6 +15,8 @@ from embstore_cli.choices import (
     Force,
     LocationMap,
     cell_option,
+    columns_option,
+    names_of_columns,
     run_option,
     source_option,
 )
@@ -55,6 +57,7 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
     ] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What goes in")] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Take N images at most; run again, the next N.")
     ] = None,
@@ -103,6 +106,7 @@ def ingest(
             source_root=source_root,
             dataset=dataset,
             masks=masks,
+            columns=names_of_columns(columns),
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

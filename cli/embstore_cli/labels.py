@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import LocationMap
+from embstore_cli.choices import LocationMap, columns_option, names_of_columns
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
 from embstore_cli.summary import located
@@ -29,6 +29,7 @@ def add(
         str | None, typer.Option("--scheme", help="Name of the label set, or which one of a published table.")
     ] = None,
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
+    columns: Annotated[list[str] | None, columns_option()] = None,
     location_map: LocationMap = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List locations with counts, and suspects; write nothing.")
@@ -48,6 +49,7 @@ def add(
         level=level,
         location_map=location_map,
         dry_run=dry_run,
+        columns=names_of_columns(columns),
     )
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")

@@ -44,7 +44,7 @@ class Crops:
         return len(self.pixels)
 
 
-class Encoder(Protocol):
+class CropEncoder(Protocol):
     """A loaded backbone: crops in, one vector per crop out, in the same order."""
 
     @property

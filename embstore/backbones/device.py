@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from embstore.errors import EmbstoreError, choices
+from embstore.space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -52,3 +54,17 @@ def autocast_dtype() -> torch.dtype:
     import torch
 
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def autocast(device: str) -> AbstractContextManager[Any]:
+    """Return the context in which a network computes on a device: as it is on the CPU, in half precision on a GPU."""
+    import torch
+
+    return nullcontext() if device == "cpu" else torch.autocast(device, autocast_dtype())
+
+
+def precision_on(device: str, space: Space) -> Space:
+    """Return the space of what a device computes: on a GPU, networks compute in half precision, which is another."""
+    if device == "cpu":
+        return space
+    return replace(space, precision=f"float16-stored/{str(autocast_dtype()).removeprefix('torch.')}-autocast")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from embstore.backbones.crops import Encoder
+from embstore.backbones.crops import CropEncoder
 from embstore.backbones.record import Backbone, Choices, check_choices
 
 
-def load(backbone: Backbone, choices: Choices, device: str = "auto") -> Encoder:
+def load(backbone: Backbone, choices: Choices, device: str = "auto") -> CropEncoder:
     """Return the encoder of a backbone, shown channels, crops and intensities as `choices` say.
 
     Mapping shows each role in the slot that the backbone learned it in, and the fill (after normalisation) in slots
@@ -20,6 +20,10 @@ def load(backbone: Backbone, choices: Choices, device: str = "auto") -> Encoder:
         from embstore.backbones.pixel_stats import PixelStats
 
         return PixelStats(backbone, choices)
+    if backbone.kind == "convolutional":
+        from embstore.backbones.convolutional import load_convolutional
+
+        return load_convolutional(backbone, choices, device)
     from embstore.backbones.vit import load_vit
 
     return load_vit(backbone, choices, device)

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 
 from embstore.backbones.hub import download_from_hub
 from embstore.backbones.record import Backbone
-from embstore.backbones.weights import local_file, missing, weights_folder, weights_path
+from embstore.backbones.weights import Tensors, local_file, missing, weights_folder, weights_path
 from embstore.errors import WeightsError, advised, first_line
 from embstore.files import file_sha256
 from embstore.progress import Progress, tell
@@ -66,8 +66,6 @@ def fetch_weights(backbone: Backbone, source: str | Path | None = None, *, progr
 
 def _install(backbone: Backbone, path: Path) -> Path:
     """Convert a published file, strictly, to safetensors under timm's names in the weights folder."""
-    from embstore.backbones.checkpoints import read_checkpoint
-    from embstore.backbones.network import fitting
     from embstore.backbones.weights import weights_sha256, write_weights
 
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -78,10 +76,8 @@ def _install(backbone: Backbone, path: Path) -> Path:
             f"{path} has the sha256 {sha256[:12]}, {backbone.name} wants {backbone.file_sha256[:12]}; get "
             f"{backbone.file} from {backbone.source}"
         )
-    published = "timm" if backbone.weights_format == "safetensors" else backbone.weights_format
     with advised(f"get {backbone.file or 'the file'} from {backbone.source}"):
-        tensors, _ = read_checkpoint(path, published)
-        fitting(backbone, tensors, str(path))
+        tensors = _fitting_tensors(backbone, path)
     found = weights_sha256(tensors)
     if backbone.weights_sha256 not in (None, found):
         raise WeightsError(
@@ -91,6 +87,23 @@ def _install(backbone: Backbone, path: Path) -> Path:
     origin = {"backbone": backbone.name, "file": path.name, "file_sha256": sha256, "weights_sha256": found}
     write_weights(weights_path(backbone), tensors, origin)
     return weights_path(backbone)
+
+
+def _fitting_tensors(backbone: Backbone, path: Path) -> Tensors:
+    """Return the tensors of a published file, which are exactly those of the backbone's network."""
+    if backbone.kind == "convolutional":
+        from embstore.backbones.convolutional import convolutional_tensors, fitting_convolutional
+
+        tensors = convolutional_tensors(backbone, path)
+        fitting_convolutional(backbone, tensors, str(path))
+        return tensors
+    from embstore.backbones.checkpoints import read_checkpoint
+    from embstore.backbones.network import fitting
+
+    published = "timm" if backbone.weights_format == "safetensors" else backbone.weights_format
+    tensors, _ = read_checkpoint(path, published)
+    fitting(backbone, tensors, str(path))
+    return tensors
 
 
 def download(url: str, folder: str | Path, *, progress: Progress | None = None) -> Path:

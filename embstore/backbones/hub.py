@@ -25,6 +25,15 @@ def find_or_download(backbone: Backbone) -> Path:
 
 def download_from_hub(backbone: Backbone) -> Path:
     """Download a backbone's file to the Hub's cache and return its path; WeightsError where that fails."""
+    try:
+        return download_file(backbone.hub, backbone.file)
+    except WeightsError as error:
+        line, todo = missing(backbone)
+        raise WeightsError(line, todo=f"{todo}; the download failed: {error.todo}") from error
+
+
+def download_file(repository: str, name: str) -> Path:
+    """Download a repository's file to the Hub's cache and return its path; WeightsError, within seconds, offline."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
@@ -38,12 +47,11 @@ def download_from_hub(backbone: Backbone) -> Path:
         disable_progress_bars()  # a library prints nothing
     try:
         # one question first, without retries: offline it fails at once, where the download call would retry and log
-        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
+        get_hf_file_metadata(hf_hub_url(repository, name), timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(repository, name, etag_timeout=HUB_TIMEOUT_S))
     except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        line, todo = missing(backbone)
-        raise WeightsError(line, todo=f"{todo}; the download failed: {reason}") from error
+        raise WeightsError(f"cannot get {name} of https://huggingface.co/{repository}", todo=reason) from error
     finally:
         if not quiet:
             enable_progress_bars()

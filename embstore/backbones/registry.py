@@ -92,7 +92,8 @@ def check_name(name: str) -> None:
 def find(name: str) -> Backbone:
     """Return the record of a name; raises EmbstoreError with the nearest spellings for one that does not exist.
 
-    `timm:NAME` is any vision transformer of timm's, by timm's own name, without a record (imports timm).
+    `timm:NAME` is any vision transformer or convolutional network of timm's, by timm's own name, without a record
+    (imports timm).
     """
     if name in BACKBONES:  # a broken record of the user's must not stand in the way
         return BACKBONES[name]
@@ -109,7 +110,8 @@ def find(name: str) -> Backbone:
 def _unknown(name: str, known: Iterable[str]) -> EmbstoreError:
     return EmbstoreError(
         f"there is no backbone {name!r}; the nearest names are {', '.join(nearest(name, known))}: "
-        f"`embstore backbones list` shows all, and {TIMM}NAME is any vision transformer of timm's"
+        f"`embstore backbones list` shows all, and {TIMM}NAME is any vision transformer or convolutional "
+        "network of timm's"
     )
 
 
@@ -172,7 +174,8 @@ def next_revision(backbone: Backbone, *, replaces: bool) -> int:
     if not path.exists():
         return 1
     old = read_record(path)
-    if replace(backbone, revision=old.revision, origin="user") == old:
+    known = old if old.init else replace(old, init=backbone.init)  # older records do not state it
+    if replace(backbone, revision=old.revision, origin="user") == known:
         return old.revision
     if not replaces:
         raise EmbstoreError(

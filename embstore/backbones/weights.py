@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def weights_folder() -> Path:
 
 def weights_path(backbone: Backbone) -> Path:
     """Return where the backbone's converted weights lie, or would."""
-    return weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    return weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
 
 
 def local_file(backbone: Backbone) -> Path | None:
@@ -37,11 +38,14 @@ def local_file(backbone: Backbone) -> Path | None:
     ours = weights_path(backbone)
     if ours.is_file():
         return ours
-    if not backbone.hub:
-        return None
+    return cached_file(backbone.hub, backbone.file) if backbone.hub else None
+
+
+def cached_file(repository: str, name: str) -> Path | None:
+    """Return where a repository's file is in the Hub's cache on this disk; None where it is not."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(backbone.hub, backbone.file)
+    cached = try_to_load_from_cache(repository, name)
     return Path(cached) if isinstance(cached, str) else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import Crops, CropEncoder
 from embstore.errors import EmbstoreError
 from embstore.ids import short
 from embstore.store import Store, add_space, list_spaces
@@ -22,12 +22,12 @@ GOLDEN_ROLES = ("nucleus", "protein", "microtubules", "er")
 MIN_SIMILARITY = 0.9999
 
 
-def canary_vectors(encoder: Encoder) -> Float32s:
+def canary_vectors(encoder: CropEncoder) -> Float32s:
     """Return what the encoder makes of the golden crops, float32 (2, dim)."""
     return encoder(golden_crops(encoder.space.input_px or 224))
 
 
-def open_space(store: Store, encoder: Encoder) -> None:
+def open_space(store: Store, encoder: CropEncoder) -> None:
     """Record an encoder's space, or, if it is recorded, check that the encoder still gives its golden vectors."""
     space = encoder.space
     vectors = canary_vectors(encoder)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import Crops, CropEncoder
 from embstore.errors import ImageError
 from embstore.ingest.cells import crops_of
 from embstore.ingest.failures import image_failure
@@ -30,7 +30,7 @@ AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, an image; what takes
 
 
 def embed_images(
-    works: Sequence[Work], cells: StoredCells, encoders: Sequence[Encoder]
+    works: Sequence[Work], cells: StoredCells, encoders: Sequence[CropEncoder]
 ) -> Iterator[Finished | Failure]:
     """Yield each image, in order, with its vectors in the encoders' spaces that it lacks, or why it cannot be used.
 
@@ -129,7 +129,7 @@ def _batches(images: Iterable[_CutImage | Failure], enough: int) -> Iterator[lis
         yield batch.images
 
 
-def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[Encoder]) -> Iterator[Finished | Failure]:
+def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[CropEncoder]) -> Iterator[Finished | Failure]:
     images = [item for item in batch if isinstance(item, _CutImage)]
     try:
         vectors = _vectors_by_space(images, encoders)
@@ -142,7 +142,7 @@ def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[Encode
         yield item if isinstance(item, Failure) else finished(item.image, next(embedded))
 
 
-def _vectors_by_space(images: Sequence[_CutImage], encoders: Sequence[Encoder]) -> list[dict[str, Embedded]]:
+def _vectors_by_space(images: Sequence[_CutImage], encoders: Sequence[CropEncoder]) -> list[dict[str, Embedded]]:
     """Return the vectors of each image by space digest; the images have the same spaces and shape."""
     embedded: list[dict[str, Embedded]] = [{} for _ in images]
     wanted = [e for e in encoders if images and e.space.digest in images[0].image.work.spaces]
@@ -155,7 +155,7 @@ def _vectors_by_space(images: Sequence[_CutImage], encoders: Sequence[Encoder]) 
     return embedded
 
 
-def _encode(images: Sequence[_CutImage], position: int, encoder: Encoder) -> Float32s:
+def _encode(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> Float32s:
     crops = [item.crops[position] for item in images if item.crops is not None]
     if crops:
         return encoder(_joined(crops))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,7 +36,8 @@ from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.location_map import LocationMap, read_location_map
 from embstore.sources.record import Failure
-from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
+from embstore.sources.vector_columns import Columns, with_names
+from embstore.sources.vectors import ExternalEmbeddings, read_vectors
 from embstore.space import Space
 from embstore.store import (
     Store,
@@ -89,6 +90,7 @@ def import_embeddings(
     location_map: str | Path | None = None,
     header: bool = True,
     table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     fill_nan: str | None = None,
     replace: bool = False,
     dry_run: bool = False,
@@ -100,10 +102,10 @@ def import_embeddings(
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array, or every column that has no other meaning (numbers of rows and bookkeeping
     such as Metadata_Plate are left out; the report's notes name them). `id_column`, `gene_column` and `label_column`
-    name the columns of protein ids, genes and locations; `unlabelled` is the label that means none, and `location_map`
-    a table (`from`, `to`) of other names for locations, or a published vocabulary such as `hpa`. The columns of a table
-    without a `header` are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy files
-    of one vector each.
+    name the columns of protein ids, genes and locations, and so does `columns` (`{"Symbol": "gene"}`; names: ensg_id,
+    uniprot_id, gene, locations); `unlabelled` is the label that means none, and `location_map` a table (`from`, `to`)
+    of other names for locations, or a published vocabulary such as `hpa`. The columns of a table without a `header`
+    are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy files of one vector each.
 
     Vectors are stored as float32, since hand-made numbers may overflow float16. Rows that contain NaN, and rows without
     an id or gene where a column was named for it, become rows of `failures`; `fill_nan` fills in `mean` (of the
@@ -116,19 +118,20 @@ def import_embeddings(
     """
     job = Job("import", given(locals()))
     check_dataset(dataset)
-    columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
-    refuse_labels_of_nothing(columns)
+    given_columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
+    meanings = with_names(given_columns, columns)
+    refuse_labels_of_nothing(meanings)
     renames = read_location_map(location_map)
-    external = read_vectors(Path(path).resolve(), columns)
+    external = read_vectors(Path(path).resolve(), meanings)
     space = _space(backbone, external.features)
     data = filled(external, fill_nan)
-    named = bool(id_column or gene_column)
+    named = bool(meanings.identifier or meanings.gene)
     existing = opened_if_any(store, force=force)
     plan = _plan(existing, dataset, space, data, named=named, progress=progress)
     if not replace:
         refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
-    report = _report(plan, columns)
-    labels = _labels(plan, columns.label, renames)
+    report = _report(plan, meanings)
+    labels = _labels(plan, meanings.scheme, renames)
     report.notes += labels.notes
     report_labels(report, existing, labels.mapped, labels.asked)
     if not dry_run:

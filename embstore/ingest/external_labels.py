@@ -9,7 +9,8 @@ from embstore.errors import EmbstoreError
 from embstore.ids import is_isoform, split_list
 from embstore.sources.location_map import LocationMap, Mapped, map_locations
 from embstore.sources.record import Label, Subject
-from embstore.sources.vectors import Columns, ExternalEmbeddings
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import ExternalEmbeddings
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,6 +14,7 @@ from embstore.ingest.label_join import join_labels
 from embstore.ingest.label_report import LocationCount, count_locations, stored_subject, suspect_notes
 from embstore.ingest.report import Report
 from embstore.ingest.work import check_dataset
+from embstore.sources.columns import named_columns
 from embstore.sources.kaggle import KAGGLE_2018_BEFORE, KAGGLE_2018_SCHEME
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
@@ -95,22 +96,24 @@ def add_labels(
     dataset: str,
     scheme: str | None = None,
     level: str | None = None,
+    columns: Mapping[str, str] | None = None,
     location_map: str | Path | None = None,
     dry_run: bool = False,
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
 
-    `join_labels` tells how subjects join. Changed subjects get the next revision; earlier table versions keep the old
-    labels. `location_map` is a table (`from`, `to`) of other names for locations, or `hpa`, or a grouping of SubCell's;
-    what it renamed is recorded with the revision. The notes name locations that may not mean what they say. With
-    `dry_run` nothing is written, and `changed` is 0. EmbstoreError where nothing in the dataset is meant. Writes.
+    `join_labels` tells how subjects join, `columns` what the table's columns are called here (`{"Where is it?":
+    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. `location_map`
+    is a table (`from`, `to`) of other names for locations, or `hpa`, or a grouping of SubCell's; what it renamed is
+    recorded with the revision. The notes name locations that may not mean what they say. With `dry_run` nothing is
+    written, and `changed` is 0. EmbstoreError where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
     path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
     renames = read_location_map(location_map)
-    table = read_label_table(path, scheme=scheme, level=level)
+    table = read_label_table(path, scheme=scheme, level=level, renaming=named_columns(columns))
     joined = join_labels(store, table, dataset)
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.table.schemes]
     _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)

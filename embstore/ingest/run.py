@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from embstore.backbones.crops import Encoder
+from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import parse
@@ -46,6 +46,7 @@ def ingest(
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -59,16 +60,16 @@ def ingest(
     """Bring a folder's images into the store: cells, thumbnails, labels, and a vector of every cell from each backbone.
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
-    intensity scaling; other values of their keys make spaces of their own. `location_map` is a table (`from`, `to`) of
-    other names for locations, or `hpa`. `channels` says what planes or names show where the layout does not,
-    `source_root` where the files of a table lie (default: beside it). `masks` is a folder of label images in place of
-    the built-in segmentation, and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
-    images that are in the store get new cells, and their old ones stay for results that cite them; cells made from
-    masks stay unless `masks` are given again. `limit` is how many images, of those that need anything, are taken: the
-    next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept
-    as rows and get no vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus
-    channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, though size and
-    time are as they were.
+    intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
+    where the layout does not, `source_root` where the files of a table lie (default: beside it), `columns` what columns
+    of the table are called here (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`, `to`) of
+    other names for locations, or `hpa`. `masks` is a folder of label images in place of the built-in segmentation, and
+    `pixel_size_um` what a pixel measures whatever files and layout say: with other ones, images that are in the store
+    get new cells, and their old ones stay for results that cite them; cells made from masks stay unless `masks` are
+    given again. `limit` is how many of the images that need anything are taken: the next call takes the next ones. With
+    `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept as rows and get no vector. In the
+    unit `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto, cpu or cuda.
+    With `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -88,10 +89,11 @@ def ingest(
     folder = read_source(
         source,
         layout,
-        _path(labels),
+        None if labels is None else Path(labels),
         channels=channels,
-        source_root=_path(source_root),
-        masks=_path(masks),
+        source_root=None if source_root is None else Path(source_root),
+        masks=None if masks is None else Path(masks),
+        columns=columns,
         whole=unit == "image",
     )
     mapped = map_locations(folder.labels, read_location_map(location_map))
@@ -208,10 +210,6 @@ def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress
             report.without_protein += work.segmentation is None and not work.image.protein_ids
 
 
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
-
-
 def opened(store: Store | str | Path, *, force: bool) -> Store:
     """Return the store itself, or the one at a path or URI, made where there is none; see `Store.open` for `force`."""
     return store if isinstance(store, Store) else Store.open(store, create=True, force=force)
@@ -244,7 +242,7 @@ class _Asked:
 
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
-        self.encoders: list[Encoder] = []
+        self.encoders: list[CropEncoder] = []
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
@@ -269,7 +267,7 @@ def _labels(spaces: Sequence[Space]) -> dict[str, str]:
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[CropEncoder],
     report: Report,
     *,
     committer: Committer,

@@ -127,4 +127,5 @@ def backbone_of(recipe: Recipe, name: str) -> Backbone:
         note="",
         weights_format="safetensors",
         citation="DINO: arXiv 2104.14294",
+        init="random",
     )

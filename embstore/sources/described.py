@@ -8,7 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embstore.errors import EmbstoreError
-from embstore.sources.columns import TextRow, description, known_columns, locations_of, tidy_rows, unknown_ids
+from embstore.sources.columns import (
+    TextRow,
+    description,
+    known_columns,
+    locations_of,
+    notes_on,
+    tidy_rows,
+    unknown_ids,
+)
 from embstore.sources.joining import (
     keys_by_name,
     loose_name,
@@ -18,17 +26,18 @@ from embstore.sources.joining import (
     well_name,
 )
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
-from embstore.sources.tables import numbered_rows
+from embstore.sources.tables import Renaming, text_table
 
 Key = tuple[str, ...]
 
 
-def with_descriptions(source: Source, path: Path) -> Source:
+def with_descriptions(source: Source, path: Path, renaming: Renaming | None = None) -> Source:
     """Add what a table says of the images of a source: by their key or name, or by plate and well (a plate map).
 
     Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
     """
-    rows = numbered_rows(path, as_written=True)
+    table = text_table(path, renaming, as_written=True)
+    rows = table.numbered
     known = known_columns(rows[0][1]) if rows else {}
     missing = tidy_rows(rows, known)
     keys_of, row_key = _ways(path, rows, known, source.images)
@@ -60,6 +69,7 @@ def with_descriptions(source: Source, path: Path) -> Source:
         notes=(
             *source.notes,
             _said(path, source, keyed, [" ".join(key) for key in by_key if key not in met]),
+            *notes_on(table, known),
             *said_of_shared(_shared(source.images, by_key, met)),
             *missing,
             *unknown_ids((row for _, row in keyed), known),

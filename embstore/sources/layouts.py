@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from embstore.pixels.size import PixelSize
 from embstore.pixels.vendors import vendor_files
 from embstore.sources.assignment import channels_in_file, fitting_roles, told_assignment
 from embstore.sources.channels import Reading, parse_channels
+from embstore.sources.columns import named_columns
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_field_files
 from embstore.sources.hpa import read_hpa
@@ -27,7 +28,7 @@ from embstore.sources.record import ATLAS, Failure, Source, SourceImage
 from embstore.sources.tool_files import files_below, what_lies_there
 
 # layouts whose names say what each channel shows
-NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
+NAMED: dict[str, Callable[[Path, Reading], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
 # layouts that may need to be told
 ASKED: dict[str, Callable[[Path, Reading], Source]] = {
     "manifest": read_manifest,
@@ -53,12 +54,14 @@ def read_source(
     channels: str = "",
     source_root: str | Path | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     whole: bool = False,
 ) -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
 
-    With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
-    failure, unless it is a crop of one cell, or `whole` images are all that is asked for.
+    `columns` says what a table's columns are called here (`Where is it?` -> `locations`). With a folder of `masks`,
+    each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a failure, unless it is a
+    crop of one cell, or `whole` images are all that is asked for.
     """
     source, labels, source_root, masks = Path(source), _path(labels), _path(source_root), _path(masks)
     if (source / ATLAS).exists():  # its masks are images too
@@ -67,13 +70,11 @@ def read_source(
         )
     if layout not in NAMED | ASKED:
         raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
-    if layout in NAMED:
-        if channels or source_root:
-            given = "--channels" if channels else "--source-root"
-            raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
-        found = NAMED[layout](source, labels)
-    else:
-        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
+    if layout in NAMED and (channels or source_root):
+        given = "--channels" if channels else "--source-root"
+        raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
+    reading = Reading(labels, parse_channels(channels), source_root, named_columns(columns))
+    found = (NAMED | ASKED)[layout](source, reading)
     if not found.images and not found.failures:
         raise EmbstoreError(_nothing_known(source, layout, found.notes))
     if vendors := vendor_files(files_below(source)):

@@ -14,7 +14,7 @@ import pytest
 from embstore.backbones.pixel_stats import reference
 from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.backbones.registry import BACKBONES, availability, backbone_records, find, parse, write_record
-from embstore.backbones.weights import local_file, missing_line, weights_path
+from embstore.backbones.weights import local_file, missing, weights_path
 from embstore.errors import EmbstoreError
 from embstore.ids import digest
 from embstore.space import Space
@@ -41,7 +41,7 @@ RECORDS = {
     "dinov2-b14@1": "2db8f6bfd4ec59d4",
     "dinov2-l14@1": "c72848e9df4b15dc",
     "hpa@1": "f6f7025cb67fefa4",
-    "hpa-cell@1": "b55704cde6f5ac51",
+    "hpa-cell@2": "f1618accd3780404",
     "opencell@1": "aa236a0801a26818",
     "subcell-rybg@1": "505b4fa4756d8b52",
     "subcell-rbg@1": "fbf501e40a01853f",
@@ -60,12 +60,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_no_built_in_record_changes_without_a_new_revision() -> None:
     """Architecture, slots, sizes, normalisation, pooling and pinned weights of a revision are those of its release."""
-    only_said = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin"}
+    only_said = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin", "init"}
     found = {}
     for name, backbone in BACKBONES.items():
         decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in only_said}
         found[f"{name}@{backbone.revision}"] = digest(decides)[:16]
     assert found == RECORDS
+
+
+def test_hpa_cell_shows_cells_as_its_authors_did() -> None:
+    """512 px of the atlas around the centre of a segmented cell, pixel for pixel, on a network of 16 px patches."""
+    space = space_of(BACKBONES["hpa-cell"], Choices(), None)
+    assert (space.input_px, space.masked, space.revision) == (512, True, 2)
+    assert space.crop_um is not None
+    assert space.crop_um / 0.0800885 == pytest.approx(512, abs=1e-6)
+
+
+def test_records_state_what_training_began_from() -> None:
+    """Random weights, other weights, or nothing where the authors do not say; it is no part of a space."""
+    assert {name for name, backbone in BACKBONES.items() if not backbone.init} == {
+        "pixel-stats", "opencell", "subcell-rybg", "subcell-rbg", "subcell-ybg", "subcell-bg",
+    }  # fmt: skip
+    assert BACKBONES["hpa"].init == BACKBONES["imagenet-b8"].init == "random"
+    space = space_of(BACKBONES["hpa"], Choices(), None)
+    assert space_of(dataclasses.replace(BACKBONES["hpa"], init="ImageNet"), Choices(), None) == space
 
 
 @pytest.mark.parametrize("spec", PINNED)
@@ -160,7 +178,7 @@ def test_availability_says_how_to_get_what_is_missing() -> None:
     for name in ("imagenet", "hpa"):
         usable, line = availability(BACKBONES[name])
         assert not usable
-        assert line == missing_line(BACKBONES[name])
+        assert line == "; ".join(missing(BACKBONES[name]))
         weights_path(BACKBONES[name]).parent.mkdir(exist_ok=True)
         weights_path(BACKBONES[name]).write_bytes(b"")
         assert availability(BACKBONES[name]) == (True, "")
@@ -330,5 +348,5 @@ def test_any_vision_transformer_of_timms_has_a_record_without_being_written_down
     assert parse("timm:vit_small_patch16_224.dino")[0].hub == BACKBONES["imagenet"].hub
     assert space_of(backbone, Choices(), None).normalisation == "fixed [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"
     assert availability(backbone)[0] is False
-    with pytest.raises(EmbstoreError, match="there is no vision transformer 'resnet50' in timm; the nearest of"):
-        parse("timm:resnet50")
+    with pytest.raises(EmbstoreError, match="there is no network 'resnet500' in timm; the nearest of"):
+        parse("timm:resnet500")

@@ -317,6 +317,7 @@ print(before, sha256)
 """
 
 
+@pytest.mark.slow
 def test_timms_networks_come_from_the_hub_and_then_from_its_cache(server: Server, tmp_path: Path) -> None:
     """Downloaded once, without the classifier, exactly timm's network; the second time there is no network at all."""
     torch.manual_seed(1)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from embstore.backbones import pixel_stats
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import Crops, CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.pixel_regions import REGIONS, distance, one_cell
@@ -44,7 +44,7 @@ def hand_made(seed: int = 0) -> Crops:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder() -> CropEncoder:
     return load(BACKBONES["pixel-stats"], Choices())
 
 
@@ -167,7 +167,7 @@ def test_one_sidedness_tells_a_golgi_from_a_ring() -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turning_a_cell_changes_almost_nothing(encoder: Encoder, turns: int) -> None:
+def test_turning_a_cell_changes_almost_nothing(encoder: CropEncoder, turns: int) -> None:
     """A cell has no up: vectors of turned crops agree to 0.001 of a reference sd."""
     crops = hand_made(5)
     turned = Crops(
@@ -179,7 +179,7 @@ def test_turning_a_cell_changes_almost_nothing(encoder: Encoder, turns: int) -> 
     np.testing.assert_allclose(encoder(turned), encoder(crops), atol=1e-3)
 
 
-def test_nothing_makes_a_vector_infinite_or_empty(encoder: Encoder) -> None:
+def test_nothing_makes_a_vector_infinite_or_empty(encoder: CropEncoder) -> None:
     """No nucleus, no cell, constant or black channels, a full mask, a mask of one pixel: finite and within ±5."""
     good = hand_made()
     empty, full, dot = np.zeros((1, PX, PX), bool), np.ones((1, PX, PX), bool), np.zeros((1, PX, PX), bool)
@@ -193,7 +193,7 @@ def test_nothing_makes_a_vector_infinite_or_empty(encoder: Encoder) -> None:
             assert np.abs(vector).max() <= 5
 
 
-def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: Encoder) -> None:
+def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: CropEncoder) -> None:
     """Without a nucleus channel the protein's numbers stay as they are and the others are the fill, 0."""
     crops = hand_made()
     both, alone = encoder(crops)[0], encoder(Crops(crops.pixels[:, 1:], ("protein",), crops.nucleus, crops.cell))[0]
@@ -206,7 +206,7 @@ def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: Encoder) ->
         encoder(Crops(crops.pixels[:, :1], ("er",), crops.nucleus, crops.cell))
 
 
-def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: Encoder) -> None:
+def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: CropEncoder) -> None:
     """Twenty cells at once, in chunks, give what each gives alone, in order."""
     cells = [hand_made(seed) for seed in range(20)]
     pixels, nuclei, outlines = (np.concatenate([getattr(c, f) for c in cells]) for f in ("pixels", "nucleus", "cell"))
@@ -219,7 +219,7 @@ def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: Encode
     )
 
 
-def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encoder: Encoder) -> None:
+def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encoder: CropEncoder) -> None:
     """Its digest, by hand from the file, is the record's weights; every spread is positive."""
     path = Path(pixel_stats.__file__).with_name("pixel_stats_reference.json")
     rows = [[name, *pair] for name, pair in json.loads(path.read_text("utf-8")).items()]
@@ -245,7 +245,7 @@ def test_hand_made_measurements_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_real_proteins_spread_over_the_sphere(samples: Path, encoder: Encoder) -> None:
+def test_real_proteins_spread_over_the_sphere(samples: Path, encoder: CropEncoder) -> None:
     """Means of real OpenCell proteins point in different directions; unscaled, half of their pairs lie above 0.88."""
     from embstore.pixels.crop import crop, crop_mask, geometries
     from embstore.pixels.decode import read_planes

@@ -326,6 +326,7 @@ def test_a_figure_that_is_not_kept_lists_those_that_are(
         leaderboard(Store.open(benched_folder[0]), **asked)
 
 
+@pytest.mark.slow
 def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(filler: Filler, samples: Path) -> None:
     """Folds by SQL, vectors by Store.matrix, and scikit-learn's own pipeline and F1: the same within 0.002.
 
@@ -360,6 +361,7 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
     assert 0.45 < headline.mean < 0.55  # scikit-learn's level on this set is about 0.50
 
 
+@pytest.mark.slow
 def test_orre_reaches_its_known_level(filler: Filler, samples: Path) -> None:
     """Fifteen markers whose names hold commas, 406 rows without a UniProt id: about 0.72, unknown proteins left out."""
     add_orre(filler, samples, "a431")

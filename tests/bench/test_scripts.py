@@ -15,6 +15,8 @@ from PIL import Image
 
 from embstore.phantom import write_phantom
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY: dict[str, dict[str, Any]] = {
     "search": {"ROWS": 300, "DIM": 8},

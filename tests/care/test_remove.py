@@ -84,6 +84,7 @@ def killed_at(store: Store, monkeypatch: pytest.MonkeyPatch, write: int, run: An
     return False
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_it_is_finished_by_the_next(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

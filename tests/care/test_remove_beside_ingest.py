@@ -57,6 +57,7 @@ def removing_before(write: int, store: Store, monkeypatch: pytest.MonkeyPatch, r
     return count >= write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     ["another space", *(pytest.param(c, marks=pytest.mark.faults) for c in ("new", "changed", "described anew"))],

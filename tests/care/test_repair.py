@@ -204,6 +204,7 @@ ALONE = [pytest.param((name,), marks=pytest.mark.faults, id=f"{name} alone") for
 CASES = [*(pytest.param(names, id=" and ".join(names)) for names in TOGETHER), *ALONE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", CASES)
 def test_what_verify_finds_is_repaired_as_it_says(rich: Store, sources: Path, names: tuple[str, ...]) -> None:
     """Damages are found with a todo; following it, and the same ingest again, give a sound store, as it was."""
@@ -255,6 +256,7 @@ def test_only_what_is_damaged_goes(rich: Store) -> None:
     assert after[table_of(rich, "protein")] == before[table_of(rich, "protein")]
 
 
+@pytest.mark.slow
 def test_vectors_outlive_the_loss_of_their_records(rich: Store, sources: Path) -> None:
     """Where records of spaces are lost, repairing keeps their vectors, and the next ingest records them again."""
     name = table_of(rich, "cell")

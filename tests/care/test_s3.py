@@ -70,6 +70,7 @@ def make_bucket(url: str) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_bucket_holds_what_a_folder_holds(bucket: str, phantom: Path, phantom_store: Path) -> None:
     """Ingest, search, status, verify, tags, removal and maintenance give in a bucket what they give on a disk."""
     uri, local = f"{bucket}/atlas", Store.open(phantom_store)

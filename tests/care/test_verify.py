@@ -158,6 +158,7 @@ def test_files_that_only_a_tag_needs_are_looked_for(store: Store) -> None:
     assert ("tagged files", "proteins") in found(store)
 
 
+@pytest.mark.slow
 def test_parts_give_the_same_answer(store: Store, space_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions asked over many parts of a key, as a large store needs, find what one part finds."""
     write_raw(store, "cells", store.read("cells").slice(0, 3))

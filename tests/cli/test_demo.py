@@ -13,6 +13,7 @@ from embstore_cli.demo import NEXT, STEPS
 from .conftest import run_embstore
 
 
+@pytest.mark.slow
 def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo writes both layouts, ends with the picture and the commands to try next, and those work.
 

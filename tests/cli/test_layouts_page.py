@@ -21,12 +21,14 @@ def typed(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> list[Typed
     return type_commands(commands(PAGE), tmp_path_factory.mktemp("layouts"), samples)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works(typed: list[Typed]) -> None:
     """Each exits 0 on real files, and no file fails."""
     assert_all_work(typed)
     assert [done.command for done in typed if "failed" in done.err] == []
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_found(typed: list[Typed]) -> None:
     """Layouts that names prove, crops of unknown size, and fields without cells or protein are all reported."""
     said = "\n".join(done.out + done.err for done in typed)

@@ -20,6 +20,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_a_backbone_is_trained_recorded_and_used(run: Run, phantom_store: Path, tmp_path: Path, weights: Path) -> None:
     """The trained backbone is in the registry with recipe, log and pinned weights, and embeds the store's cells."""
     store = shutil.copytree(phantom_store, tmp_path / "store")

@@ -200,6 +200,7 @@ class Dying(Store):
         return super().upsert(name, rows, insert=insert)
 
 
+@pytest.mark.slow
 def test_an_ingest_that_stops_between_any_two_writes_continues(
     tmp_path: Path, ten: tuple[Path, dict[tuple[str, str], list[float]]]
 ) -> None:

@@ -166,6 +166,7 @@ def fields_of(count: int) -> list[Field]:
     return [draw_field(p, 0, "opencell", 300) for p in plan_proteins(count, 21)]
 
 
+@pytest.mark.slow
 def test_the_segmenter_finds_most_nuclei_and_none_in_an_empty_field() -> None:
     """What ingest's segmenter counts is within a fifth of the truth; noise and debris are no cells."""
     drawn = found = 0

@@ -18,6 +18,8 @@ from embstore.pixels.crop import unpack_mask
 from embstore.store import Store, rows
 from embstore_bench import bench
 
+pytestmark = pytest.mark.slow
+
 PROTEINS = 48
 
 

@@ -64,6 +64,7 @@ def test_training_changes_the_teacher(undisturbed: tuple[Pretrained, Path]) -> N
     assert np.abs(drawn["blocks.0.attn.qkv.weight"].numpy() - trained["blocks.0.attn.qkv.weight"]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(
     undisturbed: tuple[Pretrained, Path], phantom_store: Path, tmp_path: Path
 ) -> None:

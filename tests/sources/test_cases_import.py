@@ -15,7 +15,8 @@ from case_files import CASES, needs_cases
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, import_embeddings
 from embstore.search import similar_proteins
-from embstore.sources.vectors import Columns, read_vectors
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import read_vectors
 from embstore.store import Store, rows
 
 pytestmark = needs_cases

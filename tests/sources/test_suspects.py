@@ -27,7 +27,10 @@ def named(*locations: str, grade: int | None = None) -> list[Label]:
     [
         ({"ER": 1, "Endoplasmic reticulum": 2}, "more than one name: Endoplasmic reticulum (2) = ER (1)"),
         ({"er": 3, "ER": 1}, "more than one name: er (3) = ER (1), HPA's Endoplasmic reticulum"),
-        ({"plasma_membrane": 1, "Plasma  membranes": 1}, "Plasma  membranes (1) = plasma_membrane (1), HPA's Plasma mem"),
+        (
+            {"plasma_membrane": 1, "Plasma  membranes": 1},
+            "Plasma  membranes (1) = plasma_membrane (1), HPA's Plasma mem",
+        ),
         ({"cell wall": 2, "Cell Walls": 1}, "more than one name: cell wall (2) = Cell Walls (1)"),
         ({"Nucleolus": 1, "Nucleoli": 4}, "more than one name: Nucleoli (4) = Nucleolus (1)"),
         ({"centrosome, cytoskeleton": 2}, "`;` would separate: centrosome, cytoskeleton (2): centrosome; cytoskeleton"),
@@ -68,7 +71,11 @@ def test_the_vocabulary_is_that_of_the_published_tables(samples: Path) -> None:
     for grouping, column in columns.items():
         wanted = {name: row[column] for name, row in rows.items() if row[column]}
         assert vocabulary().groups[grouping] == wanted
-    hpa = {location for of in read_label_table(samples / "labels" / "hpa_subcellular_location.tsv").said.values() for location in of}
+    hpa = {
+        location
+        for of in read_label_table(samples / "labels" / "hpa_subcellular_location.tsv").said.values()
+        for location in of
+    }
     assert set(vocabulary().means.values()) - {""} == hpa
     of_no_location = {"Microtubule organizing center", "Vesicles and punctate cytosolic patterns", "Negative"}
     assert set(KAGGLE_2018 + KAGGLE_2021) - hpa == of_no_location

@@ -27,7 +27,7 @@ run_option = partial(typer.Option, rich_help_panel="Running")
 Force = Annotated[
     bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
 ]
-LocationMap = Annotated[
+LocationNames = Annotated[
     str | None,
     source_option(
         "--location-map",

@@ -13,7 +13,7 @@ from embstore_cli.choices import (
     BackboneSpecs,
     DeviceOption,
     Force,
-    LocationMap,
+    LocationNames,
     cell_option,
     columns_option,
     names_of_columns,
@@ -44,7 +44,7 @@ def ingest(
         ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
-    location_map: LocationMap = None,
+    location_map: LocationNames = None,
     dataset: Annotated[
         str | None,
         source_option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import LocationMap, columns_option, names_of_columns
+from embstore_cli.choices import LocationNames, columns_option, names_of_columns
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
 from embstore_cli.summary import located
@@ -30,7 +30,7 @@ def add(
     ] = None,
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
     columns: Annotated[list[str] | None, columns_option()] = None,
-    location_map: LocationMap = None,
+    location_map: LocationNames = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List locations with counts, and suspects; write nothing.")
     ] = False,

@@ -37,11 +37,11 @@ def row_labels(
     labels = {Label(*subject, location, None, name) for subject, row in pairs for location in external.locations[row]}
     ordered = sorted(labels, key=lambda label: (label.subject, label.location))
     asked = tuple(dict.fromkeys(subject for subject, _ in pairs))
-    return RowLabels(map_locations(ordered, location_map), asked, _said_of_shared_labels(external, good, subjects))
+    return RowLabels(map_locations(ordered, location_map), asked, _shared_labels_note(external, good, subjects))
 
 
 def refuse_labels_of_nothing(columns: Columns) -> None:
-    """Raise EmbstoreError where a column of locations is named, and none that says what the rows are of."""
+    """Raise EmbstoreError where a column of locations is named, and none for what the rows are of."""
     if columns.label and not (columns.identifier or columns.gene):
         raise EmbstoreError(
             f"the locations in {columns.label} would be labels of nothing: no column names the proteins of the rows; "
@@ -49,7 +49,7 @@ def refuse_labels_of_nothing(columns: Columns) -> None:
         )
 
 
-def _said_of_shared_labels(
+def _shared_labels_note(
     external: ExternalEmbeddings, good: Sequence[int], subjects: Sequence[Sequence[Subject]]
 ) -> tuple[str, ...]:
     """Return a note on the rows that take a location from another row of their protein."""

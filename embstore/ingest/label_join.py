@@ -62,11 +62,11 @@ def _join_proteins(store: Store, table: LabelTable, dataset: str) -> JoinedLabel
     kept = {subject: met.get(subject, [subject]) for subject in _subjects(table)}
     labelled = {protein: subject for subject, proteins in met.items() for protein in proteins}
     by_id = len({subject for subject, proteins in met.items() if proteins == [subject]})
-    notes = _said_of_genes(several, dataset) + _unjoined(table, met, list(genes), dataset)
+    notes = _genes_note(several, dataset) + _unjoined(table, met, list(genes), dataset)
     return JoinedLabels(_renamed(table, kept), {"id": by_id, "gene": len(labelled) - by_id}, notes)
 
 
-def _said_of_genes(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[str, ...]:
+def _genes_note(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[str, ...]:
     listed = [f"{gene}: {', '.join(proteins)}" for gene, proteins in several.items()]
     return (
         (f"genes of several proteins of {dataset}, each of which was labelled: {abridged(listed)}",) if listed else ()
@@ -94,11 +94,11 @@ def _image_names(
     shared: dict[str, list[str]] = {}
     meant: dict[str, list[str]] = {}
     for subject, name in named.items():
-        found = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
-        if len(found) > 1:
-            shared[name] = found
-        elif found:
-            meant.setdefault(found[0], []).append(subject)
+        keys_meant = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
+        if len(keys_meant) > 1:
+            shared[name] = keys_meant
+        elif keys_meant:
+            meant.setdefault(keys_meant[0], []).append(subject)
     names = {
         subject: key
         for key, subjects in meant.items()
@@ -139,7 +139,7 @@ def _image_and_label(name: str) -> tuple[str, int | None]:
 
 
 def _subjects(table: LabelTable) -> list[str]:
-    return list(dict.fromkeys(subject for _, _, subject in table.said))
+    return list(dict.fromkeys(subject for _, _, subject in table.locations))
 
 
 def _without_dataset(subjects: Iterable[str], dataset: str) -> dict[str, str]:
@@ -161,8 +161,8 @@ def _unjoined(
 
 def _renamed(table: LabelTable, ids: Mapping[str, Sequence[str]]) -> LabelTable:
     """Return the table with other names for its subjects, those without one left out; two under one name unite."""
-    said: dict[Subject, dict[str, int | None]] = {}
-    for (scheme, level, subject), locations in table.said.items():
+    renamed: dict[Subject, dict[str, int | None]] = {}
+    for (scheme, level, subject), locations in table.locations.items():
         for name in ids.get(subject, ()):
-            said.setdefault((scheme, level, name), {}).update(locations)
-    return replace(table, said=said)
+            renamed.setdefault((scheme, level, name), {}).update(locations)
+    return replace(table, locations=renamed)

@@ -1,4 +1,4 @@
-"""What labels say before they are stored: how often each location occurs, and which names are suspects."""
+"""A look at labels before they are stored: how often each location occurs, and which names are suspects."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def suspect_notes(
     names: dict[str, int] = {}
     for (_, location), n in counts.items():  # one table may fill several label sets with the same names
         names[location] = max(n, names.get(location, 0))
-    found = suspects(dict(sorted(names.items(), key=lambda item: (-item[1], item[0]))))
-    return (*found, f"suspects: {CORRECT}") if found else ()
+    notes = suspects(dict(sorted(names.items(), key=lambda item: (-item[1], item[0]))))
+    return (*notes, f"suspects: {CORRECT}") if notes else ()

@@ -122,13 +122,13 @@ def add_labels(
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
-    mapped = map_locations(labels_of(joined.table.said, path.name), renames)
-    suspected = suspect_notes(store, dataset, mapped.labels, joined.table.said)
-    changed = 0 if dry_run else set_labels(store, dataset, mapped.labels, joined.table.said, mapped=mapped)
+    mapped = map_locations(labels_of(joined.table.locations, path.name), renames)
+    suspected = suspect_notes(store, dataset, mapped.labels, joined.table.locations)
+    changed = 0 if dry_run else set_labels(store, dataset, mapped.labels, joined.table.locations, mapped=mapped)
     return LabelsAdded(
         label_sets=label_sets,
         level=table.level,
-        subjects=len({subject for _, _, subject in table.said}),
+        subjects=len({subject for _, _, subject in table.locations}),
         joined=dict(joined.how),
         changed=changed,
         failures=[failure.error for failure in table.failures],

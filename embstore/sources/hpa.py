@@ -94,14 +94,14 @@ def _said(
 ) -> tuple[dict[Subject, Locations], list[str]]:
     """Return what a table says of proteins, or of the images that are here, and how they met."""
     if table.level == "protein":
-        proteins = len({subject for _, _, subject in table.said})
+        proteins = len({subject for _, _, subject in table.locations})
         told = (
             f"labels: {proteins} proteins have a row in {table.path.name}, joined to 0 of {len(fields)} images: HPA's "
         )
         told += "names say no protein. Give a table of image_id, gene, ensg_id with --labels, then this to labels add"
-        return dict(table.said), [told, *table.notes]
-    scheme = table.schemes[0] if table.said else DEFAULT_SCHEME
-    said = {(scheme, "image", key): table.said[(scheme, "image", name)] for key, name in known_as.items()}
+        return dict(table.locations), [told, *table.notes]
+    scheme = table.schemes[0] if table.locations else DEFAULT_SCHEME
+    said = {(scheme, "image", key): table.locations[(scheme, "image", name)] for key, name in known_as.items()}
     absent = sorted(set(table.rows).difference(known_as.values()))
     by_name = keys_by_name(fields)
     shared = {name: by_name[name] for name in absent if len(by_name.get(name, ())) > 1}

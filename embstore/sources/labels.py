@@ -39,7 +39,7 @@ class LabelTable:
 
     path: Path
     level: str
-    said: Mapping[Subject, Mapping[str, int | None]]  # -> location -> grade
+    locations: Mapping[Subject, Mapping[str, int | None]]  # subject -> location -> grade
     genes: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, TextRow] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
@@ -47,12 +47,12 @@ class LabelTable:
 
     def __repr__(self) -> str:
         sets = ", ".join(self.schemes) or "no label set"
-        return f"<LabelTable {self.path.name}: {sets}, {len(self.said)} subjects, {len(self.failures)} failures>"
+        return f"<LabelTable {self.path.name}: {sets}, {len(self.locations)} subjects, {len(self.failures)} failures>"
 
     @property
     def schemes(self) -> list[str]:
         """The label sets that the table fills."""
-        return list(dict.fromkeys(scheme for scheme, _, _ in self.said))
+        return list(dict.fromkeys(scheme for scheme, _, _ in self.locations))
 
 
 def read_label_table(
@@ -105,8 +105,8 @@ def _called(table: LabelTable, scheme: str | None) -> LabelTable:
         names = {scheme: scheme}
     else:
         names = {own: scheme if len(table.schemes) == 1 else f"{scheme}-{own}" for own in table.schemes}
-    said = {(names[own], level, subject): of for (own, level, subject), of in table.said.items() if own in names}
-    return replace(table, said=said)
+    said = {(names[own], level, subject): of for (own, level, subject), of in table.locations.items() if own in names}
+    return replace(table, locations=said)
 
 
 def _opencell(path: Path, _: Sequence[TextRow]) -> LabelTable:

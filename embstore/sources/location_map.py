@@ -48,7 +48,7 @@ class Mapped:
 
 
 def read_location_map(path: str | Path | None) -> LocationMap | None:
-    """Return the map that a table with the columns `from` and `to` says, or the published one of that name, or none.
+    """Return the map in a table with the columns `from` and `to`, or the published one of that name, or none.
 
     `to` may join several names by `;`, or be empty. `hpa` gives published names HPA's spelling; `subcell-1` and so on
     give HPA's locations the names of SubCell's groups. EmbstoreError for other columns, or a name with two meanings.

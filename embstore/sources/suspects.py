@@ -1,4 +1,4 @@
-"""Names of locations that may not mean what they say: spelled in two ways, several in one, or known to nobody."""
+"""Suspects among the names of locations: spelled in two ways, several in one, or known to nobody."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def suspects(names: Mapping[str, int]) -> tuple[str, ...]:
         "names that look like several locations, which `;` would separate": list(_joined(names)),
         "locations that no vocabulary knows (HPA, OpenCell, Kaggle, SubCell)": list(_unknown(names)),
     }
-    return tuple(f"{kind}: {_listed(found)}" for kind, found in kinds.items() if found)
+    return tuple(f"{kind}: {_listed(examples)}" for kind, examples in kinds.items() if examples)
 
 
 def _questions(names: Mapping[str, int]) -> Iterator[str]:
@@ -63,6 +63,6 @@ def _unknown(names: Mapping[str, int]) -> Iterator[str]:
             yield f"{name} ({n}{f', {spelled[near[0]]}?' if near else ''})"
 
 
-def _listed(found: list[str]) -> str:
-    more = f" and {len(found) - SHOWN_SUSPECTS} more" if len(found) > SHOWN_SUSPECTS else ""
-    return ", ".join(found[:SHOWN_SUSPECTS]) + more
+def _listed(examples: list[str]) -> str:
+    more = f" and {len(examples) - SHOWN_SUSPECTS} more" if len(examples) > SHOWN_SUSPECTS else ""
+    return ", ".join(examples[:SHOWN_SUSPECTS]) + more

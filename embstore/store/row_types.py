@@ -118,7 +118,7 @@ class LabelRow(TypedDict):
 
 
 class LocationMapRow(TypedDict):
-    """A row of `location_maps`: one name that a map renamed as it went into a label set."""
+    """A row of `location_maps`: one name that a map renamed as it was added to a label set."""
 
     label_set: str
     revision: int

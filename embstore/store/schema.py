@@ -254,7 +254,7 @@ TABLES: dict[str, Table] = {
             mtime_ns=pa.int64(),
             failed_at=TIME,
         ),
-        # One name of a location that a map renamed as it went into a label set.
+        # One name of a location that a map renamed as it was added to a label set.
         _table(
             "location_maps",
             "label_set revision name",

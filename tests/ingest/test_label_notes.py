@@ -1,4 +1,4 @@
-"""What is said of labels as they go in: locations with counts, suspects, what a map renamed, whose labels rows take."""
+"""Notes on labels as they are added: locations with counts, suspects, what a map renamed, whose labels rows take."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def bring(tmp_path: Path, text: str = VECTORS, **choices: Any) -> Report:
 
 
 def labels_of(store: Store, label_set: str) -> set[tuple[str, str, int]]:
-    found = rows(store, "SELECT * FROM labels WHERE label_set = $s ORDER BY ALL", {"s": label_set})
-    return {(row["subject_id"], row["location"], row["revision"]) for row in found}
+    labels = rows(store, "SELECT * FROM labels WHERE label_set = $s ORDER BY ALL", {"s": label_set})
+    return {(row["subject_id"], row["location"], row["revision"]) for row in labels}
 
 
 def test_a_dry_run_of_import_lists_locations_and_suspects(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_a_dry_run_of_import_lists_locations_and_suspects(tmp_path: Path) -> Non
         ("d/location", "ER?", 1),
     }
     assert "question marks among the locations: ER? (1)" in report.notes
-    said = "rows that take the locations of another row of the same protein: 3 "
-    assert said + "(1 without a location of their own, 1 of an isoform, 1 with other locations)" in report.notes
+    start = "rows that take the locations of another row of the same protein: 3 "
+    assert start + "(1 without a location of their own, 1 of an isoform, 1 with other locations)" in report.notes
     assert not (tmp_path / "store").exists()
 
 
@@ -107,7 +107,7 @@ def test_labels_of_nothing_are_refused(tmp_path: Path) -> None:
 
 
 def test_old_label_sets_keep_their_spelling_of_kaggles_names(tmp_path: Path) -> None:
-    """Indices 22 and 27 were `Cell junctions` and `Rods & rings`: a rerun changes nothing; a new set has HPA's names."""
+    """Index 22 was `Cell junctions`: a rerun changes nothing, and a new label set has HPA's name."""
     store = Store.open(tmp_path / "store", create=True)
     before = [Label(KAGGLE_2018_SCHEME, "image", "f", "Cell junctions", None, "train.csv")]
     now = [Label(KAGGLE_2018_SCHEME, "image", "f", "Cell Junctions", None, "train.csv")]

@@ -1,4 +1,4 @@
-"""Names of locations that may not mean what they say, and other names for them."""
+"""Suspects among the names of locations, and other names for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def named(*locations: str, grade: int | None = None) -> list[Label]:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "note"),
     [
         ({"ER": 1, "Endoplasmic reticulum": 2}, "more than one name: Endoplasmic reticulum (2) = ER (1)"),
         ({"er": 3, "ER": 1}, "more than one name: er (3) = ER (1), HPA's Endoplasmic reticulum"),
@@ -40,16 +40,16 @@ def named(*locations: str, grade: int | None = None) -> list[Label]:
         ({"Mitochondira": 1}, "no vocabulary knows (HPA, OpenCell, Kaggle, SubCell): Mitochondira (1, Mitochondria?)"),
     ],
 )
-def test_a_name_that_may_not_mean_what_it_says_is_a_suspect(names: dict[str, int], said: str) -> None:
+def test_a_doubtful_name_is_a_suspect(names: dict[str, int], note: str) -> None:
     """Spelling variants, synonyms, joined names, question marks, and names that nobody publishes."""
-    assert any(said in note for note in suspects(names))
+    assert any(note in line for line in suspects(names))
 
 
 def test_published_names_are_no_suspects(samples: Path) -> None:
     """Every location of HPA, OpenCell, the Kaggle competitions and SubCell's groupings is known, and has one name."""
     for name in ("hpa_subcellular_location.tsv", "opencell_public_annotations_flat.csv"):
-        said = read_label_table(samples / "labels" / name).said
-        assert suspects(Counter(location for of in said.values() for location in of)) == ()
+        table = read_label_table(samples / "labels" / name).locations
+        assert suspects(Counter(location for located in table.values() for location in located)) == ()
     assert suspects(dict.fromkeys(KAGGLE_2018, 1)) == suspects(dict.fromkeys(KAGGLE_2021, 1)) == ()
     for groups in vocabulary().groups.values():
         assert suspects(dict.fromkeys(groups.values(), 1)) == ()
@@ -73,8 +73,8 @@ def test_the_vocabulary_is_that_of_the_published_tables(samples: Path) -> None:
         assert vocabulary().groups[grouping] == wanted
     hpa = {
         location
-        for of in read_label_table(samples / "labels" / "hpa_subcellular_location.tsv").said.values()
-        for location in of
+        for located in read_label_table(samples / "labels" / "hpa_subcellular_location.tsv").locations.values()
+        for location in located
     }
     assert set(vocabulary().means.values()) - {""} == hpa
     of_no_location = {"Microtubule organizing center", "Vesicles and punctate cytosolic patterns", "Negative"}
@@ -109,15 +109,15 @@ def test_published_maps_give_hpas_spelling_or_a_group(samples: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("old,new\nER,er\n", "has the columns old, new; wanted from and to"),
         ("from,to\nER,er\nER,golgi\n", "line 3: 'ER' becomes 'golgi', and 'er' above"),
         (None, "no file or published map of locations .* choose from: hpa, subcell-1"),
     ],
 )
-def test_a_map_that_says_two_things_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_map_of_two_meanings_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "m.csv").write_text(text)
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_location_map(tmp_path / "m.csv")

@@ -51,7 +51,7 @@ def said_of_shared(shared: Mapping[str, Sequence[str]], dataset: str = "") -> tu
     if not shared:
         return ()
     of = f" of {dataset}" if dataset else ""
-    listed = abridged([f"{name}: {', '.join(keys)}" for name, keys in shared.items()])
+    listed = abridged([f"{name}: {', '.join(sorted(keys))}" for name, keys in shared.items()])
     return (f"names that fit several images{of}, so that none of these has a row: {listed}; give their folders too",)
 
 

@@ -17,7 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside t
 @app.command("seen")
 def seen(
     table: Annotated[
-        Path, typer.Argument(help="CSV or TSV with a row for each protein that the backbone was trained on.")
+        Path,
+        typer.Argument(help="CSV, TSV, Parquet or xlsx with a row for each protein that the backbone was trained on."),
     ],
     backbone: Annotated[
         str,
@@ -43,4 +44,6 @@ def seen(
 
     report = set_seen(open_store(write=True), table, backbone=backbone, id_column=id_column, gene_column=gene_column)
     emit_table(report.to_arrow().drop_columns("version"), form)
+    for note in report.notes:
+        say(note)
     say(f"to leave them out: SELECT * FROM proteins WHERE NOT list_contains(seen_in_pretraining, '{backbone}')")

@@ -133,12 +133,6 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
     return {meaning: column for meaning, column in known.items() if column}
 
 
-def names_images(columns: Iterable[str]) -> bool:
-    """True if some column names images, their files or wells."""
-    known = known_columns(columns)
-    return not known.keys().isdisjoint({"key", "well"}) or any(column_key(column) in FILE_COLUMNS for column in columns)
-
-
 def tidy_rows(
     rows: Sequence[tuple[int, dict[str, str]]], known: Mapping[str, str], used: Iterable[str] = ()
 ) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from embstore.sources.columns import (
     refuse_lists,
     unknown_ids,
 )
+from embstore.sources.image_rows import names_images
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2018_SCHEME, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
@@ -90,11 +91,15 @@ def _published(table: TextTable, level: str | None) -> Published | None:
 
 
 def only_describes(path: Path, renaming: Renaming | None = None) -> bool:
-    """True if a table names images or wells and no locations: what it says of them is all that it says."""
-    columns = text_table(path, renaming).columns
-    known = known_columns(columns)
-    published = renaming is None and any(wanted <= set(columns) for wanted, _, _ in PUBLISHED)
-    return not published and "locations" not in known and not known.keys().isdisjoint({"key", "well"})
+    """True if a table names images or wells and no locations, or images by their files alone.
+
+    What it says of them is then all that it says.
+    """
+    table = text_table(path, renaming)
+    known = known_columns(table.columns)
+    if renaming is None and _published(table, None):
+        return False
+    return names_images(table) and not ("locations" in known and "key" in known)
 
 
 def _called(table: LabelTable, scheme: str | None) -> LabelTable:

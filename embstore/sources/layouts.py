@@ -15,6 +15,7 @@ from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
 from embstore.pixels.vendors import vendor_files
 from embstore.sources.assignment import channels_in_file, fitting_roles, told_assignment
+from embstore.sources.beside import table_beside
 from embstore.sources.channels import Reading, parse_channels
 from embstore.sources.columns import named_columns
 from embstore.sources.crops import read_crops
@@ -25,6 +26,7 @@ from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import ATLAS, Failure, Source, SourceImage
+from embstore.sources.tables import is_table_file
 from embstore.sources.tool_files import files_below, what_lies_there
 
 # layouts whose names say what each channel shows
@@ -75,12 +77,24 @@ def read_source(
         raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
     reading = Reading(labels, parse_channels(channels), source_root, named_columns(columns))
     found = (NAMED | ASKED)[layout](source, reading)
+    if labels is None and layout != "manifest" and not is_table_file(source):
+        found = _with_table_beside(source, layout, reading, found)
     if not found.images and not found.failures:
         raise EmbstoreError(_nothing_known(source, layout, found.notes))
     if vendors := vendor_files(files_below(source)):
         found = replace(found, notes=(*found.notes, vendors))
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+
+
+def _with_table_beside(source: Path, layout: str, reading: Reading, found: Source) -> Source:
+    """Return a source as the table that lies beside its images describes it; as it is where there is none."""
+    table, notes = table_beside(source, found, reading.renaming)
+    if table is None and reading.renaming is not None:
+        why = "; ".join([f"no table describes {source}", *notes])
+        raise EmbstoreError(f"--columns names columns of a table, and {why}; give it with --labels")
+    described = found if table is None else (NAMED | ASKED)[layout](source, replace(reading, labels=table))
+    return replace(described, notes=(*notes, *described.notes))
 
 
 def _nothing_known(source: Path, layout: str, notes: Sequence[str]) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
 from embstore.sources.channels import Reading
-from embstore.sources.columns import names_images
 from embstore.sources.described import with_descriptions
+from embstore.sources.image_rows import names_images
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, Subject, labels_of
 from embstore.sources.tables import abridged, bare_name, find_column, image_files, numbered_rows, read_table, text_table
 
@@ -175,8 +175,8 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
 
 
 def _is_annotations(path: Path) -> bool:
-    columns = text_table(path).columns
-    return not GRADED.isdisjoint(columns) or not names_images(columns)
+    table = text_table(path)
+    return not GRADED.isdisjoint(table.columns) or not names_images(table)
 
 
 def read_annotations(path: Path) -> Annotations:

@@ -13,6 +13,7 @@ from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
+from embstore.sources.restored_genes import probable_symbols
 from embstore.sources.tables import RenamedColumns, TextTable, abridged
 from embstore.sources.values import clean_name, is_missing, looks_like_list, names_in, spelled_missing
 
@@ -226,12 +227,14 @@ def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
 
 
 def said_of_genes(fields: Iterable[str]) -> tuple[str, ...]:
-    """Return a note on the gene names that look like what a spreadsheet makes of symbols; none where there are none."""
-    found = spreadsheet_genes(name for text in fields for name in split_list(text))
-    if not found:
+    """Return a note on the gene names that a spreadsheet probably made of symbols, with these; none without such."""
+    changed = spreadsheet_genes(name for text in fields for name in split_list(text))
+    if not changed:
         return ()
-    listed = ", ".join(found[:SHOWN_GENES]) + (", ..." if len(found) > SHOWN_GENES else "")
-    return (f"{len(found)} gene names look like what a spreadsheet makes of symbols ({listed}); restore them",)
+    probable = [(name, " or ".join(probable_symbols(name))) for name in changed[:SHOWN_GENES]]
+    listed = ", ".join(f"{name}: {symbols}" if symbols else name for name, symbols in probable)
+    more = ", ..." if len(changed) > SHOWN_GENES else ""
+    return (f"{len(changed)} gene names look like what a spreadsheet makes of symbols ({listed}{more}); restore them",)
 
 
 def _positive(text: str) -> float:

@@ -17,6 +17,7 @@ from embstore.sources.columns import (
     known_columns,
     notes_on,
     refuse_lists,
+    said_of_genes,
     unknown_ids,
 )
 from embstore.sources.image_rows import names_images
@@ -117,7 +118,7 @@ def _called(table: LabelTable, scheme: str | None) -> LabelTable:
 def _opencell(path: Path, _: Sequence[TextRow]) -> LabelTable:
     targets = read_annotations(path).targets
     genes = {protein: t.gene for t in targets if (protein := protein_id(t.ensg, t.gene))}
-    return LabelTable(path, "protein", graded(targets), genes)
+    return LabelTable(path, "protein", graded(targets), genes, notes=said_of_genes(t.gene for t in targets))
 
 
 def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
@@ -132,7 +133,7 @@ def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
         main = names_in(row["Main location"])
         said[("main", "protein", protein)] = dict.fromkeys(main)
         said[("any", "protein", protein)] = dict.fromkeys(main + names_in(row.get("Additional location", "")))
-    return LabelTable(path, "protein", said, genes)
+    return LabelTable(path, "protein", said, genes, notes=said_of_genes(genes.values()))
 
 
 def _kaggle_2018(path: Path, rows: Sequence[TextRow]) -> LabelTable:

@@ -177,8 +177,12 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 
 
 def notes_on(table: TextTable, known: Mapping[str, str]) -> tuple[str, ...]:
-    """Return how a table was read, and which columns with a meaning contain dates, as a spreadsheet makes of text."""
-    dated = {column: table.dates[column] for column in known.values() if column in table.dates}
+    """Return how a table was read, and which columns with a meaning contain dates, as a spreadsheet makes of text.
+
+    Genes are left to `said_of_genes`, which names the symbols.
+    """
+    columns = [column for meaning, column in known.items() if meaning != "gene"]
+    dated = {column: table.dates[column] for column in columns if column in table.dates}
     counted = (f"{len(texts)} cells of {column} are dates ({', '.join(texts[:3])})" for column, texts in dated.items())
     if not dated:
         return table.notes

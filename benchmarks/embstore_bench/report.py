@@ -93,7 +93,7 @@ def _hints(store: Store, setting: Setting) -> list[str]:
         )
     if late := setting.task.left_out.group_not_in_split:
         hints.append(late_units_hint(store, setting.splits, late))
-    hints += suspects(_groups_of_locations(setting.task))
+    hints += suspects(_groups_of_locations(setting.task), unknown=False)
     task = task_of(setting.question).name
     if newer := successors().get(task):
         hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")

@@ -198,7 +198,7 @@ def _too_few(sizes: Mapping[str, int], min_groups: int, grouping: str, hint: str
         advice = f"--folds {MIN_FOLDS} would do" if second == MIN_FOLDS else f"--folds {MIN_FOLDS} to {second} would do"
     else:
         advice = f"add labels or images: two classes with at least {MIN_FOLDS} groups each are needed"
-    suspected = "".join(f"; {note}" for note in suspects(sizes))
+    suspected = "".join(f"; {note}" for note in suspects(sizes, unknown=False))
     short = f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
     return f"{short}{suspected}; {CORRECT}" if suspected else short
 

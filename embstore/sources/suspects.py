@@ -14,17 +14,20 @@ SHOWN_SUSPECTS = 10
 CORRECT = "correct the table, or rename them with --location-map FILE (csv: from,to)"
 
 
-def suspects(names: Mapping[str, int]) -> tuple[str, ...]:
+def suspects(names: Mapping[str, int], *, unknown: bool = True) -> tuple[str, ...]:
     """Return a note on each kind of suspect among the locations of one label set, given with how often they occur.
 
-    Kinds: names that differ in case, blanks or plural alone; names that published sources use for one location; names
-    whose parts are known locations; question marks; names that no published source uses, with one that is nearly so.
+    Kinds: names that differ in case, blanks or plural alone, or that published sources use for one location; names
+    whose parts are known locations; question marks; names that are nearly a published one; and, where `unknown` ones
+    are wanted, all others that no published source uses.
     """
+    near, far = _unpublished(names)
     kinds = {
         "question marks among the locations": list(_questions(names)),
         "locations with more than one name": list(_variants(names)),
         "names that look like several locations, which `;` would separate": list(_joined(names)),
-        "locations that no vocabulary knows (HPA, OpenCell, Kaggle, SubCell)": list(_unknown(names)),
+        "locations that are nearly a published name": near,
+        "locations that no vocabulary knows (HPA, OpenCell, Kaggle, SubCell)": far if unknown else [],
     }
     return tuple(f"{kind}: {_listed(examples)}" for kind, examples in kinds.items() if examples)
 
@@ -54,13 +57,18 @@ def _joined(names: Mapping[str, int]) -> Iterator[str]:
             yield f"{name} ({n}): {'; '.join(parts)}"
 
 
-def _unknown(names: Mapping[str, int]) -> Iterator[str]:
+def _unpublished(names: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Return the names that no published source uses: those that are nearly one, with that one, and the others."""
     spelled = vocabulary().spelled
     joined = {text.rsplit(" (", 1)[0] for text in _joined(names)}
+    near: list[str] = []
+    far: list[str] = []
     for name, n in names.items():
-        if folded(name) not in spelled and "?" not in name and name not in joined:
-            near = get_close_matches(folded(name), spelled, n=1, cutoff=ALIKE)
-            yield f"{name} ({n}{f', {spelled[near[0]]}?' if near else ''})"
+        if folded(name) in spelled or "?" in name or name in joined:
+            continue
+        match = get_close_matches(folded(name), spelled, n=1, cutoff=ALIKE)
+        (near if match else far).append(f"{name} ({n}, {spelled[match[0]]}?)" if match else f"{name} ({n})")
+    return near, far
 
 
 def _listed(examples: list[str]) -> str:

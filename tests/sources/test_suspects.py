@@ -37,7 +37,8 @@ def named(*locations: str, grade: int | None = None) -> list[Label]:
         ({"ER/Golgi": 1}, "`;` would separate: ER/Golgi (1): ER; Golgi"),
         ({"bud": 1, "vacuole": 1, "bud and vacuole": 1}, "bud and vacuole (1): bud; vacuole"),
         ({"???": 2, "ER?": 1}, "question marks among the locations: ??? (2), ER? (1)"),
-        ({"Mitochondira": 1}, "no vocabulary knows (HPA, OpenCell, Kaggle, SubCell): Mitochondira (1, Mitochondria?)"),
+        ({"Mitochondira": 1}, "nearly a published name: Mitochondira (1, Mitochondria?)"),
+        ({"cell wall": 1}, "no vocabulary knows (HPA, OpenCell, Kaggle, SubCell): cell wall (1)"),
     ],
 )
 def test_a_doubtful_name_is_a_suspect(names: dict[str, int], note: str) -> None:

@@ -14,7 +14,7 @@ from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-source_option = partial(typer.Option, rich_help_panel="What goes in")
+source_option = partial(typer.Option, rich_help_panel="Source")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 columns_option = partial(
     typer.Option,
@@ -35,7 +35,7 @@ LocationNames = Annotated[
         help="Table (from,to) of other names for locations, or hpa: HPA's spelling of published names.",
     ),
 ]
-DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],
     source_option(
@@ -50,7 +50,7 @@ BackboneSpecs = Annotated[
 
 
 def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
-    """Return column -> name of texts such as `Where is it?=locations`, None for none."""
+    """Return column -> name from texts such as `Where is it?=locations`, None if there are none."""
     names: dict[str, str] = {}
     for text in texts or ():
         column, equals, name = (part.strip() for part in text.rpartition("="))
@@ -62,7 +62,7 @@ def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
     return names or None
 
 
-# how backbones are shown images
+# replaced by backbone specs
 SPEC_REMOVED = (
     UNIT_REMOVED,
     RemovedOption("--pooling", "write --backbone hpa:pooling=cls"),

@@ -14,7 +14,7 @@ from embstore_cli.render import emit_table, print_line, say
 from embstore_cli.summary import located
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
-app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
+app = typer.Typer(no_args_is_help=True, help="Published locations of proteins, which scores are computed against.")
 
 
 @app.command("add")
@@ -35,7 +35,7 @@ def add(
         bool, typer.Option("--dry-run", help="List locations with counts, and suspects; write nothing.")
     ] = False,
 ) -> None:
-    """Add a new release of labels without a new ingest; what it does not name stays as it was.
+    """Add a new release of labels without a new ingest; subjects that it does not name keep theirs.
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """

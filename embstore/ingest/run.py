@@ -28,12 +28,12 @@ from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count, count_assignment
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, told
+from embstore.progress import Progress, tell, tracked
 from embstore.sources.layouts import read_source
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
-from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
+from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
 
 
 def ingest(
@@ -212,7 +212,7 @@ def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress
     """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if isinstance(outcome, Failure):
             report.failures.append(outcome)
         else:
@@ -291,7 +291,7 @@ class _Asked:
 def _labels(spaces: Sequence[Space]) -> dict[str, str]:
     """Return what to call each space in the report, by digest."""
     rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
-    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
+    return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}
 
 
 def _run(

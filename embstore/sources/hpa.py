@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from embstore.sources.channels import Reading
 from embstore.sources.cell_names import labels_of_cells_error
+from embstore.sources.channels import Reading
 from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
 from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions

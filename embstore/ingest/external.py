@@ -28,6 +28,7 @@ from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
 from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.own_units import compared_own, import_own, own_labels, own_units
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
 from embstore.ingest.work import check_dataset
@@ -79,8 +80,8 @@ def import_embeddings(
     store: Store | str | Path,
     path: str | Path,
     *,
-    dataset: str,
     backbone: str,
+    dataset: str | None = None,
     embeddings: str | None = None,
     id_column: str | None = None,
     gene_column: str | None = None,
@@ -97,6 +98,10 @@ def import_embeddings(
     progress: Progress | None = None,
 ) -> Report:
     """Import embeddings that were computed elsewhere: each row of the file becomes a profile with a vector.
+
+    Where `id_column` contains ids of the store's own cells or images, the vectors are theirs instead: a space of that
+    unit, searched and scored like any other. These need no `dataset`; rows whose id the store lacks are failures, and
+    vectors that are there already are replaced only with `replace`.
 
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array, or every column that has no other meaning (numbers of rows and bookkeeping
@@ -116,16 +121,25 @@ def import_embeddings(
     that is named by its path is made where there is none, by `force` also in a folder that contains other files.
     """
     job = Job("import", given(locals()))
-    check_dataset(dataset)
+    if dataset is not None:
+        check_dataset(dataset)
     given_columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
     meanings = with_names(given_columns, columns)
     refuse_labels_of_nothing(meanings)
     renames = read_location_map(location_map)
     external = read_vectors(Path(path).resolve(), meanings)
-    space = _space(backbone, external.features)
-    data = filled(external, fill_nan)
-    named = bool(meanings.identifier or meanings.gene)
     existing = opened_if_any(store, force=force)
+    data = filled(external, fill_nan)
+    units = own_units(existing, external, meanings, dataset)
+    if existing is not None and units is not None:
+        space = _space(backbone, external, existing, units.unit)
+        own = compared_own(existing, space, data, units, progress)
+        labels = own_labels(own, meanings.scheme, renames)
+        return import_own(existing, own, labels, job, replace=replace, dry_run=dry_run, progress=progress)
+    if dataset is None:
+        raise EmbstoreError("the rows of the file have to belong to a dataset; name it: --dataset NAME")
+    space = _space(backbone, external, existing)
+    named = bool(meanings.identifier or meanings.gene)
     plan = _plan(existing, dataset, space, data, named=named, progress=progress)
     if not replace:
         refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
@@ -152,8 +166,6 @@ def _plan(
 ) -> Import:
     """Read the whole file once and compare it with the store; nothing is written."""
     external = data.external
-    if store is not None:
-        _refuse_other_features(store, space, external.dim)
     rows = profile_rows(dataset, external)
     stored = stored_rows(store, space.digest, dataset, str(external.path), rows)
     unusable, same = np.zeros(len(external), np.int64), np.zeros(len(external), bool)
@@ -229,9 +241,10 @@ def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | Non
         tell(progress, "vectors", part.stop, len(new), failures=len(plan.failures))
 
 
-def _space(backbone: str, features: str) -> Space:
+def _space(backbone: str, external: ExternalEmbeddings, store: Store | None, unit: str = "protein") -> Space:
+    """Return the space of the vectors; EmbstoreError for a name that stands for other vectors."""
     check_free(backbone)
-    return Space(
+    space = Space(
         backbone=backbone,
         revision=1,
         weights_sha256=None,
@@ -241,18 +254,22 @@ def _space(backbone: str, features: str) -> Space:
         crop_um=None,
         input_px=None,
         masked=False,
-        intensity=f"as brought, features {features}",
+        intensity=f"as brought, features {external.features}",
         resampling="as brought",
         pooling="as brought",
-        unit="protein",
+        unit=unit,
         precision=HAND_MADE_PRECISION,
     )
+    if store is not None:
+        _refuse_other_features(store, space, external.dim)
+    return space
 
 
 def _refuse_other_features(store: Store, space: Space, dim: int) -> None:
     """Refuse a name that stands for another list of features: search and bench would not know which is meant."""
     for known in list_spaces(store):
-        if known["backbone"] == space.backbone and known["digest"] != space.digest:
+        same_name = (known["backbone"], known["unit"]) == (space.backbone, space.unit)
+        if same_name and known["digest"] != space.digest:
             raise EmbstoreError(
                 f"{space.backbone} holds vectors of {known['dim']} other features than the {dim} of this file; "
                 "they cannot be compared: choose another --backbone name"

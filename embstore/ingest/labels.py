@@ -16,7 +16,7 @@ from embstore.ingest.report import Report
 from embstore.ingest.work import check_dataset
 from embstore.sources.columns import named_columns
 from embstore.sources.kaggle import KAGGLE_2018_BEFORE, KAGGLE_2018_SCHEME
-from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
+from embstore.sources.labels import LABEL_LEVELS, read_label_table
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Label, Subject, labels_of
 from embstore.store import TABLES, LabelRow, LocationMapRow, Store, now, put_rows, quoted, require_dataset, rows
@@ -116,7 +116,7 @@ def add_labels(
     table = read_label_table(path, scheme=scheme, level=level, renaming=named_columns(columns))
     joined = join_labels(store, table, dataset)
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.table.schemes]
-    _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
+    check_levels(store, dataset, table.locations, path.name, "give another name with --scheme")
     if not any(joined.how.values()):
         require_dataset(store, dataset)
         raise EmbstoreError(
@@ -144,12 +144,15 @@ def report_labels(report: Report, store: Store | None, mapped: Mapped, asked: Co
     report.locations = count_locations(report.dataset, mapped.labels)
 
 
-def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> None:
+def check_levels(store: Store, dataset: str, subjects: Iterable[Subject], source: str, todo: str) -> None:
+    """Raise EmbstoreError where a label set has labels of another level than these subjects, which are of `source`."""
+    levels = {f"{dataset}/{scheme}": level for scheme, level, _ in subjects}
     for known in list_labels(store):
-        if known.label_set in label_sets and known.level != table.level:
+        level = levels.get(known.label_set, known.level)
+        if level != known.level:
             raise EmbstoreError(
-                f"{known.label_set} holds labels of each {known.level} and {table.path.name} speaks of each "
-                f"{table.level}; one label set has one level: give another name with --scheme"
+                f"{known.label_set} contains labels of each {known.level} and {source} labels each {level}; one label "
+                f"set has one level: {todo}"
             )
 
 

@@ -12,7 +12,7 @@ from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
 from embstore.store import Store, rows, select_columns
 
-PROTEINS_SQL = """
+PROTEINS_OF_DATASET_SQL = """
 SELECT DISTINCT p.protein_id, p.gene FROM proteins AS p
 INNER JOIN (
     SELECT unnest(protein_ids) AS protein_id FROM images WHERE dataset = $dataset
@@ -20,8 +20,8 @@ INNER JOIN (
 ) USING (protein_id)
 ORDER BY p.protein_id, p.gene
 """
-IMAGES_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
-CELLS_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
+IMAGES_OF_DATASET_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
+CELLS_OF_DATASET_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +46,7 @@ def join_labels(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
 
 
 def _join_proteins(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
+    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_OF_DATASET_SQL, {"dataset": dataset})}
     of_gene: dict[str, list[str]] = {}
     for protein, gene in genes.items():
         of_gene.setdefault(gene, []).append(protein)
@@ -74,7 +74,7 @@ def _genes_note(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[str
 
 
 def _join_images(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_SQL, {"dataset": dataset})]
+    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_OF_DATASET_SQL, {"dataset": dataset})]
     ids, names, shared = _image_names(_without_dataset(_subjects(table), dataset), keys)
     met = {subject: [key] for subject, key in (ids | names).items()}
     notes = said_of_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
@@ -109,7 +109,7 @@ def _image_names(
 
 
 def _join_cells(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    cells = select_columns(store, CELLS_SQL, {"dataset": dataset}).to_pydict()
+    cells = select_columns(store, CELLS_OF_DATASET_SQL, {"dataset": dataset}).to_pydict()
     keys = [cell.removeprefix(f"{dataset}/") for cell in cells["id"]]
     images = [image.removeprefix(f"{dataset}/") for image in cells["image_id"]]
     subjects = _without_dataset(_subjects(table), dataset)

@@ -148,7 +148,7 @@ def test_locations_beside_own_cells_are_labels_of_cells(phantom_copy: Path, tmp_
     assert not es.verify(store).wrong
     (tmp_path / "theirs.csv").write_text((tmp_path / "theirs.csv").read_text().replace("seen", "grade3"))
     with pytest.raises(
-        es.EmbstoreError, match="grade3 contains labels of each protein and theirs.csv labels each cell"
+        es.EmbstoreError, match=r"grade3 contains labels of each protein and theirs\.csv labels each cell"
     ):
         es.import_embeddings(store, tmp_path / "theirs.csv", **how | {"label_column": "grade3", "backbone": "other"})
 

@@ -24,6 +24,7 @@ from embstore.sources.image_rows import names_images
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2018_SCHEME, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
+from embstore.sources.shared_labels import shared_labels_note
 from embstore.sources.tables import Renaming, TextTable, text_table
 from embstore.sources.values import names_in
 
@@ -216,7 +217,16 @@ def _own(table: TextTable, scheme: str, level: str | None, rather: str | None) -
             of |= dict.fromkeys(names_in(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
-    return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
+    notes = unknown_ids(rows, known) + (_shared_note(rows, known) if level == "protein" else ())
+    return LabelTable(path, level, said, genes, first if level == "image" else {}, notes=notes)
+
+
+def _shared_note(rows: Sequence[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note on the rows that take locations from another row of their protein."""
+    identifiers = [row.get(known.get("protein", ""), "") for row in rows]
+    locations = [names_in(row[known["locations"]]) for row in rows]
+    subjects = [[protein for protein, _ in _subjects(row, known, "protein")] for row in rows]
+    return shared_labels_note(identifiers, locations, subjects)
 
 
 def _level(found: str, known: Mapping[str, str], rather: str | None, *, cells: bool) -> str:

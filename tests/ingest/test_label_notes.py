@@ -10,6 +10,7 @@ import pytest
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, add_labels, import_embeddings, ingest, set_labels
 from embstore.sources.kaggle import KAGGLE_2018_SCHEME
+from embstore.sources.labels import read_label_table
 from embstore.sources.record import Label
 from embstore.store import Store, rows
 
@@ -41,6 +42,13 @@ def test_a_dry_run_of_import_lists_locations_and_suspects(tmp_path: Path) -> Non
     start = "rows that take the locations of another row of the same protein: 3 "
     assert start + "(1 without a location of their own, 1 of an isoform, 1 with other locations)" in report.notes
     assert not (tmp_path / "store").exists()
+
+
+def test_rows_of_one_protein_are_counted_in_a_table_of_labels_too(tmp_path: Path) -> None:
+    """An isoform and a row without a location take those of the protein's other rows."""
+    (tmp_path / "t.csv").write_text("uniprot_id,locations\nP12814,er\nP12814-2,golgi\nP12814,\nQ9UQ10,er\n")
+    (note,) = (note for note in read_label_table(tmp_path / "t.csv").notes if "another row" in note)
+    assert note.endswith("3 (1 without a location of their own, 1 of an isoform, 1 with other locations)")
 
 
 def test_what_a_map_renamed_is_recorded_with_the_revision(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ FROM labels GROUP BY label_set, level ORDER BY label_set, level
 
 @dataclass(frozen=True)
 class LabelSet:
-    """One label set at one level, with how many labels it has and where they are from (sources joined by `;`)."""
+    """One label set at one level, with how many labels it has and their sources (separated by `;`)."""
 
     label_set: str
     level: str
@@ -66,12 +66,12 @@ class LabelSets(Tabular):
 
 @dataclass(frozen=True, repr=False)
 class LabelsAdded(Tabular):
-    """What a table of labels contains and how it met the dataset."""
+    """What a table of labels contains and how its subjects joined the dataset."""
 
     label_sets: list[str]
     level: str
     subjects: int  # in the table
-    joined: dict[str, int]  # how -> subjects of the dataset that have labels now
+    joined: dict[str, int]  # way -> number of subjects of the dataset that have labels now
     changed: int  # subjects, counted in each label set
     failures: list[str]
     notes: list[str]
@@ -85,7 +85,7 @@ class LabelsAdded(Tabular):
 
     @property
     def headline(self) -> str:
-        """Return which label sets the table gave, and how many subjects changed."""
+        """Return the label sets of the table, and how many subjects changed."""
         return f"{', '.join(self.label_sets)}: {self.changed} of {self.subjects} {self.level}s new or changed"
 
 
@@ -100,13 +100,13 @@ def add_labels(
     location_map: str | Path | None = None,
     dry_run: bool = False,
 ) -> LabelsAdded:
-    """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
+    """Make a table's locations the labels of a dataset (writes); they replace the subject's earlier labels.
 
-    `join_labels` tells how subjects join, `columns` what the table's columns are called here (`{"Where is it?":
+    See `join_labels` for how subjects are matched. `columns` renames the table's columns (`{"Where is it?":
     "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. `location_map`
     is a table (`from`, `to`) of other names for locations, or `hpa`, or a grouping of SubCell's; what it renamed is
-    recorded with the revision. The notes name locations that may not mean what they say. With `dry_run` nothing is
-    written, and `changed` is 0. EmbstoreError where nothing in the dataset is meant. Writes.
+    recorded with the revision. The notes list suspects among the names of locations. With `dry_run` nothing is
+    written, and `changed` is 0. Raises EmbstoreError if no subject of the dataset is named, and for an unknown level.
     """
     check_dataset(dataset)
     path = Path(path)
@@ -151,8 +151,8 @@ def check_levels(store: Store, dataset: str, subjects: Iterable[Subject], source
         level = levels.get(known.label_set, known.level)
         if level != known.level:
             raise EmbstoreError(
-                f"{known.label_set} contains labels of each {known.level} and {source} labels each {level}; one label "
-                f"set has one level: {todo}"
+                f"{known.label_set} has labels of {known.level}s and {source} has labels of {level}s; one label set "
+                f"has one level: {todo}"
             )
 
 
@@ -174,7 +174,7 @@ def set_labels(
     *,
     mapped: Mapped | None = None,
 ) -> int:
-    """Make these the labels of their subjects in `<dataset>/<scheme>`; returns how many subjects changed.
+    """Make these the labels of their subjects in `<dataset>/<scheme>` (writes); returns how many subjects changed.
 
     A subject whose labels differ from the stored ones gets the new ones at the next revision; earlier table versions
     keep the old ones. `asked` are further subjects, as (scheme, level, subject), that now have no location at all.
@@ -192,7 +192,7 @@ def set_labels(
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
     upserts = [row for subject, new in changed.items() for row in _next_rows(subject, new, stored.get(subject, []))]
     store.upsert("labels", upserts)
-    # dropped last: a reader or a kill in between meets a location too many, never a subject without any
+    # deleted last: readers, or a kill, in between see a location too many, never a subject without any
     _drop_labels(
         store, [(s, r["location"]) for s in changed for r in stored.get(s, []) if r["location"] not in changed[s]]
     )

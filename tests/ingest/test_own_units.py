@@ -147,9 +147,7 @@ def test_locations_beside_own_cells_are_labels_of_cells(phantom_copy: Path, tmp_
     assert {row["subject_id"] for row in labels} == set(cells)
     assert not es.verify(store).wrong
     (tmp_path / "theirs.csv").write_text((tmp_path / "theirs.csv").read_text().replace("seen", "grade3"))
-    with pytest.raises(
-        es.EmbstoreError, match=r"grade3 contains labels of each protein and theirs\.csv labels each cell"
-    ):
+    with pytest.raises(es.EmbstoreError, match=r"grade3 has labels of proteins and theirs\.csv has labels of cells"):
         es.import_embeddings(store, tmp_path / "theirs.csv", **how | {"label_column": "grade3", "backbone": "other"})
 
 

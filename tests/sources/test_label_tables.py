@@ -162,12 +162,12 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
             "that is known: 'location' contains lists such as",
         ),
         ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id read the same; rename one"),
-        ("gene,image_id,label\nG1,a,er\n", {}, "say which they name: --level protein or image"),
+        ("gene,image_id,label\nG1,a,er\n", {}, "choose which they name: --level protein or image"),
         ("gene,label\nG1,er\n", {"level": "image"}, "wanted image_id for labels of each image"),
         ("gene,label\nG1,er\n", {"level": "organ"}, "the level is 'organ'; wanted one of protein, image, cell"),
         ("gene,label\nG9,er\n", {}, "names no protein of the dataset 'opencell'"),
         ("gene,label,grade\nG1,er,high\n", {}, "line 2: grade is 'high'"),
-        ("ID,Label\nx,0\n", {"level": "protein"}, "speaks of each image, not of each protein"),
+        ("ID,Label\nx,0\n", {"level": "protein"}, "has labels of images, not of proteins"),
     ],
 )
 def test_labels_that_mean_nothing_here_are_refused(

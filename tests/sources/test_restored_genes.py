@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embstore.sources.columns import said_of_genes
+from embstore.sources.columns import notes_on_genes
 from embstore.sources.labels import read_label_table
 from embstore.sources.layouts import read_source
 from embstore.sources.restored_genes import probable_symbols
@@ -41,7 +41,7 @@ def test_a_date_is_the_symbol_that_it_was_made_of(name: str, symbols: list[str])
 
 def test_every_reader_reports_the_symbols(tmp_path: Path) -> None:
     """In tables of labels, manifests and OpenCell's annotations; DEC1 is a symbol."""
-    note = "1 gene names look like what a spreadsheet makes of symbols (2-Sep: SEPTIN2); restore them"
+    note = "1 gene names look as if a spreadsheet had changed them (2-Sep: SEPTIN2); restore them"
     tables = {
         "own.csv": "gene,location\n2-Sep,er\nDEC1,er\n",
         "hpa.tsv": "Gene\tGene name\tMain location\nENSG00000000003\t2-Sep\tCytosol\n",
@@ -60,7 +60,7 @@ def test_a_case_of_many_kinds_is_reported_with_symbols(cases: Path) -> None:
     """The genes of case 10: two days, a count of days and a power of ten; ACTB and DEC1 are not among them."""
     lines = (cases / "10-excel-date-genes" / "profiles.csv").read_text().splitlines()
     column = lines[0].split(",").index("gene")
-    (note,) = said_of_genes(line.split(",")[column] for line in lines[1:])
+    (note,) = notes_on_genes(line.split(",")[column] for line in lines[1:])
     assert note.startswith("4 gene names")
     for pair in ("2-Sep: SEPTIN2", "1-Mar: MARCHF1 or MTARC1", "43892: MARCHF2 or MTARC2", "2.31E+13: a RIKEN clone"):
         assert pair in note

@@ -13,6 +13,7 @@ from embstore_cli.choices import (
     BackboneSpecs,
     DeviceOption,
     Force,
+    LocationNames,
     cell_option,
     columns_option,
     names_of_columns,
@@ -43,6 +44,7 @@ def ingest(
         ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
+    location_map: LocationNames = None,
     dataset: Annotated[
         str | None,
         source_option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
@@ -103,6 +105,7 @@ def ingest(
             layout=layout,
             backbones=backbone,
             labels=labels,
+            location_map=location_map,
             channels=channels or "",
             source_root=source_root,
             dataset=dataset,

@@ -26,6 +26,7 @@ from embstore.store.row_types import (
     IngestedRow,
     IngestsRow,
     LabelRow,
+    LocationMapRow,
     MetaRow,
     PredictionRow,
     ProfileRow,
@@ -49,7 +50,7 @@ from embstore.store.spaces import (
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
-from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
+from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, put_rows, refuse_reader
 from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "IngestedRow",
     "IngestsRow",
     "LabelRow",
+    "LocationMapRow",
     "MetaRow",
     "PredictionRow",
     "ProfileRow",
@@ -112,6 +114,7 @@ __all__ = [
     "now",
     "protein_names",
     "put_ingest",
+    "put_rows",
     "put_vectors",
     "query",
     "quoted",

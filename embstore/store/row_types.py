@@ -117,6 +117,19 @@ class LabelRow(TypedDict):
     revision: int
 
 
+class LocationMapRow(TypedDict):
+    """A row of `location_maps`: one name that a map renamed as it was added to a label set."""
+
+    label_set: str
+    revision: int
+    name: str
+    locations: list[str]
+    n_labels: int
+    map: str
+    source: str
+    added: datetime
+
+
 class SpaceRow(TypedDict):
     """A row of `spaces` without its canary, as `list_spaces` returns it."""
 

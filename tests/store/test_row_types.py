@@ -30,6 +30,7 @@ ROW_TYPES: dict[str, type] = {
     "predictions": row_types.PredictionRow,
     "failures": row_types.FailureRow,
     "ingests": row_types.IngestsRow,
+    "location_maps": row_types.LocationMapRow,
 }
 
 

@@ -26,14 +26,14 @@ from embstore.space import Space
 from embstore.store import Store, add_space, embeddings_name, put_vectors, select_columns
 
 CELL_ID = re.compile(r"[^/]+/.+:[0-9a-f]{8}:\d+")
-CELLS_SQL = """
+OWN_CELLS_SQL = """
     SELECT c.cell_id AS id, i.segmentation IS NOT NULL AS is_current
     FROM cells_raw AS c
     LEFT JOIN image_current AS i ON c.image_id = i.image_id AND c.segmentation = i.segmentation
     ORDER BY id
 """
-IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
-REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
+OWN_IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
+OWN_REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +63,7 @@ def own_units(
     _refuse_genes(store, external)
     if not any("/" in identifier for identifier in ids):
         return None
-    cells, images = _known(store, CELLS_SQL, ids), _known(store, IMAGES_SQL, ids)
+    cells, images = _known(store, OWN_CELLS_SQL, ids), _known(store, OWN_IMAGES_SQL, ids)
     if cells[0].any() and images[0].any():
         raise EmbstoreError(f"{external.path.name} names cells and images; import them as two files")
     if not (cells[0].any() or images[0].any()):
@@ -99,7 +99,7 @@ def _known(store: Store | None, sql: str, ids: Sequence[str]) -> tuple[Bools, Bo
 
 def _refuse_genes(store: Store | None, external: ExternalEmbeddings) -> None:
     genes = list(dict.fromkeys(gene.strip() for gene in external.genes if "/" in gene))
-    images = _known(store, IMAGES_SQL, genes)[0] if genes else ()
+    images = _known(store, OWN_IMAGES_SQL, genes)[0] if genes else ()
     own = [gene for gene, known in zip(genes, images, strict=True) if known or CELL_ID.fullmatch(gene)]
     if own:
         raise EmbstoreError(
@@ -142,13 +142,13 @@ class OwnImport:
 
     @property
     def good(self) -> Bools:
-        """Return which rows can go in."""
+        """Return which rows can go in, (n,)."""
         good: Bools = self.units.known & (self.unusable == 0)
         return good
 
     @property
     def new(self) -> Bools:
-        """Return which rows have to be written."""
+        """Return which rows have to be written, (n,)."""
         return self.good & ~self.same
 
 
@@ -230,7 +230,7 @@ def _write(store: Store, plan: OwnImport, report: Report, *, recording: Recordin
 
 def _complete(store: Store, plan: OwnImport) -> None:
     """Record that images have a vector of their current revision: an image keeps its id when its content changes."""
-    images = select_columns(store, REVISIONS_SQL)
+    images = select_columns(store, OWN_REVISIONS_SQL)
     ids = pa.array([plan.units.ids[row] for row in np.flatnonzero(plan.good).tolist()], pa.string())
     done = images.filter(pc.is_in(images["image_id"], value_set=ids))
     n = done.num_rows
@@ -246,9 +246,9 @@ def _failures(plan: OwnImport) -> list[Failure]:
     for row, place in zip(bad, external.sources(bad) if bad else (), strict=True):
         where, name = f"{external.path}:{place}", units.ids[row]
         if not units.known[row]:
-            found = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
-            failures.append(Failure(where, "vectors", found, "take the row out, or ingest its image first"))
+            stranger = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
+            failures.append(Failure(where, "vectors", stranger, "take the row out, or ingest its image first"))
             continue
-        error = f"the vector of {name} holds {plan.unusable[row]} numbers that are missing or not finite in float32"
+        error = f"the vector of {name} has {plan.unusable[row]} numbers that are missing or not finite in float32"
         failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out (--fill-nan fills)"))
     return failures

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from embstore_bench.heads.device import fits_side_by_side
 from embstore_bench.heads.recipe import AT_EVEN_ODDS, MOST_PROBABLE, TUNED, ChosenParams, Fold, Head, Matrix, answers
 from embstore_bench.metrics import (
     BoolArray,
@@ -72,12 +73,15 @@ def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = l
     scores = np.empty((len(task.seeds), *task.actual.shape), dtype=np.float32)
     predicted = np.empty(scores.shape, dtype=bool)
     runs = []
-    for s, fold in product(range(len(task.seeds)), range(task.k)):
-        test = task.folds[s] == fold
-        run, scores[s, test] = _fit_one(head, X, task, s, fold)
-        predicted[s, test] = answers(scores[s, test], run.thresholds, run.decision)
-        runs.append(run)
-        after_run()
+    tested = list(product(range(len(task.seeds)), range(task.k)))
+    with fits_side_by_side(X.nbytes, with_torch=head.with_torch) as pool:
+        fits = pool.map(lambda at: _fit_one(head, X, task, *at), tested)
+        for (s, fold), (run, found) in zip(tested, fits, strict=True):
+            test = task.folds[s] == fold
+            scores[s, test] = found
+            predicted[s, test] = answers(found, run.thresholds, run.decision)
+            runs.append(run)
+            after_run()
     return Outcome(runs, scores, predicted)
 
 

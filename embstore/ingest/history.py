@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 import logging
-import os
-import platform
-import secrets
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.report import Report
-from embstore.store import IngestsRow, Store, code_version, now, put_ingest
+from embstore.store import IngestsRow, Store, new_run, now, put_ingest
 
 _log = logging.getLogger(__name__)
 
-LIBRARIES = ("lancedb", "pylance", "torch", "timm")  # which vectors and tables depend on
 WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # tables by which a run shows that it wrote
 
 
@@ -88,30 +79,12 @@ class Recording:
     def _new_row(self) -> IngestsRow:
         job = self._job
         return {
-            "run": f"{job.started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-            "kind": job.kind,
-            "dataset": self._report.dataset,
-            "status": "running",
-            "error": None,
-            "who": f"{_user()}@{platform.node()}",
-            "pid": os.getpid(),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "arguments": json.dumps(job.arguments, default=str, ensure_ascii=False),
-            "code_version": code_version(),
-            "libraries": json.dumps({name: version(name) for name in LIBRARIES}),
+            **new_run(job.kind, self._report.dataset, job.arguments, job.started),
             "device": self.device,
             "backbones": list(self.spaces.values()),
             "spaces": list(self.spaces),
             "planned": self.planned,
-            "done": 0,
             "unchanged": self._report.done_before,
-            "failed": 0,
-            "cells": 0,
-            "vectors": 0,
-            "started": job.started,
-            "finished": None,
-            "elapsed_s": None,
-            "peak_memory_mb": None,
         }
 
 
@@ -148,10 +121,3 @@ def peak_memory_mb() -> float | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, else KiB
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's number without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

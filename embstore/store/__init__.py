@@ -2,7 +2,14 @@
 
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.ingests import list_ingests, put_ingest
+from embstore.store.ingests import (
+    KILLED,
+    RUNNING,
+    list_ingests,
+    new_run,
+    put_ingest,
+    unfinished_removal,
+)
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
@@ -44,9 +51,11 @@ from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "KILLED",
     "LATER_TABLES",
     "PENDING",
     "ROOTS",
+    "RUNNING",
     "SQL_VIEWS",
     "TABLES",
     "Answer",
@@ -96,6 +105,7 @@ __all__ = [
     "list_spaces_sql",
     "make_table",
     "matches",
+    "new_run",
     "now",
     "put_ingest",
     "put_vectors",
@@ -111,4 +121,5 @@ __all__ = [
     "sql_text",
     "stream",
     "take_back",
+    "unfinished_removal",
 ]

@@ -147,4 +147,4 @@ def _scorer(scale: Scaling, weights: Matrix, offsets: Matrix, *, multinomial: bo
     return score
 
 
-HEAD_LINEAR = Head("linear", LINEAR, fit_linear)
+HEAD_LINEAR = Head("linear", LINEAR, fit_linear, with_torch=True)

@@ -53,11 +53,15 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Head:
-    """A recipe: its name, everything that its results depend on (part of an entry's identity), and how to fit it."""
+    """A recipe: its name, everything that its results depend on (part of an entry's identity), and how to fit it.
+
+    `with_torch` is whether fitting it needs torch.
+    """
 
     name: str
     params: Params
     fit: Callable[[Fold], Classifier]
+    with_torch: bool = False
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,9 @@ def embed(
 
     Images that were moved are searched under `source_root`, which is recorded if the files are the same; missing or
     changed ones become rows of `failures`. Cells that were dropped for their flags get vectors too, unless
-    `drop_flagged` leaves them out again. Raises EmbstoreError for a wrong choice.
+    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a
+    wrong choice, and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others
+    than before.
     """
     if encoder is not None and backbones:
         raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")

@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from embstore.backbones.crops import check_roles
 from embstore.errors import ImageError
 from embstore.ingest.failures import image_failure, unread_failure
+from embstore.ingest.plan import Plan
 from embstore.ingest.prepare import check_nucleus
 from embstore.ingest.reading import read_ahead
+from embstore.ingest.report import Report, compared, count_assignment
 from embstore.ingest.work import Work
-from embstore.pixels.masks import check_mask
+from embstore.pixels.masks import check_mask, read_label_image
+from embstore.progress import Progress, told
 from embstore.sources.layouts import foresee_channels
-from embstore.sources.record import Failure
+from embstore.sources.record import Failure, Masks
 from embstore.space import Space
 
 READERS = 4  # threads: what takes time on a server is waiting for its files
+MASKS_READ = 20  # images whose masks are decoded; one tool writes all of them alike
 
 
-def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | str]:
-    """Yield, for each image in order, the failure that it would end in under any of the spaces.
+@dataclass(frozen=True)
+class Foreseen:
+    """What an image would give: which planes become which roles, and why, and what the values of its masks mean."""
 
-    Of the others, yield which planes would become which roles, and why (empty where no layout says why). The checks
-    are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone: damage
-    within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files that are
-    packed with gzip are unpacked, and pictures in colour decoded.
+    assignment: str = ""  # empty where no layout says why
+    mask_note: str = ""
+
+
+def report_plan(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
+    """Report the plan, and every failure that can be told without decoding pixels."""
+    compared(report, plan)
+    report.failures = list(plan.failures)
+    if (read := len(_masks_read(plan.work))) < (masked := len(_with_masks(plan.work))):
+        report.notes.append(f"masks: the values of {read} of {masked} were read; an ingest reads all of them")
+    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+        if isinstance(outcome, Failure):
+            report.failures.append(outcome)
+        else:
+            count_assignment(report, outcome.assignment)
+            if outcome.mask_note:
+                report.mask_notes[work.image_id] = outcome.mask_note
+            report.images_in += 1
+            report.without_protein += work.segmentation is None and not work.image.protein_ids
+
+
+def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | Foreseen]:
+    """Yield, for each image in order, what it would give, or the failure that it would end in under any of the spaces.
+
+    The checks are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
+    damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
+    that are packed with gzip are unpacked, pictures in colour decoded, and the masks of MASKS_READ images.
     """
-    return read_ahead(partial(_foreseen, spaces), work, READERS)
+    read = set(_masks_read(work))
+    return read_ahead(partial(_foreseen, spaces), [(each, number in read) for number, each in enumerate(work)], READERS)
 
 
-def _foreseen(spaces: Sequence[Space], work: Work) -> Failure | str:
+def _masks_read(work: Sequence[Work]) -> list[int]:
+    """Return the numbers of the images whose masks a dry run decodes: at most MASKS_READ of them, evenly spread."""
+    masked = _with_masks(work)
+    n = min(len(masked), MASKS_READ)
+    return [masked[at * len(masked) // n] for at in range(n)]
+
+
+def _with_masks(work: Sequence[Work]) -> list[int]:
+    """Return the numbers of the images whose cells would be those of masks."""
+    return [number for number, each in enumerate(work) if each.segmentation is None and each.image.masks is not None]
+
+
+def _foreseen(spaces: Sequence[Space], item: tuple[Work, bool]) -> Failure | Foreseen:
+    work, read = item
     try:
         shape, roles, assignment = foresee_channels(work.root, work.image)
+        note = ""
         if work.segmentation is None:
             check_nucleus(work, roles)
-            for mask in work.image.masks.files if work.image.masks else ():
-                check_mask(mask, shape)
+            note = "; ".join(_mask_notes(work.image.masks, shape, read=read) if work.image.masks else ())
         for space in spaces:
             if space.digest in work.spaces:
                 check_roles(roles, space.roles, space.backbone)
@@ -46,5 +88,14 @@ def _foreseen(spaces: Sequence[Space], work: Work) -> Failure | str:
     except OSError as error:
         failure = unread_failure(work, error)
     else:
-        return assignment
+        return Foreseen(assignment, note)
     return replace(failure, source=work.image.listed or failure.source)
+
+
+def _mask_notes(masks: Masks, shape: tuple[int, ...], *, read: bool) -> Iterator[str]:
+    """Yield what the values of masks mean where that is worth a note; ImageError where they mean no objects."""
+    for of, path in (("nuclei", masks.nuclei), ("cells", masks.cells)):
+        if path is not None and not read:
+            check_mask(path, shape)
+        elif path is not None and (note := read_label_image(path, shape).note):
+            yield f"{of}: {note}"

@@ -15,7 +15,7 @@ from embstore.backbones.registry import parse
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
@@ -23,10 +23,10 @@ from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, told
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
@@ -108,7 +108,7 @@ def ingest(
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
         _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
@@ -190,19 +190,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # where an ingest makes one
         return None
-
-
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be told without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embstore.backbones.own import Encoder as Encoder
+    from embstore.backbones.packages import RegisteredBackbone as RegisteredBackbone
     from embstore.care.doctor import doctor as doctor
     from embstore.care.maintain import maintain as maintain
     from embstore.care.remove import remove as remove
@@ -52,6 +54,8 @@ logging.getLogger("embstore").addHandler(logging.NullHandler())
 # name -> where it is
 _PUBLIC = {
     "EmbstoreError": "embstore.errors",
+    "Encoder": "embstore.backbones.own",
+    "RegisteredBackbone": "embstore.backbones.packages",
     "Store": "embstore.store",
     "add_labels": "embstore.ingest",
     "create_tag": "embstore.care.tags",

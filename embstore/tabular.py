@@ -155,9 +155,53 @@ def _as_arrow(value: Any) -> Any:
     return value
 
 
+def pylist(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as Python's; maps are dictionaries, dates that Python does not have are texts.
+
+    Python has the years 1 to 9999; DuckDB has more, and infinity.
+    """
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError):
+        return [_python_value(scalar) for scalar in column]
+    return values
+
+
+def _python_value(scalar: Any) -> Any:
+    import pyarrow as pa
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.MapScalar):
+        return {_python_value(pair["key"]): _python_value(pair["value"]) for pair in scalar.values}
+    if isinstance(scalar, pa.StructScalar):
+        return {name: _python_value(part) for name, part in scalar.items()}
+    if isinstance(scalar, (pa.ListScalar, pa.FixedSizeListScalar)):
+        return [_python_value(part) for part in scalar.values]
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return _date_text(scalar)
+
+
+def _date_text(scalar: Any) -> str:
+    """Return a date or time (in UTC) that Python does not have: `12000-01-01`, `0044-03-15 (BC)`, `infinity`."""
+    import numpy as np
+    import pyarrow as pa
+
+    bits = scalar.type.bit_width
+    number = scalar.cast(pa.int32() if bits == 32 else pa.int64()).as_py()
+    if abs(number) == 2 ** (bits - 1) - 1:
+        return "infinity" if number > 0 else "-infinity"
+    date = np.datetime64(number, getattr(scalar.type, "unit", "D"))
+    year = int(date.astype("datetime64[Y]").astype(int)) + 1970
+    text = str(date).replace("T", " ")
+    return text if year > 0 else f"{1 - year:04d}{text[text.index('-', 1) :]} (BC)"
+
+
 def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:
     """Return the column names and the first rows as text, each value cut to `width` characters."""
-    columns = [[_text(value, width) for value in column.slice(0, n_rows).to_pylist()] for column in table.columns]
+    columns = [[_text(value, width) for value in pylist(column.slice(0, n_rows))] for column in table.columns]
     names = [_text(name, width) for name in table.column_names]
     return [names, *map(list, zip(*columns, strict=True))]
 

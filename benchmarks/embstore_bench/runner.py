@@ -13,7 +13,8 @@ from embstore.progress import Progress, tell
 from embstore.store import Store, rows
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
-from embstore_bench.heads import HEADS, Head
+from embstore_bench.heads import HEADS
+from embstore_bench.heads.recipe import Head
 from embstore_bench.questions import LOCALIZATION, find_question
 from embstore_bench.recording import entry_row, write_entry
 from embstore_bench.report import BenchReport, make_report

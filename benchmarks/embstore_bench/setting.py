@@ -11,11 +11,10 @@ from embstore.ids import digest, short
 from embstore.space import parse_spec
 from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
 from embstore_bench.contestants import Contestant
-from embstore_bench.questions import task_of
+from embstore_bench.questions import PROTOCOL, task_of
 from embstore_bench.splits import PROTEIN, Split, draw_split, keep_split
 from embstore_bench.tasks import TASK_TABLES, Task, TaskQuestion
 
-PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
 MIN_SCORED_GROUPS = 50
 SPLIT_TABLES = ("splits", "split_groups")
 
@@ -91,6 +90,8 @@ def _notes(store: Store, task: Task, by: str) -> list[str]:
         notes.append("phantom images: this score shows that the machine works, not biology")
     if len(task.groups) < MIN_SCORED_GROUPS:
         notes.append(f"{len(task.groups)} {task.grouping}s in {len(task.classes)} classes: plumbing, not a score")
+    if task.exclusive:
+        notes.append(f"every {task.unit} has one location: the headline takes the most probable one")
     if task.grouping != PROTEIN:
         notes.append(f"no protein is known: {_grouped(task.grouping, by)}")
     elif by != PROTEIN:

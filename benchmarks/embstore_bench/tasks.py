@@ -64,6 +64,11 @@ class Task:
     left_out: LeftOut
     grouping: str = PROTEIN  # what a group is: a protein, or a well or image where no protein is known
 
+    @property
+    def exclusive(self) -> bool:
+        """Return whether every unit has exactly one location."""
+        return bool((self.actual.sum(axis=1) == 1).all())
+
 
 def load_task(
     store: Store,

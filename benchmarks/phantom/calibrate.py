@@ -35,7 +35,8 @@ from embstore.phantom.v1.law import LAYOUTS, LOCATIONS
 from embstore.phantom.v1.proteins import plan_proteins
 from embstore.pixels.intensity import scale
 from embstore.pixels.segment import segment
-from embstore_bench.heads import Fold, fit_linear
+from embstore_bench.heads.linear import fit_linear
+from embstore_bench.heads.recipe import Fold
 from embstore_bench.metrics import Counts, f1, group_counts, macro_f1, pool_groups, summarise
 from embstore_bench.thresholds import Scores, choose_thresholds
 
@@ -70,15 +71,17 @@ def main() -> None:
     linear = fit_linear(fold)
 
     def watched(net: SmallViT) -> float:
-        return float(macro_f1(_counts(validation, scores(net, validation.crops), validation).sum(axis=0)))
+        found = scores(net, validation.crops)
+        return float(macro_f1(_counts(_tuned(validation, found), validation, found).sum(axis=0)))
 
     kept = options.work / f"vit-{atlas_digest('v1')[:12]}-s{TRAIN_SEED}-p{options.train}-e{options.epochs}.pt"
     net = trained(kept, train.crops, train.labels, options.epochs, watched)
+    vit_thresholds = _tuned(validation, scores(net, validation.crops))
     answers = {
-        "pixel-stats linear": (linear.scores(validation.stats), linear.scores(test.stats)),
-        "supervised ViT": (scores(net, validation.crops), scores(net, test.crops)),
+        "pixel-stats linear": (linear.thresholds, linear.scores(test.stats)),
+        "supervised ViT": (vit_thresholds, scores(net, test.crops)),
     }
-    print(json.dumps(_report(train, validation, test, answers), indent=1))
+    print(json.dumps(_report(train, test, answers), indent=1))
 
 
 def drawn(work: Path, seed: int, proteins: int, fields: int, side: int = 260) -> Cells:
@@ -122,18 +125,20 @@ def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
 
 
-def _counts(validation: Cells, on_validation: Scores, asked: Cells, answers: Scores | None = None) -> Counts:
-    """Return tp, fp, fn of each protein and class, (proteins, classes, 3), at thresholds chosen on validation."""
-    thresholds = choose_thresholds(on_validation, validation.labels, validation.protein)
-    groups, index = np.unique(asked.protein, return_inverse=True)
-    predicted = (on_validation if answers is None else answers) >= thresholds
-    return group_counts(predicted, asked.labels, index, len(groups))
+def _tuned(cells: Cells, found: Scores) -> Scores:
+    return choose_thresholds(found, cells.labels, cells.protein)
 
 
-def _report(train: Cells, validation: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]) -> dict[str, Any]:
+def _counts(thresholds: Scores, cells: Cells, found: Scores) -> Counts:
+    """Return tp, fp, fn of each protein and class, (proteins, classes, 3)."""
+    groups, index = np.unique(cells.protein, return_inverse=True)
+    return group_counts(found >= thresholds, cells.labels, index, len(groups))
+
+
+def _report(train: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]) -> dict[str, Any]:
     """Return macro F1 of each with its interval, the paired difference, and F1 by class."""
     pooled = {
-        name: pool_groups(_counts(validation, before, test, after)[None]) for name, (before, after) in answers.items()
+        name: pool_groups(_counts(thresholds, test, after)[None]) for name, (thresholds, after) in answers.items()
     }
     floor, ceiling = pooled.values()
     apart = (macro_f1(ceiling.resampled, np.nan) - macro_f1(floor.resampled, np.nan))[:, 0]

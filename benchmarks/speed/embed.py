@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import compare, report
 
-from embstore.backbones.crops import Crops, CropEncoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import find

@@ -30,6 +30,29 @@ class BackboneLine:
     get: str
 
 
+def _line(name: str) -> BackboneLine:
+    """Return what is known of a backbone; of one that cannot be used, why."""
+    from embstore.backbones.registry import availability, find
+    from embstore.backbones.weights import how_to_get
+    from embstore.errors import EmbstoreError
+
+    try:
+        backbone = find(name)
+    except EmbstoreError as error:
+        return BackboneLine(name, "no", "", "", 0, "", note="cannot be used", get=str(error))
+    ready, _ = availability(backbone)
+    return BackboneLine(
+        name=backbone.name,
+        ready="yes" if ready else "no",
+        origin=backbone.origin,
+        slots=",".join(backbone.slots),
+        dim=backbone.dim,
+        licence=backbone.licence,
+        note=backbone.note,
+        get="" if ready else how_to_get(backbone),
+    )
+
+
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.backbone_names)]
 
 
@@ -39,25 +62,10 @@ def list_backbones(form: Output = Format.table) -> None:
 
     Example: `embstore backbones list`
     """
-    from embstore.backbones.registry import availability, backbone_records
-    from embstore.backbones.weights import how_to_get
+    from embstore.backbones.registry import known_names
     from embstore.tabular import Listing
 
-    rows = []
-    for backbone in backbone_records().values():
-        ready, _ = availability(backbone)
-        rows.append(
-            BackboneLine(
-                name=backbone.name,
-                ready="yes" if ready else "no",
-                origin=backbone.origin,
-                slots=",".join(backbone.slots),
-                dim=backbone.dim,
-                licence=backbone.licence,
-                note=backbone.note,
-                get="" if ready else how_to_get(backbone),
-            )
-        )
+    rows = [_line(name) for name in known_names()]
     emit_table(Listing(rows, BackboneLine, "backbone"), form, people=("name", "ready", "slots", "dim", "note"))
 
 

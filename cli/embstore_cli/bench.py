@@ -11,7 +11,7 @@ from embstore.errors import EmbstoreError
 from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
-from embstore_cli.removed import without_options
+from embstore_cli.removed import RemovedOption, without_options
 from embstore_cli.render import ALL_OF_IT, emit_table, print_line, say
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def bench(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            "--head", autocompletion=completion.heads, help="linear or knn; may be repeated [default: linear]."
+            "--head",
+            autocompletion=completion.heads,
+            help="linear, mlp, knn or prototype; may be repeated [default: linear].",
         ),
     ] = None,
     folds: Annotated[int, typer.Option("--folds", help="Number of folds of proteins.")] = 5,
@@ -130,17 +132,22 @@ def bench(
     say(f"{report.made} entries made, {report.reused} were there; all of them: embstore results")
 
 
+@without_options(RemovedOption("--all", "write --all-versions", is_flag=True))
 def results(
     dataset: Dataset = None,
     task: Annotated[str | None, typer.Option("--task", autocompletion=completion.tasks, help="Only this task.")] = None,
     metric: Annotated[
-        str, typer.Option("--metric", help="One of macro_f1, macro_f1_weighted, macro_f1@0.5 and micro_f1.")
-    ] = ("macro_f1"),
+        str,
+        typer.Option("--metric", help="macro_f1, micro_f1, macro_f1_weighted, macro_f1@tuned, macro_f1@0.5, accuracy."),
+    ] = "macro_f1",
     level: Annotated[
         str, typer.Option("--level", help="The metric over units or over proteins: unit or protein.")
     ] = "unit",
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the baselines too.")] = True,
-    superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
+    superseded: Annotated[
+        bool,
+        typer.Option("--all-versions", help="Show entries on older labels or vectors, or of an older protocol, too."),
+    ] = False,
     form: Output = Format.table,
 ) -> None:
     """Print the leaderboard: the entry on most units of each kind (the newest among equals), the best first by task.
@@ -152,6 +159,10 @@ def results(
     store = open_store()
     answer = leaderboard(store, dataset=dataset, task=task, metric=metric, level=level, superseded=superseded)
     rows = answer.table if floors else answer.table.filter([not floor for floor in answer.table["floor"].to_pylist()])
+    if not rows.num_rows:
+        older = 0 if superseded else len(leaderboard(store, dataset=dataset, task=task, superseded=True))
+        hidden = f"; {older} of an older protocol: `embstore results --all-versions`" if older else ""
+        say(f"no entry fits: `embstore bench --backbone NAME` makes the first{hidden}")
     if form is Format.table:
         _show_results(store, rows.to_pylist(), created=superseded)
     else:
@@ -164,7 +175,6 @@ def _show_results(store: Store, rows: Sequence[dict[str, Any]], *, created: bool
     from embstore_cli.scores import print_scores, space_names
 
     if not rows:
-        say("no entry fits: `embstore bench --backbone NAME` makes the first")
         return
     figures = leaderboard(store, metric=None, level=None, entries=[row["entry"] for row in rows]).to_pylist()
     shown, all_figures = ([LeaderboardRow(**row) for row in part] for part in (rows, figures))

@@ -55,20 +55,20 @@ def _column(store: Store, table: str, column: str) -> list[str]:
 @_completer
 def backbone_names(_ctx: typer.Context, _incomplete: str) -> Iterable[str]:
     """Return the names of the registry."""
-    from embstore.backbones.registry import backbone_records
+    from embstore.backbones.registry import known_names
 
-    return backbone_records()
+    return known_names()
 
 
 @_completer
 def backbone_specs(_ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Return the names of the registry and `timm:`; behind a name, the strategies and the keys of a spec."""
-    from embstore.backbones.registry import backbone_records
+    from embstore.backbones.registry import known_names
     from embstore.space import SPEC_KEYS, STRATEGIES, TIMM
 
     name, *parts = incomplete.split(":")
     if not parts or incomplete.startswith(TIMM):
-        return [*backbone_records(), TIMM]
+        return [*known_names(), TIMM]
     before = ":".join([name, *parts[:-1]])
     strategies = STRATEGIES if len(parts) == 1 else ()
     unused = [f"{key}=" for key in SPEC_KEYS if not any(part.startswith(f"{key}=") for part in parts[:-1])]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit_table, say
+from embstore_cli.render import emit_table, end_process, say
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -25,10 +25,11 @@ def sql(
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
-    from embstore.store import select
+    from embstore.store import stream
 
-    answer = select(open_store(), sys.stdin.read() if statement == "-" else statement)
-    emit_table(answer, form)
+    text = sys.stdin.read() if statement == "-" else statement
+    with stream(open_store(), text, overdue=end_process) as answer:
+        emit_table(answer, form)
 
 
 def status(

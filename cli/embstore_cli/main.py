@@ -120,6 +120,11 @@ def main() -> None:
     except EmbstoreError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        say(f"error: cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another path")
+        raise SystemExit(1) from None
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # `| head`: Typer and Rich would exit 1
             raise SystemExit(0) from None

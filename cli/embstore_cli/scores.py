@@ -19,10 +19,13 @@ FIGURES: dict[Figure, str] = {
     ("macro_f1", "unit"): "macro F1",
     ("macro_f1", "protein"): "by protein",
     ("macro_f1_weighted", "unit"): "cells weighted",
+    ("accuracy", "unit"): "accuracy",
+    ("macro_f1@tuned", "unit"): "at tuned thresholds",
     ("macro_f1@0.5", "unit"): "at 0.5",
     ("micro_f1", "unit"): "micro F1",
     ("micro_f1", "protein"): "micro F1 by protein",
 }
+OF_EXCLUSIVE = {("accuracy", "unit"), ("macro_f1@tuned", "unit")}  # shown where every unit has one location
 SHOWN_FIGURES = 5
 NEVER_CUT = ("95 %", *FIGURES.values())
 
@@ -92,7 +95,8 @@ def _title(row: LeaderboardRow) -> str:
 
 def _line(row: LeaderboardRow, name: str, other: Mapping[Figure, float]) -> dict[str, Any]:
     shown = (row.metric, row.level)
-    rest = [figure for figure in FIGURES if figure != shown][: SHOWN_FIGURES - 1]
+    hidden = {shown} if ("accuracy", "unit") in other else {shown, *OF_EXCLUSIVE}
+    rest = [figure for figure in FIGURES if figure not in hidden][: SHOWN_FIGURES - 1]
     return {
         "backbone": f"{name} (floor)" if row.floor else name,
         "head": row.head,

@@ -24,6 +24,10 @@ def load(backbone: Backbone, choices: Choices, device: str = "auto") -> CropEnco
         from embstore.backbones.convolutional import load_convolutional
 
         return load_convolutional(backbone, choices, device)
+    if backbone.kind == "encoder":
+        from embstore.backbones.packages import load_registered
+
+        return load_registered(backbone, choices, device)
     from embstore.backbones.vit import load_vit
 
     return load_vit(backbone, choices, device)

@@ -37,7 +37,7 @@ def fetch_weights(backbone: Backbone, source: str | Path | None = None, *, progr
     was cut off goes on from where it was. `progress(stage, done, total)` counts MB. Raises WeightsError in one line,
     and then writes nothing but the beginning of a download that may go on.
     """
-    if backbone.weights_format in {"drawn", "shipped"}:
+    if backbone.weights_format in {"none", "drawn", "shipped"}:
         raise WeightsError(f"{backbone.name} needs no file: it is ready")
     there = local_file(backbone)
     if there is not None:

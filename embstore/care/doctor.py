@@ -15,7 +15,7 @@ from embstore.errors import EmbstoreError, MissingStoreError, StoreError
 from embstore.store import Store
 from embstore.tabular import Listing
 
-ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
+ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "torch", "timm")
 MOUNTS = Path("/proc/self/mounts")
 # Lance commits by an atomic rename or link, which these do not keep
 RISKY = ("nfs", "fuse", "cifs", "smb", "9p", "afs")

@@ -21,6 +21,7 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    refuse_no_condition,
     refuse_reader,
     select,
 )
@@ -78,6 +79,7 @@ def remove(
     next removal finishes it; ingesting the same source again brings everything back.
     """
     refuse_reader(store)
+    refuse_no_condition(where)
     chosen = _choose(store, where, dataset)
     keeps = any(chosen.values()) and not purge
     if dry_run:

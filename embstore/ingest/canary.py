@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, CropEncoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.errors import EmbstoreError
 from embstore.ids import short
 from embstore.store import Store, add_space, list_spaces

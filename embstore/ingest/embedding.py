@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, CropEncoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.errors import ImageError
 from embstore.ingest.cells import crops_of
 from embstore.ingest.failures import image_failure

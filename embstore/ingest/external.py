@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 
 from embstore.arrays import Bools, Int64s
 from embstore.backbones.record import HAND_MADE_PRECISION
-from embstore.backbones.registry import backbone_records
+from embstore.backbones.registry import check_free
 from embstore.errors import EmbstoreError
 from embstore.ingest.external_rows import (
     ProfileRows,
@@ -214,11 +213,7 @@ def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | Non
 
 
 def _space(backbone: str, features: str) -> Space:
-    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in backbone_records():
-        raise EmbstoreError(
-            f"external embeddings cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and "
-            f"'-' that is no backbone of embstore ({', '.join(backbone_records())})"
-        )
+    check_free(backbone)
     return Space(
         backbone=backbone,
         revision=1,

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Unpack, cast
 
 from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
+from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
 from embstore.backbones.record import Backbone, Choices
-from embstore.backbones.registry import parse
+from embstore.backbones.registry import check_free, parse
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
@@ -153,23 +154,32 @@ def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
 def embed(
     store: Store | str | Path,
     *,
-    backbones: Sequence[str],
+    backbones: Sequence[str] = (),
+    encoder: Encoder | None = None,
     dataset: str | None = None,
     source_root: str | Path | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    **keys: Unpack[EncoderKeys],
 ) -> Report:
     """Compute vectors from further backbones for the cells, or whole images, in the store; images are read again.
 
-    The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
-    that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
+    The vectors equal those that ingesting with these backbones would have made. In place of `backbones`, `encoder` is a
+    function or torch.nn.Module of your own (see `Encoder`), with `name`, `roles`, `input_px` and further `EncoderKeys`:
+    `embed(store, encoder=network, name="mine", roles=["nucleus", "protein"], input_px=64)`.
+
+    Images that moved are looked for under `source_root`, which is recorded where they are the same; missing or changed
+    ones become rows of `failures`. Cells that were dropped for their flags get their vectors too, unless `drop_flagged`
+    leaves them out again.
     """
-    job = Job("embed", given(locals()))
-    named = _named(backbones)
+    if encoder is not None and backbones:
+        raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
+    if encoder is None and keys:
+        raise EmbstoreError(f"{min(keys)}= describes an encoder of your own, and none was given; add encoder=network")
+    job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
-    asked = _Asked(named, device, store)
+    asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of(encoder, keys, device)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
@@ -177,7 +187,7 @@ def embed(
     if plan.work and asked.load():
         plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
-    report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
+    report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
         _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
@@ -233,6 +243,15 @@ class _Asked:
         self.spaces = known or ()
         if known is None:
             self.load()
+
+    @classmethod
+    def of(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> _Asked:
+        """Return what is asked of an encoder of the user's own, which is loaded."""
+        asked = cls((), device, None)
+        check_free(keys.get("name", ""))
+        asked.encoders = [own_encoder(encoder, keys, device)]
+        asked.spaces = (asked.encoders[0].space,)
+        return asked
 
     def load(self) -> bool:
         """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""

@@ -12,7 +12,7 @@ from typing import cast
 
 import pyarrow as pa
 
-from embstore.backbones.registry import backbone_records
+from embstore.backbones.registry import known_names
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import is_accession, protein_id, split_genes, split_identifiers
 from embstore.sources.columns import known_columns
@@ -60,7 +60,7 @@ def set_seen(
     the table does not name lose the mark; those that come into the store later have none until this is run again.
     Raises EmbstoreError for a backbone that neither the registry nor the store knows, and a table without such columns.
     """
-    names = set(backbone_records()) | {space["backbone"] for space in list_spaces(store)}
+    names = set(known_names()) | {space["backbone"] for space in list_spaces(store)}
     if backbone not in names:
         raise EmbstoreError(choices(backbone, "backbone", names))
     listed = text_table(Path(table))

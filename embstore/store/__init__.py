@@ -1,9 +1,10 @@
 """The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
 
+from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.ingests import list_ingests, put_ingest
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
-from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
+from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -99,12 +100,14 @@ __all__ = [
     "query",
     "quoted",
     "read_only",
+    "refuse_no_condition",
     "refuse_reader",
     "require_dataset",
     "rows",
     "select",
     "select_columns",
     "sql_text",
+    "stream",
     "take_back",
     "told_apart",
 ]

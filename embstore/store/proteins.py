@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from embstore.ids import connected_groups
-from embstore.store.query import select
+from embstore.store.connection import select
 from embstore.store.row_types import ProteinRow
 from embstore.store.store import Store
 

@@ -64,11 +64,8 @@ class Store(Tabular):
         written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
         """
         uri = os.fspath(uri).removeprefix("file://")  # as a URI it would be made by connecting to it
-        if "://" not in uri and not Path(uri).is_dir():
-            if Path(uri).exists():
-                raise StoreError(f"cannot open a store at {uri}: it is a file; name a folder with --store")
-            if not create:
-                raise MissingStoreError(_missing(uri))
+        if "://" not in uri and not _is_folder(uri) and not create:
+            raise MissingStoreError(_missing(uri))
         try:
             store = cls(Tables(uri))
             names, others = store.table_names(), store._tables.other_files()
@@ -267,6 +264,19 @@ class Store(Tabular):
         for table in versions:
             self._open_to_write(table).tags.delete(name)
         return versions
+
+
+def _is_folder(path: str) -> bool:
+    """True if a path is a folder, False if there is nothing; StoreError where there is a file, or can be nothing."""
+    try:
+        if Path(path).is_dir():
+            return True
+        found = "it is a file" if Path(path).exists() else ""
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null character; a folder that is closed
+        found = getattr(error, "strerror", None) or str(error)
+    if found:
+        raise StoreError(f"cannot open a store at {path}: {found}; name a folder with --store")
+    return False
 
 
 def _missing(uri: str) -> str:

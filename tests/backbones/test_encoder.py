@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from embstore.backbones.crops import Crops, CropEncoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.network import build
 from embstore.backbones.record import Choices

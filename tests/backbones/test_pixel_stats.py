@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from embstore.backbones import pixel_stats
-from embstore.backbones.crops import Crops, CropEncoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.pixel_regions import REGIONS, distance, one_cell

@@ -59,6 +59,37 @@ def test_a_dry_run_counts_and_writes_nothing(store: Store) -> None:
     assert (done.images, done.cells, done.vectors) == (planned.images, planned.cells, planned.vectors)
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "true)) UNION ALL (SELECT image_id, 'none' FROM image_current WHERE (true",
+        "true) OR (true",
+        "true) --",
+        "true LIMIT 1",
+        "true GROUP BY ALL",
+        "true UNION SELECT 1",
+        "true; SELECT 1",
+        "SELECT true",
+        "true, false",
+        "true /*",
+        "'",
+        "",
+    ],
+)
+def test_a_condition_cannot_leave_its_brackets(store: Store, where: str) -> None:
+    """What is no condition by itself is refused in one line, before `dataset` could be forgotten."""
+    with pytest.raises(QueryError, match="is no SQL condition by itself") as error:
+        remove(store, where, dataset="none", dry_run=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_condition_may_contain_brackets_comments_and_questions(store: Store) -> None:
+    """Brackets and quotes of its own, a comment at its end, and a SELECT are part of a condition."""
+    where = "(gene = 'PHN002' OR gene IN (SELECT gene FROM proteins WHERE gene = ') OR (true')) -- one gene"
+    assert remove(store, where, dry_run=True).images == 1
+    assert remove(store, where, dataset="none", dry_run=True).images == 0
+
+
 class Killed(BaseException):
     """A kill: nothing catches it."""
 
@@ -178,7 +209,7 @@ def test_brought_profiles_go_with_their_vectors(store: Store, tmp_path: Path) ->
     file.write_text("id,gene,f1,f2\nENSG00000000001,A,1,0\nENSG00000000002,B,0,1\n")
     import_embeddings(store, file, dataset="mine", backbone="theirs", **COLUMNS)
     before = contents(store)
-    assert remove(store, "true) OR (true", dataset="none").images == 0
+    assert remove(store, "true", dataset="none").images == 0
     assert contents(store) == before
     one = remove(store, "list_contains(genes, 'A')", dataset="mine")
     assert (one.images, one.profiles, one.vectors) == (0, 1, 1)

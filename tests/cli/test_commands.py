@@ -134,7 +134,7 @@ def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, 
     table = run("--store", store, "results")
     assert len(re.findall(caveat, table.stdout)) == 1
     assert "created" not in table.stdout
-    assert "created" in run("--store", store, "results", "--all").stdout
+    assert "created" in run("--store", store, "results", "--all-versions").stdout
     listed = json.loads(run("--store", store, "results", "--no-floors", "--format", "json").stdout)
     assert [row["backbone"] for row in listed] == ["pixel-stats"]
 

@@ -1,0 +1,327 @@
+"""The only module that imports DuckDB: connections that can read the store's tables and nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.resources import files
+from threading import Timer
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from embstore.errors import QueryError
+from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES
+from embstore.store.store import Store
+from embstore.store.tables import unreadable
+
+MEMORY_LIMIT = "4GB"
+QUERY_TIMEOUT_S = 300.0
+GRACE_S = 2.0  # DuckDB stops between two steps, and a step may be a function that fills gigabytes
+ROWS_PER_BATCH = 10_000
+
+SqlParameters = Sequence[Any] | Mapping[str, Any] | None
+
+# the views that SQL offers beside the stored tables, each after those that it reads, and what they read
+SQL_VIEWS: dict[str, set[str]] = {
+    "image_current": {"images"},
+    "cells": {"cells", "image_current", "proteins"},
+    "units": {"cells", "image_current", "ingested", "profiles", "proteins", "spaces"},
+}
+INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # `{8}` in a regular expression is none
+
+SETTINGS = (
+    "SET enable_progress_bar = false",  # on a terminal it would be drawn on stdout, among the data
+    f"SET memory_limit = '{MEMORY_LIMIT}'",
+    # where there is a folder for temporary files, DuckDB lets every query read what lies in it
+    "SET temp_directory = ''",
+    "SET max_temp_directory_size = '0 bytes'",
+    "SET enable_external_access = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    "SET lock_configuration = true",
+)
+
+
+class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
+    """A Lance table as DuckDB scans it: lazily, at one version, half-precision vectors cast when asked for.
+
+    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.failure: Exception | None = None  # why its files could not be read, where they could not
+        self._dataset = dataset
+        self._schema = pa.schema([_readable(field) for field in dataset.schema])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as SQL sees them: vectors as lists of float32."""
+        return self._schema
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> pads.Scanner:
+        """Return a lazy scan of the columns and rows that DuckDB asks for."""
+        names = self._schema.names if columns is None else list(columns)
+        wanted = pa.schema([self._schema.field(name) for name in names])
+        scan = self._dataset.scanner(columns=names, filter=filter, batch_size=8192)
+        return pads.Scanner.from_batches(self._cast(scan.to_batches(), wanted), schema=wanted)
+
+    def _cast(self, batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in batches:
+                columns = [batch.column(field.name).cast(field.type) for field in wanted]
+                yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+        except (OSError, RuntimeError, ValueError) as error:  # DuckDB would wrap it in a traceback
+            self.failure = error
+            raise
+
+
+def select(
+    store: Store,
+    sql: str,
+    parameters: SqlParameters = None,
+    *,
+    timeout_s: float = QUERY_TIMEOUT_S,
+    tables: Sequence[str] | None = None,
+) -> pa.Table:
+    """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
+
+    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. Further
+    views are `image_current` (the newest revision of each image) and `units` (whatever a vector can be of). `tables`
+    are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
+    longer than `timeout_s` seconds is a QueryError.
+    """
+    with _asked(store, sql, parameters, timeout_s, tables=tables) as (relation, limited), limited():
+        answer = relation.to_arrow_table()
+    _refuse_equal_names(answer.column_names)
+    return answer
+
+
+@contextmanager
+def stream(
+    store: Store,
+    sql: str,
+    parameters: SqlParameters = None,
+    *,
+    timeout_s: float = QUERY_TIMEOUT_S,
+    overdue: Callable[[str], None],
+) -> Iterator[pa.RecordBatchReader]:
+    """Yield the answer to one SELECT (see `select`) as a reader of record batches, which computes them as it is read.
+
+    The time that the reader waits for whoever takes the rows does not count. A function that is called once cannot be
+    interrupted: where one runs for GRACE_S seconds after the limit, `overdue` is called with the line that says so,
+    in another thread. It has to end the process.
+    """
+    with _asked(store, sql, parameters, timeout_s, overdue=overdue) as (relation, limited):
+        with limited():
+            batches = relation.to_arrow_reader(ROWS_PER_BATCH)
+        _refuse_equal_names(batches.schema.names)
+
+        def taken() -> Iterator[pa.RecordBatch]:
+            while True:
+                with limited():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+
+        yield pa.RecordBatchReader.from_batches(batches.schema, taken())
+
+
+Limited = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def _asked(
+    store: Store,
+    sql: str,
+    parameters: SqlParameters,
+    timeout_s: float,
+    *,
+    tables: Sequence[str] | None = None,
+    overdue: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Any, Limited]]:
+    """Yield DuckDB's relation of one SELECT, and the context within which it has to be worked on."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        registered = register(connection, store, tables)
+        _refuse_other_statements(connection, sql)
+        limit = _TimeLimit(connection.interrupt, timeout_s, overdue)
+
+        @contextmanager
+        def limited() -> Iterator[None]:
+            with _one_line_errors(store, registered, timeout_s), limit.counting():
+                yield
+
+        with limited():
+            relation = connection.sql(sql, params=parameters)
+        yield relation, limited
+
+
+class _TimeLimit:
+    """Stops a query once it has worked for so many seconds; `overdue` is called where it does not stop."""
+
+    def __init__(self, interrupt: Callable[[], None], timeout_s: float, overdue: Callable[[str], None] | None) -> None:
+        self._interrupt, self._overdue = interrupt, overdue
+        self._line = too_long(timeout_s)
+        self._left_s = timeout_s
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the time that is spent here."""
+        timers = [Timer(max(0, self._left_s), self._interrupt)]
+        if self._overdue is not None:
+            timers.append(Timer(max(0, self._left_s) + GRACE_S, self._overdue, [self._line]))
+        began = time.monotonic()
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+            self._left_s -= time.monotonic() - began
+
+
+def too_long(timeout_s: float) -> str:
+    """Return the line for a query that ran longer than its limit."""
+    return f"the query ran longer than {timeout_s:g} s and was stopped; narrow it"
+
+
+@contextmanager
+def _one_line_errors(store: Store, registered: Mapping[str, LanceTable], timeout_s: float) -> Iterator[None]:
+    """Turn DuckDB's errors into QueryErrors."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:  # OSError is what Arrow makes of DuckDB's errors between two batches
+        raise QueryError(_reason(error, store, registered, timeout_s)) from error
+
+
+def _reason(error: Exception, store: Store, registered: Mapping[str, LanceTable], timeout_s: float) -> str:
+    line = _one_line(error)
+    if line.startswith("INTERRUPT Error"):
+        return too_long(timeout_s)
+    if line.startswith("Out of Memory Error"):
+        return f"the query needs more than {MEMORY_LIMIT} of memory and was stopped; narrow it, or ask in parts"
+    failures = [unreadable(name, table.failure) for name, table in registered.items() if table.failure]
+    failures += [store._tables.no_table(name) for name in _lost(line, registered)]
+    return failures[0] if failures else line
+
+
+def _refuse_equal_names(names: Sequence[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:  # rows as dictionaries would silently lose one of them
+        raise QueryError(f"two columns are named {', '.join(sorted(twice))}; rename one of them with AS")
+
+
+def tables_of_view(view: str) -> set[str]:
+    """Return the stored tables that a view reads, directly or by the views that it reads."""
+    parts = SQL_VIEWS[view]
+    below = (tables_of_view(part) for part in parts if part in SQL_VIEWS and part != view)
+    return {part for part in parts if part == view or part not in SQL_VIEWS}.union(*below)
+
+
+def sql_text(package: str, name: str, **texts: str) -> str:
+    """Return the text of `sql/<name>.sql` of a package.
+
+    `{other}` in it stands for the text given under that name, else for the text of another of the package's files.
+    """
+    text = files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return INCLUDE.sub(lambda m: texts[m[1]] if m[1] in texts else sql_text(package, m[1], **texts), text)
+
+
+def register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
+    """Make tables and views known to a DuckDB connection, and lock it; return the tables by name."""
+    tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
+    for name, table in tables.items():
+        connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
+    for name in LATER_TABLES if names is None else ():
+        if name not in tables:
+            connection.register(name, TABLES[name].schema.empty_table())
+    for view in (view for view in SQL_VIEWS if tables_of_view(view).issubset(tables)):
+        connection.execute(f'CREATE VIEW "{view}" AS {sql_text("embstore.store", view)}').fetchall()
+    for setting in SETTINGS:
+        connection.execute(setting).fetchall()
+    return tables
+
+
+def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
+    """Return the missing tables of the store that a statement names, or that the view which it names reads."""
+    named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
+    if named is None:
+        return []
+    wanted = {named[1], *(tables_of_view(named[1]) if named[1] in SQL_VIEWS else ())}
+    return sorted(t for t in wanted.difference(registered) if t in TABLES or t.startswith(EMBEDDINGS_PREFIX))
+
+
+# -- what may be asked -----------------------------------------------------------------------------------------------
+
+
+def refuse_no_condition(text: str) -> None:
+    """Raise QueryError unless a text is one SQL condition by itself, so that it cannot close brackets around it.
+
+    DuckDB parses it twice, after WHERE and in brackets after WHERE: `true) OR (true` fails the first, `true LIMIT 1`
+    the second.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        for statement in (f"SELECT 1 WHERE {text}\n", f"SELECT 1 WHERE (\n{text}\n)"):
+            try:
+                _refuse_other_statements(connection, statement)
+            except QueryError as error:
+                todo = "write one, such as gene = 'ACTB'"
+                raise QueryError(f"{text[:100]!r} is no SQL condition by itself ({error}); {todo}") from error
+
+
+def _refuse_other_statements(connection: Any, sql: str) -> None:
+    """Raise QueryError unless the text is exactly one SELECT."""
+    statements = _parsed(connection, sql)
+    if len(statements) != 1:
+        raise QueryError(f"found {len(statements)} statements, wanted exactly one SELECT")
+    kind = _kind(statements[0])
+    if kind == "MULTI":  # PIVOT looks its columns up first; only a query can have brackets around it
+        bracketed = f"FROM (\n{statements[0].query.strip().rstrip(';')}\n)"
+        try:
+            kind = "SELECT" if len(_parsed(connection, bracketed)) == 1 else kind
+        except QueryError:
+            kind = "PIVOT inside another statement"
+    if kind != "SELECT":
+        raise QueryError(f"found {kind}, wanted a SELECT: the store is read-only in SQL")
+
+
+def _parsed(connection: Any, sql: str) -> list[Any]:
+    import duckdb
+
+    try:
+        statements: list[Any] = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_one_line(error)) from error
+    return statements
+
+
+def _kind(statement: Any) -> str:
+    try:
+        return str(statement.type.name)
+    except ValueError:  # one that DuckDB's Python has no name for, such as UPDATE EXTENSIONS
+        return "another kind of statement"
+
+
+def _readable(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float16():
+        return pa.field(field.name, pa.list_(pa.float32(), kind.list_size))
+    return pa.field(field.name, kind)
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(line for line in lines if set(line) != {"^"})[:400]

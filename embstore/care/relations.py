@@ -40,6 +40,8 @@ FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
     ForeignKey("ingested", "image_id", "images", "image_id", "completion records of no image", RERUN),
     ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not recorded", RECORD),
+    ForeignKey("imported", "profile_id", "profiles", "profile_id", "origins of no profile", REPAIR),
+    ForeignKey("imported", "space", "spaces", "digest", "spaces of origins that are not recorded", RECORD),
     ForeignKey("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
     *(
         ForeignKey(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)

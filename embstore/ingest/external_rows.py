@@ -14,7 +14,7 @@ from embstore.arrays import Bools, Float32s, Int64s
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
 from embstore.sources.vectors import ExternalEmbeddings
-from embstore.store import TABLES, Store, embeddings_name
+from embstore.store import TABLES, Store, embeddings_name, import_sources
 
 _SHOWN = 3
 AT_ONCE = 10_000  # rows whose names are compared
@@ -76,11 +76,12 @@ class StoredRows:
     """What the store contains of the rows of a file, one flag a row."""
 
     known: Bools  # there is a profile of that id
-    own: Bools  # which came from this very file
+    named_here: Bools  # by this very file
     renamed: Bools  # and is of other proteins or genes
     embedded: Bools  # there is a vector in the space
-    own_ids: pa.Array  # every profile of this file that has a vector in the space
-    others: Sequence[str]  # the files that further rows came from
+    embedded_here: Bools  # which came from this very file
+    own_ids: pa.Array  # every profile that has a vector of this file in the space
+    others: Sequence[str]  # the files that names and vectors of rows came from
 
 
 def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows: ProfileRows) -> StoredRows:
@@ -88,27 +89,43 @@ def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows
     n = len(rows.keys)
     absent = np.zeros(n, bool)
     if store is None:
-        return StoredRows(absent, absent, absent, absent, pa.array([], pa.string()), ())
+        return StoredRows(absent, absent, absent, absent, absent, pa.array([], pa.string()), ())
     columns = ["profile_id", "source", "protein_ids", "genes"]
     profiles = store.read("profiles", columns, pc.field("dataset") == dataset)
     table = embeddings_name(space)
     ids = store.read(table, ["id"])["id"] if table in store.table_names() else pa.array([], pa.string())
     keys = pa.array(rows.keys, pa.string())
     found = pc.index_in(keys, value_set=profiles["profile_id"])
-    known = pc.is_valid(found).to_numpy(zero_copy_only=False)
-    own = pc.equal(profiles["source"], source)
-    own_ids = profiles.filter(own)["profile_id"]
-    from_here = np.zeros(n, bool)
-    from_here[known] = own.take(found.drop_null()).to_numpy()
-    others = pc.unique(profiles["source"].take(found.drop_null())).to_pylist()
+    origins = _origins(store, space, profiles)
+    named_here = _flags(found, pc.equal(profiles["source"], source))
+    own_ids = profiles.filter(pc.equal(origins, source))["profile_id"]
+    others = pc.unique(pa.chunked_array([_taken(profiles["source"], found), _taken(origins, found)])).to_pylist()
     return StoredRows(
-        known=known,
-        own=from_here,
-        renamed=_renamed(profiles, found, rows, from_here),
+        known=pc.is_valid(found).to_numpy(zero_copy_only=False),
+        named_here=named_here,
+        renamed=_renamed(profiles, found, rows, named_here),
         embedded=pc.is_in(keys, value_set=ids).to_numpy(zero_copy_only=False),
+        embedded_here=_flags(found, pc.equal(origins, source)),
         own_ids=own_ids.filter(pc.is_in(own_ids, value_set=ids)),
         others=[other for other in others if other != source],
     )
+
+
+def _origins(store: Store, space: str, profiles: pa.Table) -> pa.ChunkedArray:
+    """Return the file that the vector of each profile in a space is from; the profile's own where none is recorded."""
+    recorded = import_sources(store, space)
+    at = pc.index_in(profiles["profile_id"], value_set=recorded["profile_id"])
+    return pc.coalesce(recorded["source"].take(at), profiles["source"])
+
+
+def _taken(values: pa.ChunkedArray, found: pa.Array) -> pa.Array:
+    return values.take(found.drop_null()).combine_chunks()
+
+
+def _flags(found: pa.Array, of_profiles: pa.ChunkedArray) -> Bools:
+    """Return a flag of profiles for each row, False for rows without a profile."""
+    flags: Bools = pc.fill_null(of_profiles.take(found), False).to_numpy()
+    return flags
 
 
 def _renamed(profiles: pa.Table, found: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
@@ -134,9 +151,11 @@ def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded:
     return same
 
 
-def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, dataset: str, name: str) -> None:
-    """Raise EmbstoreError where rows would take the place of those of another file."""
-    taken = np.flatnonzero(changed & stored.known & ~stored.own)
+def refuse_others(
+    stored: StoredRows, rows: ProfileRows, *, changed: Bools, renamed: Bools, dataset: str, name: str
+) -> None:
+    """Raise EmbstoreError where rows whose vectors are `changed`, or which are `renamed`, replace another file's."""
+    taken = np.flatnonzero(stored.known & ((changed & ~stored.embedded_here) | (renamed & ~stored.named_here)))
     if not len(taken):
         return
     shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:_SHOWN].tolist())

@@ -2,6 +2,7 @@
 
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
+from embstore.store.imported import delete_import_records, import_sources, put_import_records
 from embstore.store.ingests import list_ingests, put_ingest
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
 from embstore.store.query import Answer, query, rows, select_columns
@@ -78,6 +79,7 @@ __all__ = [
     "chunks",
     "code_version",
     "delete_ids",
+    "delete_import_records",
     "drop_fragments",
     "drop_repeats",
     "drop_table",
@@ -86,6 +88,7 @@ __all__ = [
     "find_proteins",
     "find_space",
     "finish_removal",
+    "import_sources",
     "join_groups",
     "label",
     "list_datasets",
@@ -95,6 +98,7 @@ __all__ = [
     "make_table",
     "matches",
     "now",
+    "put_import_records",
     "put_ingest",
     "put_vectors",
     "query",

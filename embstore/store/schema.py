@@ -13,7 +13,7 @@ PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
 
 # tables that came without a new format: stores that were made before lack them until such a row is written
-LATER_TABLES = ("ingests",)
+LATER_TABLES = ("ingests", "imported")
 
 # The emb_<digest> tables: one a space, the vector and its id, nothing else.
 EMBEDDINGS_PREFIX = "emb_"
@@ -103,6 +103,14 @@ TABLES: dict[str, Table] = {
             dataset=pa.string(),
             protein_ids=STRINGS,
             genes=STRINGS,
+            source=pa.string(),
+            row=pa.int64(),
+        ),
+        _table(
+            "imported",
+            "profile_id space",
+            profile_id=pa.string(),
+            space=pa.string(),
             source=pa.string(),
             row=pa.int64(),
         ),

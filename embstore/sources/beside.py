@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import known_columns
+from embstore.sources.delimited import OTHER_WORKBOOKS
 from embstore.sources.image_rows import image_rows
 from embstore.sources.record import Source
 from embstore.sources.tables import Renaming, abridged, is_table_file, text_table
@@ -29,6 +30,9 @@ def table_beside(folder: Path, found: Source, renaming: Renaming | None) -> tupl
                 describing.append(path)
         except EmbstoreError as error:
             unread.append(f"{path.name} lies beside the images and is not read: {error}")
+    unread += [
+        f"{path.name} lies beside the images and is not read: save it as .xlsx" for path in _other_workbooks(folder)
+    ]
     names = [path.name for path in describing]
     if len(describing) > 1:
         return None, (
@@ -42,6 +46,10 @@ def table_beside(folder: Path, found: Source, renaming: Renaming | None) -> tupl
 def _tables(folder: Path) -> Sequence[Path]:
     """Return the tables of a folder; not those that are hidden, and not what Excel keeps beside an open workbook."""
     return sorted(path for path in folder.iterdir() if is_table_file(path) and not path.name.startswith((".", "~$")))
+
+
+def _other_workbooks(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in OTHER_WORKBOOKS and path.is_file())
 
 
 def _describes(path: Path, found: Source, renaming: Renaming | None) -> bool:

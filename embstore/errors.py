@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -66,6 +66,21 @@ def advised(todo: str) -> Iterator[None]:
         if error.todo:
             raise
         raise WeightsError(str(error), todo=todo) from error
+
+
+@contextmanager
+def in_any_case(step: Callable[[], object]) -> Iterator[None]:
+    """Take a step at the end of the block, however it ends. Where both raise, the error of the block is raised."""
+    try:
+        yield
+    except BaseException as first:
+        try:
+            step()
+        except BaseException as second:
+            first.add_note(f"and then: {first_line(second)}")
+            raise first from second
+        raise
+    step()
 
 
 FEW = 24  # names that an error lists whole

@@ -33,21 +33,29 @@ class Setting:
 
 
 def make_setting(
-    store: Store, question: TaskQuestion, spaces: Sequence[SpaceRow], *, by: str, k: int, seeds: Sequence[int]
+    store: Store,
+    pinned: Store,
+    question: TaskQuestion,
+    spaces: Sequence[SpaceRow],
+    *,
+    by: str,
+    k: int,
+    seeds: Sequence[int],
 ) -> Setting:
-    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable."""
-    before = store.versions()
+    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable.
+
+    All of it is read from `pinned`, which is `store` at the versions of one moment.
+    """
     drawn = [
-        draw_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
+        draw_split(pinned, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
         for seed in seeds
     ]
-    task = task_of(question).load(store, question, spaces, drawn)  # what cannot be scored leaves no split behind
-    splits = tuple(keep_split(store, split) for split in drawn)
-    names = {*TASK_TABLES, *SPLIT_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
-    versions = {name: version for name, version in store.versions().items() if name in names}
-    if any(before[name] != version for name, version in versions.items() if name not in SPLIT_TABLES):
-        raise EmbstoreError("the store changed while it was being read; run the same command again")
-    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(store, task, by)))
+    task = task_of(question).load(pinned, question, spaces, drawn)  # what cannot be scored leaves no split behind
+    splits = tuple(keep_split(store, split, units=pinned) for split in drawn)
+    names = {*TASK_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
+    versions = {name: version for name, version in pinned.versions().items() if name in names}
+    versions |= {name: int(store.dataset(name).version) for name in SPLIT_TABLES}
+    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(pinned, task, by)))
 
 
 def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str]) -> list[SpaceRow]:

@@ -29,15 +29,16 @@ def weights_folder() -> Path:
 
 
 def weights_path(backbone: Backbone) -> Path:
-    """Return where the backbone's converted weights lie, or would."""
-    return weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
+    """Return the path of the backbone's converted weights; those of `timm:NAME` have a folder apart from users' own."""
+    *prefixes, name = backbone.name.split(":")
+    return weights_folder().joinpath(*prefixes, f"{name}.safetensors")
 
 
 def local_file(backbone: Backbone) -> Path | None:
     """Return the backbone's weights file on this disk, the weights folder before the Hugging Face cache, or None."""
-    ours = weights_path(backbone)
-    if ours.is_file():
-        return ours
+    for ours in (weights_path(backbone), *_former_paths(backbone)):
+        if ours.is_file():
+            return ours
     return cached_file(backbone.hub, backbone.file) if backbone.hub else None
 
 
@@ -47,6 +48,14 @@ def cached_file(repository: str, name: str) -> Path | None:
 
     cached = try_to_load_from_cache(repository, name)
     return Path(cached) if isinstance(cached, str) else None
+
+
+def _former_paths(backbone: Backbone) -> list[Path]:
+    """Return where earlier versions kept the weights of `timm:NAME`, unless a user's `timm_NAME` has its own there."""
+    if ":" not in backbone.name:
+        return []
+    former = weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
+    return [] if weights_origin(former).get("backbone") == former.stem else [former]
 
 
 def missing(backbone: Backbone) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from embstore.backbones.crops import check_roles
 from embstore.errors import ImageError
-from embstore.ingest.failures import image_failure, unread_failure
+from embstore.ingest.failures import embed_failure, image_failure, unread_failure
 from embstore.ingest.plan import Plan
 from embstore.ingest.prepare import check_nucleus
 from embstore.ingest.reading import read_ahead
@@ -74,20 +74,18 @@ def _with_masks(work: Sequence[Work]) -> list[int]:
 
 def _foreseen(spaces: Sequence[Space], item: tuple[Work, bool]) -> Failure | Foreseen:
     work, read = item
+    assignment, note, failure = "", "", None
     try:
         shape, roles, assignment = foresee_channels(work.root, work.image)
-        note = ""
         if work.segmentation is None:
             check_nucleus(work, roles)
             note = "; ".join(_mask_notes(work.image.masks, shape, read=read) if work.image.masks else ())
-        for space in spaces:
-            if space.digest in work.spaces:
-                check_roles(roles, space.roles, space.backbone)
+        failure = _without_role(work, roles, spaces)
     except ImageError as error:
         failure = image_failure(work, error.found, error.todo)
     except OSError as error:
         failure = unread_failure(work, error)
-    else:
+    if failure is None:
         return Foreseen(assignment, note)
     return replace(failure, source=work.image.listed or failure.source)
 
@@ -99,3 +97,13 @@ def _mask_notes(masks: Masks, shape: tuple[int, ...], *, read: bool) -> Iterator
             check_mask(path, shape)
         elif path is not None and (note := read_label_image(path, shape).note):
             yield f"{of}: {note}"
+
+
+def _without_role(work: Work, roles: Sequence[str], spaces: Sequence[Space]) -> Failure | None:
+    """Return the failure of an image that has no role of the first space for which this is so; None without one."""
+    for space in (space for space in spaces if space.digest in work.spaces):
+        try:
+            check_roles(roles, space.roles, space.backbone)
+        except ImageError as error:
+            return embed_failure(work, space, error.found, error.todo)
+    return None

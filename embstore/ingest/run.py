@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack, cast
 
+from embstore.arrays import Float32s
 from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
 from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
 from embstore.backbones.record import Backbone, Choices
 from embstore.backbones.registry import check_free, parse
-from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
-from embstore.ingest.canary import open_space
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
+from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
@@ -136,7 +137,7 @@ def _fill(
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
         report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
 
@@ -190,7 +191,7 @@ def embed(
     report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
     return report
 
 
@@ -239,6 +240,7 @@ class _Asked:
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
         self.encoders: list[CropEncoder] = []
+        self._canaries: dict[str, Float32s] = {}  # by the encoder's space
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
@@ -259,8 +261,17 @@ class _Asked:
             return False
         encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
         self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
+        for encoder in self.encoders:  # before a store is made or written to: one that cannot compute these is refused
+            self.canary(encoder)
         known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
         return known != self.spaces
+
+    def canary(self, encoder: CropEncoder) -> Float32s:
+        """Return the golden vectors of one of the encoders, computed once."""
+        digest = encoder.space.digest
+        if digest not in self._canaries:
+            self._canaries[digest] = canary_vectors(encoder)
+        return self._canaries[digest]
 
 
 def _labels(spaces: Sequence[Space]) -> dict[str, str]:
@@ -272,7 +283,7 @@ def _labels(spaces: Sequence[Space]) -> dict[str, str]:
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[CropEncoder],
+    asked: _Asked,
     report: Report,
     *,
     committer: Committer,
@@ -285,12 +296,12 @@ def _run(
     for failure in plan.failures:
         log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
-    for encoder in encoders:
+    for encoder in asked.encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
-            open_space(store, encoder)
-    labels = _labels([encoder.space for encoder in encoders])
-    try:
-        images = embed_images(plan.work, partial(stored_cells, store), encoders)
+            open_space(store, encoder, asked.canary(encoder))
+    labels = _labels([encoder.space for encoder in asked.encoders])
+    with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
+        images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
@@ -299,7 +310,4 @@ def _run(
                 committer.add(image)
                 count(report, image, labels)
             tell(progress, "images", done, len(plan.work), failures=len(report.failures))
-    finally:
-        committer.flush()
-        report.images_removed = len(committer.taken_back)
-        record_failures(store, report.failures, usable=plan.usable)
+    report.images_removed = len(committer.taken_back)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.arrays import Float32s
+from embstore.errors import in_any_case
 from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
@@ -118,7 +119,7 @@ class _Run:
         total = dino.steps_in_all(self.training.recipe, len(self.crops))
         if not self.log:
             self._end_epoch()
-        try:
+        with in_any_case(self.save):
             started = time.monotonic()
             for measures in dino.train(self.training, self.crops):
                 self.measures.append(measures)
@@ -129,8 +130,6 @@ class _Run:
                     self.save()
                 tell(progress, "steps", self.training.step, total)
                 started = time.monotonic()
-        finally:
-            self.save()
 
     def _end_epoch(self) -> None:
         mean = {name: float(np.mean([m[name] for m in self.measures])) for name in ("loss", "entropy") if self.measures}

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from embstore.backbones.registry import embed_advice
 from embstore.errors import EmbstoreError, choices, nearest
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
-from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
+from embstore.search.units import has_gene, is_of_proteins, located_rows, number_proteins, read_units
 from embstore.store import Store, Vectors, find_proteins, find_space, list_spaces, told_apart
 
 ID_PREFIX = 4  # letters that tell a protein id from a gene: ENSG
@@ -161,7 +161,7 @@ def _vectors(store: Store, digest: str, units: pa.Table, *, centre: bool) -> Vec
 def _is_asked(store: Store, name: str, units: pa.Table, space: str) -> npt.NDArray[np.bool_]:
     """Tell of each unit whether it is of the protein that was asked for; EmbstoreError where none is."""
     protein_ids = find_proteins(store, name)
-    is_asked = is_of_proteins(units, protein_ids)
+    is_asked = is_of_proteins(units, protein_ids) | has_gene(units, name)
     if not is_asked.any():
         raise EmbstoreError(_no_protein(name, protein_ids, units, space))
     return is_asked

@@ -51,6 +51,17 @@ def is_of_proteins(units: pa.Table, protein_ids: Sequence[str]) -> npt.NDArray[n
     return mask
 
 
+def has_gene(units: pa.Table, symbol: str) -> npt.NDArray[np.bool_]:
+    """Tell of each unit whether one of its genes has this symbol, in upper or lower case.
+
+    Where a unit has another number of genes than of protein ids, `proteins` does not know which of them is whose.
+    """
+    listed = [genes for genes in pc.unique(units["gene"]).to_pylist() if genes]
+    matching = [genes for genes in listed if symbol.lower() in genes.lower().split(";")]
+    mask: npt.NDArray[np.bool_] = pc.is_in(units["gene"], value_set=pa.array(matching, pa.string())).to_numpy()
+    return mask
+
+
 def number_proteins(units: pa.Table) -> npt.NDArray[np.int64]:
     """Return a number for each unit, the same for those of one protein in one dataset, counted in order of units."""
     protein = pc.binary_join(units["protein_ids"], OF_LIST)

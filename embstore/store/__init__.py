@@ -41,7 +41,7 @@ from embstore.store.spaces import (
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
 from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
-from embstore.store.vectors import Vectors
+from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
@@ -75,6 +75,7 @@ __all__ = [
     "Vectors",
     "add_proteins",
     "add_space",
+    "as_stored",
     "cells_of",
     "chunks",
     "code_version",

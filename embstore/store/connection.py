@@ -11,9 +11,9 @@ from threading import Timer
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from embstore.errors import QueryError
+from embstore.store.lance_table import LanceTable
 from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES
 from embstore.store.store import Store
 from embstore.store.tables import unreadable
@@ -45,39 +45,6 @@ SETTINGS = (
     "SET python_enable_replacements = false",
     "SET lock_configuration = true",
 )
-
-
-class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
-    """A Lance table as DuckDB scans it: lazily, at one version, half-precision vectors cast when asked for.
-
-    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.failure: Exception | None = None  # why its files could not be read, where they could not
-        self._dataset = dataset
-        self._schema = pa.schema([_readable(field) for field in dataset.schema])
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns as SQL sees them: vectors as lists of float32."""
-        return self._schema
-
-    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> pads.Scanner:
-        """Return a lazy scan of the columns and rows that DuckDB asks for."""
-        names = self._schema.names if columns is None else list(columns)
-        wanted = pa.schema([self._schema.field(name) for name in names])
-        scan = self._dataset.scanner(columns=names, filter=filter, batch_size=8192)
-        return pads.Scanner.from_batches(self._cast(scan.to_batches(), wanted), schema=wanted)
-
-    def _cast(self, batches: Iterator[pa.RecordBatch], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        try:
-            for batch in batches:
-                columns = [batch.column(field.name).cast(field.type) for field in wanted]
-                yield pa.RecordBatch.from_arrays(columns, schema=wanted)
-        except (OSError, RuntimeError, ValueError) as error:  # DuckDB would wrap it in a traceback
-            self.failure = error
-            raise
 
 
 def select(
@@ -211,7 +178,7 @@ def _reason(error: Exception, store: Store, registered: Mapping[str, LanceTable]
         return too_long(timeout_s)
     if line.startswith("Out of Memory Error"):
         return f"the query needs more than {MEMORY_LIMIT} of memory and was stopped; narrow it, or ask in parts"
-    failures = [unreadable(name, table.failure) for name, table in registered.items() if table.failure]
+    failures = [unreadable(name, table.failure, table.dataset) for name, table in registered.items() if table.failure]
     failures += [store._tables.no_table(name) for name in _lost(line, registered)]
     return failures[0] if failures else line
 
@@ -313,13 +280,6 @@ def _kind(statement: Any) -> str:
         return str(statement.type.name)
     except ValueError:  # one that DuckDB's Python has no name for, such as UPDATE EXTENSIONS
         return "another kind of statement"
-
-
-def _readable(field: pa.Field) -> pa.Field:
-    kind = field.type
-    if pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float16():
-        return pa.field(field.name, pa.list_(pa.float32(), kind.list_size))
-    return pa.field(field.name, kind)
 
 
 def _one_line(error: Exception) -> str:

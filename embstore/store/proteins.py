@@ -46,7 +46,10 @@ def _changed(store: Store, pairs: Sequence[tuple[Sequence[str], Sequence[str]]])
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    # ids and genes of one antibody come in one order; a list of another length cannot be paired
+    # ids and genes of one antibody come in one order; several ids of one gene are all of it, and a list of another
+    # length cannot be paired
+    if len(names) == 1:
+        return [(protein, names[0]) for protein in ids]
     return zip(ids, names, strict=True) if len(ids) == len(names) else ()
 
 

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from embstore.errors import MissingStoreError, NotAStoreError, StoreError, UnfinishedStoreError, first_line
 from embstore.files import sizes
 from embstore.store import schema
-from embstore.store.tables import Tables, reading, writing
+from embstore.store.tables import Tables, reading, removed_meanwhile, writing
 from embstore.store.upsert import Keys, append, check_keys, merge
+from embstore.store.uris import is_folder, no_store, not_a_store
 from embstore.store.vectors import Vectors, picked, to_numpy
 from embstore.tabular import Listing, Tabular
 
@@ -64,8 +65,8 @@ class Store(Tabular):
         written to. Storage options of `s3://` and other URIs come from the environment (`AWS_ENDPOINT_URL`, ...).
         """
         uri = os.fspath(uri).removeprefix("file://")  # as a URI it would be made by connecting to it
-        if "://" not in uri and not _is_folder(uri) and not create:
-            raise MissingStoreError(_missing(uri))
+        if "://" not in uri and not is_folder(uri) and not create:
+            raise MissingStoreError(no_store(uri))
         try:
             store = cls(Tables(uri))
             names, others = store.table_names(), store._tables.other_files()
@@ -75,7 +76,7 @@ class Store(Tabular):
         if "store_meta" in names and store.dataset("store_meta").count_rows():
             store._check_format()
         elif others and not force:
-            raise NotAStoreError(_other_files(uri, others))
+            raise NotAStoreError(not_a_store(uri, others))
         elif create:
             store._create_tables()
         elif names:
@@ -83,7 +84,7 @@ class Store(Tabular):
                 f"{uri} is not an embstore store (no store_meta); make one with `embstore ingest`"
             )
         else:
-            raise MissingStoreError(_missing(uri))
+            raise MissingStoreError(no_store(uri))
         if at is not None:
             store._tables.pin(at)
         return store
@@ -133,13 +134,25 @@ class Store(Tabular):
         version: int | None = None,
     ) -> pa.Table:
         """Return the rows of a table, in storage order, all columns unless named."""
-        with reading(name):
+        data = self.dataset(name, version)
+        with reading(name, data):
             wanted = None if columns is None else list(columns)
-            return self.dataset(name, version).scanner(columns=wanted, filter=where).to_table()
+            return data.scanner(columns=wanted, filter=where).to_table()
 
     def versions(self) -> dict[str, int]:
         """Return table -> newest version; at a tag, the tagged ones."""
-        return {name: int(self.dataset(name).version) for name in self.table_names()}
+        return self._tables.versions()
+
+    def pinned(self, versions: Mapping[str, int] | None = None) -> Store:
+        """Return the store as it is now, to be read only: what other processes write meanwhile is not seen.
+
+        `versions` are those of some tables that it is read at instead. Old versions may be removed by `maintain` while
+        they are read, unless a tag names them; reading them is then a StoreError that asks to try again.
+        """
+        present = self._tables.at_one_moment()
+        store = Store(Tables(self.uri, pinned=present | dict(versions or {}), at=self.at))
+        store._format = self._format
+        return store
 
     def tags(self, tables: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
         """Return tag -> table -> version, sorted by tag; of all tables unless named."""
@@ -150,8 +163,8 @@ class Store(Tabular):
         return Listing([self._state(name) for name in self.table_names()], TableStatus, "table")
 
     def _state(self, name: str) -> TableStatus:
-        with reading(name):
-            data = self.dataset(name)
+        data = self.dataset(name)
+        with reading(name, data):
             fragments = data.get_fragments()
             return {
                 "name": name,
@@ -171,7 +184,7 @@ class Store(Tabular):
         """
         name = schema.embeddings_name(space)
         data = self.dataset(name, version)
-        with reading(name):
+        with reading(name, data):
             return picked(data, ids, space)
 
     def vectors(self, space: str) -> tuple[list[str], Vectors]:
@@ -249,11 +262,21 @@ class Store(Tabular):
         for table, version in versions.items():
             tags = self._open_to_write(table).tags
             with writing(f"tag {table}"):
+                self._refuse_removed(table, version)
                 if name in tags.list():
                     tags.update(name, version)
                 else:
                     tags.create(name, version)
+            try:
+                self._refuse_removed(table, version)  # by a cleaning that began before there was the tag
+            except StoreError:
+                tags.delete(name)
+                raise
         return dict(versions)
+
+    def _refuse_removed(self, table: str, version: int) -> None:
+        if not self._tables.has_version(table, version):
+            raise StoreError(removed_meanwhile(table))
 
     def untag(self, name: str, tables: Sequence[str] | None = None) -> dict[str, int]:
         """Take a tag off every table, or those named; return table -> version that it named.
@@ -264,29 +287,6 @@ class Store(Tabular):
         for table in versions:
             self._open_to_write(table).tags.delete(name)
         return versions
-
-
-def _is_folder(path: str) -> bool:
-    """True if a path is a folder, False if there is nothing; StoreError where there is a file, or can be nothing."""
-    try:
-        if Path(path).is_dir():
-            return True
-        found = "it is a file" if Path(path).exists() else ""
-    except (OSError, ValueError) as error:  # a name that is too long, or has a null character; a folder that is closed
-        found = getattr(error, "strerror", None) or str(error)
-    if found:
-        raise StoreError(f"cannot open a store at {path}: {found}; name a folder with --store")
-    return False
-
-
-def _missing(uri: str) -> str:
-    return f"there is no store at {uri}; make one with `embstore ingest`, or name another with --store"
-
-
-def _other_files(uri: str, names: Sequence[str]) -> str:
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    todo = "name an empty or a new folder with --store, or make the store beside them with `embstore ingest --force`"
-    return f"{uri} is not an embstore store, and contains {listed}; {todo}"
 
 
 def code_version() -> str:

@@ -12,27 +12,31 @@ from embstore.errors import StoreError, choices, first_line
 from embstore.store import schema
 
 FOLDER = ".lance"  # what the folder of a table ends in
+PIN_ATTEMPTS = 5
 
 
 class Tables:
-    """The tables at `uri`; `at` is the tag that they are read at, else None."""
+    """The tables at `uri`; `at` is the tag that they are read at, else None.
 
-    def __init__(self, uri: str) -> None:
+    `pinned` are the versions of the tables that are read; None for the newest ones of all tables.
+    """
+
+    def __init__(self, uri: str, *, pinned: Mapping[str, int] | None = None, at: str | None = None) -> None:
         self.uri = uri
-        self.at: str | None = None
-        self._pinned: Mapping[str, int] = {}  # the versions of the tag
+        self.at = at
+        self.pinned = pinned
 
     def pin(self, tag: str) -> None:
         """Read the tables at a tag from now on; a StoreError where there is none of that name."""
         tags = self.tags(self.names())
         if tag not in tags:
             raise StoreError(choices(tag, "tag", tags))
-        self.at, self._pinned = tag, tags[tag]
+        self.at, self.pinned = tag, tags[tag]
 
     def names(self) -> list[str]:
-        """Return the names of all tables, sorted; at a tag, of those that it covers."""
-        if self.at is not None:
-            return sorted(self._pinned)
+        """Return the names of all tables, sorted; where versions are pinned, of those that these cover."""
+        if self.pinned is not None:
+            return sorted(self.pinned)
         folders, _ = self._listed()
         return sorted(folder.removesuffix(FOLDER) for folder in folders if folder.endswith(FOLDER))
 
@@ -49,10 +53,11 @@ class Tables:
         return listed.common_prefixes, listed.objects
 
     def dataset(self, name: str, version: int | None = None) -> Any:
-        """Return the `lance` dataset of a table: at `version`, else at the tag's version, else at its newest."""
-        if self.at is not None and name not in self._pinned:
+        """Return the `lance` dataset of a table: at `version`, else at the pinned version, else at its newest."""
+        if self.pinned is not None and name not in self.pinned:
             raise StoreError(self.no_table(name))
-        wanted = self._pinned.get(name) if version is None else version
+        pinned = None if self.pinned is None else self.pinned[name]
+        wanted = pinned if version is None else version
         try:
             data = self._find(name, wanted)
             newest = self._find(name) if data is None else data
@@ -60,6 +65,8 @@ class Tables:
             raise StoreError(unreadable(name, error)) from error
         if newest is None:
             raise StoreError(self.no_table(name))
+        if data is None and wanted == pinned and self.at is None:
+            raise StoreError(removed_meanwhile(name))
         if data is None:
             todo = f"its newest is {newest.version}; see `embstore status`"
             raise StoreError(f"{name} has no version {wanted} (any more), {todo}")
@@ -76,6 +83,25 @@ class Tables:
                 return None
             raise
 
+    def versions(self) -> dict[str, int]:
+        """Return table -> the version that is read: its newest, or the pinned one."""
+        return {name: int(self.dataset(name).version) for name in self.names()}
+
+    def at_one_moment(self) -> dict[str, int]:
+        """Return `versions` as they are between the commits of other processes, where there is such a moment."""
+        if self.pinned is not None:
+            return dict(self.pinned)
+        versions = self.versions()
+        for _ in range(PIN_ATTEMPTS):
+            before, versions = versions, self.versions()
+            if before == versions:
+                break
+        return versions
+
+    def has_version(self, name: str, version: int) -> bool:
+        """True if a table has a version, which another process may have removed."""
+        return self._find(name, version) is not None
+
     def path(self, name: str) -> str:
         """Return the path or URI of a table."""
         return f"{self.uri.rstrip('/')}/{name}{FOLDER}"
@@ -83,7 +109,7 @@ class Tables:
     def no_table(self, name: str) -> str:
         """Return the line for a table that is missing."""
         if self.at is not None:
-            return choices(name, "table", self._pinned, f"at tag {self.at}")
+            return choices(name, "table", self.pinned or (), f"at tag {self.at}")
         todo = "`embstore verify` says what to do" if schema.is_known(name) else "see `embstore status`"
         return f"the store at {self.uri} has no table {name!r}; {todo}"
 
@@ -96,9 +122,11 @@ class Tables:
         return dict(sorted(tags.items()))
 
     def refuse_reader(self) -> None:
-        """Raise a StoreError where the tables are read at a tag."""
+        """Raise a StoreError where the tables are read at a tag, or at pinned versions."""
         if self.at is not None:
             raise StoreError(read_only(self.at))
+        if self.pinned is not None:
+            raise StoreError(f"the store at {self.uri} is open at pinned versions; write to the one that was opened")
 
     def make(self, table: schema.Table) -> int:
         """Make a table, empty, where there is none that could be opened; return its version."""
@@ -142,9 +170,28 @@ def read_only(tag: str) -> str:
     return f"the store is open at tag {tag}, where it can only be read; leave out --at to write to its newest version"
 
 
-def unreadable(name: str, error: BaseException) -> str:
-    """Return the line for a table whose files are damaged or gone."""
+def unreadable(name: str, error: BaseException, data: Any = None) -> str:
+    """Return the line for a table whose files are damaged or missing; `data` is the dataset that was read."""
+    if data is not None and _is_removed(data):
+        return removed_meanwhile(name)
     return f"cannot read the table {name}: {first_line(error)}; `embstore verify` says what is wrong"
+
+
+def removed_meanwhile(name: str) -> str:
+    """Return the line for a version of a table that another process removed while it was read."""
+    by = "`embstore maintain` or `remove --purge`"
+    return f"{name} was cleaned while it was read, by {by} in another process; run the same command again"
+
+
+def _is_removed(data: Any) -> bool:
+    """True if the version of a dataset is no longer one of its table's."""
+    import lance
+
+    try:
+        lance.dataset(data.uri, version=data.version)
+    except (OSError, RuntimeError, ValueError) as error:
+        return "was not found" in str(error)
+    return False
 
 
 @contextmanager
@@ -157,9 +204,9 @@ def writing(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn an engine's error while it reads a table into a StoreError."""
+def reading(name: str, data: Any) -> Iterator[None]:
+    """Turn an engine's error while it reads a table's dataset into a StoreError."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(unreadable(name, error)) from error
+        raise StoreError(unreadable(name, error, data)) from error

@@ -53,9 +53,7 @@ def vector_rows(ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]], spac
     A StoreError where the shape is not (len(ids), dim of the space), or a vector is not finite after the cast.
     """
     field = schema.field("vector")
-    dtype = np.float16 if field.type.value_type == pa.float16() else np.float32
-    with np.errstate(over="ignore"):  # said in our own words, below
-        cast = np.ascontiguousarray(vectors, dtype=dtype)
+    cast = as_stored(vectors, half=field.type.value_type == pa.float16())
     if cast.shape != (len(ids), field.type.list_size):
         raise StoreError(f"space {short(space)} takes ({len(ids)}, {field.type.list_size}), got {cast.shape}")
     finite = np.isfinite(cast).all(axis=1)
@@ -64,3 +62,9 @@ def vector_rows(ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]], spac
         raise StoreError(f"the vector of {bad!r} is not finite as {cast.dtype} ({(~finite).sum()} such vectors)")
     column = pa.FixedSizeListArray.from_arrays(pa.array(cast.ravel()), field.type.list_size)
     return pa.Table.from_arrays([pa.array(ids), column], schema=schema)
+
+
+def as_stored(vectors: npt.NDArray[np.floating[Any]], *, half: bool) -> npt.NDArray[np.floating[Any]]:
+    """Return vectors as float16 where they are stored in `half` precision, else as float32; what overflows is inf."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float16 if half else np.float32)

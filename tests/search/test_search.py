@@ -222,6 +222,27 @@ def test_a_misspelled_protein_is_answered_with_the_nearest_of_many(tmp_path: Pat
     assert similar_proteins(store, "actn1").rows == similar_proteins(store, "ACTN1").rows
 
 
+def test_every_name_that_is_listed_is_found(tmp_path: Path) -> None:
+    """One gene of two ids, three genes of two ids, two genes of one: all are listed, and each finds its row."""
+    store = Store.open(tmp_path / "store", create=True)
+    number = "ENSG{:011d}".format
+    ids = [f"{number(1)};{number(2)}", f"{number(3)};{number(4)}", number(5), number(6)]
+    genes = ["ACTB", "ACTA1;ACTA2;ACTC1", "TUBB;TUBB2A", "LMNA"]
+    np.savez(tmp_path / "v.npz", X=np.eye(4) + 0.1, gene=np.array(genes), ensembl=np.array(ids))
+    columns = {"embeddings": "X", "id_column": "ensembl", "gene_column": "gene"}
+    import_embeddings(store, tmp_path / "v.npz", dataset="mine", backbone="theirs", **columns)
+    with pytest.raises(EmbstoreError, match="choose from: ") as error:
+        similar_proteins(store, "ACT")
+    listed = str(error.value).partition("choose from: ")[2].split(", ")
+    assert listed == sorted(gene for row in genes for gene in row.split(";"))
+    for name in listed:
+        missing = {row.gene for row in similar_proteins(store, name.lower()).rows}.symmetric_difference(genes)
+        assert len(missing) == 1
+        assert name in missing.pop().split(";")
+    known = {row["protein_id"]: row["gene"] for row in store.read("proteins").to_pylist()}
+    assert known[f"ensembl:{number(1)}"] == known[f"ensembl:{number(2)}"] == "ACTB"
+
+
 def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
     """Beside a neighbour stand its prominent locations; weaker ones only where there is no prominent one."""
     store = Store.open(tmp_path / "store", create=True)

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from embstore.errors import QueryError
 from embstore.ingest import ingest
 from embstore.store import Store, add_space, embeddings_name, put_vectors, query, rows, select, sql_text, stream
-from embstore.store.connection import LanceTable, register, tables_of_view
+from embstore.store.connection import register, tables_of_view
+from embstore.store.lance_table import LanceTable
 
 
 @pytest.fixture(scope="module")

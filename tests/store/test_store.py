@@ -235,6 +235,7 @@ def test_a_store_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None
     file.write_bytes(b"x")
     for path, said in (
         (tmp_path / "absent", "there is no store at .*; make one with `embstore ingest`"),
+        (tmp_path / ("x" * 300), "cannot open a store at .*: File name too long; name a folder with --store"),
         (file, "cannot open a store at .*: it is a file; name a folder"),
         (folder, "photos is not an embstore store, and contains cat.jpg; name an empty or a new folder"),
     ):

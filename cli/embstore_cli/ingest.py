@@ -9,6 +9,7 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.choices import (
+    SOURCE_PANEL,
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
@@ -55,7 +56,7 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
     ] = None,
-    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What goes in")] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel=SOURCE_PANEL)] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Take N images at most; run again, the next N.")
     ] = None,

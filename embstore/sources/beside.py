@@ -15,18 +15,18 @@ from embstore.sources.tables import Renaming, abridged, is_table_file, text_tabl
 MOST_BYTES = 64 << 20  # a larger one is no list of images, but of measurements
 
 
-def table_beside(folder: Path, found: Source, renaming: Renaming | None) -> tuple[Path | None, tuple[str, ...]]:
+def table_beside(folder: Path, source: Source, renaming: Renaming | None) -> tuple[Path | None, tuple[str, ...]]:
     """Return the only table in a folder that has one row for some of its images, and notes on what lies there.
 
     None where no table does, or several do: the notes name those, and tables that cannot be read.
     """
-    if not folder.is_dir() or not found.images:
+    if not folder.is_dir() or not source.images:
         return None, ()
     describing: list[Path] = []
     unread: list[str] = []
     for path in _tables(folder):
         try:
-            if path.stat().st_size <= MOST_BYTES and _describes(path, found, renaming):
+            if path.stat().st_size <= MOST_BYTES and _describes(path, source, renaming):
                 describing.append(path)
         except EmbstoreError as error:
             unread.append(f"{path.name} lies beside the images and is not read: {error}")
@@ -52,10 +52,10 @@ def _other_workbooks(folder: Path) -> Sequence[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in OTHER_WORKBOOKS and path.is_file())
 
 
-def _describes(path: Path, found: Source, renaming: Renaming | None) -> bool:
+def _describes(path: Path, source: Source, renaming: Renaming | None) -> bool:
     table = text_table(path, renaming)
     try:
-        rows = image_rows(path, table.numbered, known_columns(table.columns), found.root, found.images)
+        rows = image_rows(path, table.numbered, known_columns(table.columns), source.root, source.images)
     except EmbstoreError:  # no column names images
         return False
     return bool(rows.by_image) and not rows.failures

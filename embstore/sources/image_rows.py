@@ -37,14 +37,14 @@ def image_rows(
     """
     ways = list(_ways(rows, known, root, images))
     if not ways:
-        found = ", ".join(rows[0][1]) if rows else "no row"
+        columns = ", ".join(rows[0][1]) if rows else "no row"
         raise EmbstoreError(
-            f"{path} has {found}; wanted a column that names images (image_id, key, cell), files (file) or wells "
-            "(well); a table of proteins goes in later, with embstore labels add"
+            f"{path} has {columns}; wanted a column that names images (image_id, key, cell), files (file) or wells "
+            "(well); add a table of proteins later, with embstore labels add"
         )
     naming = {way.column for way in ways}
     described = [column for column in known.values() if column not in naming]
-    return max((_joined(path, rows, way, described) for way in ways), key=lambda found: len(found.by_image))
+    return max((_joined(path, rows, way, described) for way in ways), key=lambda joined: len(joined.by_image))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Way:
 def _ways(
     rows: Sequence[NumberedRow], known: Mapping[str, str], root: Path, images: Sequence[SourceImage]
 ) -> Iterator[_Way]:
-    names = _Names.of(root, images)
+    names = _Names.of_images(root, images)
     files = [column for column in (rows[0][1] if rows else ()) if names_files(column, rows)]
     for column in dict.fromkeys([*([known["key"]] if "key" in known else []), *files]):
         yield _Way(column, partial(_cell, column), names.find)
@@ -99,7 +99,7 @@ class _Names:
     loose: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of(cls, root: Path, images: Sequence[SourceImage]) -> _Names:
+    def of_images(cls, root: Path, images: Sequence[SourceImage]) -> _Names:
         loose: dict[str, list[str]] = {}
         for image in images:
             for name in dict.fromkeys(_forms(root, image)):
@@ -136,8 +136,8 @@ def _place(texts: Sequence[str]) -> str:
 
 
 def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Sequence[str]) -> ImageRows:
-    """Return which row describes which image; `described` are the columns that say what an image is."""
-    found = ImageRows(way.column)
+    """Return which row describes which image; `described` are the columns that describe an image."""
+    joined = ImageRows(way.column)
     by_name: dict[str, TextRow] = {}
     for line, row in rows:
         name = way.name(row)
@@ -146,24 +146,24 @@ def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Seque
         if name in by_name:
             if by_name[name] != row:
                 error = f"{name} has another row before this one, which was taken"
-                found.failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
+                joined.failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
             continue
         by_name[name] = row
         keys = way.find(name)
         if not keys:
-            found.unmet.append(name)
+            joined.unmet.append(name)
         elif len(keys) > 1 and not way.several:
-            found.shared[name] = keys
+            joined.shared[name] = keys
         else:
-            others = _taken(found, keys, (line, row), described)
+            others = _taken(joined, keys, (line, row), described)
             todo = "keep one row of it"
-            found.failures.extend(Failure(f"{path}:{line}", "plan", f"{name} is {other}", todo) for other in others)
-    return found
+            joined.failures.extend(Failure(f"{path}:{line}", "plan", f"{name} is {other}", todo) for other in others)
+    return joined
 
 
-def _taken(found: ImageRows, keys: Sequence[str], row: NumberedRow, described: Sequence[str]) -> Iterator[str]:
+def _taken(joined: ImageRows, keys: Sequence[str], row: NumberedRow, described: Sequence[str]) -> Iterator[str]:
     """Take a row for its images; yield each that has a row of another name, and is described otherwise there."""
     for key in keys:
-        line, first = found.by_image.setdefault(key, row)
+        line, first = joined.by_image.setdefault(key, row)
         if any(first[column] != row[1][column] for column in described):
             yield f"{key} too, which line {line} describes in another way and was taken"

@@ -110,7 +110,7 @@ def _refuse_text(table: VectorTable, names: Sequence[str], patterns: str | None)
     kind = table.schema.field(bad).type
     what = f"text{_example(table, bad)}" if _is_text(kind) else str(kind)
     wanted = repr(patterns) if patterns else "every column without another meaning (--embeddings names them)"
-    raise EmbstoreError(f"{table.path}: column {bad!r} holds {what}; wanted numbers in {wanted}")
+    raise EmbstoreError(f"{table.path}: column {bad!r} contains {what}; wanted numbers in {wanted}")
 
 
 def _is_text(kind: pa.DataType) -> bool:

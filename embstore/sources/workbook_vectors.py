@@ -69,9 +69,9 @@ def open_workbook(path: Path, named: Sequence[str], *, header: bool) -> Workbook
     columns: list[list[_Part]] = [[] for _ in names]
     if not header:
         _add(columns, [begins[1]])
-    while some := list(islice(records, ROWS_AT_ONCE)):
-        numbers += [number for number, _ in some]
-        _add(columns, [cells for _, cells in some])
+    while block := list(islice(records, ROWS_AT_ONCE)):
+        numbers += [number for number, _ in block]
+        _add(columns, [cells for _, cells in block])
     arrays = [_column(f"{path}: {name}", parts, text=name in named) for name, parts in zip(names, columns, strict=True)]
     return WorkbookTable(path, pa.table(arrays, names=names), numbers, sheet.notes)
 
@@ -106,7 +106,7 @@ def _listed(numbers: Float64s) -> list[float | None]:
 
 
 def _written(cell: object) -> str:
-    """Return a text as it stands there (`nan` is counted as missing later), and anything else as text."""
+    """Return a text as it is written (`nan` is counted as missing later), and anything else as text."""
     return cell if isinstance(cell, str) else as_text(cell)
 
 

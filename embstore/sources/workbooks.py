@@ -32,7 +32,7 @@ class Sheet:
     path: Path  # of the workbook
     name: str
     header: int
-    titles: Sequence[str]  # what stands above the header
+    titles: Sequence[str]  # the text above the header
     hidden_sheets: Sequence[str]
     facts: SheetFacts
 
@@ -143,8 +143,8 @@ def _opened(path: Path) -> Iterator[_Book]:
     with _content(path) as file:
         reader = decode(ExcelReader, file, read_only=True, data_only=True, keep_links=False)
         decode(reader.read)
-        found: list[tuple[Any, Any]] = decode(list, reader.parser.find_sheets())
-        parts = {str(sheet.name): rel.target for sheet, rel in found}
+        described: list[tuple[Any, Any]] = decode(list, reader.parser.find_sheets())
+        parts = {str(sheet.name): rel.target for sheet, rel in described}
         if _WORKBOOK in reader.archive.namelist() and _STRICT in decode(reader.archive.read, _WORKBOOK):
             raise EmbstoreError(f"{path} is a Strict Open XML workbook, which is not read; save it as Excel Workbook")
         sheets = {str(sheet.title): sheet for sheet in reader.wb.worksheets}
@@ -196,9 +196,9 @@ def _chosen(book: _Book, name: str | None) -> str:
     visible = [title for title, sheet in book.sheets.items() if sheet.sheet_state == "visible"]
     full = [title for title in visible if not all(_blank(cells) for _, cells in _rows(book, title))]
     if len(full) != 1:
-        found = f"the sheets {', '.join(full)} with data" if full else "no sheet with data"
+        full_sheets = f"the sheets {', '.join(full)} with data" if full else "no sheet with data"
         wanted = f"name one of them: {path.name}::{full[0]}" if full else "wanted a table with a header row"
-        raise EmbstoreError(f"{path} has {found}; {wanted}")
+        raise EmbstoreError(f"{path} has {full_sheets}; {wanted}")
     return full[0]
 
 

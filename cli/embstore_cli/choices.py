@@ -14,7 +14,7 @@ from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-SOURCE_PANEL = "What goes in"
+SOURCE_PANEL = "Source"
 source_option = partial(typer.Option, rich_help_panel=SOURCE_PANEL)
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 columns_option = partial(
@@ -28,7 +28,7 @@ run_option = partial(typer.Option, rich_help_panel="Running")
 Force = Annotated[
     bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
 ]
-DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],
     source_option(
@@ -43,7 +43,7 @@ BackboneSpecs = Annotated[
 
 
 def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
-    """Return column -> name of texts such as `Where is it?=locations`, None for none."""
+    """Return column -> name from texts such as `Where is it?=locations`, None if there are none."""
     names: dict[str, str] = {}
     for text in texts or ():
         column, equals, name = (part.strip() for part in text.rpartition("="))
@@ -55,7 +55,7 @@ def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
     return names or None
 
 
-# how backbones are shown images
+# replaced by backbone specs
 SPEC_REMOVED = (
     UNIT_REMOVED,
     RemovedOption("--pooling", "write --backbone hpa:pooling=cls"),

@@ -13,7 +13,7 @@ from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
-app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
+app = typer.Typer(no_args_is_help=True, help="Published locations of proteins, which scores are computed against.")
 
 
 @app.command("add")
@@ -30,7 +30,7 @@ def add(
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
     columns: Annotated[list[str] | None, columns_option()] = None,
 ) -> None:
-    """Add a new release of labels without a new ingest; what it does not name stays as it was.
+    """Add a new release of labels without a new ingest; subjects that it does not name keep theirs.
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """

@@ -1,4 +1,4 @@
-"""`embstore proteins`: what is known of proteins beside their images."""
+"""`embstore proteins`: what is known about proteins besides their images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embstore_cli import completion
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, say
 
-app = typer.Typer(no_args_is_help=True, help="What is known of proteins beside their images.")
+app = typer.Typer(no_args_is_help=True, help="What is known about proteins besides their images.")
 
 
 @app.command("seen")
@@ -27,7 +27,7 @@ def seen(
             "-b",
             metavar="NAME",
             autocompletion=completion.backbone_names,
-            help="The backbone that saw them.",
+            help="The backbone that was trained on them.",
         ),
     ],
     id_column: Annotated[
@@ -36,7 +36,7 @@ def seen(
     gene_column: Annotated[str | None, typer.Option("--gene-column", help="Column of gene symbols.")] = None,
     form: Output = Format.table,
 ) -> None:
-    """Record which proteins a backbone saw in pretraining; run it again after adding proteins.
+    """Record which proteins a backbone was trained on; run it again after adding proteins.
 
     Example: `embstore proteins seen subcellular_location.tsv --backbone hpa`
     """

@@ -1,4 +1,4 @@
-"""Rows to stdout as a table, JSON, CSV or Parquet; words for people to stderr."""
+"""Write rows to stdout as a table, JSON, CSV or Parquet, and messages to stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embstore.tabular import Tabular
 
 MOST_ROWS = 10_000  # of a table; more of them are data
-ROWS_AT_A_TIME = 10_000  # that are Python values at a time
+ROWS_AT_A_TIME = 10_000  # converted to Python values at once
 PART_BYTES = 64 << 20
 ALL_OF_IT = "--format csv, json or parquet"
 
@@ -35,11 +35,11 @@ def emit_table(
     people: Sequence[str] = (),
     faint: str = "",
 ) -> None:
-    """Write an answer of the library to stdout: all its rows and columns as CSV, JSON or Parquet, else as a table.
+    """Write an answer of the library to stdout: as CSV, JSON or Parquet with all rows and columns, else as a table.
 
-    Of a reader of record batches only a few are in memory at a time. At a terminal a table has the columns `people`
-    (all, where none are named) as far as they fit, in that order; in a pipe it has all columns at their full width.
-    `faint` names a boolean column whose true rows are dimmed.
+    Of a reader of record batches only a few are in memory at a time. At a terminal, the table has the columns `people`
+    (default: all), in that order, as far as they fit; in a pipe it has all columns at their full width. `faint` names a
+    boolean column whose true rows are dimmed.
     """
     import pyarrow as pa
 
@@ -53,7 +53,7 @@ def emit_table(
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr; where nobody reads stderr any more, the command goes on."""
+    """Write one line for people to stderr; if stderr was closed, the command continues."""
     try:
         make_console(stderr=True).print(escaped(text), markup=False, soft_wrap=True)
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""What torch computes on here."""
+"""The device on which torch computes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TorchDevices:
 
 
 def find_device() -> TorchDevices:
-    """Return what torch finds on this machine; imports it, which takes seconds."""
+    """Return torch's version, threads and GPUs; imports torch, which takes seconds."""
     import torch
 
     gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
@@ -33,24 +33,24 @@ def find_device() -> TorchDevices:
 
 
 def choose_device(wanted: str) -> str:
-    """Return `cpu` or `cuda`: for `auto`, the GPU where torch sees one.
+    """Return `cpu` or `cuda`; `auto` is the GPU if torch sees one.
 
-    Raises EmbstoreError for another name, and for `cuda` where there is none.
+    Raises EmbstoreError for another name, and for `cuda` if there is no GPU.
     """
     import torch
 
     if wanted not in DEVICES:
         raise EmbstoreError(choices(wanted, "device", DEVICES))
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
         raise EmbstoreError(
             f"torch {torch.__version__} sees no GPU here, which --device cuda asks for; use --device cpu"
         )
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
 def autocast_dtype() -> torch.dtype:
-    """Return what a GPU multiplies in: bfloat16, which cannot overflow, where it has it, else float16."""
+    """Return the type in which a GPU multiplies: bfloat16, which cannot overflow, if it supports it, else float16."""
     import torch
 
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

@@ -15,7 +15,7 @@ from embstore.ingest.reading import read_ahead
 from embstore.ingest.report import Report, compared, count_assignment
 from embstore.ingest.work import Work
 from embstore.pixels.masks import check_mask, read_label_image
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.layouts import foresee_channels
 from embstore.sources.record import Failure, Masks
 from embstore.space import Space
@@ -38,7 +38,7 @@ def report_plan(plan: Plan, spaces: Sequence[Space], report: Report, progress: P
     report.failures = list(plan.failures)
     if (read := len(_masks_read(plan.work))) < (masked := len(_with_masks(plan.work))):
         report.notes.append(f"masks: the values of {read} of {masked} were read; an ingest reads all of them")
-    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if isinstance(outcome, Failure):
             report.failures.append(outcome)
         else:

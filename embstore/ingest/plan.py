@@ -23,7 +23,7 @@ from embstore.ingest.work import (
     renewed,
     states_of,
 )
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
@@ -86,7 +86,7 @@ def make_plan(
     outcomes: list[Compared | Failure | _FailedBefore] = []
     names: set[str] = set()
     n_work = 0
-    for image in told(source.images, "files", progress):
+    for image in tracked(source.images, "files", progress):
         name = image_id(dataset, image.key)
         second = name in names
         outcome = _second(source.root, image) if second else _compare(source.root, image, name, wanted, known)

@@ -32,7 +32,7 @@ from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
-from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
+from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
 
 
 def ingest(
@@ -277,7 +277,7 @@ class _Asked:
 def _labels(spaces: Sequence[Space]) -> dict[str, str]:
     """Return what to call each space in the report, by digest."""
     rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
-    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
+    return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}
 
 
 def _run(

@@ -49,7 +49,7 @@ class Segmentation:
     """Nuclei and cells of one image as label images int32 (y, x), labels 1..n shared, each nucleus inside its cell.
 
     `pixel_size_um` is the one that was given, else estimated from the median nucleus, None without any nucleus. `note`
-    says why there is no cell where there is none, and is empty otherwise.
+    states why there is no cell, and is empty if there are cells.
     """
 
     nuclei: np.ndarray
@@ -59,6 +59,6 @@ class Segmentation:
 
 
 def no_cells(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
-    """Return the segmentation of an image (y, x) without a cell; `note` says why."""
+    """Return the segmentation of an image (y, x) without a cell; `note` states why."""
     empty = np.zeros(shape, np.int32)
     return Segmentation(empty, empty.copy(), pixel_size_um, note)

@@ -1,4 +1,4 @@
-"""The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
+"""The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
@@ -30,13 +30,13 @@ from embstore.store.row_types import (
 from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
     add_space,
+    distinguishing_specs,
     find_space,
     label,
     list_spaces,
     list_spaces_sql,
     matches,
     put_vectors,
-    told_apart,
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
@@ -81,6 +81,7 @@ __all__ = [
     "code_version",
     "delete_ids",
     "delete_import_records",
+    "distinguishing_specs",
     "drop_fragments",
     "drop_repeats",
     "drop_table",
@@ -114,5 +115,4 @@ __all__ = [
     "sql_text",
     "stream",
     "take_back",
-    "told_apart",
 ]

@@ -20,23 +20,23 @@ from embstore.store.tables import unreadable
 
 MEMORY_LIMIT = "4GB"
 QUERY_TIMEOUT_S = 300.0
-GRACE_S = 2.0  # DuckDB stops between two steps, and a step may be a function that fills gigabytes
+GRACE_S = 2.0  # DuckDB stops between two steps, and one step may be a function that fills gigabytes
 ROWS_PER_BATCH = 10_000
 
 SqlParameters = Sequence[Any] | Mapping[str, Any] | None
 
-# the views that SQL offers beside the stored tables, each after those that it reads, and what they read
+# the views that SQL offers beside the stored tables, and what each reads; a view comes after those that it reads
 SQL_VIEWS: dict[str, set[str]] = {
     "image_current": {"images"},
     "cells": {"cells", "image_current", "proteins"},
     "units": {"cells", "image_current", "ingested", "profiles", "proteins", "spaces"},
 }
-INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # `{8}` in a regular expression is none
+INCLUDE = re.compile(r"\{([a-z]\w*)\}")  # but not the `{8}` of a regular expression
 
 SETTINGS = (
     "SET enable_progress_bar = false",  # on a terminal it would be drawn on stdout, among the data
     f"SET memory_limit = '{MEMORY_LIMIT}'",
-    # where there is a folder for temporary files, DuckDB lets every query read what lies in it
+    # if there is a folder for temporary files, DuckDB lets every query read the files in it
     "SET temp_directory = ''",
     "SET max_temp_directory_size = '0 bytes'",
     "SET enable_external_access = false",
@@ -55,12 +55,12 @@ def select(
     timeout_s: float = QUERY_TIMEOUT_S,
     tables: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Return what one SELECT over the store's tables gives; nothing can be written, read from disk or installed.
+    """Return the result of one SELECT over the store's tables; it cannot write, read other files or install extensions.
 
-    Every table has its name; `cells` is a view that joins images and proteins, `cells_raw` the stored table. Further
-    views are `image_current` (the newest revision of each image) and `units` (whatever a vector can be of). `tables`
-    are the only ones opened, where not all are needed or sound. A statement that is no SELECT, that fails, or that runs
-    longer than `timeout_s` seconds is a QueryError.
+    Every table is available by its name, except that `cells` is a view that joins images and proteins; the stored table
+    is `cells_raw`. Further views are `image_current` (the newest revision of each image) and `units` (whatever a vector
+    can describe). If `tables` is given, only these are opened, so that others may be damaged. Raises QueryError if the
+    statement is not a SELECT, fails, or runs longer than `timeout_s` seconds.
     """
     with _asked(store, sql, parameters, timeout_s, tables=tables) as (relation, limited), limited():
         answer = relation.to_arrow_table()
@@ -79,9 +79,9 @@ def stream(
 ) -> Iterator[pa.RecordBatchReader]:
     """Yield the answer to one SELECT (see `select`) as a reader of record batches, which computes them as it is read.
 
-    The time that the reader waits for whoever takes the rows does not count. A function that is called once cannot be
-    interrupted: where one runs for GRACE_S seconds after the limit, `overdue` is called with the line that says so,
-    in another thread. It has to end the process.
+    The time that the reader waits for its consumer does not count. A single call of a SQL function cannot be
+    interrupted: if one runs GRACE_S seconds beyond the limit, `overdue` is called in another thread, with the error
+    message, and has to end the process.
     """
     with _asked(store, sql, parameters, timeout_s, overdue=overdue) as (relation, limited):
         with limited():
@@ -112,7 +112,7 @@ def _asked(
     tables: Sequence[str] | None = None,
     overdue: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Any, Limited]]:
-    """Yield DuckDB's relation of one SELECT, and the context within which it has to be worked on."""
+    """Yield DuckDB's relation of one SELECT, and the context within which it must be evaluated."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -131,7 +131,7 @@ def _asked(
 
 
 class _TimeLimit:
-    """Stops a query once it has worked for so many seconds; `overdue` is called where it does not stop."""
+    """Interrupts a query after so many seconds of work; calls `overdue` if it does not stop."""
 
     def __init__(self, interrupt: Callable[[], None], timeout_s: float, overdue: Callable[[str], None] | None) -> None:
         self._interrupt, self._overdue = interrupt, overdue
@@ -140,7 +140,7 @@ class _TimeLimit:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count the time that is spent here."""
+        """Count the time that is spent in this block."""
         timers = [Timer(max(0, self._left_s), self._interrupt)]
         if self._overdue is not None:
             timers.append(Timer(max(0, self._left_s) + GRACE_S, self._overdue, [self._line]))
@@ -157,7 +157,7 @@ class _TimeLimit:
 
 
 def too_long(timeout_s: float) -> str:
-    """Return the line for a query that ran longer than its limit."""
+    """Return the error message for a query that ran longer than its limit."""
     return f"the query ran longer than {timeout_s:g} s and was stopped; narrow it"
 
 
@@ -168,7 +168,7 @@ def _one_line_errors(store: Store, registered: Mapping[str, LanceTable], timeout
 
     try:
         yield
-    except (duckdb.Error, OSError) as error:  # OSError is what Arrow makes of DuckDB's errors between two batches
+    except (duckdb.Error, OSError) as error:  # Arrow turns DuckDB's errors between two batches into OSError
         raise QueryError(_reason(error, store, registered, timeout_s)) from error
 
 
@@ -185,12 +185,12 @@ def _reason(error: Exception, store: Store, registered: Mapping[str, LanceTable]
 
 def _refuse_equal_names(names: Sequence[str]) -> None:
     twice = {name for name in names if names.count(name) > 1}
-    if twice:  # rows as dictionaries would silently lose one of them
+    if twice:  # rows as dictionaries would lose one of them without warning
         raise QueryError(f"two columns are named {', '.join(sorted(twice))}; rename one of them with AS")
 
 
 def tables_of_view(view: str) -> set[str]:
-    """Return the stored tables that a view reads, directly or by the views that it reads."""
+    """Return the stored tables that a view reads, directly or through other views."""
     parts = SQL_VIEWS[view]
     below = (tables_of_view(part) for part in parts if part in SQL_VIEWS and part != view)
     return {part for part in parts if part == view or part not in SQL_VIEWS}.union(*below)
@@ -199,14 +199,14 @@ def tables_of_view(view: str) -> set[str]:
 def sql_text(package: str, name: str, **texts: str) -> str:
     """Return the text of `sql/<name>.sql` of a package.
 
-    `{other}` in it stands for the text given under that name, else for the text of another of the package's files.
+    `{other}` in it is replaced by the text given under that name, else by the text of another file of the package.
     """
     text = files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
     return INCLUDE.sub(lambda m: texts[m[1]] if m[1] in texts else sql_text(package, m[1], **texts), text)
 
 
 def register(connection: Any, store: Store, names: Sequence[str] | None = None) -> dict[str, LanceTable]:
-    """Make tables and views known to a DuckDB connection, and lock it; return the tables by name."""
+    """Register tables and views with a DuckDB connection, and lock it; return the tables by name."""
     tables = {name: LanceTable(store.dataset(name)) for name in (store.table_names() if names is None else names)}
     for name, table in tables.items():
         connection.register(f"{name}_raw" if name in SQL_VIEWS else name, table)
@@ -221,7 +221,7 @@ def register(connection: Any, store: Store, names: Sequence[str] | None = None) 
 
 
 def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
-    """Return the missing tables of the store that a statement names, or that the view which it names reads."""
+    """Return the tables that a statement needs (directly or through a view) and that the store is missing."""
     named = re.match(r"Catalog Error: Table with name (\w+?)(_raw)? does not exist", error)
     if named is None:
         return []
@@ -229,7 +229,7 @@ def _lost(error: str, registered: Mapping[str, LanceTable]) -> list[str]:
     return sorted(t for t in wanted.difference(registered) if t in TABLES or t.startswith(EMBEDDINGS_PREFIX))
 
 
-# -- what may be asked -----------------------------------------------------------------------------------------------
+# -- which statements are allowed --------------------------------------------------------------------------------------
 
 
 def refuse_no_condition(text: str) -> None:
@@ -246,7 +246,7 @@ def refuse_no_condition(text: str) -> None:
                 _refuse_other_statements(connection, statement)
             except QueryError as error:
                 todo = "write one, such as gene = 'ACTB'"
-                raise QueryError(f"{text[:100]!r} is no SQL condition by itself ({error}); {todo}") from error
+                raise QueryError(f"{text[:100]!r} is not a SQL condition by itself ({error}); {todo}") from error
 
 
 def _refuse_other_statements(connection: Any, sql: str) -> None:
@@ -255,7 +255,7 @@ def _refuse_other_statements(connection: Any, sql: str) -> None:
     if len(statements) != 1:
         raise QueryError(f"found {len(statements)} statements, wanted exactly one SELECT")
     kind = _kind(statements[0])
-    if kind == "MULTI":  # PIVOT looks its columns up first; only a query can have brackets around it
+    if kind == "MULTI":  # PIVOT first looks up its columns; only a query can be in brackets
         bracketed = f"FROM (\n{statements[0].query.strip().rstrip(';')}\n)"
         try:
             kind = "SELECT" if len(_parsed(connection, bracketed)) == 1 else kind
@@ -278,7 +278,7 @@ def _parsed(connection: Any, sql: str) -> list[Any]:
 def _kind(statement: Any) -> str:
     try:
         return str(statement.type.name)
-    except ValueError:  # one that DuckDB's Python has no name for, such as UPDATE EXTENSIONS
+    except ValueError:  # DuckDB's Python has no name for some, such as UPDATE EXTENSIONS
         return "another kind of statement"
 
 

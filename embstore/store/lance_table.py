@@ -10,13 +10,13 @@ import pyarrow.dataset as pads
 
 
 class LanceTable(pads.Dataset):  # type: ignore[misc]  # pyarrow ships no types
-    """The rows of a table at one version, read lazily, half-precision vectors cast when asked for.
+    """The rows of a table at one version, read lazily, with half-precision vectors cast when they are read.
 
-    DuckDB cannot read float16 columns, and a query over ids must not read vectors.
+    DuckDB cannot read float16 columns, and a query about ids must not read vectors.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.failure: Exception | None = None  # why its files could not be read, where they could not
+        self.failure: Exception | None = None  # why its files could not be read
         self.dataset = dataset
         self._schema = pa.schema([_readable(field) for field in dataset.schema])
 

@@ -15,7 +15,7 @@ from embstore.tabular import Tabular, pylist
 
 @dataclass(frozen=True, repr=False)
 class Answer(Tabular):
-    """The rows that a question in SQL gave: `len`, `to_pylist`, `to_arrow`, `to_pandas` (where pandas is installed)."""
+    """The rows that a SQL query returned: `len`, `to_pylist`, `to_arrow`, `to_pandas` (if pandas is installed)."""
 
     table: pa.Table
 
@@ -29,7 +29,7 @@ class Answer(Tabular):
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def to_pandas(self) -> Any:
-        """Return the rows as a `pandas.DataFrame`; ImportError where pandas is not installed."""
+        """Return the rows as a `pandas.DataFrame`; raises ImportError if pandas is not installed."""
         return self.table.to_pandas()
 
     def __len__(self) -> int:
@@ -56,15 +56,15 @@ def query(
 
 
 def rows(store: Store, sql: str, parameters: SqlParameters = None) -> list[dict[str, Any]]:
-    """Return the rows of a SELECT of our own as dictionaries, for small answers; see `select_columns`."""
+    """Return the rows of one of embstore's own SELECTs as dictionaries, for small answers; see `select_columns`."""
     answer: list[dict[str, Any]] = select_columns(store, sql, parameters).to_pylist()
     return answer
 
 
 def select_columns(store: Store, sql: str, parameters: SqlParameters = None) -> pa.Table:
-    """Return the answer to a SELECT of our own as Arrow columns; only tables that it names are opened.
+    """Return the answer to one of embstore's own SELECTs as Arrow columns; opens only the tables that it names.
 
-    (Not for SQL that asks the catalogue which tables there are.)
+    (Not for SQL that asks the catalogue which tables exist.)
     """
     words = {word.removesuffix("_raw") for word in re.findall(r"\w+", sql)}
     wanted = words.union(*map(tables_of_view, words.intersection(SQL_VIEWS)))

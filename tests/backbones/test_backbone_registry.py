@@ -60,10 +60,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_no_built_in_record_changes_without_a_new_revision() -> None:
     """Architecture, slots, sizes, normalisation, pooling and pinned weights of a revision are those of its release."""
-    only_said = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin", "init"}
+    descriptive = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin", "init"}
     found = {}
     for name, backbone in BACKBONES.items():
-        decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in only_said}
+        decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in descriptive}
         found[f"{name}@{backbone.revision}"] = digest(decides)[:16]
     assert found == RECORDS
 
@@ -77,7 +77,7 @@ def test_hpa_cell_shows_cells_as_its_authors_did() -> None:
 
 
 def test_records_state_what_training_began_from() -> None:
-    """Random weights, other weights, or nothing where the authors do not say; it is no part of a space."""
+    """Random weights, other weights, or "" if the authors do not state it; it is not part of a space."""
     assert {name for name, backbone in BACKBONES.items() if not backbone.init} == {
         "pixel-stats", "opencell", "subcell-rybg", "subcell-rbg", "subcell-ybg", "subcell-bg",
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_records_state_what_training_began_from() -> None:
 
 @pytest.mark.parametrize("spec", PINNED)
 def test_the_spaces_of_backbones_that_need_no_download_never_change_unawares(spec: str) -> None:
-    """A space's digest is the one that stores out there hold."""
+    """A space's digest is the one that existing stores have."""
     backbone, choices = parse(spec)
     space = space_of(backbone, choices, backbone.weights_sha256)
     assert space.label == spec
@@ -127,7 +127,7 @@ def test_a_spec_becomes_a_backbone_and_choices_whose_defaults_are_the_records() 
 
 
 def test_a_spec_that_says_the_defaults_makes_the_same_space() -> None:
-    """Said or left out: the digest is over what is done."""
+    """Given or omitted: the digest depends on what is done."""
     said = "vit-random:mapping:unit=cell:masked=no:crop_um=25:fill=0:intensity=percentile:precision=float16"
     spaces = [space_of(*parse(spec), None) for spec in ("vit-random", said)]
     assert spaces[0].digest == spaces[1].digest
@@ -226,7 +226,7 @@ def test_a_users_record_is_written_and_found_beside_the_built_in_ones(folder: Pa
     assert [path.name for path in folder.iterdir()] == ["mine.toml"]
 
 
-def test_another_record_under_a_name_is_a_new_revision_only_when_it_is_said(folder: Path) -> None:
+def test_another_record_under_a_name_is_a_new_revision_only_on_request(folder: Path) -> None:
     """The same again changes nothing; something else is refused, or is the next revision."""
     write_record(mine())
     before = (folder / "mine.toml").read_bytes()

@@ -78,7 +78,7 @@ def shown(backbone: Any, some: Crops) -> torch.Tensor:
     [("test_resnet.r160_in1k", 96), ("test_convnext.r160_in1k", 64), ("test_efficientnet.r160_in1k", 256)],
 )
 def test_a_published_file_gives_the_vectors_that_timm_gives(hub: Path, tmp_path: Path, name: str, dim: int) -> None:
-    """Normalised as timm says, without the classifier, pooled as each architecture does."""
+    """Normalised as in timm, without the classifier, pooled as each architecture does."""
     network = network_of(name)
     cache(hub, f"timm/{name}", {"model.safetensors": published(network, tmp_path)})
     backbone, choices = parse(f"timm:{name}")
@@ -96,7 +96,7 @@ def test_a_published_file_gives_the_vectors_that_timm_gives(hub: Path, tmp_path:
     assert both(crops()).shape == (2, 2 * dim) == (2, both.dim)
 
 
-def test_a_file_is_brought_to_a_machine_without_the_hub(tmp_path: Path) -> None:
+def test_a_file_is_copied_to_a_machine_without_the_hub(tmp_path: Path) -> None:
     """`backbones fetch NAME --from FILE` takes a copy; torch's own format does as well, older ones without counters."""
     network = network_of("test_resnet")
     state = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
@@ -132,7 +132,7 @@ STRICT: dict[str, tuple[Callable[[State], State], str]] = {
 
 @pytest.mark.parametrize("change", STRICT)
 def test_a_wrong_file_is_refused_by_the_tensor_that_is_wrong(hub: Path, tmp_path: Path, change: str) -> None:
-    """Nothing is loaded in part; the message says how to get the right one."""
+    """Nothing is loaded in part; the message states how to get the right one."""
     alter, line = STRICT[change]
     cache(
         hub, "timm/test_resnet.r160_in1k", {"model.safetensors": published(network_of("test_resnet"), tmp_path, alter)}
@@ -145,7 +145,7 @@ def test_a_wrong_file_is_refused_by_the_tensor_that_is_wrong(hub: Path, tmp_path
 
 
 def test_permuted_and_half_precision_tensors_are_the_same_network(hub: Path, tmp_path: Path) -> None:
-    """The order in a file says nothing, and float16 is read as float32."""
+    """The order in a file means nothing, and float16 is read as float32."""
     network = network_of("test_resnet").half().float()
     order = published(
         network, tmp_path, lambda s: {k: s[k].half() if s[k].is_floating_point() else s[k] for k in sorted(s)[::-1]}

@@ -124,7 +124,7 @@ def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: CropEncoder
     """Another size, and crops without a role that the network knows."""
     with pytest.raises(EmbstoreError, match="crops are 96 x 96 px and vit-random wants 224 x 224; resize them"):
         mapping(crops_of(pixels[:, :, :96, :96], ("nucleus", "protein")))
-    with pytest.raises(EmbstoreError, match="it holds er and vit-random is shown microtubules, protein, nucleus"):
+    with pytest.raises(EmbstoreError, match="it has er and vit-random uses microtubules, protein, nucleus"):
         mapping(crops_of(pixels[:, :1], ("er",)))
     with pytest.raises(EmbstoreError, match="name each role once"):
         load(BACKBONES["vit-random"], Choices("replication", ("protein", "protein")))
@@ -149,7 +149,7 @@ def test_weights_that_are_not_the_pinned_ones_are_refused() -> None:
         ({"nucleus": np.zeros((2, 8, 8), bool)}, "wanted bool"),
     ],
 )
-def test_crops_are_checked_at_the_door(change: dict[str, object], line: str) -> None:
+def test_crops_are_checked_when_they_are_made(change: dict[str, object], line: str) -> None:
     """Types and shapes that disagree never reach a network."""
     good = crops_of(np.zeros((1, 2, 8, 8)), ("nucleus", "protein"))
     assert len(good) == 1

@@ -97,8 +97,8 @@ def test_processes_that_write_the_same_keys_to_a_bucket_leave_each_once(bucket: 
     """Two at once, new keys in every turn: who comes second looks again."""
     store = Store.open(f"{bucket}/beside", create=True)
     run_together(UPSERTS, [(store.uri, "a"), (store.uri, "b")])
-    held = store.read("proteins", ["protein_id"])["protein_id"].to_pylist()
-    assert sorted(held) == sorted(f"p{turn}.{i}" for turn in range(4) for i in range(20))
+    kept = store.read("proteins", ["protein_id"])["protein_id"].to_pylist()
+    assert sorted(kept) == sorted(f"p{turn}.{i}" for turn in range(4) for i in range(20))
 
 
 def test_what_is_missing_in_a_bucket_is_one_line(bucket: str) -> None:

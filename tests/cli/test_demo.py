@@ -23,7 +23,7 @@ def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.Monke
     done = run_embstore("demo", "--out", "demo", "--proteins", "36", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n$ embstore ") == len(STEPS)
-    assert "(floor)" in done.stdout
+    assert "(baseline)" in done.stdout
     assert "phantom images: this score shows that the machine works, not biology" in done.stdout
     assert (tmp_path / "demo" / "neighbours.png").exists()
     offered = re.findall(r"^  embstore (.*)$", done.stdout, flags=re.MULTILINE)

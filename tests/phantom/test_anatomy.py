@@ -45,7 +45,7 @@ def test_each_nucleus_lies_inside_its_cell(fields: list[Anatomy]) -> None:
 
 @pytest.mark.slow
 def test_density_varies_and_some_fields_are_empty(fields: list[Anatomy]) -> None:
-    """Fields hold from a handful of cells to a full layer; about one in fifty none at all."""
+    """Fields have from a handful of cells to a full layer; about one in fifty has none at all."""
     counts = [len(f.drawn) for f in fields]
     assert min(n for n in counts if n) < 12
     assert max(counts) > 25

@@ -38,7 +38,7 @@ def store(phantom_store: Path) -> Store:
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("COPY cells TO '{tmp}/x.csv'", "found COPY, wanted a SELECT"),
         ("EXPORT DATABASE '{tmp}/x'", "found EXPORT"),
@@ -74,11 +74,11 @@ def store(phantom_store: Path) -> Store:
         ("WITH w AS (INSERT INTO proteins VALUES ('x') RETURNING *) SELECT * FROM w", "."),
     ],
 )
-def test_only_one_select_over_the_tables_is_run(store: Store, tmp_path: Path, sql: str, said: str) -> None:
+def test_only_one_select_over_the_tables_is_run(store: Store, tmp_path: Path, sql: str, message: str) -> None:
     """Files, other databases, extensions, settings, writes and second statements are refused in one line."""
     file = tmp_path / "secret.csv"
     file.write_text("a\n1\n")
-    with pytest.raises(QueryError, match=said) as error:
+    with pytest.raises(QueryError, match=message) as error:
         query(store, sql.format(tmp=tmp_path, file=file))
     assert "\n" not in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["secret.csv"]
@@ -247,10 +247,10 @@ def test_every_table_reads_in_sql_as_it_is_stored(store: Store) -> None:
     """Whole tables through DuckDB equal Lance's own reading, column by column."""
     for name in store.table_names():
         stored = store.read(name)
-        found = select(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
+        result = select(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
         key = [(c, "ascending") for c in stored.column_names if not pa.types.is_nested(stored.schema.field(c).type)]
-        assert found.num_rows == stored.num_rows, name
-        assert found.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
+        assert result.num_rows == stored.num_rows, name
+        assert result.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
 
 
 def test_no_column_at_all_may_be_asked_for(store: Store) -> None:
@@ -282,8 +282,8 @@ def test_half_precision_vectors_are_read_as_single(tmp_path: Path) -> None:
     put_vectors(store, digest, list("abcde"), vectors)
     table = embeddings_name(digest)
     assert rows(store, f"SELECT id FROM {table} ORDER BY id") == [{"id": i} for i in "abcde"]
-    found = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
-    np.testing.assert_array_equal(found["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
+    result = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
+    np.testing.assert_array_equal(result["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
     assert rows(store, f"SELECT sum(vector[1]) AS s FROM {table}")[0]["s"] == pytest.approx(vectors[:, 0].sum(), 1e-2)
 
 
@@ -318,8 +318,8 @@ def test_the_current_revision_of_an_image_is_its_newest(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store", create=True)
     store.upsert("images", [fresh | {"revision": n, "sha256": f"{n}"} for n in (2, 3, 1)])
     store.upsert("images", [fresh | {"image_id": "j", "revision": 1, "sha256": "1"}])
-    found = rows(store, "SELECT image_id, revision, sha256 FROM image_current ORDER BY image_id")
-    assert [tuple(row.values()) for row in found] == [("i", 3, "3"), ("j", 1, "1")]
+    result = rows(store, "SELECT image_id, revision, sha256 FROM image_current ORDER BY image_id")
+    assert [tuple(row.values()) for row in result] == [("i", 3, "3"), ("j", 1, "1")]
 
 
 def test_the_tables_of_a_view_are_those_of_the_views_it_reads() -> None:
@@ -475,5 +475,5 @@ def test_filters_give_the_rows_that_python_gives(
     sql, holds = condition
     with duckdb.connect() as connection:
         connection.register("images", LanceTable(store.dataset("images")))
-        found = connection.sql(f"SELECT image_id FROM images WHERE {sql} ORDER BY image_id").fetchall()
-    assert [i for (i,) in found] == [row["image_id"] for row in known if holds(row) is True]
+        result = connection.sql(f"SELECT image_id FROM images WHERE {sql} ORDER BY image_id").fetchall()
+    assert [i for (i,) in result] == [row["image_id"] for row in known if holds(row) is True]

@@ -1,4 +1,4 @@
-"""What reading images will give or fail at, told from their files' headers: what a dry run reports."""
+"""What reading images will return or fail at, as far as their files' headers show: what a dry run reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from embstore.sources.layouts import foresee_channels
 from embstore.sources.record import Failure, Masks
 from embstore.space import Space
 
-READERS = 4  # threads: what takes time on a server is waiting for its files
+READERS = 4  # threads: on a file server, most time is spent waiting
 MASKS_READ = 20  # images whose masks are decoded; one tool writes all of them alike
 
 
@@ -33,7 +33,7 @@ class Foreseen:
 
 
 def report_plan(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be told without decoding pixels."""
+    """Report the plan, and every failure that can be found without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
     if (read := len(_masks_read(plan.work))) < (masked := len(_with_masks(plan.work))):
@@ -52,9 +52,9 @@ def report_plan(plan: Plan, spaces: Sequence[Space], report: Report, progress: P
 def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | Foreseen]:
     """Yield, for each image in order, what it would give, or the failure that it would end in under any of the spaces.
 
-    The checks are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone:
-    damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files
-    that are packed with gzip are unpacked, pictures in colour decoded, and the masks of MASKS_READ images.
+    The checks are those of decoding, so that what is reported here fails, and what is not reported can fail only at its
+    pixels: damage within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only,
+    but unpacks files packed with gzip, and decodes colour pictures and the masks of MASKS_READ images.
     """
     read = set(_masks_read(work))
     return read_ahead(partial(_foreseen, spaces), [(each, number in read) for number, each in enumerate(work)], READERS)
@@ -100,7 +100,7 @@ def _mask_notes(masks: Masks, shape: tuple[int, ...], *, read: bool) -> Iterator
 
 
 def _without_role(work: Work, roles: Sequence[str], spaces: Sequence[Space]) -> Failure | None:
-    """Return the failure of an image that has no role of the first space for which this is so; None without one."""
+    """Return the failure of an image that has no role of one of the spaces (the first such space), else None."""
     for space in (space for space in spaces if space.digest in work.spaces):
         try:
             check_roles(roles, space.roles, space.backbone)

@@ -1,4 +1,4 @@
-"""Which row of a table describes which image: by its key, the names of its files, or its place on a plate."""
+"""Which row of a table describes which image: by its key, the names of its files, or its well."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class ImageRows:
 def image_rows(
     path: Path, rows: Sequence[NumberedRow], known: Mapping[str, str], root: Path, images: Sequence[SourceImage]
 ) -> ImageRows:
-    """Return which row describes which image, by the column that finds most of them.
+    """Return which row describes which image, by the column that matches most of them.
 
-    A column names images (`image_id`), their files, or wells. Of two rows of one image that differ the first is taken,
-    and the other is a failure. EmbstoreError where no column names images.
+    A column names images (`image_id`), their files, or wells. If two rows of one image differ, the first is used and
+    the other is a failure. Raises EmbstoreError if no column names images.
     """
     ways = list(_ways(rows, known, root, images))
     if not ways:
-        columns = ", ".join(rows[0][1]) if rows else "no row"
+        listed = ", ".join(rows[0][1]) if rows else "no row"
         raise EmbstoreError(
-            f"{path} has {columns}; wanted a column that names images (image_id, key, cell), files (file) or wells "
+            f"{path} has {listed}; wanted a column that names images (image_id, key, cell), files (file) or wells "
             "(well); add a table of proteins later, with embstore labels add"
         )
     naming = {way.column for way in ways}
@@ -49,7 +49,7 @@ def image_rows(
 
 @dataclass(frozen=True)
 class _Way:
-    """A column that may name images: what a row calls them, and the keys of those that are called so."""
+    """A column that may name images: the name in a row, and the keys of the images with that name."""
 
     column: str
     name: Callable[[TextRow], str]
@@ -86,14 +86,14 @@ def names_images(table: TextTable) -> bool:
 
 
 def names_files(column: str, rows: Sequence[NumberedRow]) -> bool:
-    """True if a column is called as one of files is, or every name in it is that of an image file."""
+    """True if a column has a name for files, or if every name in it is that of an image file."""
     texts = [row[column] for _, row in rows if row[column]]
     return bool(texts) and (column_key(column) in FILE_COLUMNS or all(is_image(Path(text)) for text in texts))
 
 
 @dataclass(frozen=True)
 class _Names:
-    """The names of images, as they are and as people write them, with the keys of the images called so."""
+    """The names of images, unchanged and as people write them, with the keys of the images."""
 
     exact: Mapping[str, Sequence[str]]
     loose: Mapping[str, Sequence[str]]
@@ -107,7 +107,7 @@ class _Names:
         return cls(keys_by_name(image.key for image in images), loose)
 
     def find(self, name: str) -> Sequence[str]:
-        """Return the keys of the images that a name may mean; the one whose key it is, if there is one."""
+        """Return the keys of the images that a name may mean; only the one whose key it is, if there is one."""
         exact = self.exact.get(name, ())
         if name in exact:
             return [name]
@@ -145,7 +145,7 @@ def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Seque
             continue
         if name in by_name:
             if by_name[name] != row:
-                error = f"{name} has another row before this one, which was taken"
+                error = f"{name} has an earlier row, which is used"
                 joined.failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
             continue
         by_name[name] = row
@@ -162,8 +162,8 @@ def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Seque
 
 
 def _taken(joined: ImageRows, keys: Sequence[str], row: NumberedRow, described: Sequence[str]) -> Iterator[str]:
-    """Take a row for its images; yield each that has a row of another name, and is described otherwise there."""
+    """Use a row for its images; yield each that has a row of another name with another description."""
     for key in keys:
         line, first = joined.by_image.setdefault(key, row)
         if any(first[column] != row[1][column] for column in described):
-            yield f"{key} too, which line {line} describes in another way and was taken"
+            yield f"{key} too, which line {line} describes differently; that line is used"

@@ -1,6 +1,6 @@
-"""What the XML of a sheet states of its cells that openpyxl does not tell in its read-only mode.
+"""Properties of a sheet's cells in its XML that openpyxl does not report in its read-only mode.
 
-That is which cells are merged, which rows are hidden and which formulas have no value (ECMA-376, part 1, 18.3).
+These are merged cells, hidden rows, and formulas without a value (ECMA-376, part 1, 18.3).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SheetFacts:
 
 
 def sheet_facts(decode: Decoder, archive: zipfile.ZipFile, part: str, name: str) -> SheetFacts:
-    """Return the facts that the XML of a sheet states; EmbstoreError where rows are out of order: some were lost."""
+    """Return these properties of a sheet; EmbstoreError if rows are out of order, since readers would drop some."""
     merged: list[Merged] = []
     hidden: list[int] = []
     valueless: list[tuple[int, str]] = []
@@ -71,7 +71,7 @@ def sheet_facts(decode: Decoder, archive: zipfile.ZipFile, part: str, name: str)
 
 
 def _pieces(decode: Decoder, archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
-    """Yield the XML of a sheet in pieces that end behind a row, so that no cell is divided."""
+    """Yield the XML of a sheet in pieces that end after a row, so that no cell is divided."""
     rest = b""
     with decode(archive.open, part) as file:
         while more := decode(file.read, XML_BYTES):
@@ -83,7 +83,7 @@ def _pieces(decode: Decoder, archive: zipfile.ZipFile, part: str) -> Iterator[by
 
 
 def _row_numbers(text: bytes, last: int) -> Iterator[tuple[int, bool]]:
-    """Yield the number of each row, one more than the last where none is given, and whether it is hidden."""
+    """Yield the number of each row, one more than the last if none is given, and whether it is hidden."""
     for row in _ROW.finditer(text):
         number = _NUMBER.search(row[1])
         last = int(number[1]) if number else last + 1

@@ -28,7 +28,7 @@ MASKS_READ = 20  # images whose masks are decoded; one tool writes all of them a
 class Foreseen:
     """What an image would give: which planes become which roles, and why, and what the values of its masks mean."""
 
-    assignment: str = ""  # empty where no layout says why
+    assignment: str = ""  # empty if no layout states why
     mask_note: str = ""
 
 
@@ -92,11 +92,11 @@ def _foreseen(spaces: Sequence[Space], item: tuple[Work, bool]) -> Failure | For
 
 def _mask_notes(masks: Masks, shape: tuple[int, ...], *, read: bool) -> Iterator[str]:
     """Yield what the values of masks mean where that is worth a note; ImageError where they mean no objects."""
-    for of, path in (("nuclei", masks.nuclei), ("cells", masks.cells)):
+    for kind, path in (("nuclei", masks.nuclei), ("cells", masks.cells)):
         if path is not None and not read:
             check_mask(path, shape)
         elif path is not None and (note := read_label_image(path, shape).note):
-            yield f"{of}: {note}"
+            yield f"{kind}: {note}"
 
 
 def _without_role(work: Work, roles: Sequence[str], spaces: Sequence[Space]) -> Failure | None:

@@ -63,6 +63,10 @@ def ingest(
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
     ] = None,
+    segmenter: Annotated[
+        str | None,
+        cell_option("--segmenter", metavar="NAME", help="builtin, or one that a package registers [default: builtin]."),
+    ] = None,
     pixel_size: Annotated[
         float | None,
         cell_option("--pixel-size", metavar="UM", help="µm per pixel; takes precedence over files and layout."),
@@ -105,6 +109,7 @@ def ingest(
             dataset=dataset,
             masks=masks,
             columns=names_of_columns(columns),
+            segmenter=segmenter,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

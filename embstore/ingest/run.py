@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 from embstore.arrays import Float32s
 from embstore.backbones.crops import CropEncoder
@@ -26,6 +26,7 @@ from embstore.ingest.labels import set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
+from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
 from embstore.progress import Progress, tell
@@ -47,6 +48,7 @@ def ingest(
     dataset: str | None = None,
     masks: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
+    segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -64,9 +66,10 @@ def ingest(
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
     if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's), and
     `columns` renames columns of the table (`{"Where is it?": "locations"}`). `masks` is a folder of label images to use
-    instead of the built-in segmentation, and `pixel_size_um` takes precedence over files and layout: if these differ
-    from before, images in the store get new cells, and their old ones stay for results that cite them; but cells made
-    from masks stay unless `masks` are given again. At most `limit` images that need anything are ingested: the next
+    instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
+    `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
+    images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
+    where neither `masks` nor a `segmenter` is given. At most `limit` images that need anything are ingested: the next
     call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored
     without a vector. With the unit `image`, each image gets one vector, even without a cell or a nucleus channel.
     `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, although their size and
@@ -85,6 +88,7 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    made_by = _made_by(segmenter, masks)
     named = _named(backbones)
     unit = named[0].choices.unit
     folder = read_source(
@@ -108,6 +112,7 @@ def ingest(
         retry_failed=retry_failed,
         rehash=rehash,
         hashing=not dry_run,
+        segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     if dry_run:
@@ -116,6 +121,15 @@ def ingest(
         filled = opened(store, force=force) if existing is None else existing
         _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
     return report
+
+
+def _made_by(segmenter: str | None, masks: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the spec of the segmenter that is asked for, if any."""
+    if segmenter is None:
+        return None
+    if masks is not None:
+        raise EmbstoreError(f"masks and the segmenter {segmenter} both make cells; give one of them")
+    return segmenter_spec(segmenter)
 
 
 def _fill(

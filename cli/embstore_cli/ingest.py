@@ -9,6 +9,7 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.choices import (
+    SOURCE_PANEL,
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
@@ -57,7 +58,7 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
-    columns: Annotated[list[str] | None, columns_option(rich_help_panel="Source")] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel=SOURCE_PANEL)] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,

@@ -221,7 +221,11 @@ def _purge(store: Store, removed: Removed) -> Removed:
     entries = _citing(store, removed.tags)
     for tag in removed.tags:
         store.untag(tag)
-    tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
+    tables = [
+        n
+        for n in store.table_names()
+        if n in {*ROOTS, "cells", "imported", "ingested", "labels"} or n.startswith("emb_")
+    ]
     forget_derived(store)
     for name in tables:
         compact(store, name, drop_deleted=True)

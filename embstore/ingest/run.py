@@ -17,7 +17,7 @@ from embstore.backbones.registry import check_free, parse
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
@@ -25,11 +25,11 @@ from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
 from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, tracked
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
@@ -121,7 +121,7 @@ def ingest(
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     report_labels(report, existing, mapped, folder.asked)
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
         _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
@@ -226,17 +226,8 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return None
 
 
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be found without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def opened(store: Store | str | Path, *, force: bool) -> Store:

@@ -14,7 +14,8 @@ from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-source_option = partial(typer.Option, rich_help_panel="Source")
+SOURCE_PANEL = "Source"
+source_option = partial(typer.Option, rich_help_panel=SOURCE_PANEL)
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 columns_option = partial(
     typer.Option,

@@ -9,6 +9,7 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.choices import (
+    SOURCE_PANEL,
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
@@ -57,12 +58,16 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
-    columns: Annotated[list[str] | None, columns_option(rich_help_panel="Source")] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel=SOURCE_PANEL)] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
+    ] = None,
+    segmenter: Annotated[
+        str | None,
+        cell_option("--segmenter", metavar="NAME", help="builtin, or one that a package registers [default: builtin]."),
     ] = None,
     pixel_size: Annotated[
         float | None,
@@ -107,6 +112,7 @@ def ingest(
             dataset=dataset,
             masks=masks,
             columns=names_of_columns(columns),
+            segmenter=segmenter,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

@@ -139,6 +139,7 @@ def _abridged(notes: Mapping[str, str]) -> list[str]:
 def _planned(report: Report) -> list[str]:
     todo = f"{report.images_in} of {report.images} {_unit(report)} would be ingested, {report.done_before} are done"
     lines = [f"{report.dataset}: {todo}", *_assignments(report), *located(report.locations), *_notes(report)]
+    lines += _abridged(report.mask_notes)
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
     if report.known_failures:

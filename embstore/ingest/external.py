@@ -44,9 +44,11 @@ from embstore.store import (
     add_proteins,
     add_space,
     delete_ids,
+    delete_import_records,
     embeddings_name,
     join_groups,
     list_spaces,
+    put_import_records,
     put_vectors,
 )
 
@@ -72,8 +74,13 @@ class Import:
 
     @property
     def changed(self) -> Bools:
-        """Return which valid rows have another vector, or other names, than in the store, (n,)."""
-        return self.good & ((self.stored.embedded & ~self.same) | self.stored.renamed)
+        """Return which valid rows have another vector than in the store, (n,)."""
+        return self.good & self.stored.embedded & ~self.same
+
+    @property
+    def renamed(self) -> Bools:
+        """Return which valid rows are of other proteins or genes than in the store, (n,)."""
+        return self.good & self.stored.renamed
 
 
 def import_embeddings(
@@ -142,7 +149,14 @@ def import_embeddings(
     named = bool(meanings.identifier or meanings.gene)
     plan = _plan(existing, dataset, space, data, named=named, progress=progress)
     if not replace:
-        refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
+        refuse_others(
+            plan.stored,
+            plan.rows,
+            changed=plan.changed,
+            renamed=plan.renamed,
+            dataset=dataset,
+            name=external.path.name,
+        )
     report = _report(plan, meanings)
     labels = _labels(plan, meanings.scheme, renames)
     report.notes += labels.notes
@@ -217,6 +231,7 @@ def _write(
     report.vectors_in = {plan.space.backbone: int(new.sum())} if new.any() else {}
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
+    delete_import_records(store, plan.space.digest, sorted(gone))
     report.vectors_deleted = len(gone)
     mapped = labels.mapped
     report.labels_changed = set_labels(store, plan.dataset, mapped.labels, labels.asked, mapped=mapped)
@@ -228,15 +243,17 @@ def _write(
 
 def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | None) -> None:
     """Write profiles and vectors block by block: if this is interrupted, the next run completes it (writes)."""
-    described = plan.good & (~plan.stored.known | plan.changed)
+    described = plan.good & (~plan.stored.known | plan.renamed)
     if not (new | described).any():
         return
     for part, block in in_blocks(plan.data.blocks()):
         profiles = np.flatnonzero(described[part]) + part.start
         store.upsert("profiles", plan.rows.to_arrow(profiles, dataset=plan.dataset, source=plan.source))
-        rows = np.flatnonzero(new[part]).tolist()
-        if rows:
-            keys = [plan.rows.keys[part.start + row] for row in rows]
+        rows = np.flatnonzero(new[part])
+        if len(rows):
+            keys = [plan.rows.keys[part.start + row] for row in rows.tolist()]
+            # before the vectors: after a kill in between, the same import goes on
+            put_import_records(store, plan.space.digest, keys, plan.source, pa.array(part.start + rows))
             put_vectors(store, plan.space.digest, keys, block[rows])
         tell(progress, "vectors", part.stop, len(new), failures=len(plan.failures))
 

@@ -36,7 +36,7 @@ OWN_CELLS_SQL = """
     ORDER BY id
 """
 OWN_IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
-REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
+OWN_REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,13 +149,13 @@ class OwnImport:
 
     @property
     def good(self) -> Bools:
-        """Return which rows can go in."""
+        """Return which rows can go in, (n,)."""
         good: Bools = self.units.known & (self.unusable == 0)
         return good
 
     @property
     def new(self) -> Bools:
-        """Return which rows have to be written."""
+        """Return which rows have to be written, (n,)."""
         return self.good & ~self.same
 
 
@@ -260,7 +260,7 @@ def _write(
 
 def _complete(store: Store, plan: OwnImport) -> None:
     """Record that images have a vector of their current revision: an image keeps its id when its content changes."""
-    images = select_columns(store, REVISIONS_SQL)
+    images = select_columns(store, OWN_REVISIONS_SQL)
     ids = pa.array([plan.units.ids[row] for row in np.flatnonzero(plan.good).tolist()], pa.string())
     done = images.filter(pc.is_in(images["image_id"], value_set=ids))
     n = done.num_rows
@@ -276,9 +276,9 @@ def _failures(plan: OwnImport) -> list[Failure]:
     for row, place in zip(bad, external.sources(bad) if bad else (), strict=True):
         where, name = f"{external.path}:{place}", units.ids[row]
         if not units.known[row]:
-            found = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
-            failures.append(Failure(where, "vectors", found, "take the row out, or ingest its image first"))
+            stranger = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
+            failures.append(Failure(where, "vectors", stranger, "take the row out, or ingest its image first"))
             continue
-        error = f"the vector of {name} holds {plan.unusable[row]} numbers that are missing or not finite in float32"
+        error = f"the vector of {name} has {plan.unusable[row]} numbers that are missing or not finite in float32"
         failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out (--fill-nan fills)"))
     return failures

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 from embstore.arrays import Float32s
 from embstore.backbones.crops import CropEncoder
@@ -17,7 +17,7 @@ from embstore.backbones.registry import check_free, parse
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
@@ -25,10 +25,11 @@ from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
+from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, tracked
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
@@ -49,6 +50,7 @@ def ingest(
     dataset: str | None = None,
     masks: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
+    segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -66,13 +68,15 @@ def ingest(
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
     if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's),
     `columns` renames columns of the table (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`,
-    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use instead of the built-in
-    segmentation, and `pixel_size_um` takes precedence over files and layout: if these differ from before, images in the
-    store get new cells, and their old ones stay for results that cite them; but cells made from masks stay unless
-    `masks` are given again. At most `limit` images that need anything are ingested: the next call takes the next ones.
-    With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored without a vector. With the
-    unit `image`, each image gets one vector, even without a cell or a nucleus channel. `device` is auto, cpu or cuda.
-    With `rehash`, files are read to see whether they changed, although their size and time are the same.
+    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use
+    instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
+    `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
+    images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
+    where neither `masks` nor a `segmenter` is given. At most `limit` images that need anything are ingested: the next
+    call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored
+    without a vector. With the unit `image`, each image gets one vector, even without a cell or a nucleus channel.
+    `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, although their size and
+    time are the same.
 
     Writes only what is missing: a rerun continues, and a finished one finds nothing to do. Files that cannot be used
     become rows of `failures`, and the rest is ingested. `progress(stage, done, total)` is called for every image, in
@@ -87,6 +91,7 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    made_by = _made_by(segmenter, masks)
     named = _named(backbones)
     unit = named[0].choices.unit
     folder = read_source(
@@ -111,15 +116,25 @@ def ingest(
         retry_failed=retry_failed,
         rehash=rehash,
         hashing=not dry_run,
+        segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
     report_labels(report, existing, mapped, folder.asked)
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
         _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
     return report
+
+
+def _made_by(segmenter: str | None, masks: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the spec of the segmenter that is asked for, if any."""
+    if segmenter is None:
+        return None
+    if masks is not None:
+        raise EmbstoreError(f"masks and the segmenter {segmenter} both make cells; give one of them")
+    return segmenter_spec(segmenter)
 
 
 def _fill(
@@ -178,7 +193,9 @@ def embed(
 
     Images that were moved are searched under `source_root`, which is recorded if the files are the same; missing or
     changed ones become rows of `failures`. Cells that were dropped for their flags get vectors too, unless
-    `drop_flagged` leaves them out again. Raises EmbstoreError for a wrong choice.
+    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a
+    wrong choice, and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others
+    than before.
     """
     if encoder is not None and backbones:
         raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
@@ -209,17 +226,8 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return None
 
 
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be found without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def opened(store: Store | str | Path, *, force: bool) -> Store:

@@ -95,6 +95,15 @@ class ProfileRow(TypedDict):
     row: int
 
 
+class ImportedRow(TypedDict):
+    """A row of `imported`: the file that one profile's vector in one space is from."""
+
+    profile_id: str
+    space: str
+    source: str
+    row: int
+
+
 class ProteinRow(TypedDict):
     """A row of `proteins`."""
 

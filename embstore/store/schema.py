@@ -13,7 +13,7 @@ PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
 
 # tables added without a new format: older stores lack them until the first row is written
-LATER_TABLES = ("ingests", "location_maps")
+LATER_TABLES = ("ingests", "imported", "location_maps")
 
 # the emb_<digest> tables, one for each space, contain only an id and its vector
 EMBEDDINGS_PREFIX = "emb_"
@@ -103,6 +103,14 @@ TABLES: dict[str, Table] = {
             dataset=pa.string(),
             protein_ids=STRINGS,
             genes=STRINGS,
+            source=pa.string(),
+            row=pa.int64(),
+        ),
+        _table(
+            "imported",
+            "profile_id space",
+            profile_id=pa.string(),
+            space=pa.string(),
             source=pa.string(),
             row=pa.int64(),
         ),

@@ -293,3 +293,29 @@ def test_options_that_a_layout_does_not_take_are_refused(run: Run, tmp_path: Pat
         assert done.returncode == 1
         assert done.stderr.startswith(f"error: {option} does not go with")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_dry_run_of_labels_lists_locations_and_suspects(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """Locations with counts on stdout, suspects on stderr; nothing is written, and a map gives other names."""
+    (tmp_path / "t.csv").write_text('gene,locations\nPHN001,ER\nPHN002,er\nPHN003,"golgi, er"\n')
+    (tmp_path / "m.csv").write_text('from,to\nER,er\n"golgi, er",golgi;er\n')
+    versions = run("--store", phantom_store, "status", "--format", "csv").stdout
+    command = (
+        "--store",
+        phantom_store,
+        "labels",
+        "add",
+        tmp_path / "t.csv",
+        "--dataset",
+        "opencell",
+        "--scheme",
+        "own",
+    )
+    done = run(*command, "--dry-run")
+    assert "locations of opencell/own: ER 1, er 1, 'golgi, er' 1" in done.stdout
+    assert "locations with more than one name: ER (1) = er (1), HPA's Endoplasmic reticulum" in done.stderr
+    assert "golgi, er (1): golgi; er" in done.stderr
+    done = run(*command, "--dry-run", "--location-map", tmp_path / "m.csv")
+    assert "locations of opencell/own: er 3, golgi 1" in done.stdout
+    assert "suspects" not in done.stderr
+    assert run("--store", phantom_store, "status", "--format", "csv").stdout == versions

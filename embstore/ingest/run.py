@@ -17,20 +17,21 @@ from embstore.backbones.registry import check_free, parse
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
 from embstore.ingest.known_spaces import known_spaces
-from embstore.ingest.labels import set_labels
+from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
 from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, tracked
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
+from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
 from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
@@ -43,6 +44,7 @@ def ingest(
     layout: str,
     backbones: Sequence[str],
     labels: str | Path | None = None,
+    location_map: str | Path | None = None,
     channels: str = "",
     source_root: str | Path | None = None,
     dataset: str | None = None,
@@ -64,8 +66,9 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
-    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's), and
-    `columns` renames columns of the table (`{"Where is it?": "locations"}`). `masks` is a folder of label images to use
+    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's),
+    `columns` renames columns of the table (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`,
+    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use
     instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
     `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
     images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
@@ -94,13 +97,14 @@ def ingest(
     folder = read_source(
         source,
         layout,
-        _path(labels),
+        None if labels is None else Path(labels),
         channels=channels,
-        source_root=_path(source_root),
-        masks=_path(masks),
+        source_root=None if source_root is None else Path(source_root),
+        masks=None if masks is None else Path(masks),
         columns=columns,
         whole=unit == "image",
     )
+    mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
     asked = _Asked(named, device, existing)
     wanted = Wanted(
@@ -115,11 +119,12 @@ def ingest(
         segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    report_labels(report, existing, mapped, folder.asked)
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
-        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
+        _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
     return report
 
 
@@ -139,6 +144,7 @@ def _fill(
     asked: _Asked,
     report: Report,
     *,
+    mapped: Mapped,
     job: Job,
     progress: Progress | None,
 ) -> None:
@@ -151,7 +157,7 @@ def _fill(
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        report.labels_changed = set_labels(store, report.dataset, mapped.labels, folder.asked, mapped=mapped)
         _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
@@ -187,7 +193,9 @@ def embed(
 
     Images that were moved are searched under `source_root`, which is recorded if the files are the same; missing or
     changed ones become rows of `failures`. Cells that were dropped for their flags get vectors too, unless
-    `drop_flagged` leaves them out again. Raises EmbstoreError for a wrong choice.
+    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a
+    wrong choice, and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others
+    than before.
     """
     if encoder is not None and backbones:
         raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
@@ -216,19 +224,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # an ingest creates one there
         return None
-
-
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be found without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -38,11 +38,11 @@ def predictions(store: Store, entry: str) -> list[dict[str, Any]]:
 
 def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(benched: Filler) -> None:
     """Known truth is found, noise is no better than random vectors, and random-per-protein does not leak."""
-    found = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn", "prototype"], **QUICK))
+    result = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn", "prototype"], **QUICK))
     for head in ("linear", "knn", "prototype"):
-        assert found["good", head] > 0.97
+        assert result["good", head] > 0.97
         for name in ("noise", "random", "random-per-protein"):
-            assert found[name, head] < found["all-positive", "constant"] + 0.12, (name, head)
+            assert result[name, head] < result["all-positive", "constant"] + 0.12, (name, head)
 
 
 def test_one_random_vector_per_protein_sounds_the_alarm_when_a_split_leaks(atlas: Filler) -> None:
@@ -164,7 +164,7 @@ def test_figures_follow_from_the_stored_predictions(benched: Filler, first_repor
     report = first_report
     entry = next(r.entry for r in report.entries if r.backbone == "noise")
     stored = predictions(benched.store, entry)
-    found = {(r.metric, r.level): r.mean for r in (*report.metrics, *report.entries) if r.entry == entry}
+    result = {(r.metric, r.level): r.mean for r in (*report.metrics, *report.entries) if r.entry == entry}
     seeds = [[r for r in stored if r["seed"] == s] for s in (0, 1)]
 
     def mean(figure: Any) -> float:
@@ -174,10 +174,10 @@ def test_figures_follow_from_the_stored_predictions(benched: Filler, first_repor
         return np.array([r["predicted"] for r in s])
 
     assert len(stored) == 2 * 96
-    assert found["macro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="macro")))
-    assert found["micro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="micro")))
+    assert result["macro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="macro")))
+    assert result["micro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="micro")))
     half = mean(lambda y, s: f1_score(y, np.array([r["scores"] for r in s]) >= 0.5, average="macro"))
-    assert found["macro_f1@0.5", "unit"] == pytest.approx(half)
+    assert result["macro_f1@0.5", "unit"] == pytest.approx(half)
     classes = per_class(benched.store, entries=[entry]).to_pylist()
     for c, row in enumerate(classes):
         assert row["location"] == CLASSES[c]
@@ -339,7 +339,7 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
     add_slf(filler, samples)
     report = bench(filler.store, backbones=["slf686"], folds=3, seeds=1)
     entry = next(r.entry for r in report.entries if r.backbone == "slf686")
-    found = next(r.mean for r in report.metrics if (r.entry, r.metric) == (entry, "macro_f1@0.5"))
+    result = next(r.mean for r in report.metrics if (r.entry, r.metric) == (entry, "macro_f1@0.5"))
     sql = """
         SELECT p.profile_id, g.fold, list(l.location) AS locations
         FROM profiles AS p JOIN proteins AS q ON q.protein_id = p.protein_ids[1]
@@ -361,7 +361,7 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
                 StandardScaler(), LogisticRegression(C=chosen["C"], class_weight=weight, max_iter=5000)
             )
             predicted[test, c] = model.fit(X[~test], Y[~test, c]).predict_proba(X[test])[:, 1] >= 0.5
-    assert found == pytest.approx(f1_score(Y, predicted, average="macro"), abs=0.002)
+    assert result == pytest.approx(f1_score(Y, predicted, average="macro"), abs=0.002)
     headline = report.entries[0]
     assert headline.backbone == "slf686"
     assert 0.45 < headline.mean < 0.55  # scikit-learn's level on this set is about 0.50

@@ -129,11 +129,11 @@ def test_pretraining_is_scored_beside_the_network_as_drawn(
     asked = ("--proteins", "36", "--fields", "1", "--field-px", "200", "--folds", "3", "--seeds", "1", "--head", "knn")
     monkeypatch.setattr(sys, "argv", ["pretrained.py", "--work", str(tmp_path / "work"), *asked])
     script("phantom/pretrained.py", monkeypatch).main()
-    found = json.loads(capsys.readouterr().out)
-    assert found["macro_f1"].keys() == {
+    result = json.loads(capsys.readouterr().out)
+    assert result["macro_f1"].keys() == {
         "pixel-stats",
         "phantom-dino",
         "untrained",
         *(f"untrained-{i}" for i in range(3)),
     }
-    assert found["minus_untrained"]["low"] <= found["minus_untrained"]["mean"] <= found["minus_untrained"]["high"]
+    assert result["minus_untrained"]["low"] <= result["minus_untrained"]["mean"] <= result["minus_untrained"]["high"]

@@ -97,9 +97,11 @@ def test_fewer_than_two_classes_says_which_folds_would_do(atlas: Filler) -> None
         load(atlas.store, k=9)
 
 
-@pytest.mark.parametrize(("min_groups", "said"), [(30, "fewer than two classes"), (3, "no unit of toy can be scored")])
+@pytest.mark.parametrize(
+    ("min_groups", "message"), [(30, "fewer than two classes"), (3, "no unit of toy can be scored")]
+)
 def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
-    benched: Filler, min_groups: int, said: str
+    benched: Filler, min_groups: int, message: str
 ) -> None:
     """Where frozen splits are what leaves units out, the error names seeds that are free, not more labels or images."""
     add_late(benched, 99, "er")
@@ -107,7 +109,7 @@ def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
         benched.store.delete("labels", "subject_id != 'ensembl:ENSG00000000099'")
     splits = [draw_split(benched.store, dataset="toy", label_set="toy/grade3", k=3, seed=s) for s in (0, 1)]
     spaces = rows(benched.store, "SELECT * FROM spaces WHERE backbone = 'good'")
-    with pytest.raises(EmbstoreError, match=said) as caught:
+    with pytest.raises(EmbstoreError, match=message) as caught:
         load_task(benched.store, TOY, spaces, splits, min_groups=min_groups)
     assert "1 units are of groups that came after the splits were frozen" in str(caught.value)
     assert "the same command with `--seeds 2,3` makes" in str(caught.value)

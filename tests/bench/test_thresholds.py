@@ -18,10 +18,10 @@ def slow_f1(actual: np.ndarray, predicted: np.ndarray) -> float:
 
 
 @given(scores, arrays(bool, 25).filter(np.any))
-def test_the_best_cut_is_the_best_of_all_cuts(found: np.ndarray, actual: np.ndarray) -> None:
+def test_the_best_cut_is_the_best_of_all_cuts(result: np.ndarray, actual: np.ndarray) -> None:
     """No threshold at all has a larger F1 than the one chosen, ties between scores included."""
-    every = [slow_f1(actual, found >= t) for t in np.linspace(0, 1.05, 22)]
-    assert slow_f1(actual, found >= best_cut(found, actual)) == pytest.approx(max(every))
+    every = [slow_f1(actual, result >= t) for t in np.linspace(0, 1.05, 22)]
+    assert slow_f1(actual, result >= best_cut(result, actual)) == pytest.approx(max(every))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -55,16 +55,16 @@ def test_without_positives_the_threshold_is_one_half() -> None:
     arrays(np.float32, (25, 3), elements=st.sampled_from([np.float32(x / 10) for x in range(11)])),
     arrays(bool, (25, 3)),
 )
-def test_the_shared_threshold_is_the_best_of_the_scores(found: np.ndarray, actual: np.ndarray) -> None:
+def test_the_shared_threshold_is_the_best_of_the_scores(result: np.ndarray, actual: np.ndarray) -> None:
     """With one group nothing has a threshold of its own: all share the score that gives the largest macro F1."""
     present = actual.any(axis=0)
     if not present.any():
         return
-    shared = choose_thresholds(found, actual, np.zeros(25, np.int64))
+    shared = choose_thresholds(result, actual, np.zeros(25, np.int64))
 
     def macro(t: float) -> float:
-        return float(np.mean([slow_f1(actual[:, c], found[:, c] >= t) for c in np.flatnonzero(present)]))
+        return float(np.mean([slow_f1(actual[:, c], result[:, c] >= t) for c in np.flatnonzero(present)]))
 
-    best = max(macro(t) for t in np.unique(found[:, present]))
+    best = max(macro(t) for t in np.unique(result[:, present]))
     assert len(set(shared.tolist())) == 1
     assert macro(np.float32(shared[0])) == pytest.approx(best)

@@ -81,9 +81,9 @@ def test_hpa_features_go_in_as_they_are(store: Store, samples: Path) -> None:
     with np.load(path) as data:  # twin: straight from the file
         features, hot, names = data["features"], data["labels"], data["label_names"]
         ids, genes = data["ensg_id"].astype(str), data["gene"].astype(str)
-    found = store.matrix(space["digest"], [f"slf/{i}" for i in ids])
-    np.testing.assert_array_equal(found, features.astype(np.float32))
-    assert found.max() > 100_000
+    result = store.matrix(space["digest"], [f"slf/{i}" for i in ids])
+    np.testing.assert_array_equal(result, features.astype(np.float32))
+    assert result.max() > 100_000
     labels = {
         (r["subject_id"], r["location"]) for r in rows(store, "SELECT * FROM labels WHERE label_set = 'slf/labels'")
     }
@@ -165,8 +165,8 @@ def test_a_changed_row_is_replaced(store: Store, tmp_path: Path) -> None:
     np.savez(path, **arrays)
     report = bring(store, path, columns)
     assert (report.vectors_in, report.done_before) == ({"theirs": 1}, 3)
-    found = store.matrix(space_of(store)["digest"], [f"mine/ENSG{i:011d}" for i in range(4)])
-    np.testing.assert_array_equal(found, arrays["X"].astype(np.float32))
+    result = store.matrix(space_of(store)["digest"], [f"mine/ENSG{i:011d}" for i in range(4)])
+    np.testing.assert_array_equal(result, arrays["X"].astype(np.float32))
     profiles = {row["row"]: row["genes"] for row in store.read("profiles").to_pylist()}
     assert profiles == {0: ["Z"], 1: ["G1"], 2: ["G2"], 3: ["G3"]}
     labels = {(row["subject_id"][-1], row["location"], row["revision"]) for row in rows(store, "SELECT * FROM labels")}
@@ -186,8 +186,8 @@ def test_several_rows_of_one_protein_are_kept_apart(store: Store, tmp_path: Path
         "mine/P35609-2",
         "mine/O43707",
     ]
-    found = similar_proteins(store, "O43707")
-    assert {row.protein_id: row.n_cells for row in found.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
+    result = similar_proteins(store, "O43707")
+    assert {row.protein_id: row.n_cells for row in result.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
 
 
 def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "columns", "said"),
+    ("changed", "columns", "message"),
     [
         ({}, Columns("Y", "id"), r"has X \(4, 3\), id \(4,\), .*; wanted a 2-dimensional array 'Y'"),
         ({"X": np.ones(4)}, COLUMNS, "wanted a 2-dimensional array 'X'"),
@@ -237,10 +237,10 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
     ],
 )
 def test_an_npz_of_another_shape_is_refused(
-    tmp_path: Path, changed: dict[str, Any], columns: Columns, said: str
+    tmp_path: Path, changed: dict[str, Any], columns: Columns, message: str
 ) -> None:
     """The error says what the file holds and what was wanted."""
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_vectors(save(tmp_path / "v.npz", **changed), columns)
 
 
@@ -286,16 +286,16 @@ def test_a_bad_row_is_named_by_its_line(store: Store, tmp_path: Path, text: str,
 
 def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
     """As Excel writes a CSV in much of Europe; a semicolon within a field of a comma's file stays there."""
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
-    np.testing.assert_array_equal(found.vectors, np.array([[1, 2]], np.float32))
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
-    np.testing.assert_array_equal(found.vectors, np.array([[1.5, -2]], np.float32))
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
-    assert found.locations == [["er", "golgi"]]
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(result.vectors, np.array([[1, 2]], np.float32))
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(result.vectors, np.array([[1.5, -2]], np.float32))
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
+    assert result.locations == [["er", "golgi"]]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", r"cannot be read as a CSV \(Empty CSV file\)"),
         ("id,f1\n", "no row below its header"),
@@ -307,9 +307,9 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
         ("name,f1\na,b\n", "has no column 'id'; it has name, f1"),
     ],
 )
-def test_a_csv_without_usable_columns_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_csv_without_usable_columns_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """Empty, ragged, doubled, text where numbers are wanted, wrong names: each in one line."""
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_vectors(csv_file(tmp_path / "v.csv", text), Columns("f*", "id"))
 
 
@@ -325,13 +325,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
             continue
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id,f1\n" + b"a,1\n" * 1000)[:-12])
     (tmp_path / "v.h5").write_bytes(b"x")
-    for name, said in (
+    for name, message in (
         ("cut.npz", "cannot be read as an npz"),
         ("cut.csv.gz", "cannot be read as a CSV"),
         ("v.h5", "is not a file of embeddings; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet"),
         ("absent.npz", "there is no file"),
     ):
-        with pytest.raises(EmbstoreError, match=said):
+        with pytest.raises(EmbstoreError, match=message):
             read_vectors(tmp_path / name, COLUMNS)
 
 

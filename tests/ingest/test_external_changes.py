@@ -90,9 +90,9 @@ def test_repeated_ids_are_kept_apart(store: Store, tmp_path: Path, genes: str) -
     names = genes.split()
     path = save(tmp_path / "v.npz", [[i, 1] for i in range(len(names))], genes)
     assert bring(store, path).vectors_in == {"b": len(names)}
-    found = stored(store)
-    assert sorted(vector[0] for vector in found.values()) == list(range(len(names)))
-    assert found["X#2"][0] == names.index("X#2")
+    result = stored(store)
+    assert sorted(vector[0] for vector in result.values()) == list(range(len(names)))
+    assert result["X#2"][0] == names.index("X#2")
     assert bring(store, path).done_before == len(names)
 
 
@@ -186,6 +186,6 @@ def test_fortran_order_and_large_row_groups_are_read_by_blocks(tmp_path: Path, m
         "\n".join([",".join(table.column_names), *(",".join(map(repr, r)) for r in X.tolist())])
     )
     for path in sorted(tmp_path.iterdir()):
-        found = read_vectors(path, Columns())
-        assert len(list(found.blocks())) > 1, path.name
-        np.testing.assert_array_equal(found.vectors, X, err_msg=path.name)
+        result = read_vectors(path, Columns())
+        assert len(list(result.blocks())) > 1, path.name
+        np.testing.assert_array_equal(result.vectors, X, err_msg=path.name)

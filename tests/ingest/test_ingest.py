@@ -128,7 +128,7 @@ def test_a_limit_takes_the_first_images_and_each_run_the_next(store: Store, tmp_
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "message"),
     [
         ({"dataset": "a/b"}, "the dataset name .*'a/b'"),
         ({"dataset": "a:b"}, "the dataset name .*'a:b'"),
@@ -146,12 +146,12 @@ def test_a_limit_takes_the_first_images_and_each_run_the_next(store: Store, tmp_
     ],
 )
 def test_a_wrong_choice_is_refused_before_anything_is_written(
-    store: Store, tmp_path: Path, choices: dict[str, Any], said: str
+    store: Store, tmp_path: Path, choices: dict[str, Any], message: str
 ) -> None:
     """One line that lists what there is; no table gets a new version."""
     write_opencell(tmp_path / "in", [1])
     versions = store.versions()
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         take(store, tmp_path / "in", **choices)
     assert store.versions() == versions
 
@@ -219,9 +219,9 @@ def test_an_ingest_that_stops_between_any_two_writes_continues(
         except KeyboardInterrupt:
             report = take(store, tmp_path / "in", labels=labels)
         assert report.images_in + report.done_before == 1
-        found = everything(store)
-        assert found == {key: undisturbed[key] for key in found}
-        assert len(found) == store.read("cells").num_rows == CELLS
+        result = everything(store)
+        assert result == {key: undisturbed[key] for key in result}
+        assert len(result) == store.read("cells").num_rows == CELLS
         assert store.read("labels").num_rows == 30
     assert writes > 5  # proteins, labels, space, cells, images, vectors, markers
 
@@ -401,9 +401,9 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     labels.write_text("file,gene,ensg_id,grade_3,grade_2,grade_1\nin/gone.tif,G,,er,,\n")
     report = take(store, folder, labels=labels)
     assert (report.images, report.images_in, report.cells_in) == (6, 1, CELLS)
-    found = failures(store)
-    assert len(report.failures) == len(found) == 6
-    for name, said in {
+    result = failures(store)
+    assert len(report.failures) == len(result) == 6
+    for name, message in {
         "cut.tif": "cut off after 1 pages",
         "empty.tif": "empty (0 bytes)",
         "text.tif": "text.tif",
@@ -411,7 +411,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
         "tiny pixels.tif": "pixels wide, wanted 0 to",
         "gone.tif": "missing",
     }.items():
-        assert said in found[name], name
+        assert message in result[name], name
     assert all(row["todo"] and row["failed_at"] for row in rows(store, "SELECT * FROM failures"))
     assert len(cell_ids(store)) == CELLS
 
@@ -505,10 +505,10 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
     assert rows(store, "SELECT DISTINCT roles_present FROM cells")[0]["roles_present"] == [
         *("nucleus", "protein", "microtubules", "er")
     ]
-    found = " ".join(failures(store).values())
-    assert "different shapes" in found
-    assert "9001_A3_1_green.png ends at 2000 bytes" in found
-    assert "protein and no nucleus" in found
+    result = " ".join(failures(store).values())
+    assert "different shapes" in result
+    assert "9001_A3_1_green.png ends at 2000 bytes" in result
+    assert "protein and no nucleus" in result
     assert len(take(store, folder, layout="hpa").known_failures) == 2
 
     write_hpa(folder, "9001_A2_1", 2, ("red",))
@@ -546,8 +546,8 @@ def test_images_without_a_protein_are_counted_and_left_out_of_search(store: Stor
     assert (report.without_protein, report.images_in) == (1, 3)  # a file that failed is not in the store
     assert take(store, tmp_path / "in").without_protein == 0
     assert len(cell_ids(store)) == len(everything(store)) == 3 * CELLS
-    found = similar_proteins(store, "G1")
-    assert [row.gene for row in found.rows] == ["G2"]
+    result = similar_proteins(store, "G1")
+    assert [row.gene for row in result.rows] == ["G2"]
     assert rows(store, "SELECT DISTINCT protein_ids, group_id FROM cells WHERE image_id LIKE '%mystery'") == [
         {"protein_ids": [], "group_id": None}
     ]

@@ -44,9 +44,9 @@ def test_ids_of_cells_make_a_space_of_cells(phantom_copy: Path, tmp_path: Path) 
     np.testing.assert_array_equal(store.matrix(space["digest"], cells[::-1]), numbers[::-1])
     assert es.query(store, PROTEINS).to_pylist() == proteins
     assert es.query(store, "SELECT count(*) AS n FROM profiles").to_pylist() == [{"n": 0}]
-    found = es.similar_cells(store, cells[0], backbone="theirs", k=1)
+    result = es.similar_cells(store, cells[0], backbone="theirs", k=1)
     similarity = numbers @ numbers[0] / np.linalg.norm(numbers, axis=1) / np.linalg.norm(numbers[0])
-    assert found.rows[0].cell_id == cells[int(np.argsort(-similarity)[1])]
+    assert result.rows[0].cell_id == cells[int(np.argsort(-similarity)[1])]
     assert {row.gene for row in es.similar_proteins(store, "PHN001", backbone="theirs").rows} == {"PHN002", "PHN003"}
     assert not es.verify(store).wrong
     assert imported(store, tmp_path, cells, numbers).done_before == len(cells)
@@ -59,8 +59,8 @@ def test_ids_of_images_make_a_space_of_images(phantom_copy: Path, phantom: Path,
     images = ids_of(store, IMAGES)
     imported(store, tmp_path, ids_of(store, CELLS), vectors(len(ids_of(store, CELLS))))
     assert imported(store, tmp_path, images, vectors(3)).vectors_in == {"theirs:unit=image": 3}
-    found = es.similar_proteins(store, "PHN001", backbone="theirs:unit=image")
-    assert {(row.gene, row.n_cells) for row in found.rows} == {("PHN002", 1), ("PHN003", 1)}
+    result = es.similar_proteins(store, "PHN001", backbone="theirs:unit=image")
+    assert {(row.gene, row.n_cells) for row in result.rows} == {("PHN002", 1), ("PHN003", 1)}
     assert not es.verify(store).wrong
     with pytest.raises(es.EmbstoreError, match="2 spaces match theirs; choose one"):
         es.similar_proteins(store, "PHN001", backbone="theirs")

@@ -92,8 +92,8 @@ def test_38_a_folder_of_npy_is_one_vector_a_file(store: Store, tmp_path: Path) -
     folder = CASES / "38-folder-of-npy"
     bring(store, folder.name)
     files = sorted(folder.glob("*.npy"))
-    found = vectors_of(store, [file.stem for file in files])
-    np.testing.assert_array_equal(found, np.stack([np.load(file).ravel() for file in files]).astype(np.float32))
+    result = vectors_of(store, [file.stem for file in files])
+    np.testing.assert_array_equal(result, np.stack([np.load(file).ravel() for file in files]).astype(np.float32))
     np.save(tmp_path / "a.npy", np.ones(3))
     np.save(tmp_path / "b.npy", np.ones(4))
     with pytest.raises(EmbstoreError, match=r"b\.npy has 4 numbers and a\.npy has 3"):
@@ -131,9 +131,9 @@ def test_08_missing_is_missing_in_every_spelling(store: Store) -> None:
 def test_30_a_zero_vector_is_similar_to_nothing(store: Store) -> None:
     """No NaN, and the order is sound."""
     bring(store, "30-zero-vectors/p.csv", embeddings="v*", gene_column="gene")
-    found = [(row.gene, round(row.similarity, 3)) for row in similar_proteins(store, "A1").rows]
-    assert found[0] == ("C1", 0.994)
-    assert [similarity for _, similarity in found[1:]] == [0, 0, 0]
+    result = [(row.gene, round(row.similarity, 3)) for row in similar_proteins(store, "A1").rows]
+    assert result[0] == ("C1", 0.994)
+    assert [similarity for _, similarity in result[1:]] == [0, 0, 0]
 
 
 def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:
@@ -174,10 +174,10 @@ def test_bookkeeping_is_no_feature(tmp_path: Path, columns: str, left: str) -> N
     names = columns.split()
     values = np.random.default_rng(0).normal(size=(6, len(names)))
     pq.write_table(pa.table({name: values[:, i] for i, name in enumerate(names)}), tmp_path / "v.parquet")
-    found = read_vectors(tmp_path / "v.parquet", Columns())
-    assert found.columns == tuple(left.split())
+    result = read_vectors(tmp_path / "v.parquet", Columns())
+    assert result.columns == tuple(left.split())
     np.testing.assert_array_equal(
-        found.vectors, values[:, [names.index(name) for name in left.split()]].astype(np.float32)
+        result.vectors, values[:, [names.index(name) for name in left.split()]].astype(np.float32)
     )
 
 

@@ -68,10 +68,12 @@ def test_26_a_pickle_of_cellpose_is_named_and_not_loaded(tmp_path: Path) -> None
 
 def test_33_vendor_files_are_named_with_what_converts_them() -> None:
     """With and without a layout: how many, their suffixes, and the tools."""
-    said = r"3 files in microscopes' own formats \(\.czi, \.lif, \.nd2\), which are not read: convert them to OME-TIFF"
-    with pytest.raises(EmbstoreError, match=said):
+    message = (
+        r"3 files in microscopes' own formats \(\.czi, \.lif, \.nd2\), which are not read: convert them to OME-TIFF"
+    )
+    with pytest.raises(EmbstoreError, match=message):
         detect(CASES / "33-vendor-files")
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_source(CASES / "33-vendor-files", "fields", None, channels="_d=nucleus")
 
 

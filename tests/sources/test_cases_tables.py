@@ -65,8 +65,8 @@ def test_missing_values_are_no_names(tmp_path: Path) -> None:
     """nan and None are no gene, no location and no image; in a column of anything, `none` is a word (case 08)."""
     path = tmp_path / "t.csv"
     path.write_text("gene,locations\nACTB,Cytosol;nan\nnan,ER\nNone,None\n")
-    said = read_label_table(path).locations
-    assert {subject: list(of) for (_, _, subject), of in said.items()} == {"gene:ACTB": ["Cytosol"]}
+    output = read_label_table(path).locations
+    assert {subject: list(of) for (_, _, subject), of in output.items()} == {"gene:ACTB": ["Cytosol"]}
 
 
 @pytest.mark.parametrize("name", ["sep_line.csv", "utf16.csv", "cr_only.csv"])

@@ -26,12 +26,12 @@ def test_a_crop_is_one_cell_that_fills_its_image() -> None:
     pixels[0, 10:20, 10:30] = 1
     pixels[0, 14, 14] = 0  # a hole
     pixels[0, 35, 45] = 1  # a speck
-    found = whole_image(pixels, pixels[0], None)
-    assert (found.cells == 1).all()
+    result = whole_image(pixels, pixels[0], None)
+    assert (result.cells == 1).all()
     expected = np.zeros((40, 50), bool)
     expected[10:20, 10:30] = True
-    np.testing.assert_array_equal(found.nuclei == 1, expected)
-    assert found.pixel_size_um == 25 / 50
+    np.testing.assert_array_equal(result.nuclei == 1, expected)
+    assert result.pixel_size_um == 25 / 50
     assert whole_image(pixels, pixels[0], 0.1).pixel_size_um == 0.1
     for without in (whole_image(pixels, None, None), whole_image(pixels, pixels[1], None)):
         assert not without.nuclei.any()

@@ -62,7 +62,7 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         (
             "t.csv",
@@ -75,10 +75,10 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
         ("t.csv", "\n", "is empty; wanted a CSV with a header line"),
     ],
 )
-def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, text: str, message: str) -> None:
     """One line says what it has and how it may be given; it is not taken for vectors."""
     (tmp_path / name).write_text(text)
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         detect(tmp_path / name)
 
 

@@ -35,8 +35,8 @@ def test_files_of_one_beginning_are_one_field(tmp_path: Path) -> None:
     ask = {"layout": "fields", "dataset": "f", "backbones": ["pixel-stats"], "channels": ENDINGS}
     report = ingest(str(tmp_path / "store"), tmp_path / "in", labels=labels, **ask)
     assert (report.images_in, report.cells_in, report.failures) == (2, 2 * CELLS, [])
-    found = rows(Store.open(tmp_path / "store"), "SELECT image_id, roles, genes FROM images ORDER BY image_id")
-    assert found == [
+    result = rows(Store.open(tmp_path / "store"), "SELECT image_id, roles, genes FROM images ORDER BY image_id")
+    assert result == [
         {"image_id": "f/p1/A1", "roles": ["nucleus", "protein"], "genes": ["ACTB"]},
         {"image_id": "f/p2/A1", "roles": ["nucleus", "protein"], "genes": []},
     ]

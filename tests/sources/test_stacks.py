@@ -93,13 +93,13 @@ def test_damaged_and_swollen_packages_are_refused(tmp_path: Path) -> None:
     """A cut-off gzip, one in another, and a bomb are one line each; nothing of them is left on the disk."""
     path = save_tiff(tmp_path / "x.tif", FIELD)
     packed = tmp_path / "x.tif.gz"
-    for content, said in (
+    for content, message in (
         (gzip.compress(path.read_bytes())[:-20], "damaged"),
         (gzip.compress(gzip.compress(path.read_bytes())), "not an image"),
         (gzip.compress(bytes(max(RATIO_FREE_BYTES, MAX_RATIO * 70_000) + 1), 9), "unpacks to more than 67 MB"),
     ):
         packed.write_bytes(content)
-        with pytest.raises(ImageError, match=said):
+        with pytest.raises(ImageError, match=message):
             read_planes(packed)
 
 

@@ -31,7 +31,7 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a,b\n1,2,3\n", "line 2 has 3 fields"),
         ("a,b\n\n1\n", "line 3 has 1 fields"),
@@ -48,8 +48,8 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
         ("\n,,\n", "is empty"),
     ],
 )
-def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(EmbstoreError, match=said) as error:
+def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(EmbstoreError, match=message) as error:
         numbered_rows(written(tmp_path, text))
     assert "\n" not in str(error.value)
 

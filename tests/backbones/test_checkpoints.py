@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-def brought(path: Path, channels: int = 2, **choices: Any) -> Backbone:
+def added(path: Path, channels: int = 2, **choices: Any) -> Backbone:
     return add_backbone(path, "mine", Description(ROLES[:channels], **choices))
 
 
@@ -64,7 +64,7 @@ def test_dino_checkpoints_give_the_tokens_that_the_equations_give(
 ) -> None:
     """Of random weights: every token points where a transformer written from the papers points, to 0.99999."""
     weights = dino_weights(**shape)
-    network, _ = load_network(brought(write_dino(tmp_path / "dino.pth", weights, prefix=prefix), shape["channels"]))
+    network, _ = load_network(added(write_dino(tmp_path / "dino.pth", weights, prefix=prefix), shape["channels"]))
     shown = images(shape["channels"], px, px)
     with torch.inference_mode():
         result = network.forward_features(shown)
@@ -79,7 +79,7 @@ def test_timm_files_interpolate_positions_as_timm_does(tmp_path: Path) -> None:
     """The same weights in timm's format: the same at their own size, and timm's antialiased positions at another."""
     weights = dino_weights(**TINY)
     torch.save(weights, tmp_path / "timm.pth")
-    network, _ = load_network(brought(tmp_path / "timm.pth"))
+    network, _ = load_network(added(tmp_path / "timm.pth"))
     for px in (32, 72, 16):
         shown = images(2, px, px)
         with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_timm_files_interpolate_positions_as_timm_does(tmp_path: Path) -> None:
 def test_an_encoder_of_a_dino_checkpoint_gives_the_cls_token(tmp_path: Path) -> None:
     """From the file to the vector: roles in their slots, normalised, through the network, pooled."""
     weights = dino_weights(**TINY | {"channels": 3})
-    backbone = brought(write_dino(tmp_path / "dino.pth", weights), 3, normalisation="fixed")
+    backbone = added(write_dino(tmp_path / "dino.pth", weights), 3, normalisation="fixed")
     pixels = np.random.default_rng(0).uniform(size=(3, 3, 32, 32)).astype(np.float32)
     none = np.zeros((3, 32, 32), bool)
     mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -106,7 +106,7 @@ def test_subcell_checkpoints_give_tokens_and_pooling_of_the_equations(tmp_path: 
     weights = dino_weights(**TINY | {"channels": 4})
     published = subcell_of(weights)
     torch.save(published, tmp_path / "subcell.pth")
-    backbone = brought(tmp_path / "subcell.pth", 4)
+    backbone = added(tmp_path / "subcell.pth", 4)
     assert (backbone.pooling, backbone.dim) == ("attention", 256)
     network, _ = load_network(backbone)
     assert {module.eps for module in network.modules() if isinstance(module, torch.nn.LayerNorm)} == {1e-12}
@@ -166,7 +166,7 @@ def test_a_wrong_tensor_is_an_error_that_names_it(tmp_path: Path, folder: Path, 
     weights = dino_weights(**TINY)
     change(weights)
     with pytest.raises(WeightsError) as caught:
-        brought(write_dino(tmp_path / "dino.pth", {"norm.weight": torch.ones(128)} | weights))
+        added(write_dino(tmp_path / "dino.pth", {"norm.weight": torch.ones(128)} | weights))
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not folder.exists()
@@ -185,10 +185,10 @@ def test_a_subcell_file_without_one_of_its_tensors_is_refused(tmp_path: Path, na
     published = subcell_of(dino_weights(**TINY))
     torch.save({key: tensor for key, tensor in published.items() if key != name}, tmp_path / "less.pth")
     with pytest.raises(WeightsError, match=line):
-        brought(tmp_path / "less.pth")
+        added(tmp_path / "less.pth")
     torch.save(published | {"encoder.other": torch.ones(1)}, tmp_path / "more.pth")
     with pytest.raises(WeightsError, match=r"holds encoder\.other, which is no part of SubCell"):
-        brought(tmp_path / "more.pth")
+        added(tmp_path / "more.pth")
 
 
 class Runs:
@@ -275,7 +275,7 @@ def test_files_that_are_no_checkpoint_are_refused_in_one_line(
     path = tmp_path / "file.pth"
     path.write_bytes(hostile(kind, tmp_path / "ran"))
     with pytest.raises(WeightsError) as caught:
-        brought(path)
+        added(path)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400

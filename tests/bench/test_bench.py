@@ -36,7 +36,7 @@ def predictions(store: Store, entry: str) -> list[dict[str, Any]]:
     return rows(store, "SELECT * FROM predictions WHERE entry = $e ORDER BY seed, id", {"e": entry})
 
 
-def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(benched: Filler) -> None:
+def test_vectors_that_show_the_location_score_near_one_and_noise_like_the_baselines(benched: Filler) -> None:
     """Known truth is found, noise is no better than random vectors, and random-per-protein does not leak."""
     result = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn", "prototype"], **QUICK))
     for head in ("linear", "knn", "prototype"):
@@ -46,7 +46,7 @@ def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(bench
 
 
 def test_one_random_vector_per_protein_sounds_the_alarm_when_a_split_leaks(atlas: Filler) -> None:
-    """Split by cell, a protein's other cells are in train, and vectors that say nothing of location score near 1."""
+    """Split by cell, a protein's other cells are in train, and vectors without information on location score near 1."""
     report = bench(atlas.store, backbones=["good"], heads=["linear", "knn"], by="cell", folds=3, seeds=1)
     for head in ("linear", "knn"):
         assert means(report)["random-per-protein", head] > 0.9
@@ -106,7 +106,7 @@ def test_a_bench_on_fewer_units_does_not_hide_the_score_on_all(benched: Filler, 
 
 
 def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
-    """Too early is not for ever: once the proteins are there, the same bench scores all of them."""
+    """Too early is not final: once the proteins are added, the same bench scores all of them."""
     versions = atlas.store.versions()
     early: dict[str, Any] = {"backbones": ["noise"], "heads": ["knn"], "folds": 9, "seeds": 1}
     with pytest.raises(EmbstoreError, match="fewer than two classes have at least 9 groups"):
@@ -120,7 +120,7 @@ def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
 
 
 def test_units_that_came_later_are_scored_by_the_seeds_that_the_hint_names(benched: Filler) -> None:
-    """Frozen splits leave them out and say so; the seeds named by the note make splits that hold them."""
+    """Frozen splits leave them out and report it; the seeds named by the note make splits that contain them."""
     add_late(benched, 90, "er")
     options: dict[str, Any] = {"backbones": ["good"], "heads": ["linear"], "folds": 3}
     frozen = bench(benched.store, seeds=2, **options)
@@ -258,14 +258,14 @@ def test_progress_names_what_is_fitted(atlas: Filler) -> None:
     """Before its first fit, and after each, an entry is named by its space and head."""
     items: list[str] = []
 
-    class Told:
+    class Recorded:
         def __call__(self, stage: str, done: int, total: int) -> None:
             pass
 
         def detail(self, *, failures: int, item: str) -> None:
             items.append(item)
 
-    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Told(), **QUICK)
+    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Recorded(), **QUICK)
     names = ["good, knn", "all-positive, constant", "majority, constant", "random, knn"]
     assert list(dict.fromkeys(items)) == [*names, "random-per-protein, knn"]
     assert items.count("good, knn") == 1 + 6
@@ -296,7 +296,7 @@ def test_a_bench_that_cannot_run_says_why(atlas_folder: Path, change: dict[str, 
 def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
     benched_folder: tuple[Path, BenchReport], first_report: BenchReport
 ) -> None:
-    """The best is first, baselines stand in the same table, and `localization` means every scheme of it."""
+    """The best is first, baselines are in the same table, and `localization` means every scheme of it."""
     store = Store.open(benched_folder[0])
     table = leaderboard(store, dataset="toy", task="localization").to_pylist()
     assert [r["entry"] for r in table] == [r.entry for r in first_report.entries]
@@ -384,7 +384,9 @@ def test_entries_of_an_older_protocol_are_shown_only_when_asked_for(
 
 @pytest.mark.slow
 def test_orre_reaches_its_known_level(filler: Filler, samples: Path) -> None:
-    """Fifteen markers whose names hold commas, 406 rows without a UniProt id: about 0.72, unknown proteins left out."""
+    """Fifteen locations whose names contain commas, 406 rows without a UniProt id: about 0.72, unknown proteins left
+    out.
+    """
     add_orre(filler, samples, "a431")
     report = bench(filler.store, backbones=["a431"], heads=["knn"], seeds=1)
     assert report.entries[0].mean == pytest.approx(0.72, abs=0.025)

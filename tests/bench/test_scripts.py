@@ -114,11 +114,11 @@ def test_the_ceiling_is_drawn_trained_and_scored(tmp_path: Path, monkeypatch: py
 
 
 def test_the_reference_of_pixel_stats_is_fitted_on_simulated_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Centre and spread of every measurement, finite and above its floor."""
+    """Centre and spread of every measurement, finite and above the smallest spread."""
     reference = script("fit_pixel_stats_reference.py", monkeypatch)
     fitted = np.array(list(reference.fit(reference.simulated(3)).values()))
     assert np.isfinite(fitted).all()
-    assert (fitted[:, 1] >= reference.SPREAD_FLOOR).all()
+    assert (fitted[:, 1] >= reference.LEAST_SPREAD).all()
 
 
 def test_pretraining_is_scored_beside_the_network_as_drawn(

@@ -51,7 +51,7 @@ def test_nothing_is_lost_without_a_count(benched: Filler) -> None:
 
 
 def test_compared_spaces_are_scored_on_what_both_hold(atlas: Filler) -> None:
-    """A space that lacks a cell takes it from both, and the report says of whom how many were dropped."""
+    """A space that lacks a cell removes it from both, and the report states how many each space dropped."""
     lost = load(atlas.store).ids[:5]
     table = "emb_" + digest_of(atlas.store, "noise")[:12]
     atlas.store.delete(table, "id IN ({})".format(", ".join(f"'{i}'" for i in lost)))
@@ -77,10 +77,10 @@ def test_a_unit_of_dropped_classes_only_is_no_negative(atlas: Filler) -> None:
 
 @pytest.mark.parametrize("level", ["image", "cell"])
 def test_labels_of_images_and_cells_reach_the_cells(atlas: Filler, level: str) -> None:
-    """A label set may name images or cells instead of proteins: what it says of them is what their cells have."""
+    """A label set may name images or cells instead of proteins: their cells have the labels."""
     truth = load(atlas.store)
-    of = dict(zip(truth.ids, truth.actual.tolist(), strict=True))
-    subjects = {(i if level == "cell" else i.split(":")[0]): of[i] for i in truth.ids}
+    actual = dict(zip(truth.ids, truth.actual.tolist(), strict=True))
+    subjects = {(i if level == "cell" else i.split(":")[0]): actual[i] for i in truth.ids}
     atlas.labels(
         "toy/own", level, {s: [c for c, yes in zip(CLASSES, row, strict=True) if yes] for s, row in subjects.items()}
     )

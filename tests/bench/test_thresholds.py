@@ -26,7 +26,7 @@ def test_the_best_cut_is_the_best_of_all_cuts(result: np.ndarray, actual: np.nda
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_cut_between_neighbouring_floats_keeps_the_lower_one_out(seed: int) -> None:
-    """Where float32 holds nothing between two scores, as k-NN's 1.0 and 0.99999994, only the upper one is called."""
+    """If float32 has no number between two scores, as k-NN's 1.0 and 0.99999994, only the upper one is predicted."""
     uppers = np.random.default_rng(seed).random(500, dtype=np.float32)
     for upper in (np.float32(1), *uppers[uppers > 0]):
         lower = np.nextafter(upper, np.float32(0))
@@ -46,7 +46,7 @@ def test_a_class_with_few_positive_proteins_shares_a_threshold() -> None:
 
 
 def test_without_positives_the_threshold_is_one_half() -> None:
-    """Validation that holds no positive at all cannot say anything, so even odds decide."""
+    """Validation without any positive contains no information, so even odds decide."""
     nothing = np.zeros((10, 2), dtype=bool)
     assert choose_thresholds(np.zeros((10, 2), np.float32), nothing, np.arange(10)).tolist() == [0.5, 0.5]
 

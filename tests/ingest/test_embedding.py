@@ -86,8 +86,8 @@ def test_images_are_embedded_without_a_store(tmp_path: Path) -> None:
 
 
 def test_images_are_gathered_until_there_is_enough_to_do() -> None:
-    """Failures count as one each, so that they are told while the work goes on; what is left comes last."""
-    failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "mend it") for n in range(7)]
+    """Failures count as one each, so that they are reported while the work continues; what is left comes last."""
+    failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "correct it") for n in range(7)]
     assert [len(batch) for batch in embedding._batches(failures, 3)] == [3, 3, 1]
 
 

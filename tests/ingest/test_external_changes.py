@@ -97,7 +97,7 @@ def test_repeated_ids_are_kept_apart(store: Store, tmp_path: Path, genes: str) -
 
 
 def test_missing_numbers_are_filled_on_request(store: Store, tmp_path: Path) -> None:
-    """With the mean of the finite numbers of their column in this file, or 0; the report says which and how many."""
+    """With the mean of the finite numbers of their column in this file, or 0; the report states which and how many."""
     nan, inf = np.nan, np.inf
     path = save(tmp_path / "v.npz", [[1, nan, nan], [2, 4, nan], [nan, 8, nan], [3, 0, inf]], "A B C D")
     assert len(bring(store, path, dry_run=True).failures) == 4

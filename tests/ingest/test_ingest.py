@@ -1,4 +1,4 @@
-"""Ingest is exactly-once: whatever is killed, repeated, raced, broken or mended, the store ends the same."""
+"""Ingest is exactly-once: whatever is killed, repeated, raced, broken or repaired, the store ends the same."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_ingest_brings_cells_vectors_proteins_and_labels(phantom_store: Path)
 
 
 def test_a_second_run_finds_nothing_to_do_and_writes_no_version(phantom_copy: Path, phantom: Path) -> None:
-    """Not one table gets a new version, and the report says that all was done before."""
+    """Not one table gets a new version, and the report states that all was done before."""
     store = Store.open(phantom_copy)
     versions = store.versions()
     report = take(store, phantom / "images", labels=phantom / "labels.csv")
@@ -290,7 +290,7 @@ def test_embedding_later_gives_the_vectors_of_embedding_at_once(tmp_path: Path, 
 
 
 def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_path: Path, wide: str) -> None:
-    """Missing files say `--source-root`, changed ones ask for an ingest, and both pieces of advice work."""
+    """Missing files advise `--source-root`, changed ones an ingest, and both pieces of advice work."""
     first, second = write_opencell(tmp_path / "in", [1, 2])
     take(store, tmp_path / "in")
     shutil.move(tmp_path / "in", tmp_path / "moved")
@@ -316,7 +316,7 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
 
 
 def test_embed_needs_images(store: Store, phantom_copy: Path) -> None:
-    """An empty store and an unknown dataset are errors that say what to do first."""
+    """An empty store and an unknown dataset are errors that state what to do first."""
     with pytest.raises(EmbstoreError, match="the store contains no image; ingest some first"):
         embed(store, backbones=["pixel-stats"])
     with pytest.raises(EmbstoreError, match="no dataset 'hpa' with images; choose from: "):
@@ -424,7 +424,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     assert store.versions() == versions | {"ingests": store.versions()["ingests"]}
 
 
-def test_a_mended_file_goes_in_and_its_failure_goes_away(store: Store, tmp_path: Path) -> None:
+def test_a_repaired_file_is_ingested_and_its_failure_deleted(store: Store, tmp_path: Path) -> None:
     """Replaced, put in place or restored, a file is tried again by itself; one that fails anew keeps one row."""
     folder = tmp_path / "in"
     (good,) = write_opencell(folder, [1])
@@ -456,7 +456,7 @@ def test_a_mended_file_goes_in_and_its_failure_goes_away(store: Store, tmp_path:
 def test_a_relative_source_is_the_same_source(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: str
 ) -> None:
-    """A folder named from where one stands is found again from elsewhere, and its missing files can be mended."""
+    """A folder with a relative path is found again from elsewhere, and its missing files can be restored."""
     write_opencell(tmp_path / "in", [1])
     labels = tmp_path / "labels.csv"
     labels.write_text("file,gene,ensg_id,grade_3,grade_2,grade_1\nin/gone.tif,G,,er,,\n")
@@ -471,8 +471,8 @@ def test_a_relative_source_is_the_same_source(
     assert embed(store, backbones=[wide]).failures == []
 
 
-def test_two_files_of_one_key_are_told_apart_by_renaming(store: Store, tmp_path: Path) -> None:
-    """The second is a failure, the first goes in; once the first is away, the second is the image."""
+def test_two_files_of_one_key_are_distinguished_by_renaming(store: Store, tmp_path: Path) -> None:
+    """The second is a failure, the first is ingested; once the first is away, the second is the image."""
     (first,) = write_opencell(tmp_path / "in", [1])
     second = save_tiff(opencell_path(tmp_path / "in" / "sub", 1), draw_field(5))
     report = take(store, tmp_path / "in")
@@ -488,7 +488,7 @@ def test_two_files_of_one_key_are_told_apart_by_renaming(store: Store, tmp_path:
 # -- HPA -------------------------------------------------------------------------------------------------------------
 
 
-def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store: Store, tmp_path: Path) -> None:
+def test_hpa_fields_are_ingested_and_broken_ones_retried_when_any_file_changes(store: Store, tmp_path: Path) -> None:
     """Other shapes, a damaged green, no blue: failures that end when the file that was at fault is replaced."""
     folder = tmp_path / "in"
     write_hpa(folder, "9001_A1_1", 1)
@@ -524,7 +524,7 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
 
 
 def test_a_field_without_nuclei_is_done_with_a_note(store: Store, tmp_path: Path, samples: Path) -> None:
-    """A real field without any nucleus has no cell, says why, and is not read again."""
+    """A real field without any nucleus has no cell, states why, and is not read again."""
     (tmp_path / "in").mkdir()
     (field,) = (samples / "opencell").rglob("no-nuclei-1.tif")
     shutil.copy(field, tmp_path / "in")

@@ -75,7 +75,7 @@ def test_sums_of_frames_and_floats_of_any_unit_give_the_same_vectors(tmp_path: P
 
 
 def test_another_scaling_is_another_space_over_the_same_cells(tmp_path: Path) -> None:
-    """Embedding later equals ingesting with it; cells and pictures stay, and the two spaces are told apart."""
+    """Embedding later equals ingesting with it; cells and pictures stay, and the two spaces are distinguished."""
     write_opencell(tmp_path / "in", [1])
     store = take(tmp_path / "store", tmp_path / "in")
     before = store.read("cells").to_pylist()

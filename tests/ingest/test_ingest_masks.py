@@ -82,7 +82,7 @@ def test_other_masks_make_other_cells_and_keep_the_old(store: Store, tmp_path: P
 
 
 def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store, tmp_path: Path) -> None:
-    """Another size, no mask, two masks, an empty one: each is named, and mended by its own file alone."""
+    """Another size, no mask, two masks, an empty one: each is named, and repaired by its own file alone."""
     paths = write_opencell(tmp_path / "in", [1, 2, 3, 4, 5])
     wrong, _, twice, empty, good = (tmp_path / "m" / f"{path.stem}_cells.png" for path in paths)
     draw_mask(wrong, 1, 2, px=PX + 1)
@@ -104,7 +104,7 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
 
 
 def test_masks_stand_in_for_a_nucleus_channel(store: Store, tmp_path: Path) -> None:
-    """A field of protein alone goes in with masks of cells, at the pixel size that its name proves."""
+    """A field of protein alone is ingested with masks of cells, at the pixel size that its name determines."""
     write_hpa(tmp_path / "in", "1_A1_1", 1, ("green",))
     assert len(take(store, tmp_path / "in", layout="hpa").failures) == 1
     draw_mask(tmp_path / "in" / "1_A1_1_cellmask.png", 1, 2, px=400)
@@ -184,8 +184,8 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("name", "of"), NAMED)
-def test_names_say_whose_mask_it_is_and_of_what(tmp_path: Path, name: str, of: str | None) -> None:
-    """The endings that tools append are known; where neither name nor folder says, nuclei are meant, and it is said."""
+def test_names_determine_the_image_and_kind_of_a_mask(tmp_path: Path, name: str, of: str | None) -> None:
+    """The endings that tools append are known; if neither name nor folder states it, nuclei are assumed and noted."""
     save_tiff(tmp_path / "in" / "x.tif", np.zeros((2, 8, 8), np.uint8))
     path = tmp_path / "m" / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +251,7 @@ def test_images_of_one_name_take_the_mask_of_their_own_folder(tmp_path: Path) ->
 
 
 def test_published_colour_masks_are_split_into_nuclei(store: Store, samples: Path) -> None:
-    """The RGBA masks of two RPE1 and U2OS fields give 73 and 147 nuclei, and the report says that they were split."""
+    """The RGBA masks of two RPE1 and U2OS fields give 73 and 147 nuclei, and the report states that they were split."""
     report = take(store, samples / "masks" / "mnfinder", samples / "masks" / "mnfinder")
     assert report.cells_in == 220
     assert all("without instances, split into" in note for note in report.mask_notes.values())

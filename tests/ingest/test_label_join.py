@@ -104,7 +104,7 @@ def test_cells_are_meant_where_a_column_counts_them(store: Store, tmp_path: Path
         ("image_id,Cell_index,location\nf1,1,er\n", "names no cell of the dataset 'd'"),
     ],
 )
-def test_cells_that_cannot_be_told_are_refused(store: Store, tmp_path: Path, text: str, message: str) -> None:
+def test_ambiguous_cells_are_refused(store: Store, tmp_path: Path, text: str, message: str) -> None:
     """Labels counted from 0 would each mean the cell before; a name of two images means no cell."""
     with pytest.raises(EmbstoreError, match=message):
         labelled(store, tmp_path, text, "refused", "cell")

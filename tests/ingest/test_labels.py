@@ -91,13 +91,13 @@ def test_random_corrections_end_as_the_last_table_says(store: Store) -> None:
     for _ in range(12):
         subjects = [f"p{i}" for i in rng.choice(8, 4, replace=False)]
         table = {s: {f"l{j}" for j in rng.choice(4, rng.integers(0, 4), replace=False)} for s in subjects}
-        labels = [protein_label(s, location) for s, of in table.items() for location in sorted(of)]
+        labels = [protein_label(s, location) for s, grades in table.items() for location in sorted(grades)]
         set_labels(store, "d", labels, [("any", "protein", s) for s in subjects])
         twin |= table
         result: dict[str, set[str]] = {}
         for row in store.read("labels").to_pylist():
             result.setdefault(row["subject_id"], set()).add(row["location"])
-        assert result == {s: of for s, of in twin.items() if of}
+        assert result == {s: grades for s, grades in twin.items() if grades}
 
 
 def test_labels_of_images_are_known_by_image_id(store: Store, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_rows_that_name_nothing_fail_and_the_rest_goes_in(phantom_copy: Path, tm
     report = imported(store, tmp_path, [*cells, "opencell/x:12345678:1", ""], numbers)
     assert sum(report.vectors_in.values()) == 1
     assert [failure.error for failure in report.failures] == [
-        f"the vector of {cells[1]} holds 1 numbers that are missing or not finite in float32",
+        f"the vector of {cells[1]} has 1 numbers that are missing or not finite in float32",
         "opencell/x:12345678:1 is no cell of this store",
         "no cell id",
     ]

@@ -92,7 +92,7 @@ def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: 
 def test_a_table_that_says_nothing_is_refused(
     store: Store, tmp_path: Path, text: str, choices: dict[str, str], message: str
 ) -> None:
-    """One line that says what was found; no mark changes."""
+    """One line states what was found; no mark changes."""
     with pytest.raises(EmbstoreError, match=message):
         set_seen(store, write(tmp_path / "t.csv", text), **{"backbone": "hpa"} | choices)
     assert seen(store) == []

@@ -76,7 +76,7 @@ def test_embedding_later_gives_the_space_and_vectors_of_ingesting_with_it(tmp_pa
 
 
 def test_a_vector_of_a_whole_image_is_that_of_the_field_on_its_square(tmp_path: Path) -> None:
-    """Scaled, resized and encoded by hand: the same numbers under the image's id; its cells are there, unembedded."""
+    """Scaled, resized and encoded by hand: the same numbers under the image's id; its cells exist, unembedded."""
     write_opencell(tmp_path / "in", [1])
     store = new(tmp_path / "store")
     report = take(store, tmp_path / "in", WHOLE)
@@ -92,7 +92,7 @@ def test_a_vector_of_a_whole_image_is_that_of_the_field_on_its_square(tmp_path: 
 
 
 def test_a_field_without_cells_or_without_a_nucleus_channel_has_its_vector(tmp_path: Path) -> None:
-    """Also where an ingest of cells recorded it as a failure before, which is then mended."""
+    """Also if an ingest of cells recorded it as a failure before, which is then deleted."""
     write_hpa(tmp_path / "in", "1_A1_1", 1, ("green", "red"))
     write_hpa(tmp_path / "in", "1_A1_2", 2)
     store = new(tmp_path / "store")
@@ -123,7 +123,7 @@ def test_fields_that_cannot_be_shown_are_failures_and_the_rest_goes_in(tmp_path:
     assert report.failures[0].todo == "show it at a fixed size: --backbone NAME:unit=image:input_px=224"
 
 
-def test_spaces_of_one_backbone_are_told_apart_by_what_their_specs_say(tmp_path: Path) -> None:
+def test_spaces_of_one_backbone_are_distinguished_by_their_specs(tmp_path: Path) -> None:
     """What a spec leaves out matches anything; each spec that an error lists is enough to choose its space."""
     write_opencell(tmp_path / "in", [1])
     store = new(tmp_path / "store")
@@ -182,7 +182,7 @@ def test_backbones_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
-    """A protein is the mean of its images; labels are inherited; only cells have pictures, and that is said."""
+    """A protein is the mean of its images; labels are inherited; only cells have pictures, and this is reported."""
     source, store = tmp_path / "in", new(tmp_path / "store")
     write_opencell(source, [1, 2, 3])
     save_tiff(opencell_path(source, 1, 2), draw_field(11))
@@ -226,8 +226,8 @@ def test_other_cells_of_the_same_image_leave_its_vector_as_it_is(tmp_path: Path)
     source, store = tmp_path / "in", new(tmp_path / "store")
     write_opencell(source, [1])
     take(store, source, WHOLE)
-    recut = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
-    assert recut.images_resegmented == 1
+    resegmented = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
+    assert resegmented.images_resegmented == 1
     assert embed(store, backbones=[WHOLE]).done_before == 1
 
 

@@ -1,4 +1,4 @@
-"""Files of embeddings as people really have them: the right values go in, or one line says why not."""
+"""Files of embeddings as people really have them: the right values are imported, or one line states why not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def vectors_of(store: Store, ids: list[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["profiles.csv", "profiles.parquet", "reset.csv"])
 def test_09_the_index_is_no_feature(store: Store, name: str) -> None:
-    """Four features of 60 rows, as pandas itself reads them; the report says which, in a dry run too."""
+    """Four features of 60 rows, as pandas itself reads them; the report lists them, in a dry run too."""
     notes = ["features: 4 columns, 'f0' to 'f3'"]
     dry = bring(store, f"{INDEX}/{name}", gene_column="gene", dry_run=True)
     report = bring(store, f"{INDEX}/{name}", gene_column="gene")
@@ -142,7 +142,7 @@ def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:
     np.testing.assert_allclose(vectors_of(store, ["gene:A1", "gene:B1"]), [[0.1, 0.2], [0.3, 0.1]])
 
 
-def test_31_decimal_commas_are_told_from_more_than_two_lines(store: Store) -> None:
+def test_31_decimal_commas_are_recognised_from_more_than_two_lines(store: Store) -> None:
     """0,5 is a half; a file with marks of thousands too is refused in one line."""
     bring(store, "31-csv-as-excel-writes-it/vec_decimal.csv", gene_column="gene")
     wanted = [[0, 1, 0], [0.5, 1.25, 0.1], [0.25, 0.75, 0.3]]

@@ -46,7 +46,7 @@ def test_29_planes_come_in_the_order_of_channels(tmp_path: Path) -> None:
 
 
 def test_29_half_a_set_names_the_missing_file() -> None:
-    """The file that is not there is named; in another layout, a lone part of a set is no image."""
+    """The missing file is named; in another layout, a lone part of a set is no image."""
     (failure,) = read("29-ome-tiffdata-order/half").failures
     assert "set_C1.ome.tif is missing" in failure.error
     source = read_source(CASES / "29-ome-tiffdata-order/half", "opencell", None)

@@ -1,4 +1,4 @@
-"""Tables that people really have, each read with the right values or refused in one line; nothing wrong goes in."""
+"""Tables that people really have, each read with the right values or refused in one line; nothing wrong is stored."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_a_list_is_its_items(cases: Path) -> None:
 
 
 def test_text_that_prints_a_list_is_a_list(tmp_path: Path) -> None:
-    """Python and JSON print the same list; what cannot be told apart is refused."""
+    """Python and JSON print the same list; ambiguous text is refused."""
     path = tmp_path / "t.csv"
     for text in ("\"['Cytosol', 'ER']\"", '"[""Cytosol"", ""ER""]"'):
         path.write_text(f"gene,locations\nACTB,{text}\n")
-        (of,) = read_label_table(path).locations.values()
-        assert list(of) == ["Cytosol", "ER"]
+        (grades,) = read_label_table(path).locations.values()
+        assert list(grades) == ["Cytosol", "ER"]
     path.write_text("gene,locations\nACTB,['Cytosol' 'ER']\n")
     with pytest.raises(EmbstoreError, match="'locations' contains lists such as"):
         read_label_table(path)
@@ -66,7 +66,7 @@ def test_missing_values_are_no_names(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("gene,locations\nACTB,Cytosol;nan\nnan,ER\nNone,None\n")
     output = read_label_table(path).locations
-    assert {subject: list(of) for (_, _, subject), of in output.items()} == {"gene:ACTB": ["Cytosol"]}
+    assert {subject: list(grades) for (_, _, subject), grades in output.items()} == {"gene:ACTB": ["Cytosol"]}
 
 
 @pytest.mark.parametrize("name", ["sep_line.csv", "utf16.csv", "cr_only.csv"])
@@ -105,7 +105,7 @@ def test_a_table_that_is_damaged_is_refused(tmp_path: Path, text: str, message: 
 
 
 def test_columns_are_known_by_the_names_that_people_use(tmp_path: Path) -> None:
-    """A table of a spreadsheet goes in with its own headers, and a column without a name is no trouble."""
+    """A table of a spreadsheet is read with its own headers, and a column without a name is no trouble."""
     path = tmp_path / "t.csv"
     path.write_text(",Gene name,Ensembl,Subcellular location\n0,ACTB,ENSG00000075624,Cytosol;ER\n")
     assert read_label_table(path).locations == {

@@ -79,7 +79,7 @@ def test_masked_crops_are_as_wide_as_reported_and_a_rerun_does_nothing(tmp_path:
 
 
 def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Path) -> None:
-    """A name that is no stain is a failure that says how to name it; named, all go in; planes are named in order."""
+    """A name that is no stain is a failure that states how to name it; named, all are ingested; planes are in order."""
     folder = samples / "yeast" / "cells_2ch" / "AAC1"
     unknown = read_source(folder, "crops", None)
     assert len(unknown.failures) == 40
@@ -135,7 +135,7 @@ def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
         read_source(path, "crops", None)
 
 
-def test_names_that_clash_and_tables_that_name_nothing_are_said(tmp_path: Path) -> None:
+def test_names_that_clash_and_tables_that_name_nothing_are_reported(tmp_path: Path) -> None:
     """Two files of one channel are a failure; two rows of one cell too; a table without a key is refused."""
     for name in ("c_dapi.tif", "c_blue.tif", "c_gfp.tif"):
         save_tiff(tmp_path / name, np.zeros((8, 8), np.uint8), metadata={})

@@ -32,7 +32,7 @@ def stored(store: Store, label_set: str) -> set[tuple[str, str]]:
 
 
 def test_hpa_locations_of_each_gene(samples: Path) -> None:
-    """`main` holds the main locations, `any` the additional ones too, under Ensembl ids; checked against the file."""
+    """`main` has the main locations, `any` the additional ones too, under Ensembl ids; checked against the file."""
     path = samples / "labels" / "hpa_subcellular_location.tsv"
     table = read_label_table(path)
     assert (table.level, table.schemes) == ("protein", ["main", "any"])
@@ -173,7 +173,7 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
 def test_labels_that_mean_nothing_here_are_refused(
     opencell: Store, tmp_path: Path, text: str, choices: dict[str, str], message: str
 ) -> None:
-    """One line says what the table has and what was wanted; nothing is written."""
+    """One line states what the table has and what was wanted; nothing is written."""
     versions = opencell.versions()
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(EmbstoreError, match=message):

@@ -83,7 +83,7 @@ def test_columns_become_channels_proteins_places_and_extras(tmp_path: Path) -> N
 
 
 def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Path) -> None:
-    """Ids joined by commas are as many proteins, in one group; what is no accession is said, with an example."""
+    """Ids joined by commas are as many proteins, in one group; what is no accession is noted, with an example."""
     write_channels(tmp_path / "raw", "a", "b")
     lines = [
         ["f1", "raw/a_n.tif", "", "TSPAN6,SCYL3", "ENSG00000000003,ENSG00000000457"],
@@ -171,7 +171,7 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
 
 
 def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
-    """`file` with `channels`, or --channels for all rows; CSV and Parquet say the same."""
+    """`file` with `channels`, or --channels for all rows; CSV and Parquet are equivalent."""
     save_tiff(tmp_path / "x.tif", draw_field(1))
     header = ("file", "channels", "treatment")
     table = write_manifest(tmp_path / "m.csv", [["x.tif", "protein;nucleus", "none"]], header)
@@ -189,7 +189,7 @@ def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
 
 
 def test_files_may_lie_elsewhere_and_columns_have_any_name(tmp_path: Path) -> None:
-    """--source-root says where the files are; --channels COLUMN=ROLE what a column shows."""
+    """--source-root is the folder of the files; --channels COLUMN=ROLE what a column shows."""
     write_channels(tmp_path / "disk", "a")
     table = write_manifest(tmp_path / "m.csv", [["a_n.tif", "a_p.tif"]], ("DAPI", "488"))
     source = read_source(table, "manifest", None, channels="488=protein", source_root=tmp_path / "disk")

@@ -94,7 +94,7 @@ def test_one_zarr_is_one_image(tmp_path: Path, version: str, zarr_format: int) -
 def test_the_scale_of_a_zarr_counts_in_any_unit_of_length(
     tmp_path: Path, unit: str | None, scale: float, size: PixelSize
 ) -> None:
-    """Nanometres and millimetres are micrometres too; a scale without a unit is said and does not count."""
+    """Nanometres and millimetres are micrometres too; a scale without a unit is noted and ignored."""
     group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
     write_image(group, draw_field(2), "cyx", version="0.4")
     scales = group.attrs["multiscales"]
@@ -108,7 +108,7 @@ def test_the_scale_of_a_zarr_counts_in_any_unit_of_length(
 
 
 def test_a_pixel_size_that_does_not_count_is_in_the_note_and_the_report(tmp_path: Path) -> None:
-    """The size is estimated then, and both say what stood in the file; --pixel-size makes it nobody's business."""
+    """The size is then estimated, and both report what was in the file; --pixel-size takes precedence."""
     save_tiff(
         tmp_path / "in" / "a.ome.tif",
         draw_field(1),
@@ -193,7 +193,7 @@ def two_squares() -> np.ndarray:
 
 
 def test_label_images_called_nuclei_or_cells_are_the_masks(tmp_path: Path) -> None:
-    """Cells come from the image's own labels, under their numbers; other labels are left out and said."""
+    """Cells come from the image's own labels, under their numbers; other labels are left out and noted."""
     group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
     write_image(group, draw_field(2), "cyx", version="0.5")
     write_labels(group, cell_labels=two_squares(), nuclear_envelope=two_squares())
@@ -209,7 +209,7 @@ def test_label_images_called_nuclei_or_cells_are_the_masks(tmp_path: Path) -> No
 
 
 def test_labels_of_a_plate_stand_in_for_a_nucleus_channel(tmp_path: Path) -> None:
-    """A field of protein alone goes in where it brings cells; where it brings none, or two kinds of cells, it fails."""
+    """A field of protein alone is ingested with masks of cells; without any, or with two kinds of cells, it fails."""
     write_plate(tmp_path / "p.zarr")
     field = zarr.open_group(tmp_path / "p.zarr" / "A" / "1" / "0", mode="a")
     write_labels(field, cells=two_squares())

@@ -65,7 +65,7 @@ AFFINE = {"type": "affine", "affine": [[1, 0, 0]]}
     ],
 )
 def test_the_pixel_size_is_the_product_of_all_scales(of_array: list[Any], of_image: Any, um: float | None) -> None:
-    """Where scales do not give one square size, what they say is reported as ignored."""
+    """If scales do not give one square size, what they state is reported as ignored."""
     size = zarr_image(image(of_array, of_image), "x").size
     assert size.um == (None if um is None else pytest.approx(um))
     assert bool(size.ignored) is (um is None)

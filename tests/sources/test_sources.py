@@ -104,14 +104,14 @@ def test_wide_portal_and_flat_tables_say_the_same(tmp_path: Path) -> None:
     """The three spellings of one set of annotations give the same labels, checked by hand for every scheme."""
     empty(opencell_path(tmp_path, 1))
     truth = {1: {"er": 3, "golgi": 2, "membrane": 1}, 2: {"er": 3, "vesicles": 3}, 3: {"golgi": 1}}
-    at = {n: {g: ";".join(o for o, x in of.items() if x == g) for g in (1, 2, 3)} for n, of in truth.items()}
+    at = {n: {g: ";".join(o for o, x in grades.items() if x == g) for g in (1, 2, 3)} for n, grades in truth.items()}
     named = {n: {"target_name": f"G{n}", "ensg_id": ensg(n)} for n in truth}
     wide = [named[n] | {f"grade_{g}": at[n][g] for g in (1, 2, 3)} for n in truth]
     portal = [named[n] | {f"annotations_grade_{g}": at[n][g] for g in (1, 2, 3)} for n in truth]
     flat = [
         {"gene": f"G{n}", "ensg_id": ensg(n), "annotation_name": o, "annotation_grade": g}
-        for n, of in truth.items()
-        for o, g in of.items()
+        for n, grades in truth.items()
+        for o, g in grades.items()
     ]
     result = []
     for name, rows in (("wide.csv", wide), ("portal.csv", portal), ("flat.csv", flat)):
@@ -167,7 +167,7 @@ def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_tables_are_known_by_their_content(tmp_path: Path) -> None:
-    """Packed with gzip under any name, parted by what the header is parted by; lines are those of the file."""
+    """Packed with gzip under any name, separated like the header; lines are those of the file."""
     path = tmp_path / "t.csv"
     path.write_bytes(gzip.compress(b"ID;place\n\n1;Golgi, cis\n"))
     assert numbered_rows(path) == [(3, {"ID": "1", "place": "Golgi, cis"})]
@@ -217,7 +217,7 @@ def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bo
 
 
 def test_labels_that_join_no_image_say_what_they_would_need(tmp_path: Path) -> None:
-    """Images go in without labels, and a note says how a table names them."""
+    """Images are ingested without labels, and a note states how a table names them."""
     empty(tmp_path / "in" / "x.tif")
     row = {"target_name": "G1", "ensg_id": ensg(1), "grade_3": "er", "grade_2": "", "grade_1": ""}
     source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "l.csv", [row]))
@@ -278,7 +278,7 @@ def test_hpa_files_of_one_field_are_one_image(tmp_path: Path) -> None:
 
 
 def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
-    """A field without blue and a second file of one colour are failures that say what to do; the rest is read."""
+    """A field without blue and a second file of one colour are failures that state what to do; the rest is read."""
     write_hpa(tmp_path, "1_A1_1", 1)
     write_hpa(tmp_path, "1_A1_2", 2, ("green", "red"))
     shutil.copy(tmp_path / "1_A1_1_red.png", tmp_path / "1_A1_1_red.jpg")
@@ -333,7 +333,7 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     result, roles = read_channels(tmp_path, both)
     np.testing.assert_array_equal(result.pixels, pixels)
     assert roles == ("nucleus", "protein")
-    # a nucleus alone is no error where a layout allows it: what is not there is not made up
+    # a nucleus alone is no error if a layout allows it: what is missing is not made up
     alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, role_reasons=("position",) * 2)
     result, roles = read_channels(tmp_path, alone)
     assert (result.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))

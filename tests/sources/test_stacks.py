@@ -1,4 +1,4 @@
-"""Z-stacks and packed files: read as what they hold, within limits."""
+"""Z-stacks and packed files: read with their content, within limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_stack_is_read_as_its_maximum_projection(tmp_path: Path, axes: str, na
         read_planes(path)
 
 
-def test_a_stack_whose_channels_cannot_be_told_is_refused(tmp_path: Path) -> None:
+def test_a_stack_whose_channels_are_ambiguous_is_refused(tmp_path: Path) -> None:
     """Two planes of two channels, unnamed, and any series over time stay an error with what to do."""
     square = stack("CZYX")[:, :2]
     tifffile.imwrite(tmp_path / "q.tif", square, photometric="minisblack")

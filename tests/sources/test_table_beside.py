@@ -97,7 +97,7 @@ def test_several_tables_are_named_and_none_is_read(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_read_does_not_stop_the_images(tmp_path: Path) -> None:
-    """The report says why it was left out; with --columns, which needs a table, it is the error."""
+    """The report states why it was left out; with --columns, which needs a table, it is the error."""
     source = folder(tmp_path, "fields")
     (tmp_path / "bad.csv").write_text("image_id,gene\na\n")
     result = read(source, "fields")
@@ -149,7 +149,7 @@ def test_a_column_that_hides_another_is_reported(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_names_of_columns_are_one_line(columns: dict[str, str], message: str, tmp_path: Path) -> None:
-    """With what is there, and what could be meant."""
+    """With what it contains, and what could be meant."""
     source = folder(tmp_path, "fields")
     (tmp_path / "t.csv").write_text("image_id,a,b\na,1,2\n")
     with pytest.raises(EmbstoreError, match=message):

@@ -100,7 +100,7 @@ def test_encoding_ends_of_lines_and_separator_change_nothing(
         assert lines(path) == [first - 1, first, first + 1]
 
 
-def test_the_decimal_mark_is_told_from_every_line(cases: Path, tmp_path: Path) -> None:
+def test_the_decimal_mark_is_determined_by_every_line(cases: Path, tmp_path: Path) -> None:
     assert decimal_mark(cases / "31-csv-as-excel-writes-it" / "vec_decimal.csv") == ","
     assert decimal_mark(written(tmp_path, "a;b\n1;Golgi, 1,5 um\n")) == "."
     assert decimal_mark(written(tmp_path, "a;b\n" + "1;2\n" * 9 + "0,5;1.5\n")) == "."

@@ -26,13 +26,13 @@ from embstore.space import Space
 from embstore.store import Store, add_space, embeddings_name, put_vectors, select_columns
 
 CELL_ID = re.compile(r"[^/]+/.+:[0-9a-f]{8}:\d+")
-CELLS_SQL = """
+OWN_CELLS_SQL = """
     SELECT c.cell_id AS id, i.segmentation IS NOT NULL AS is_current
     FROM cells_raw AS c
     LEFT JOIN image_current AS i ON c.image_id = i.image_id AND c.segmentation = i.segmentation
     ORDER BY id
 """
-IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
+OWN_IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
 REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
 
 
@@ -63,7 +63,7 @@ def own_units(
     _refuse_genes(store, external)
     if not any("/" in identifier for identifier in ids):
         return None
-    cells, images = _known(store, CELLS_SQL, ids), _known(store, IMAGES_SQL, ids)
+    cells, images = _known(store, OWN_CELLS_SQL, ids), _known(store, OWN_IMAGES_SQL, ids)
     if cells[0].any() and images[0].any():
         raise EmbstoreError(f"{external.path.name} names cells and images; import them as two files")
     if not (cells[0].any() or images[0].any()):
@@ -99,7 +99,7 @@ def _known(store: Store | None, sql: str, ids: Sequence[str]) -> tuple[Bools, Bo
 
 def _refuse_genes(store: Store | None, external: ExternalEmbeddings) -> None:
     genes = list(dict.fromkeys(gene.strip() for gene in external.genes if "/" in gene))
-    images = _known(store, IMAGES_SQL, genes)[0] if genes else ()
+    images = _known(store, OWN_IMAGES_SQL, genes)[0] if genes else ()
     own = [gene for gene, known in zip(genes, images, strict=True) if known or CELL_ID.fullmatch(gene)]
     if own:
         raise EmbstoreError(

@@ -192,7 +192,7 @@ def test_names_determine_the_image_and_kind_of_a_mask(tmp_path: Path, name: str,
     path.touch()
     source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
     assert source.images[0].masks == Masks(**{of or "nuclei": path})
-    assert any("taken as nuclei" in note for note in source.notes) is (of is None)
+    assert any("read as nuclei" in note for note in source.notes) is (of is None)
 
 
 def test_images_and_masks_may_say_so_at_the_beginning_of_their_names(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    forget_derived,
     new_run,
     now,
     put_ingest,
@@ -209,6 +210,7 @@ def _purge(store: Store, removed: Removed) -> Removed:
     for tag in removed.tags:
         store.untag(tag)
     tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
+    forget_derived(store)
     for name in tables:
         compact(store, name, drop_deleted=True)
         clean(store, name, 0)

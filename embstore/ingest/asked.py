@@ -21,7 +21,7 @@ from embstore.store import SpaceRow, Store, distinguishing_specs
 
 @dataclass(frozen=True)
 class NamedBackbone:
-    """One backbone that was asked for, as `spec`, and how it is shown images."""
+    """One backbone of the call, as `spec`, and the choices of its spec."""
 
     spec: str
     backbone: Backbone
@@ -29,7 +29,7 @@ class NamedBackbone:
 
 
 def named_backbones(specs: Sequence[str]) -> list[NamedBackbone]:
-    """Return the backbones of some specs; EmbstoreError where they do not go together."""
+    """Return the backbones of some specs; EmbstoreError if they cannot be used in one run."""
     if not specs:
         raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
     named = [NamedBackbone(spec, *parse(spec)) for spec in dict.fromkeys(specs)]
@@ -37,12 +37,12 @@ def named_backbones(specs: Sequence[str]) -> list[NamedBackbone]:
         by_value = {getattr(each.choices, key): each.spec for each in named}
         if len(by_value) > 1:
             listed = ", ".join(f"{spec} ({value})" for value, spec in by_value.items())
-            raise EmbstoreError(f"one run takes one {key}, and these differ: {listed}; make one run for each {key}")
+            raise EmbstoreError(f"one run has one {key}, and these differ: {listed}; make one run for each {key}")
     return named
 
 
 class AskedBackbones:
-    """The backbones that were asked for: their spaces, and their encoders, loaded where the spaces do not suffice."""
+    """The backbones of the call: their spaces, and their encoders, loaded if the spaces are not enough."""
 
     def __init__(self, named: Sequence[NamedBackbone], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
@@ -55,7 +55,7 @@ class AskedBackbones:
 
     @classmethod
     def from_encoder(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> AskedBackbones:
-        """Return what is asked of an encoder of the user's own, which is loaded; EmbstoreError where it cannot be."""
+        """Return the request for an encoder of the user's own, which is loaded; EmbstoreError if it cannot be used."""
         asked = cls((), device, None)
         check_free(keys.get("name", ""))
         asked.encoders = [own_encoder(encoder, keys, device)]
@@ -64,12 +64,12 @@ class AskedBackbones:
         return asked
 
     def load(self) -> bool:
-        """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""
+        """Load the encoders unless they are loaded; True if their spaces are not those that were known."""
         if self.encoders:
             return False
         encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
         self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
-        for encoder in self.encoders:  # before a store is made or written to: one that cannot compute these is refused
+        for encoder in self.encoders:  # an encoder that cannot compute them is refused before writing
             self.canary(encoder)
         known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
         return known != self.spaces
@@ -83,6 +83,6 @@ class AskedBackbones:
 
 
 def space_labels(spaces: Sequence[Space]) -> dict[str, str]:
-    """Return what to call each space in the report, by digest."""
+    """Return the names of the spaces in the report, by digest."""
     rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
     return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}

@@ -17,7 +17,7 @@ from embstore.store import IngestsRow, Store, new_run, now, put_ingest
 
 _log = logging.getLogger(__name__)
 
-WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # tables by which a run shows that it wrote
+WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # new if a run wrote
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
 
 
 class Recording:
-    """The row of one job; written when `begin` is called, and at its end if it wrote anything."""
+    """The row of one job, written when `begin` is called, and at its end if it wrote anything."""
 
     def __init__(self, store: Store, job: Job, report: Report) -> None:
         self._store = store
@@ -53,7 +53,7 @@ class Recording:
             _log.info("%s begins: %d to do, %d done before", what, self.planned, self._report.done_before)
 
     def end(self, status: str, error: str | None = None) -> None:
-        """Write how the job ended; one that wrote nothing leaves no row (writes)."""
+        """Write how the job ended (writes); one that wrote nothing leaves no row."""
         if self._row is None and self._versions() == self._before:
             return
         report = self._report
@@ -90,7 +90,7 @@ class Recording:
 
 @contextmanager
 def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
-    """Record a job in the table `ingests`, however it ends; what it does stands in the block (writes)."""
+    """Record the job of a block in the table `ingests`, however it ends (writes)."""
     recording = Recording(store, job, report)
     try:
         yield recording
@@ -106,7 +106,7 @@ def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call that say something: none of its store and progress, and none left at nothing."""
+    """Return the arguments of a call that were given: without its store and progress, and without empty ones."""
     empty = (None, False, "")
     return {
         name: value for name, value in arguments.items() if name not in ("store", "progress") and value not in empty
@@ -114,10 +114,10 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory that this process has had, in MB of 1,000,000 bytes; None where it cannot be asked."""
+    """Return the peak memory of this process in MB of 1,000,000 bytes; None if the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, else KiB
+    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes on macOS, else KiB

@@ -1,7 +1,9 @@
 """The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
+from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
+from embstore.store.derived import forget_derived, read_derived, write_derived
 from embstore.store.ingests import (
     KILLED,
     RUNNING,
@@ -10,7 +12,7 @@ from embstore.store.ingests import (
     put_ingest,
     unfinished_removal,
 )
-from embstore.store.proteins import add_proteins, find_proteins, join_groups
+from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
@@ -94,9 +96,9 @@ __all__ = [
     "drop_table",
     "embeddings",
     "embeddings_name",
-    "find_proteins",
     "find_space",
     "finish_removal",
+    "forget_derived",
     "join_groups",
     "label",
     "list_datasets",
@@ -107,10 +109,13 @@ __all__ = [
     "matches",
     "new_run",
     "now",
+    "protein_names",
     "put_ingest",
     "put_vectors",
     "query",
     "quoted",
+    "read_derived",
+    "read_matrix",
     "read_only",
     "refuse_no_condition",
     "refuse_reader",
@@ -120,6 +125,8 @@ __all__ = [
     "select_columns",
     "sql_text",
     "stream",
+    "sum_vectors",
     "take_back",
     "unfinished_removal",
+    "write_derived",
 ]

@@ -118,7 +118,7 @@ def test_a_removal_that_is_running_is_reported_as_that(store: Store, monkeypatch
         remove(store, "gene = 'PHN002'")
     (finding,) = verdicts[0].wrong
     assert finding.found.startswith(f"a removal is running (process {os.getpid()} of ")
-    assert finding.todo.startswith("wait for its end")
+    assert finding.todo.startswith("wait until it has ended")
     (stopped, *others) = verify(store).wrong
     assert stopped.found == "a removal was interrupted"
     assert {finding.check for finding in others} == {"orphans"}

@@ -6,27 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from embstore.backbones.own import Encoder, EncoderKeys, described_arguments
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.asked import AskedBackbones, named_backbones, space_labels
 from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import set_labels
+from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
+from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, tracked
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
+from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
-from embstore.space import Space
 from embstore.store import Store, add_proteins, join_groups, list_spaces
 
 
@@ -37,11 +38,13 @@ def ingest(
     layout: str,
     backbones: Sequence[str],
     labels: str | Path | None = None,
+    location_map: str | Path | None = None,
     channels: str = "",
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
+    segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -57,11 +60,13 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
-    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's), and
-    `columns` renames columns of the table (`{"Where is it?": "locations"}`). `masks` is a folder of label images to use
-    instead of the built-in segmentation, and `pixel_size_um` takes precedence over files and layout: if these differ
-    from before, images in the store get new cells, and their old ones stay for results that cite them; but cells made
-    from masks stay unless `masks` are given again. At most `limit` images that need anything are ingested: the next
+    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's),
+    `columns` renames columns of the table (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`,
+    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use
+    instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
+    `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
+    images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
+    where neither `masks` nor a `segmenter` is given. At most `limit` images that need anything are ingested: the next
     call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored
     without a vector. With the unit `image`, each image gets one vector, even without a cell or a nucleus channel.
     `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, although their size and
@@ -80,18 +85,20 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
+    made_by = _made_by(segmenter, masks)
     named = named_backbones(backbones)
     unit = named[0].choices.unit
     folder = read_source(
         source,
         layout,
-        _path(labels),
+        None if labels is None else Path(labels),
         channels=channels,
-        source_root=_path(source_root),
-        masks=_path(masks),
+        source_root=None if source_root is None else Path(source_root),
+        masks=None if masks is None else Path(masks),
         columns=columns,
         whole=unit == "image",
     )
+    mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
     asked = AskedBackbones(named, device, existing)
     wanted = Wanted(
@@ -103,14 +110,25 @@ def ingest(
         retry_failed=retry_failed,
         rehash=rehash,
         hashing=not dry_run,
+        segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    report_labels(report, existing, mapped, folder.asked)
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
-        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
+        _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
     return report
+
+
+def _made_by(segmenter: str | None, masks: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the spec of the segmenter that is asked for, if any."""
+    if segmenter is None:
+        return None
+    if masks is not None:
+        raise EmbstoreError(f"masks and the segmenter {segmenter} both make cells; give one of them")
+    return segmenter_spec(segmenter)
 
 
 def _fill(
@@ -120,6 +138,7 @@ def _fill(
     asked: AskedBackbones,
     report: Report,
     *,
+    mapped: Mapped,
     job: Job,
     progress: Progress | None,
 ) -> None:
@@ -132,7 +151,7 @@ def _fill(
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        report.labels_changed = set_labels(store, report.dataset, mapped.labels, folder.asked, mapped=mapped)
         _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
@@ -201,19 +220,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # an ingest creates one there
         return None
-
-
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be found without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -68,9 +68,9 @@ def crops(n: int = 2, px: int = 160) -> Crops:
     return Crops(pixels, RGB, none, none)
 
 
-def shown(backbone: Any, some: Crops) -> torch.Tensor:
+def shown(backbone: Any, cut: Crops) -> torch.Tensor:
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (backbone.mean, backbone.std))
-    return (torch.from_numpy(some.pixels) - mean) / std
+    return (torch.from_numpy(cut.pixels) - mean) / std
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_published_file_gives_the_vectors_that_timm_gives(hub: Path, tmp_path:
     network.reset_classifier(0)
     with torch.inference_mode():
         wanted = network(shown(backbone, crops())).numpy()
-    found = encoder(crops())
-    assert found.shape == (2, dim)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    loaded = encoder(crops())
+    assert loaded.shape == (2, dim)
+    np.testing.assert_allclose(loaded, wanted, atol=1e-5)
     assert encoder.space.pooling == "global"
     both = load(backbone, Choices("replication", roles=("nucleus", "protein")), "cpu")
     assert both(crops()).shape == (2, 2 * dim) == (2, both.dim)
@@ -118,14 +118,17 @@ def changed(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
 
 STRICT: dict[str, tuple[Callable[[State], State], str]] = {
     "missing": (lambda s: {k: t for k, t in s.items() if k != "bn1.running_var"}, "lacks bn1.running_var (1 of "),
-    "extra": (changed("layer1.0.bn9.weight", torch.ones(8)), "holds layer1.0.bn9.weight (1 tensors too many)"),
+    "extra": (changed("layer1.0.bn9.weight", torch.ones(8)), "contains layer1.0.bn9.weight (1 tensors too many)"),
     "another shape": (changed("bn1.weight", torch.ones(5)), "bn1.weight is (5,), wanted ("),
     "another depth": (
         lambda s: s | {k.replace("layer4.0", "layer4.1"): t for k, t in s.items() if k.startswith("layer4.0")},
-        "holds layer4.1.",
+        "contains layer4.1.",
     ),
     "quantised": (changed("bn1.weight", torch.ones(32, dtype=torch.int8)), "bn1.weight is int8, wanted float16"),
-    "not finite": (changed("bn1.running_mean", torch.full((32,), torch.nan)), "bn1.running_mean holds NaN or infinity"),
+    "not finite": (
+        changed("bn1.running_mean", torch.full((32,), torch.nan)),
+        "running_mean contains NaN or infinity",
+    ),
     "under a prefix": (lambda s: {f"module.{k}": t for k, t in s.items()}, "lacks bn1."),
 }
 
@@ -151,11 +154,11 @@ def test_permuted_and_half_precision_tensors_are_the_same_network(hub: Path, tmp
         network, tmp_path, lambda s: {k: s[k].half() if s[k].is_floating_point() else s[k] for k in sorted(s)[::-1]}
     )
     cache(hub, "timm/test_resnet.r160_in1k", {"model.safetensors": order})
-    found = load(*parse("timm:test_resnet.r160_in1k"), "cpu")(crops())
+    loaded = load(*parse("timm:test_resnet.r160_in1k"), "cpu")(crops())
     network.reset_classifier(0)
     with torch.inference_mode():
         wanted = network(shown(parse("timm:test_resnet.r160_in1k")[0], crops())).numpy()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(loaded, wanted, atol=1e-5)
 
 
 def test_a_repository_that_timm_wrote_is_read_by_its_config(hub: Path, tmp_path: Path) -> None:

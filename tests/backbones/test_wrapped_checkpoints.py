@@ -42,8 +42,8 @@ def images(px: int) -> torch.Tensor:
     return torch.randn(2, 2, px, px, generator=torch.Generator().manual_seed(9))
 
 
-def lowest_cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(found.double(), wanted.double(), dim=-1).min())
+def lowest_cosine(loaded: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(loaded.double(), wanted.double(), dim=-1).min())
 
 
 def refused(path: Path, **described: Any) -> str:
@@ -79,12 +79,12 @@ def test_the_only_network_of_a_file_is_found_wherever_it_is(tmp_path: Path, wrap
     """Whatever wraps it, every tensor arrives under timm's name with its own values."""
     weights = dino_weights(**TINY)
     torch.save(WRAPPERS[wrapper](weights), tmp_path / "file.pth")
-    found, _ = read_checkpoint(tmp_path / "file.pth")
-    assert found.keys() == weights.keys()
+    loaded, _ = read_checkpoint(tmp_path / "file.pth")
+    assert loaded.keys() == weights.keys()
     for name, tensor in weights.items():
         rounded = {"half": tensor.half(), "bfloat16": tensor.bfloat16()}.get(wrapper, tensor).float()
-        np.testing.assert_array_equal(found[name], rounded.numpy())
-        assert found[name].dtype == np.float32
+        np.testing.assert_array_equal(loaded[name], rounded.numpy())
+        assert loaded[name].dtype == np.float32
 
 
 def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path) -> None:
@@ -92,13 +92,13 @@ def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path)
     first, second = dino_weights(**TINY, seed=1), dino_weights(**TINY, seed=2)
     path = tmp_path / "train.pth.tar"
     torch.save({"state_dict": prefixed("module.", first), "state_dict_ema": prefixed("module.", second)}, path)
-    assert f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}" in refused(path)
+    assert f"contains 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}" in refused(path)
     assert "2 of its networks match --key module; choose from: state_dict.module" in refused(path, key="module")
     assert "no network matches --key ema; choose from: state_dict.module" in refused(path, key="ema")
     assert not folder.exists()
     for key, weights in {"state_dict": first, "state_dict_ema": second, "state_dict_ema.module": second}.items():
-        found, _ = read_checkpoint(path, key=key)
-        assert all(np.array_equal(found[name], weights[name].numpy()) for name in weights)
+        loaded, _ = read_checkpoint(path, key=key)
+        assert all(np.array_equal(loaded[name], weights[name].numpy()) for name in weights)
 
 
 def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Pa
     save_file({name: tensor.clone() for name, tensor in both.items()}, tmp_path / "flat.safetensors")
     assert "teacher.backbone" in refused(tmp_path / "flat.safetensors")
     write_dino(tmp_path / "third.pth", weights, model=weights)
-    assert "holds 2 networks: teacher.backbone, model" in refused(tmp_path / "third.pth")
+    assert "contains 2 networks: teacher.backbone, model" in refused(tmp_path / "third.pth")
     own = {"student": prefixed("module.backbone.", dino_weights(**TINY, seed=3))}
     write_dino(tmp_path / "dino.pth", weights, **own)
-    found, _ = read_checkpoint(tmp_path / "dino.pth")
-    np.testing.assert_array_equal(found["cls_token"], weights["cls_token"].numpy())
-    found, _ = read_checkpoint(tmp_path / "dino.pth", key="student")
-    np.testing.assert_array_equal(found["cls_token"], own["student"]["module.backbone.cls_token"].numpy())
+    loaded, _ = read_checkpoint(tmp_path / "dino.pth")
+    np.testing.assert_array_equal(loaded["cls_token"], weights["cls_token"].numpy())
+    loaded, _ = read_checkpoint(tmp_path / "dino.pth", key="student")
+    np.testing.assert_array_equal(loaded["cls_token"], own["student"]["module.backbone.cls_token"].numpy())
 
 
 @pytest.mark.parametrize("px", [32, 48])
@@ -132,11 +132,11 @@ def test_dinov2_checkpoints_give_the_tokens_of_the_equations(
     backbone = add_backbone(tmp_path / "dinov2.pth", "mine", Description(ROLES))
     network, _ = load_network(backbone)
     with torch.inference_mode():
-        found = network.forward_features(images(px))
+        loaded = network.forward_features(images(px))
     wanted = tokens(plain, images(px), heads=1, as_dino=not registers)
-    assert found.shape == wanted.shape == (2, 1 + registers + (px // 8) ** 2, 64)
-    assert lowest_cosine(found, wanted) >= 0.99999
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert loaded.shape == wanted.shape == (2, 1 + registers + (px // 8) ** 2, 64)
+    assert lowest_cosine(loaded, wanted) >= 0.99999
+    np.testing.assert_allclose(loaded, wanted, atol=2e-3)
 
 
 def test_registers_in_half_precision_do_not_round_the_class_token(tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_registers_in_half_precision_do_not_round_the_class_token(tmp_path: Path
     weights = dino_weights(**TINY | {"depth": 1, "grid": 24})  # mostly positions: larger in float32 than the file
     half = {name: tensor.half() for name, tensor in dinov2_of(weights, registers=4).items()}
     torch.save(half, tmp_path / "half.pth")
-    found, in_format = read_checkpoint(tmp_path / "half.pth")
+    loaded, in_format = read_checkpoint(tmp_path / "half.pth")
     assert in_format == "dinov2"
     wanted = half["cls_token"].float() + half["pos_embed"][:, :1].float()
-    np.testing.assert_array_equal(found["cls_token"], wanted.numpy())
+    np.testing.assert_array_equal(loaded["cls_token"], wanted.numpy())
 
 
 def dropped(weights: Weights, name: str) -> Weights:
@@ -157,8 +157,11 @@ def dropped(weights: Weights, name: str) -> Weights:
 CHANGES: dict[str, Any] = {
     "missing": (lambda w: dropped(w, "blocks.1.norm1.bias"), "lacks blocks.1.norm1.bias"),
     "no positions": (lambda w: dropped(w, "pos_embed"), "lacks pos_embed: it is no plain vision transformer"),
-    "extra": (lambda w: w | {"blocks.1.attn.q_norm.weight": torch.ones(64)}, "holds blocks.1.attn.q_norm.weight"),
-    "extra at the top": (lambda w: w | {"fc_norm.weight": torch.ones(64)}, "holds fc_norm.weight (1 tensors too many)"),
+    "extra": (lambda w: w | {"blocks.1.attn.q_norm.weight": torch.ones(64)}, "contains blocks.1.attn.q_norm.weight"),
+    "extra at the top": (
+        lambda w: w | {"fc_norm.weight": torch.ones(64)},
+        "contains fc_norm.weight (1 tensors",
+    ),
     "a gap in the blocks": (
         lambda w: {name.replace("blocks.1.", "blocks.2."): tensor for name, tensor in w.items()},
         "lacks blocks.1.",
@@ -170,7 +173,7 @@ CHANGES: dict[str, Any] = {
     "float8": (lambda w: w | {"norm.bias": torch.ones(64).to(torch.float8_e4m3fn)}, "norm.bias is float8_e4m3fn"),
     "sparse": (lambda w: w | {"norm.bias": torch.ones(64).to_sparse()}, "norm.bias is sparse, wanted a plain tensor"),
     "no values": (lambda w: w | {"norm.bias": torch.empty(64, device="meta")}, "norm.bias is without values"),
-    "not finite": (lambda w: w | {"norm.bias": torch.full((64,), torch.inf)}, "norm.bias holds NaN or infinity"),
+    "not finite": (lambda w: w | {"norm.bias": torch.full((64,), torch.inf)}, "norm.bias contains NaN or infinity"),
 }
 SHAPES: dict[str, Any] = {
     "wrapped": lambda w: {"state_dict": prefixed("model.backbone.", w) | prefixed("model.", OTHER)},
@@ -256,4 +259,4 @@ def test_the_checkpoints_that_people_have_are_added(cases: Path, name: str, key:
 def test_timms_own_training_checkpoint_asks_which_weights(cases: Path) -> None:
     """Case 27: weights and their moving average are both there."""
     line = refused(cases / "27-checkpoint-wrappers/timm_train.pth.tar", heads=1)
-    assert line.endswith(f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}")
+    assert line.endswith(f"contains 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}")

@@ -137,7 +137,7 @@ def test_what_a_package_did_wrong_is_one_line(name: str, line: str) -> None:
 
 
 def test_a_users_backbone_of_the_same_name_is_ambiguous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither is taken without an error."""
+    """Neither is taken without warning."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))
     record = 'revision = 1\nkind = "vit"\narchitecture = "vit_tiny_patch16_224"\nslots = ["a"]\ninput_px = 16\n'
     record += 'crop_um = 25.0\nnormalisation = "none"\npooling = "cls"\ndim = 4\nlicence = ""\nsource = ""\nnote = ""\n'

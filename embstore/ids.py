@@ -92,7 +92,7 @@ def split_identifiers(text: str) -> list[str]:
     return identifiers
 
 
-def strangers(text: str) -> list[str]:
+def non_accessions(text: str) -> list[str]:
     """Return the items of a protein-id field that are not Ensembl or UniProt accessions."""
     items: list[str] = []
     for item in split_list(text):

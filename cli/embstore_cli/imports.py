@@ -37,9 +37,6 @@ def import_file(
     file: Annotated[
         Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet, xlsx or h5ad file, or a folder of .npy files.")
     ],
-    dataset: Annotated[
-        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
-    ],
     backbone: Annotated[
         str,
         typer.Option(
@@ -50,6 +47,14 @@ def import_file(
             help="Name of the backbone that made the embeddings.",
         ),
     ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            autocompletion=completion.datasets,
+            help="The dataset that the rows belong to [default: that of the store's own cells or images].",
+        ),
+    ] = None,
     embeddings: Annotated[
         str | None,
         column_option(
@@ -59,7 +64,10 @@ def import_file(
             "without another meaning].",
         ),
     ] = None,
-    id_column: Annotated[str | None, column_option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    id_column: Annotated[
+        str | None,
+        column_option("--id-column", help="Protein ids (Ensembl, UniProt), or ids of the store's own cells or images."),
+    ] = None,
     gene_column: Annotated[str | None, column_option("--gene-column", help="Gene symbols.")] = None,
     label_column: Annotated[
         str | None, column_option("--label-column", help="Locations, separated by ';', or multi-hot.")

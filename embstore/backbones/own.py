@@ -19,7 +19,7 @@ from embstore.space import SPEC_KEYS
 
 CROP_UM_OF_CELLS = 25.0  # a whole HEK293T, A-431 or U-2 OS cell with a little of its neighbours
 PROBE_PX = 224  # where whole images are shown at their own size
-MAX_DRIFT = 0.01  # of a vector's length: a cosine of 0.99995
+MAX_BATCH_DRIFT = 0.01  # of a vector's length: a cosine of 0.99995
 # what a network raises when it is shown what it does not take
 REFUSALS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 
@@ -230,7 +230,7 @@ def _tried(vectors_of: Callable[[Float32s], Float32s], backbone: Backbone, px: i
     if half and not (np.abs(together) <= np.finfo(np.float16).max).all():
         raise EmbstoreError(f"the encoder {name} returned numbers that float16 cannot hold; give precision='float32'")
     drift = np.linalg.norm(together[1] - alone[0])
-    if drift > MAX_DRIFT * np.linalg.norm(alone[0]) + np.finfo(np.float32).eps:
+    if drift > MAX_BATCH_DRIFT * np.linalg.norm(alone[0]) + np.finfo(np.float32).eps:
         raise EmbstoreError(
             f"the encoder {name} gave one crop two vectors, shown alone and with others; its vectors must not depend "
             "on chance or on the batch (dropout, batch statistics)"

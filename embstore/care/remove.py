@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
-from embstore.errors import EmbstoreError
+from embstore.errors import EmbstoreError, in_any_case
 from embstore.store import (
     EMBEDDINGS_PREFIX,
     PENDING,
@@ -21,6 +22,11 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    forget_derived,
+    new_run,
+    now,
+    put_ingest,
+    quoted,
     refuse_no_condition,
     refuse_reader,
     select,
@@ -89,14 +95,31 @@ def remove(
     finish_removal(store)
     removed = replace(_counted(store, chosen, []), tag=_keep(store) if keeps else "")
     if any(chosen.values()):
-        store.tag(PENDING, {table: version for table, version in store.versions().items() if table in ROOTS})
-        for table, ids in chosen.items():
-            delete_ids(store, table, ROOTS[table], ids)
-        finish_removal(store)
+        arguments = {"where": where, "dataset": dataset, "purge": purge}
+        with _announced(store, arguments, removed.images + removed.profiles):
+            store.tag(PENDING, {table: version for table, version in store.versions().items() if table in ROOTS})
+            for table, ids in chosen.items():
+                delete_ids(store, table, ROOTS[table], ids)
+            finish_removal(store)
         _log.info("removed what matches %r: %s", where, removed)
     if purge:
         return _purge(store, replace(removed, tags=tuple(_tags_with(store, where, dataset))))
     return removed
+
+
+@contextmanager
+def _announced(store: Store, arguments: Mapping[str, object], planned: int) -> Iterator[None]:
+    """Keep a row of `ingests` while a removal is running, so that `verify` and `status --runs` can report it (writes).
+
+    At its end the row goes, with those of removals that were killed and are finished now.
+    """
+    run = new_run("remove", str(arguments["dataset"] or "all datasets"), arguments, now())
+    if arguments["purge"]:  # nothing of what is removed may stay on the disk, and the condition may name it
+        run["arguments"], run["command"] = "{}", ""
+    put_ingest(store, {**run, "planned": planned})
+    with in_any_case(lambda: store.delete("ingests", f"run = {quoted(run['run'])}")):
+        yield
+    store.delete("ingests", "kind = 'remove'")
 
 
 def _keep(store: Store) -> str:
@@ -187,6 +210,7 @@ def _purge(store: Store, removed: Removed) -> Removed:
     for tag in removed.tags:
         store.untag(tag)
     tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
+    forget_derived(store)
     for name in tables:
         compact(store, name, drop_deleted=True)
         clean(store, name, 0)

@@ -1,4 +1,4 @@
-"""What reading images will give or fail at, told from their files' headers: what a dry run reports."""
+"""What reading images will return or fail at, as far as their files' headers show: what a dry run reports."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from embstore.sources.layouts import foresee_channels
 from embstore.sources.record import Failure
 from embstore.space import Space
 
-READERS = 4  # threads: what takes time on a server is waiting for its files
+READERS = 4  # threads: on a file server, most time is spent waiting
 
 
 def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure | str]:
     """Yield, for each image in order, the failure that it would end in under any of the spaces.
 
-    Of the others, yield which planes would become which roles, and why (empty where no layout says why). The checks
-    are those of decoding, so that what is told here fails, and what is not told fails at its pixels alone: damage
-    within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only; files that are
-    packed with gzip are unpacked, and pictures in colour decoded.
+    For the others, yield which planes would become which roles, and why ("" if no layout states why). The checks are
+    those of decoding, so that what is reported here fails, and what is not reported can fail only at its pixels: damage
+    within them, values that are not finite, a pixel size that cannot be estimated. Reads headers only, but unpacks
+    files packed with gzip and decodes colour pictures.
     """
     return read_ahead(partial(_foreseen, spaces), work, READERS)
 
@@ -48,7 +48,7 @@ def _foreseen(spaces: Sequence[Space], work: Work) -> Failure | str:
 
 
 def _without_role(work: Work, roles: Sequence[str], spaces: Sequence[Space]) -> Failure | None:
-    """Return the failure of an image that has no role of the first space for which this is so; None without one."""
+    """Return the failure of an image that has no role of one of the spaces (the first such space), else None."""
     for space in (space for space in spaces if space.digest in work.spaces):
         try:
             check_roles(roles, space.roles, space.backbone)

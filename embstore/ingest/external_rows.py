@@ -1,4 +1,4 @@
-"""What the rows of a file of external embeddings become, compared with what the store contains."""
+"""The rows of a file of external embeddings as profiles, compared with what the store contains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embstore.sources.vectors import ExternalEmbeddings
 from embstore.store import TABLES, Store, embeddings_name
 
 _SHOWN = 3
-AT_ONCE = 10_000  # rows whose names are compared
+AT_ONCE = 10_000  # rows whose names are compared at once
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +29,7 @@ class ProfileRows:
     genes: Sequence[Sequence[str]]
 
     def to_arrow(self, rows: Int64s, *, dataset: str, source: str) -> pa.Table:
-        """Return some of the rows as rows of the table `profiles`."""
+        """Return some of the rows, int (m,), as rows of the table `profiles`."""
         schema = TABLES["profiles"].schema
         columns = {
             "profile_id": [self.keys[row] for row in rows.tolist()],
@@ -43,18 +43,18 @@ class ProfileRows:
 
 
 def profile_rows(dataset: str, external: ExternalEmbeddings) -> ProfileRows:
-    """Return what each row of the file is called and which proteins it is of."""
+    """Return the name of each row of the file, and the proteins that it describes."""
     known: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for pair in zip(external.ids, external.genes, strict=True):
         if pair not in known:
             known[pair] = protein_ids(*pair), split_genes(pair[1], pair[0])
-    of = [known[pair] for pair in zip(external.ids, external.genes, strict=True)]
-    proteins = [ids for ids, _ in of]
-    return ProfileRows(_keys(dataset, external, proteins), proteins, [genes for _, genes in of])
+    names = [known[pair] for pair in zip(external.ids, external.genes, strict=True)]
+    proteins = [ids for ids, _ in names]
+    return ProfileRows(_keys(dataset, external, proteins), proteins, [genes for _, genes in names])
 
 
 def _keys(dataset: str, external: ExternalEmbeddings, proteins: Sequence[Sequence[str]]) -> list[str]:
-    """Return a profile id for each row; rows of one name are told apart by a number that no other row has."""
+    """Return a profile id for each row; rows with the same name are distinguished by a number that no other row has."""
     names = [_name(external, row, ids) for row, ids in enumerate(proteins)]
     taken, seen = set(names), Counter[str]()
     keys = []
@@ -73,14 +73,14 @@ def _name(external: ExternalEmbeddings, row: int, proteins: Sequence[str]) -> st
 
 @dataclass(frozen=True, repr=False)
 class StoredRows:
-    """What the store contains of the rows of a file, one flag a row."""
+    """What the store contains of the rows of a file, one flag for each row."""
 
-    known: Bools  # there is a profile of that id
-    own: Bools  # which came from this very file
-    renamed: Bools  # and is of other proteins or genes
+    known: Bools  # there is a profile with that id
+    own: Bools  # it came from this very file
+    renamed: Bools  # and describes other proteins or genes
     embedded: Bools  # there is a vector in the space
     own_ids: pa.Array  # every profile of this file that has a vector in the space
-    others: Sequence[str]  # the files that further rows came from
+    others: Sequence[str]  # the files that other rows came from
 
 
 def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows: ProfileRows) -> StoredRows:
@@ -94,38 +94,38 @@ def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows
     table = embeddings_name(space)
     ids = store.read(table, ["id"])["id"] if table in store.table_names() else pa.array([], pa.string())
     keys = pa.array(rows.keys, pa.string())
-    found = pc.index_in(keys, value_set=profiles["profile_id"])
-    known = pc.is_valid(found).to_numpy(zero_copy_only=False)
+    positions = pc.index_in(keys, value_set=profiles["profile_id"])
+    known = pc.is_valid(positions).to_numpy(zero_copy_only=False)
     own = pc.equal(profiles["source"], source)
     own_ids = profiles.filter(own)["profile_id"]
     from_here = np.zeros(n, bool)
-    from_here[known] = own.take(found.drop_null()).to_numpy()
-    others = pc.unique(profiles["source"].take(found.drop_null())).to_pylist()
+    from_here[known] = own.take(positions.drop_null()).to_numpy()
+    others = pc.unique(profiles["source"].take(positions.drop_null())).to_pylist()
     return StoredRows(
         known=known,
         own=from_here,
-        renamed=_renamed(profiles, found, rows, from_here),
+        renamed=_renamed(profiles, positions, rows, from_here),
         embedded=pc.is_in(keys, value_set=ids).to_numpy(zero_copy_only=False),
         own_ids=own_ids.filter(pc.is_in(own_ids, value_set=ids)),
         others=[other for other in others if other != source],
     )
 
 
-def _renamed(profiles: pa.Table, found: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
-    """Return which rows are known under other proteins or genes; a file without genes takes none from another's."""
-    renamed = np.zeros(len(found), bool)
-    where = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+def _renamed(profiles: pa.Table, positions: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
+    """Return which rows are stored under other proteins or genes; a file without genes keeps another file's."""
+    renamed = np.zeros(len(positions), bool)
+    where = np.flatnonzero(pc.is_valid(positions).to_numpy(zero_copy_only=False))
     for start in range(0, len(where), AT_ONCE):
-        some = where[start : start + AT_ONCE]
-        stored = profiles.select(["protein_ids", "genes"]).take(found.take(pa.array(some)))
-        for row, old in zip(some.tolist(), stored.to_pylist(), strict=True):
+        part = where[start : start + AT_ONCE]
+        stored = profiles.select(["protein_ids", "genes"]).take(positions.take(pa.array(part)))
+        for row, old in zip(part.tolist(), stored.to_pylist(), strict=True):
             genes = rows.genes[row] if own[row] else rows.genes[row] or old["genes"]
             renamed[row] = (old["protein_ids"], old["genes"]) != (rows.proteins[row], genes)
     return renamed
 
 
 def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded: Bools, block: Float32s) -> Bools:
-    """Return which rows of a block are in the space with this very vector."""
+    """Return which rows of a block (n, dim) are in the space with this very vector, (n,)."""
     same = np.zeros(len(block), bool)
     where = np.flatnonzero(embedded).tolist()
     if store is not None and where:
@@ -135,7 +135,7 @@ def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded:
 
 
 def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, dataset: str, name: str) -> None:
-    """Raise EmbstoreError where rows would take the place of those of another file."""
+    """Raise EmbstoreError if `changed` rows (n,) would replace those of another file."""
     taken = np.flatnonzero(changed & stored.known & ~stored.own)
     if not len(taken):
         return
@@ -148,7 +148,7 @@ def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, data
 
 
 def in_blocks(blocks: Iterator[Float32s]) -> Iterator[tuple[slice, Float32s]]:
-    """Yield each block with the rows that it is of."""
+    """Yield each block (m, dim) with the slice of its rows."""
     start = 0
     for block in blocks:
         yield slice(start, start + len(block)), block

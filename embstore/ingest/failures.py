@@ -25,7 +25,7 @@ def image_failure(work: Work, error: str, todo: str) -> Failure:
 
 
 def embed_failure(work: Work, space: Space, error: str, todo: str) -> Failure:
-    """Return what is wrong with an image in one space: in other spaces it may have its vectors."""
+    """Return what is wrong with an image in one space; in other spaces it may have vectors."""
     return replace(image_failure(work, error, todo), stage=embed_stage(space.digest))
 
 
@@ -35,7 +35,7 @@ def embed_stage(space: str) -> str:
 
 
 def unread_failure(work: Work, error: OSError) -> Failure:
-    """Return what the file system reports of an image's file."""
+    """Return what the file system reports about an image's file."""
     return image_failure(work, f"cannot be read: {error.strerror or error}", "check the file, then run it again")
 
 
@@ -47,7 +47,7 @@ def log_failure(failure: Failure) -> None:
 def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequence[str]) -> int:
     """Write the rows of `failures` that are new or changed, and delete those of sources that are `usable` now.
 
-    A file that failed now keeps only what it failed at now. A usable table stands for all of its rows, `<table>:<row>`.
+    A file that failed now keeps only its present failures. A usable table covers all of its rows, `<table>:<row>`.
     Returns the table's version.
     """
     stored: dict[tuple[str, str], FailureRow] = {

@@ -27,7 +27,7 @@ FROM labels GROUP BY label_set, level ORDER BY label_set, level
 
 @dataclass(frozen=True)
 class LabelSet:
-    """One label set at one level, with how many labels it has and where they are from (sources joined by `;`)."""
+    """One label set at one level, with how many labels it has and their sources (separated by `;`)."""
 
     label_set: str
     level: str
@@ -62,12 +62,12 @@ class LabelSets(Tabular):
 
 @dataclass(frozen=True, repr=False)
 class LabelsAdded(Tabular):
-    """What a table of labels contains and how it met the dataset."""
+    """What a table of labels contains and how its subjects joined the dataset."""
 
     label_sets: list[str]
     level: str
     subjects: int  # in the table
-    joined: dict[str, int]  # how -> subjects of the dataset that have labels now
+    joined: dict[str, int]  # way -> number of subjects of the dataset that have labels now
     changed: int  # subjects, counted in each label set
     failures: list[str]
     notes: list[str]
@@ -80,7 +80,7 @@ class LabelsAdded(Tabular):
 
     @property
     def headline(self) -> str:
-        """Return which label sets the table gave, and how many subjects changed."""
+        """Return the label sets of the table, and how many subjects changed."""
         return f"{', '.join(self.label_sets)}: {self.changed} of {self.subjects} {self.level}s new or changed"
 
 
@@ -93,11 +93,11 @@ def add_labels(
     level: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> LabelsAdded:
-    """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
+    """Make a table's locations the labels of a dataset (writes); they replace the subject's earlier labels.
 
-    `join_labels` tells how subjects join, `columns` what the table's columns are called here (`{"Where is it?":
-    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. EmbstoreError
-    where nothing in the dataset is meant. Writes.
+    See `join_labels` for how subjects are matched. `columns` renames the table's columns (`{"Where is it?":
+    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. Raises
+    EmbstoreError if no subject of the dataset is named, and for an unknown level.
     """
     check_dataset(dataset)
     path = Path(path)
@@ -112,11 +112,11 @@ def add_labels(
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
-    changed = set_labels(store, dataset, labels_of(joined.table.said, path.name), joined.table.said)
+    changed = set_labels(store, dataset, labels_of(joined.table.locations, path.name), joined.table.locations)
     return LabelsAdded(
         label_sets=label_sets,
         level=table.level,
-        subjects=len({subject for _, _, subject in table.said}),
+        subjects=len({subject for _, _, subject in table.locations}),
         joined=dict(joined.how),
         changed=changed,
         failures=[failure.error for failure in table.failures],
@@ -129,8 +129,8 @@ def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> 
     for known in list_labels(store):
         if known.label_set in label_sets and known.level != table.level:
             raise EmbstoreError(
-                f"{known.label_set} holds labels of each {known.level} and {table.path.name} speaks of each "
-                f"{table.level}; one label set has one level: give another name with --scheme"
+                f"{known.label_set} has labels of {known.level}s and {table.path.name} has labels of "
+                f"{table.level}s; one label set has one level: give another name with --scheme"
             )
 
 
@@ -145,7 +145,7 @@ def list_labels_sql() -> tuple[str, dict[str, Any]]:
 
 
 def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Iterable[Subject] = ()) -> int:
-    """Make these the labels of their subjects in `<dataset>/<scheme>`; returns how many subjects changed.
+    """Make these the labels of their subjects in `<dataset>/<scheme>` (writes); returns how many subjects changed.
 
     A subject whose labels differ from the stored ones gets the new ones at the next revision; earlier table versions
     keep the old ones. `asked` are further subjects, as (scheme, level, subject), that now have no location at all.
@@ -160,7 +160,7 @@ def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Itera
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
     upserts = [row for subject, new in changed.items() for row in _next_rows(subject, new, stored.get(subject, []))]
     store.upsert("labels", upserts)
-    # dropped last: a reader or a kill in between meets a location too many, never a subject without any
+    # deleted last: readers, or a kill, in between see a location too many, never a subject without any
     _drop_labels(
         store, [(s, r["location"]) for s in changed for r in stored.get(s, []) if r["location"] not in changed[s]]
     )

@@ -1,6 +1,6 @@
 """The location names behind the indices of the two Human Protein Atlas competitions on Kaggle.
 
-Facts of https://www.kaggle.com/competitions/human-protein-atlas-image-classification (2018, 28 classes) and
+Published at https://www.kaggle.com/competitions/human-protein-atlas-image-classification (2018, 28 classes) and
 https://www.kaggle.com/competitions/hpa-single-cell-image-classification (2021, 19 classes), by index.
 """
 

@@ -1,9 +1,18 @@
 """The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
+from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.ingests import list_ingests, put_ingest
-from embstore.store.proteins import add_proteins, find_proteins, join_groups
+from embstore.store.derived import forget_derived, read_derived, write_derived
+from embstore.store.ingests import (
+    KILLED,
+    RUNNING,
+    list_ingests,
+    new_run,
+    put_ingest,
+    unfinished_removal,
+)
+from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
@@ -44,9 +53,11 @@ from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "KILLED",
     "LATER_TABLES",
     "PENDING",
     "ROOTS",
+    "RUNNING",
     "SQL_VIEWS",
     "TABLES",
     "Answer",
@@ -85,9 +96,9 @@ __all__ = [
     "drop_table",
     "embeddings",
     "embeddings_name",
-    "find_proteins",
     "find_space",
     "finish_removal",
+    "forget_derived",
     "join_groups",
     "label",
     "list_datasets",
@@ -96,11 +107,15 @@ __all__ = [
     "list_spaces_sql",
     "make_table",
     "matches",
+    "new_run",
     "now",
+    "protein_names",
     "put_ingest",
     "put_vectors",
     "query",
     "quoted",
+    "read_derived",
+    "read_matrix",
     "read_only",
     "refuse_no_condition",
     "refuse_reader",
@@ -110,5 +125,8 @@ __all__ = [
     "select_columns",
     "sql_text",
     "stream",
+    "sum_vectors",
     "take_back",
+    "unfinished_removal",
+    "write_derived",
 ]

@@ -278,7 +278,7 @@ def test_progress_names_what_is_fitted(atlas: Filler) -> None:
         ({"heads": ["svm"]}, "no head 'svm'; choose from: knn, linear, mlp, prototype"),
         ({"folds": 2}, "2 folds leave nothing to train on"),
         ({"seeds": 0}, "found 0 split seeds, wanted 1 to 100"),
-        ({"seeds": 20240101}, "wanted 1 to 100; one seed by name is `--seeds 7,`"),
+        ({"seeds": 20240101}, "wanted 1 to 100; a single seed is `--seeds 7,`"),
         ({"seeds": []}, "found 0 split seeds"),
         ({"seeds": [0, 2**31]}, "found seed 2147483648, wanted 0 to 2147483647"),
         ({"by": "plate"}, "choose from: cell, image, protein"),

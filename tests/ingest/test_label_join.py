@@ -64,7 +64,7 @@ def test_a_name_that_fits_several_images_labels_none_and_says_so(store: Store, t
     """f1 lies in two folders: no image gets its label; a name that only one image has, and a whole key, join."""
     subjects, notes = labelled(store, tmp_path, "image_id,label\nf1,er\nf2,golgi\n", "names")
     assert subjects == {"b/f2"}
-    assert "names that fit several images of d, so that none of these has a row: 1 (f1: a/f1, b/f1); give" in notes
+    assert "names that match several images of d, so that none of these has a row: 1 (f1: a/f1, b/f1); give" in notes
     assert labelled(store, tmp_path, "image_id,label\nf1,er\na/f1,er\n", "keys")[0] == {"a/f1"}
 
 

@@ -45,7 +45,7 @@ def test_text_that_prints_a_list_is_a_list(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for text in ("\"['Cytosol', 'ER']\"", '"[""Cytosol"", ""ER""]"'):
         path.write_text(f"gene,locations\nACTB,{text}\n")
-        (of,) = read_label_table(path).said.values()
+        (of,) = read_label_table(path).locations.values()
         assert list(of) == ["Cytosol", "ER"]
     path.write_text("gene,locations\nACTB,['Cytosol' 'ER']\n")
     with pytest.raises(EmbstoreError, match="'locations' contains lists such as"):
@@ -65,7 +65,7 @@ def test_missing_values_are_no_names(tmp_path: Path) -> None:
     """nan and None are no gene, no location and no image; in a column of anything, `none` is a word (case 08)."""
     path = tmp_path / "t.csv"
     path.write_text("gene,locations\nACTB,Cytosol;nan\nnan,ER\nNone,None\n")
-    said = read_label_table(path).said
+    said = read_label_table(path).locations
     assert {subject: list(of) for (_, _, subject), of in said.items()} == {"gene:ACTB": ["Cytosol"]}
 
 
@@ -108,6 +108,6 @@ def test_columns_are_known_by_the_names_that_people_use(tmp_path: Path) -> None:
     """A table of a spreadsheet goes in with its own headers, and a column without a name is no trouble."""
     path = tmp_path / "t.csv"
     path.write_text(",Gene name,Ensembl,Subcellular location\n0,ACTB,ENSG00000075624,Cytosol;ER\n")
-    assert read_label_table(path).said == {
+    assert read_label_table(path).locations == {
         ("main", "protein", "ensembl:ENSG00000075624"): {"Cytosol": None, "ER": None}
     }

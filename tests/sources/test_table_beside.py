@@ -66,8 +66,8 @@ def test_a_spreadsheet_beside_the_images_describes_them(layout: str, tmp_path: P
     assert {key: image.genes for key, image in by_key(found).items()} == {"a": ("G1",), "b": ("G2",)}
     assert [label.location for label in found.labels] == ["ER", "Golgi"]
     notes = "\n".join(found.notes)
-    assert "my list.xlsx lies beside the images and describes them: read as --labels" in notes
-    assert "labels: 2 of 2 images have a row in my list.xlsx; rows that met no image: 1 (c.tif)" in notes
+    assert "my list.xlsx is next to the images and describes them: read as --labels" in notes
+    assert "labels: 2 of 2 images have a row in my list.xlsx; rows that match no image: 1 (c.tif)" in notes
     assert "column Where is it? read as locations" in notes
 
 
@@ -102,7 +102,7 @@ def test_a_table_that_cannot_be_read_does_not_stop_the_images(tmp_path: Path) ->
     (tmp_path / "bad.csv").write_text("image_id,gene\na\n")
     found = read(source, "fields")
     assert len(found.images) == 2
-    assert found.notes[0].startswith("bad.csv lies beside the images and is not read: ")
+    assert found.notes[0].startswith("bad.csv is next to the images, but cannot be read: ")
     with pytest.raises(EmbstoreError, match="--columns names columns of a table, and no table describes"):
         read(source, "fields", columns={"x": "gene"})
 
@@ -115,7 +115,7 @@ def test_files_of_one_image_share_a_row_only_where_they_agree(tmp_path: Path) ->
     found = read(source, "fields", table)
     assert {key: image.genes for key, image in by_key(found).items()} == {"a": ("G1",), "b": ("G2",)}
     assert [failure.error for failure in found.failures] == [
-        "b_g.tif is b too, which line 4 describes in another way and was taken"
+        "b_g.tif is b too, which line 4 describes differently; that line is used"
     ]
 
 

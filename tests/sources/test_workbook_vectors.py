@@ -55,17 +55,17 @@ def test_numbers_that_are_stored_as_text_are_read_where_their_marks_are_proven(t
     rows: list[list[object]] = [["gene", "f1", "f2"], ["A", "1.234,5", " 2 "], ["B", "7", "nan"]]
     assert str(read(tmp_path, rows, Columns(gene="gene")).vectors.tolist()) == "[[1234.5, 2.0], [7.0, nan]]"
     for text in ("1,234", "3 µm"):
-        with pytest.raises(EmbstoreError, match=rf"column 'f1' holds text such as '{text}'"):
+        with pytest.raises(EmbstoreError, match=rf"column 'f1' contains text such as '{text}'"):
             read(tmp_path, [["gene", "f1"], ["A", text], ["B", 2]], Columns(gene="gene"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gene;f\nA;1.234,5\nB;2,5\n", "holds text such as '1.234,5', with a mark between thousands"),
-        ('gene,f\nA,"1,234"\nB,3\n', "holds text such as '1,234', with a mark between thousands"),
+        ("gene;f\nA;1.234,5\nB;2,5\n", "contains text such as '1.234,5', with a mark between thousands"),
+        ('gene,f\nA,"1,234"\nB,3\n', "contains text such as '1,234', with a mark between thousands"),
         ("gene\tf\nA\t1,234\nB\t22,345\n", "has numbers such as 1,234, which can be read in two ways"),
-        ("gene;f\nA;1 234,5\nB;2,5\n", "holds text such as '1 234,5', with a mark between thousands"),
+        ("gene;f\nA;1 234,5\nB;2,5\n", "contains text such as '1 234,5', with a mark between thousands"),
     ],
 )
 def test_marks_between_thousands_in_text_are_refused(tmp_path: Path, text: str, message: str) -> None:

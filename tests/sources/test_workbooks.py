@@ -162,7 +162,7 @@ def test_a_workbook_with_several_sheets_is_asked_about(workbook: Callable[..., P
 
 def test_cells_without_a_column_name_are_refused(workbook: Callable[..., Path]) -> None:
     """They would be lost; a cell below names two columns for one."""
-    with pytest.raises(EmbstoreError, match="row 3: there is text behind the last column that the header in row 1"):
+    with pytest.raises(EmbstoreError, match="row 3: there is text after the last column that the header in row 1"):
         read_table(workbook(["a", "b"], [1, 2], [1, 2, None, "note"]))
     with pytest.raises(EmbstoreError, match="has the column 'a' more than once"):
         read_table(workbook(["a", " a"], [1, 2]))
@@ -173,7 +173,7 @@ def test_dates_in_columns_with_a_meaning_are_reported(workbook: Callable[..., Pa
     day = datetime.date(2024, 9, 2)
     table = text_table(workbook(["well", "gene", "day"], ["A1", day, day], [day, "B", day]))
     (note,) = notes_on(table, known_columns(table.columns))
-    assert note.startswith("1 cells of gene are dates (2024-09-02); 1 cells of well are dates (2024-09-02): a spread")
+    assert note.startswith("1 cells of gene are dates (2024-09-02); 1 cells of well are dates (2024-09-02): spread")
 
 
 def test_rows_out_of_order_are_refused(workbook: Callable[..., Path]) -> None:
@@ -189,8 +189,8 @@ def test_what_is_no_xlsx_is_one_line(tmp_path: Path) -> None:
     wrong = {
         ole: "is an old .xls workbook; save it as .xlsx",
         ole + "EncryptedPackage".encode("utf-16-le"): "is encrypted; save it without a password",
-        b"image_id,gene\nf1,A\n": "is no Excel workbook, whatever it is called",
-        b"": "is no Excel workbook, whatever it is called",
+        b"image_id,gene\nf1,A\n": "is not an Excel workbook, despite its name",
+        b"": "is not an Excel workbook, despite its name",
         b"PK\x03\x04" + bytes(90): "cannot be read as an Excel workbook",
     }
     path = tmp_path / "t.xlsx"

@@ -1,4 +1,4 @@
-"""Where heads are fitted: several at once on the cores, or one after the other on a GPU where there is one."""
+"""Where heads are fitted: several at once on the cores, or one after the other on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VECTORS_AT_ONCE = 2**29  # bytes of vectors that all fits at once may have
 
 
 def fit_device() -> str:
-    """Return torch's name of the device that linear and MLP heads are fitted on: `cuda` or `cpu`."""
+    """Return torch's name of the device on which linear and MLP heads are fitted: `cuda` or `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -70,11 +70,39 @@ def test_search_protein_gives_the_promised_columns(run: Run, phantom_store: Path
     """The neighbours go to stdout as JSON, CSV and Parquet with the same columns and rows, nothing else."""
     base = ("--store", phantom_store, "search", "protein", "PHN007", "-k", "4")
     as_json = json.loads(run(*base, "--format", "json").stdout)
-    assert list(as_json[0]) == ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    columns = ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    assert list(as_json[0]) == [*columns, "percentile", "rank_low", "rank_high"]
     assert [row["rank"] for row in as_json] == [1, 2, 3, 4]
     assert "PHN007" not in {row["gene"] for row in as_json}
     as_csv = list(csv.DictReader(io.StringIO(run(*base, "--format", "csv").stdout)))
     assert [row["gene"] for row in as_csv] == [row["gene"] for row in as_json]
+
+
+def test_several_proteins_are_one_table(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """Names of arguments and of a file are searched in order; one that is missing is reported, and the rest stays."""
+    (tmp_path / "genes.txt").write_text("PHN003\n\nNOPE\n")
+    base = ("--store", phantom_store, "search", "protein")
+    done = run(*base, "PHN007", "--genes", tmp_path / "genes.txt", "-k", "2", "-f", "json")
+    rows = json.loads(done.stdout)
+    assert [(row["query"], row["rank"]) for row in rows] == [(g, rank) for g in ("PHN007", "PHN003") for rank in (1, 2)]
+    assert "left out: there is no protein 'NOPE'" in done.stderr
+    alone = json.loads(run(*base, "PHN003", "-k", "2", "-f", "json").stdout)
+    assert [{"query": "PHN003"} | row for row in alone] == rows[2:]
+    for words, message in (
+        ((), "no protein is named; give a gene symbol"),
+        (("NOPE", "NOPE2"), "there is no protein 'NOPE'"),
+        (("PHN003", "PHN007", "--sheet", "s.png"), "--sheet draws one search, and 2 proteins are named"),
+        (("--genes", tmp_path / "none.txt"), "none.txt cannot be read"),
+    ):
+        failed = run(*base, *words)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert message in failed.stderr
+
+
+def test_the_votes_of_neighbours_are_reported(run: Run, phantom_store: Path) -> None:
+    """Locations that are more common among the neighbours than by chance are on stderr."""
+    done = run("--store", phantom_store, "search", "protein", "PHN007", "-k", "3")
+    assert re.search(r"locations of the neighbours: \d of 3 \w+ \(expected \d\.\d\)", done.stderr)
 
 
 def test_parquet_on_stdout_can_be_read(phantom_store: Path) -> None:

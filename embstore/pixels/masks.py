@@ -11,6 +11,7 @@ import numpy as np
 from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes, read_shape
+from embstore.pixels.diameter import estimated_pixel_size_um
 from embstore.pixels.mask_values import (
     MAX_COLOURS,
     check_filled,
@@ -22,7 +23,7 @@ from embstore.pixels.mask_values import (
     surrounds,
 )
 from embstore.pixels.planes import Planes
-from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
+from embstore.pixels.segment import expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be made up

@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-faults check docs bench-speed clean
+.PHONY: demo test test-slow test-faults check docs bench-speed clean
 
 demo: $(READY)
 	$(BIN)/embstore demo --out demo
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# every command of the docs, the demo, the scripts, and exhaustive variants; minutes
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m 'slow and not faults'
 
 # kills and full disks by the dozen; minutes
 test-faults: $(READY)

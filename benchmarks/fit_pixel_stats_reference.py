@@ -28,8 +28,8 @@ from embstore.backbones.pixel_measures import measure
 
 SEED, CELLS = 20240607, 3000
 FIELD_PX, CROP_PX, PX_PER_UM = 224, 96, 96 / 25.0
-EXPAND_UM = 4.2  # how far a cell reaches beyond its nucleus where no neighbour stops it
-SPREAD_FLOOR = 0.05
+EXPAND_UM = 4.2  # how far a cell reaches beyond its nucleus if no neighbour stops it
+LEAST_SPREAD = 0.05
 
 Floats = npt.NDArray[np.float64]
 Field = dict[str, Floats]
@@ -239,7 +239,7 @@ def fit(crops: Crops) -> dict[str, list[float]]:
     for name, values in measure(crops).items():
         low, high = np.nanpercentile(values, (1, 99))
         kept = np.clip(values[np.isfinite(values)], low, high)
-        fitted[name] = [round(float(kept.mean()), 4), round(max(float(kept.std()), SPREAD_FLOOR), 4)]
+        fitted[name] = [round(float(kept.mean()), 4), round(max(float(kept.std()), LEAST_SPREAD), 4)]
     return fitted
 
 

@@ -4,8 +4,8 @@
 
 Each is driven through its command line alone, with the same commands on the same files. Compared are what the commands
 print, and every table of the two stores: schema, version, and each row bit by bit, read by lance and not by embstore.
-Then NEW goes on with a copy of OLD's store, where it must find nothing to do. A line a check goes to stderr, one JSON
-record to stdout; the exit code is 1 where anything differs.
+Then NEW continues with a copy of OLD's store, where it must find nothing to do. One line per check goes to stderr,
+one JSON record to stdout; the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ tag early
 ingest {atlas}/hpa/images --layout hpa --labels {atlas}/hpa/image_labels.csv -b pixel-stats
 ingest {atlas}/opencell/images --layout opencell --dataset masked --masks {atlas}/opencell/truth/masks --drop-flagged \
 -b pixel-stats
-ingest {brought} --layout vectors --dataset brought -b theirs --vectors values --id-column ensg_id \
+ingest {external} --layout vectors --dataset external -b theirs --vectors values --id-column ensg_id \
 --gene-column gene --label-column place
 embed --dataset hpa -b vit-random:replication --unit image --roles nucleus,er --pooling cls+mean --intensity minmax
 phantom truth {atlas}/opencell --dataset opencell
 bench --dataset hpa -b vit-random:replication --unit image --head knn --folds 3 --seeds 2
-bench --dataset brought -b theirs --head knn --folds 3 --seeds 2
+bench --dataset external -b theirs --head knn --folds 3 --seeds 2
 """
 SAMPLES = """
 ingest {samples}/opencell/two_channel --layout opencell --dataset real --labels {samples}/opencell/labels.csv \
@@ -81,8 +81,8 @@ sql "SELECT * FROM cells ORDER BY cell_id"
 phantom versions
 verify
 """
-# what later versions say in place of what stands above: the command by which they are told, the words that mark a line
-# of the earlier ones, and the words that take their place
+# the words of later versions: the command that distinguishes them, the words that mark a line of the earlier ones,
+# and the words that replace them
 LATER = {
     "import --help": (
         " --layout vectors",
@@ -148,7 +148,7 @@ class Checkout:
         done = self.python(DRIVER.format(module=module, function=function), lines)
         if done.returncode:
             return {command: Outcome("", done.stderr.strip().rpartition("\n")[2]) for command in commands}
-        return {command: _outcome(*said) for command, said in zip(commands, json.loads(done.stdout), strict=True)}
+        return {command: _outcome(*message) for command, message in zip(commands, json.loads(done.stdout), strict=True)}
 
     def line(self, command: str) -> list[str]:
         """Return the arguments of a command, in this checkout's words."""
@@ -190,7 +190,7 @@ class Table:
 class Checks:
     """What each check found: the first thing that differs, or nothing."""
 
-    found: dict[str, str] = field(default_factory=dict)
+    result: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, differs: str, detail: str = "") -> None:
         """Record a check and write its line."""
@@ -220,7 +220,7 @@ def _lasting(value: Any) -> Any:
 
 
 def difference(old: Any, new: Any, at: str = "") -> str:
-    """Return where two values first differ and what stands there, "" if nowhere; floats are the same bit by bit."""
+    """Return where two values first differ and both values, "" if nowhere; floats are the same bit by bit."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = dict.fromkeys([*old, *new])
         return _first(difference(old.get(n, "(none)"), new.get(n, "(none)"), f"{at} {n}") for n in names)
@@ -229,8 +229,8 @@ def difference(old: Any, new: Any, at: str = "") -> str:
     return "" if repr(old) == repr(new) else f"{at.strip()}: {_cut(repr(old))} is now {_cut(repr(new))}"
 
 
-def _first(found: Iterable[str]) -> str:
-    return next(filter(None, found), "")
+def _first(result: Iterable[str]) -> str:
+    return next(filter(None, result), "")
 
 
 def _cut(text: str, letters: int = SHOWN) -> str:
@@ -292,8 +292,8 @@ def go_on(checks: Checks, new: Checkout, asked: Mapping[str, Outcome]) -> None:
 
 def _work(report: Mapping[str, Any]) -> str:
     """Return what an ingest reports to have done, "" if nothing."""
-    said = {what: report.get(what, "is not said") for what in ("images_in", "cells_in", "vectors_in")}
-    return _first(f"{what} {found}" for what, found in said.items() if found)
+    counts = {what: report.get(what, "(missing)") for what in ("images_in", "cells_in", "vectors_in")}
+    return _first(f"{what} {count}" for what, count in counts.items() if count)
 
 
 def write_vectors(path: Path) -> Path:
@@ -314,8 +314,8 @@ def open_checkout(root: Path, folder: Path, paths: Mapping[str, Path]) -> Checko
     checkout, module = Checkout(root, folder, main, paths), main.partition(":")[0]
     done = checkout.python(f"import embstore, {module} as cli; print(embstore.__file__, cli.__file__, sep='\\n')")
     sys.stderr.write(done.stdout + done.stderr)
-    found = done.stdout.splitlines()
-    if not found or not all(Path(file).resolve().is_relative_to(root) for file in found):
+    result = done.stdout.splitlines()
+    if not result or not all(Path(file).resolve().is_relative_to(root) for file in result):
         sys.exit(f"embstore is not imported from {root}")
     return replace(
         checkout, later=tuple(known for known, answer in checkout.run([*LATER]).items() if not answer.failed)
@@ -325,7 +325,7 @@ def open_checkout(root: Path, folder: Path, paths: Mapping[str, Path]) -> Checko
 def compare(old: Path, new: Path, work: Path, samples: Path | None) -> tuple[Checks, dict[str, Table]]:
     """Drive both checkouts; return what was found, and NEW's tables."""
     # both take in OLD's atlases, so that paths and files' times agree
-    paths = {"atlas": work / "old", "brought": write_vectors(work / "brought.npz"), "samples": samples or work}
+    paths = {"atlas": work / "old", "external": write_vectors(work / "external.npz"), "samples": samples or work}
     checks, a, b = Checks(), open_checkout(old, work / "old", paths), open_checkout(new, work / "new", paths)
     writing = (ATLASES + FILL + (SAMPLES if samples else "")).splitlines()
     asked: dict[str, Outcome] = {}

@@ -1,10 +1,10 @@
-"""embstore: microscopy images in, per-cell embeddings in one versioned store, proteins that can be searched.
+"""embstore: turn microscopy images into embeddings of their cells, in one versioned store, and search proteins.
 
 >>> import embstore as es
 >>> store = es.open("store")                              # doctest: +SKIP
 >>> es.similar_proteins(store, "ACTN1", backbone="hpa")   # doctest: +SKIP
 
-Every public name is imported when it is first used: importing embstore imports no engine.
+Each public name is imported when it is first used, so that importing embstore imports neither PyTorch nor LanceDB.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embstore.backbones.own import Encoder as Encoder
+    from embstore.backbones.packages import RegisteredBackbone as RegisteredBackbone
     from embstore.care.doctor import doctor as doctor
     from embstore.care.maintain import maintain as maintain
     from embstore.care.remove import remove as remove
@@ -46,12 +48,14 @@ if TYPE_CHECKING:
     open = Store.open
     __version__: str
 
-# what embstore does is logged under its name; it is for programs to say whether, and where to
+# embstore logs under its own name; the program that uses it decides whether and where the log is written
 logging.getLogger("embstore").addHandler(logging.NullHandler())
 
-# name -> where it is
+# public name -> module that defines it
 _PUBLIC = {
     "EmbstoreError": "embstore.errors",
+    "Encoder": "embstore.backbones.own",
+    "RegisteredBackbone": "embstore.backbones.packages",
     "Store": "embstore.store",
     "add_labels": "embstore.ingest",
     "create_tag": "embstore.care.tags",
@@ -98,7 +102,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(ModuleType):
-    """Keeps `embstore.ingest` the function: importing the package of that name would put the package in its place."""
+    """Keeps `embstore.ingest` the function: importing the package of that name would replace it by the package."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _PUBLIC and isinstance(value, ModuleType)):

@@ -1,4 +1,4 @@
-"""Names for arrays by what they hold: one name, one dtype. Shapes stand in docstrings and at the end of lines."""
+"""Names for array types: one name for each dtype. Shapes are given in docstrings and at the ends of lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders: how large, how new and what is in them, here or in a bucket."""
+"""The size, age and content of files and folders, on this machine or in a bucket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FileState(TypedDict):
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Return the size in bytes and the latest modification time in ns; OSError where it is missing."""
+    """Return the size in bytes and the latest modification time in ns of a file or folder; OSError if it is missing."""
     path, _ = file_and_dataset(path)
     stats = [path.stat()] if path.is_file() else [below.stat() for below in [path, *path.rglob("*")]]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
@@ -33,7 +33,7 @@ def file_state(path: Path) -> tuple[int, int]:
 def file_sha256(path: str | Path) -> str:
     """Return the sha256 of a file's content, or of the names and contents of all files of a folder.
 
-    Of a dataset that is named in an HDF5 file, of its name and the file's content.
+    For a dataset of an HDF5 file (`file.h5::name`), it is that of the name and the file's content.
     """
     path, dataset = file_and_dataset(path)
     if dataset:
@@ -47,12 +47,12 @@ def file_sha256(path: str | Path) -> str:
 
 @lru_cache(maxsize=16)
 def _known_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    """Return the sha256 of a file that holds many datasets, taken once while its size and time stay."""
+    """Return the sha256 of a file with many datasets; computed again only when its size or time changes."""
     return file_sha256(path)
 
 
 def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
-    """Return the size of an image's files together and their latest mtime in ns; two Nones where one is missing."""
+    """Return the total size in bytes of files and their latest mtime in ns; (None, None) if one is missing."""
     try:
         states = [file_state(path) for path in paths]
     except OSError:
@@ -62,10 +62,10 @@ def files_state(paths: Sequence[Path]) -> tuple[int | None, int | None]:
 
 @contextmanager
 def whole_file(path: Path, *, replaces: bool = True) -> Iterator[Path]:
-    """Yield the path of a temporary file in the folder of `path`, to be written; then give it its name in one step.
+    """Yield the path of a temporary file next to `path` to be written; then rename it to `path` in one step.
 
-    Whoever looks at `path` sees the file as it was or whole. Where writing fails, nothing is left of it. Without
-    `replaces` a file that is there by then stays, and the new one is dropped.
+    Other processes see the old file or the complete new one, never a part. If writing fails, the temporary file is
+    deleted. With `replaces=False`, a file that exists by then is kept, and the new one is discarded.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -73,14 +73,14 @@ def whole_file(path: Path, *, replaces: bool = True) -> Iterator[Path]:
         if replaces:
             unfinished.replace(path)
         else:
-            with suppress(FileExistsError):  # of two writers at once, one is first
+            with suppress(FileExistsError):  # another writer may have been first
                 os.link(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def touched(root: Path, files: Sequence[str], known: Sequence[FileState]) -> bool:
-    """Tell whether files below `root` are others than the known ones, or differ from them in size or time."""
+    """True if the files below `root` are not the known ones, or differ from them in size or time."""
     if [file["path"] for file in known] != list(files):
         return True
     states = [file_state(root / file) for file in files]
@@ -88,34 +88,34 @@ def touched(root: Path, files: Sequence[str], known: Sequence[FileState]) -> boo
 
 
 def hashed(root: Path, files: Sequence[str]) -> tuple[FileState, ...]:
-    """Return path, size, mtime_ns and sha256 of files below `root`; OSError where one cannot be read."""
+    """Return path, size, mtime_ns and sha256 of files below `root`; OSError if one cannot be read."""
     return tuple(_hashed(root, file) for file in files)
 
 
 def _hashed(root: Path, file: str) -> FileState:
-    size, mtime_ns = file_state(root / file)  # before its content: what is written meanwhile is found by the next run
+    size, mtime_ns = file_state(root / file)  # first, so that the next run notices later changes
     return {"path": file, "size": size, "mtime_ns": mtime_ns, "sha256": file_sha256(root / file)}
 
 
 def content(files: Sequence[FileState]) -> str:
-    """Return one digest over the contents of an image's files, in order."""
+    """Return one digest of the contents of an image's files, in order."""
     return digest([file["sha256"] for file in files])
 
 
 def sizes(uri: str) -> dict[str, int]:
-    """Return path below `uri` -> bytes, of every file there; `uri` is a path or a URI such as `s3://...`.
+    """Return path -> size in bytes of every file below `uri`, which is a path or a URI such as `s3://...`.
 
-    Storage options come from the environment, by the names that Lance reads too (`AWS_ENDPOINT_URL`, ...).
+    Options for buckets come from the environment variables that Lance reads too (`AWS_ENDPOINT_URL`, ...).
     """
     from pyarrow.fs import FileSelector, FileType
 
     system, base = _system(uri)
-    found = system.get_file_info(FileSelector(base, allow_not_found=True, recursive=True))
-    return {file.path.removeprefix(base).lstrip("/"): file.size for file in found if file.type == FileType.File}
+    entries = system.get_file_info(FileSelector(base, allow_not_found=True, recursive=True))
+    return {file.path.removeprefix(base).lstrip("/"): file.size for file in entries if file.type == FileType.File}
 
 
 def last_bytes(uri: str, path: str, n: int) -> bytes:
-    """Return the last `n` bytes of a file below `uri`, or all where it has fewer."""
+    """Return the last `n` bytes of a file below `uri`, or the whole file if it is shorter."""
     system, base = _system(uri)
     with system.open_input_file(f"{base}/{path}") as file:
         file.seek(max(0, file.size() - n))

@@ -1,6 +1,6 @@
-"""HDF5 files: how a dataset of one is named, and a trial of a file in a process of its own.
+"""HDF5 files: paths that name a dataset, and a test read in a separate process.
 
-HDF5 crashes or never ends on some damage, and takes all with it.
+On some damaged files, HDF5 crashes or never returns, which would end the whole ingest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from embstore.errors import EmbstoreError
 
 DATASET_NAME = re.compile(r"(?P<file>.+\.(?:h5|hdf5|hdf))::(?P<dataset>.+)", re.IGNORECASE | re.DOTALL)
 LEAST_SECONDS, BYTES_PER_SECOND = 10, 10_000_000
-# reads what is named, at most fifty times the file; what HDF5 reports as an error is for the reader to say
+# reads the named items, up to fifty times the file's size; errors that HDF5 reports are left to the reader
 TRIAL = """
 import os, sys
 import h5py
@@ -33,7 +33,7 @@ def read(_, item):
                 if left < 0:
                     break
                 item[start : start + rows]
-    except Exception:  # h5py raises of every kind; only crashes and endless loops are looked for here
+    except Exception:  # h5py raises errors of every kind; only crashes and endless loops matter here
         pass
 
 try:
@@ -43,27 +43,27 @@ try:
             read(name, item)
             if isinstance(item, h5py.Group):
                 item.visititems(read)
-except Exception:  # as above: the reader itself reports what h5py raises
+except Exception:  # as above: the reader reports what h5py raises
     pass
 """
 
 
 def file_and_dataset(path: str | Path) -> tuple[Path, str]:
-    """Return the file of a path, and the dataset that it names behind it (`fields.h5::raw/f1`), which may be none."""
+    """Return the file and the dataset of a path such as `fields.h5::raw/f1`; the dataset may be empty."""
     named = DATASET_NAME.fullmatch(str(path))
     return (Path(named["file"]), named["dataset"]) if named else (Path(path), "")
 
 
 def refuse_crashing(path: Path, names: Sequence[str]) -> None:
-    """Raise EmbstoreError where reading these groups and datasets crashes HDF5, or does not end."""
+    """Raise EmbstoreError if reading these groups and datasets crashes HDF5 or does not end."""
     limit_s = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     line = [sys.executable, "-I", "-W", "ignore", "-c", TRIAL, str(path), *names]
     try:
         done = subprocess.run(line, capture_output=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
-        found = "HDF5 does not end reading it"
+        problem = "HDF5 does not end reading it"
     else:
         if done.returncode >= 0:
             return
-        found = "it crashes HDF5"
-    raise EmbstoreError(f"{path} cannot be read as HDF5 ({found}); save it again")
+        problem = "it crashes HDF5"
+    raise EmbstoreError(f"{path} cannot be read as HDF5 ({problem}); save it again")

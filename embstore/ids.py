@@ -1,4 +1,4 @@
-"""Identity: stable ids and digests (DESIGN §4). Vectors meet labels only through these."""
+"""Stable ids and digests (DESIGN §4): vectors are matched with labels only through these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}(\.\d+)?$")
 # the accession pattern published at https://www.uniprot.org/help/accession_numbers, with an isoform suffix
 UNIPROT = re.compile(r"^([OPQ]\d[A-Z0-9]{3}\d|[A-NR-Z]\d([A-Z][A-Z0-9]{2}\d){1,2})(-\d+)?$")
-# what spreadsheets make of symbols such as SEPT2, MARCH1 and 2310009E13Rik: days of a month, dates, powers of ten
+# what spreadsheets turn symbols such as SEPT2, MARCH1 and 2310009E13Rik into: days of a month, dates, powers of ten
 MONTHS = (  # English, German, French, Spanish, Italian, Dutch
     r"(jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec|january|february|march|april|august|september|october|"
     r"november|december|mär|mrz|mai|okt|dez|janv|févr?|fev|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|"
@@ -23,18 +23,18 @@ NUMERIC_DATE = re.compile(r"^(\d{4}-\d\d?-\d\d?([ T][\d:.]+)?|\d{1,2}([/.])\d{1,
 POWER_OF_TEN = re.compile(r"^\d+([.,]\d+)?E\+?\d+$", re.IGNORECASE)
 SERIAL_DATE = re.compile(r"^[3-5]\d{4}(\.0)?$")  # days since 1900: 1982 to 2064
 WHOLE_NUMBER = re.compile(r"^\d+(\.0)?$")
-# what tables put between the ids of one row, and between its genes
+# separators that tables use between the ids of one row, and between its genes
 JOINED, LISTED = re.compile(r"[,;|\s]+"), re.compile(r"\s*[,;|]\s*")
 
 
 def digest(record: Any) -> str:
-    """Return the sha256 (64 hex) of a record's canonical JSON: sorted keys, UTF-8, no spaces."""
+    """Return the sha256 (64 hex digits) of a record's canonical JSON: sorted keys, UTF-8, no spaces."""
     text = json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def short(full: str) -> str:
-    """Return the 12 hex of a digest that people see."""
+    """Return the first 12 hex digits of a digest, as shown to people."""
     return full[:12]
 
 
@@ -49,24 +49,24 @@ def cell_id(image: str, segmentation: str, label: int) -> str:
 
 
 def segmentation_id(spec: Mapping[str, Any], content_sha256: str, pixel_size_um: float | None) -> str:
-    """Return the 8 hex that name one segmentation: the segmenter's spec, the image's content, the pixel size given.
+    """Return the 8 hex digits that name a segmentation, from segmenter, content of the image and pixel size.
 
-    All that the cells depend on is part of it: a changed file, or another pixel size, must make new cells even under
-    an unchanged segmenter, or they would silently take over the old ids.
+    It covers everything that the cells depend on: after a change of the file or the pixel size, the cells must get new
+    ids even if the segmenter is the same, or they would take over the old ids without warning.
     """
     return digest({"segmenter": dict(spec), "content": content_sha256, "pixel_size_um": pixel_size_um})[:8]
 
 
 def split_digest(spec: Mapping[str, Any], folds: Mapping[str, int]) -> str:
-    """Return the digest that freezes a split: its spec and the fold of every group."""
+    """Return the digest of a split: of its spec and the fold of every group."""
     return digest({"spec": spec, "folds": folds})
 
 
 def protein_id(identifier: str = "", gene: str = "") -> str | None:
-    """Return a namespaced protein id (`ensembl:`, `uniprot:`, else `gene:`), or None when nothing is known.
+    """Return a namespaced protein id (`ensembl:`, `uniprot:`, else `gene:`), or None if both are empty.
 
-    Version and isoform suffixes are cut off: `ENSG00000072110.14` and `P12814-2` name the same proteins as without.
-    An identifier of another kind serves only where there is no gene.
+    Version and isoform suffixes are removed: `ENSG00000072110.14` and `P12814-2` name the same proteins as without
+    them. An identifier that is neither an Ensembl nor a UniProt accession is used only if there is no gene.
     """
     identifier, gene = identifier.strip(), gene.strip()
     accession = identifier.upper()
@@ -79,45 +79,45 @@ def protein_id(identifier: str = "", gene: str = "") -> str | None:
 
 
 def is_accession(identifier: str) -> bool:
-    """Tell whether an identifier is an Ensembl gene id or a UniProt accession, in any case."""
+    """True if an identifier is an Ensembl gene id or a UniProt accession, in upper or lower case."""
     return bool(ENSEMBL.match(identifier.upper()) or UNIPROT.match(identifier.upper()))
 
 
 def split_identifiers(text: str) -> list[str]:
-    """Return the protein ids of a joined field: `,`, `;`, `|` and blanks part accessions, `;` alone anything else."""
-    found: list[str] = []
+    """Return the ids of a field: accessions separated by `,`, `;`, `|` or blanks, other ids by `;` alone."""
+    identifiers: list[str] = []
     for item in split_list(text):
         accessions = [part for part in JOINED.split(item) if is_accession(part)]
-        found += accessions or [item]
-    return found
+        identifiers += accessions or [item]
+    return identifiers
 
 
 def strangers(text: str) -> list[str]:
-    """Return what stands in a field of protein ids and is no accession."""
-    found: list[str] = []
+    """Return the items of a protein-id field that are not Ensembl or UniProt accessions."""
+    items: list[str] = []
     for item in split_list(text):
         parts = JOINED.split(item)
         others = [part for part in parts if not is_accession(part)]
-        found += others if len(others) < len(parts) else [item]
-    return found
+        items += others if len(others) < len(parts) else [item]
+    return items
 
 
 def split_genes(text: str, identifiers: str = "") -> list[str]:
-    """Return the gene names of a joined field: `;` parts them, since a name may hold commas and hyphens.
+    """Return the gene names of a field, separated by `;`, since a name may contain commas and hyphens.
 
-    Other joints count only where they make as many names as there are ids beside them.
+    Other separators count only if they give as many names as there are ids in `identifiers`.
     """
     wanted = len(split_identifiers(identifiers))
     names = split_list(text)
-    found = ([part for part in joint.split(text.strip()) if part] for joint in (LISTED, JOINED))
-    return next((some for some in found if len(names) != wanted == len(some)), names)
+    splits = ([part for part in joint.split(text.strip()) if part] for joint in (LISTED, JOINED))
+    return next((parts for parts in splits if len(names) != wanted == len(parts)), names)
 
 
 def protein_ids(identifiers: str, genes: str) -> list[str]:
-    """Return the ids of an antibody or row that may name several proteins, joined as `split_identifiers` reads."""
+    """Return the protein ids of a row or antibody, which may name several (see `split_identifiers`)."""
     ids = split_identifiers(identifiers)
     names = split_genes(genes, identifiers)
-    if not ids or len(ids) == len(names):  # of one order, where there are as many
+    if not ids or len(ids) == len(names):  # ids and genes are in the same order if there are as many
         pairs = zip(ids or [""] * len(names), names, strict=True)
     else:
         pairs = zip(ids, [""] * len(ids), strict=True)
@@ -125,9 +125,9 @@ def protein_ids(identifiers: str, genes: str) -> list[str]:
 
 
 def spreadsheet_genes(genes: Iterable[str]) -> list[str]:
-    """Return the gene names that look like what a spreadsheet makes of symbols (2-Sep, 2.31E+13, 43892), each once.
+    """Return the gene names that look as if a spreadsheet had changed them (2-Sep, 2.31E+13, 43892), each once.
 
-    A column most of whose names are whole numbers contains another database's ids; none of these is returned.
+    If most names of a column are whole numbers, they are ids of another database, and none of these is returned.
     """
     names = list(dict.fromkeys(genes))
     numbered = 2 * sum(bool(WHOLE_NUMBER.match(name)) for name in names) > len(names)
@@ -136,14 +136,14 @@ def spreadsheet_genes(genes: Iterable[str]) -> list[str]:
 
 
 def split_list(text: str, separators: str = ";") -> list[str]:
-    """Return the non-empty, stripped items of a field that is joined by any of these characters."""
+    """Return the non-empty, stripped items of a field whose items are separated by any of these characters."""
     return [item.strip() for item in re.split(f"[{re.escape(separators)}]", text) if item.strip()]
 
 
 def connected_groups(linked: Iterable[Iterable[str]]) -> dict[str, str]:
-    """Return protein id -> group id, the connected components over ids that occur together.
+    """Return protein id -> group id: the connected components over ids that occur together.
 
-    A group is named by its smallest member, so that the name does not depend on the order of rows.
+    A group is named after its smallest member, so that its name does not depend on the order of rows.
     """
     parent: dict[str, str] = {}
 

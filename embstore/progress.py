@@ -1,4 +1,4 @@
-"""How far a long job is: what functions tell whoever shows it."""
+"""Report the progress of a long job."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ T = TypeVar("T")
 
 @runtime_checkable
 class DetailedProgress(Protocol):
-    """A Progress that also takes details of its stage, just before it is called: failures, and the item in work."""
+    """A Progress that also accepts details of its stage, just before each call: failures, and the item in work."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take how many of a stage's items are done."""
+        """Accept how many of a stage's items are done."""
 
     def detail(self, *, failures: int, item: str) -> None:
-        """Take how many items failed, and the name of the one in work ("" where it has none)."""
+        """Accept how many items failed, and the name of the one in work ("" if it has none)."""
 
 
 def tell(progress: Progress | None, stage: str, done: int, total: int, *, failures: int = 0, item: str = "") -> None:
-    """Call `progress`, if there is one, with how far a stage is; one that takes details gets these first."""
+    """Call `progress`, if given, with the state of a stage; if it accepts details, pass these first."""
     if isinstance(progress, DetailedProgress):
         progress.detail(failures=failures, item=item)
     if progress is not None:
         progress(stage, done, total)
 
 
-def told(items: Sequence[T], stage: str, progress: Progress | None) -> Iterator[T]:
+def tracked(items: Sequence[T], stage: str, progress: Progress | None) -> Iterator[T]:
     """Yield the items in order; after the work on each, call `progress` with how many are done."""
     for done, item in enumerate(items, start=1):
         yield item

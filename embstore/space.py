@@ -1,4 +1,4 @@
-"""What makes two vectors comparable: the frozen record of a space, and the spec that names one (DESIGN §4)."""
+"""What makes two vectors comparable: the record of a space, and the spec that names one (DESIGN §4)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import digest
 
-TIMM = "timm:"  # before the names of timm's own networks
+TIMM = "timm:"  # prefix of the names of timm's own networks
+HF_HUB = "hf-hub:"  # follows it, before USER/NAME of a repository that timm wrote
 SPEC_FORM = "NAME[:mapping|:replication][:key=value]..."
 STRATEGIES = ("mapping", "replication")
-VECTOR_UNITS = ("cell", "image", "protein")  # what vectors can be of
-FILLS = ("mean", "copy")  # beside numbers
+VECTOR_UNITS = ("cell", "image", "protein")  # what a vector can describe
+FILLS = ("mean", "copy")  # besides numbers
 PRECISIONS = ("float16", "float32")
 MAX_INPUT_PX = 10_000
 BOOLEANS = {"yes": True, "no": False, "true": True, "false": False}
 
-# Fields that came after store format 1. An empty one is no part of the digest, which so stays what it was.
+# fields added after store format 1; while empty, they are not part of the digest, which therefore stays the same
 LATER_FIELDS = ("filling", "normalisation")
 
 
@@ -32,7 +33,7 @@ class Space:
     weights_sha256: str | None
     strategy: str  # "mapping" | "replication" | "brought"
     roles: tuple[str, ...]
-    fill: float  # 0 where `filling` says how
+    fill: float  # 0 if `filling` is set
     crop_um: float | None
     input_px: int | None
     masked: bool
@@ -41,12 +42,12 @@ class Space:
     pooling: str
     unit: str  # "cell" | "image" | "protein"
     precision: str
-    filling: str = ""  # FILLS; "" where slots are filled with the number `fill`
-    normalisation: str = ""  # with its numbers; "" for built-in records, whose name and revision freeze it
+    filling: str = ""  # one of FILLS; "" if slots are filled with the number `fill`
+    normalisation: str = ""  # with its numbers; "" for built-in records, whose name and revision fix it
 
     @property
     def digest(self) -> str:
-        """Return the sha256 (64 hex) of the whole record."""
+        """Return the sha256 (64 hex digits) of the whole record."""
         return digest({name: value for name, value in asdict(self).items() if value or name not in LATER_FIELDS})
 
     @property
@@ -57,9 +58,9 @@ class Space:
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What `NAME[:mapping|:replication][:key=value]...` says; None for each part that it leaves out.
+    """The parts of a spec `NAME[:mapping|:replication][:key=value]...`; None for each part that it omits.
 
-    A part left out is the record's default when vectors are made, and matches anything when they are looked for.
+    An omitted part is the record's default when vectors are computed, and matches anything when they are searched.
     """
 
     name: str
@@ -76,7 +77,7 @@ class BackboneSpec:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Return what the spec says beside the name: the strategy, and the value of each key."""
+        """Return the parts that the spec gives besides the name: the strategy, and the value of each key."""
         named = {"strategy": self.strategy} | {key: getattr(self, key) for key in SPEC_KEYS}
         return {key: value for key, value in named.items() if value is not None}
 
@@ -88,7 +89,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class SpecKey:
-    """One key of a spec: how its value is read (ValueError where it cannot be), and what is wanted."""
+    """One key of a spec: how to read its value (ValueError if that fails), and which values are valid."""
 
     read: Callable[[str], Any]
     wanted: str
@@ -125,7 +126,7 @@ def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number) or "_" in text:
         raise ValueError
-    return number + 0.0  # -0 is 0, in digests too
+    return number + 0.0  # -0 becomes 0, in digests too
 
 
 def _micrometres(text: str) -> float:
@@ -159,11 +160,12 @@ SPEC_KEYS = {
 
 
 def parse_spec(text: str) -> BackboneSpec:
-    """Return what a spec says; raises EmbstoreError, listing the choices, for a strategy, key or value that is wrong.
+    """Return the parts of a spec; raises EmbstoreError, listing the choices, for an invalid strategy, key or value.
 
-    Whether the backbone exists is not looked at. The colon of `timm:NAME` belongs to the name.
+    It does not check whether the backbone exists. The colons of `timm:NAME` and `timm:hf-hub:USER/NAME` belong to the
+    name.
     """
-    prefix = TIMM if text.startswith(TIMM) else ""
+    prefix = next((start for start in (TIMM + HF_HUB, TIMM) if text.startswith(start)), "")
     name, *parts = text.removeprefix(prefix).split(":")
     if not name or "=" in name:
         raise EmbstoreError(f"the backbone spec {text!r} does not begin with a name; wanted {SPEC_FORM}")
@@ -201,7 +203,7 @@ def _no_value(text: str, key: str) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a value as a spec writes it, which `parse_spec` reads back as the same."""
+    """Return a value as a spec writes it; `parse_spec` reads it back unchanged."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

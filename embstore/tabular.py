@@ -1,4 +1,4 @@
-"""What public functions return: an answer that prints in a few lines, is a table in a notebook, and goes to Arrow."""
+"""The base of what public functions return: it prints in a few lines, is a table in a notebook, converts to Arrow."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 PRINTED_ROWS, HTML_ROWS = 5, 20
 PRINTED_WIDTH, HEADLINE_WIDTH = 100, 120  # characters of a line
-PRINTED_VALUE, HTML_VALUE = 24, 80  # characters of a value; what is longer is cut, with an ellipsis
+PRINTED_VALUE, HTML_VALUE = 24, 80  # characters of a value; longer ones are truncated with an ellipsis
 
 
 Row = TypeVar("Row")
 
 
 class Tabular(ABC):
-    """An answer with rows. Subclasses give the rows as an Arrow table, and one line that says what they are."""
+    """An answer with rows. Subclasses provide the rows as an Arrow table, and one line that describes them."""
 
     @abstractmethod
     def to_arrow(self) -> pa.Table:
@@ -43,7 +43,7 @@ class Tabular(ABC):
     @property
     @abstractmethod
     def headline(self) -> str:
-        """Return one line that says what the rows are."""
+        """Return one line that describes the rows."""
 
     def __repr__(self) -> str:
         table = self.to_arrow()
@@ -66,7 +66,7 @@ class Tabular(ABC):
 
 @dataclass(frozen=True, repr=False)
 class Listing(Tabular, Sequence[Row], Generic[Row]):
-    """A sequence of rows that prints as a table: `kind` is their frozen dataclass or TypedDict, `noun` names one."""
+    """A sequence of rows that prints as a table; `kind` is their dataclass or TypedDict, `noun` names a row."""
 
     rows: Sequence[Row]
     kind: type[Row]
@@ -96,9 +96,10 @@ class Listing(Tabular, Sequence[Row], Generic[Row]):
 
 
 def arrow_table(rows: Sequence[Any], kind: type) -> pa.Table:
-    """Return rows of a frozen dataclass or TypedDict as a `pyarrow.Table`, typed even where there are none.
+    """Return rows of a frozen dataclass or TypedDict as a `pyarrow.Table`, with types even if there are no rows.
 
-    Lists stay lists, mappings become Arrow maps and records structs; where `kind` says `Any`, the values say it.
+    Lists stay lists, mappings become Arrow maps and records structs; if `kind` has `Any`, the values determine the
+    type.
     """
     import pyarrow as pa
 
@@ -108,7 +109,7 @@ def arrow_table(rows: Sequence[Any], kind: type) -> pa.Table:
 
 
 def arrow_types(kind: type) -> dict[str, Any]:
-    """Return column -> Arrow type of a dataclass or TypedDict; None where it depends on the values."""
+    """Return column -> Arrow type of a dataclass or TypedDict; None if it depends on the values."""
     return {name: _arrow_type(hint) for name, hint in get_type_hints(kind).items()}
 
 
@@ -128,7 +129,7 @@ def _arrow_type(hint: Any) -> Any:
 
 
 def _arrow_type_of(origin: Any, parts: Sequence[Any]) -> Any:
-    """Return the type of a mapping, a sequence or `X | None` of those parts."""
+    """Return the Arrow type of a mapping, a sequence or `X | None` with these type arguments."""
     import pyarrow as pa
 
     if None in parts:
@@ -145,7 +146,7 @@ def _value(row: Any, name: str) -> Any:
 
 
 def _as_arrow(value: Any) -> Any:
-    """Return a value as pyarrow takes it: records as dictionaries, paths as text, tuples as lists."""
+    """Return a value that pyarrow accepts: records as dictionaries, paths as text, tuples as lists."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, Path):
@@ -155,9 +156,53 @@ def _as_arrow(value: Any) -> Any:
     return value
 
 
+def pylist(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as Python's; maps are dictionaries, dates that Python does not have are texts.
+
+    Python has the years 1 to 9999; DuckDB has more, and infinity.
+    """
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except (OverflowError, ValueError):
+        return [_python_value(scalar) for scalar in column]
+    return values
+
+
+def _python_value(scalar: Any) -> Any:
+    import pyarrow as pa
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.MapScalar):
+        return {_python_value(pair["key"]): _python_value(pair["value"]) for pair in scalar.values}
+    if isinstance(scalar, pa.StructScalar):
+        return {name: _python_value(part) for name, part in scalar.items()}
+    if isinstance(scalar, (pa.ListScalar, pa.FixedSizeListScalar)):
+        return [_python_value(part) for part in scalar.values]
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return _date_text(scalar)
+
+
+def _date_text(scalar: Any) -> str:
+    """Return a date or time (in UTC) that Python does not have: `12000-01-01`, `0044-03-15 (BC)`, `infinity`."""
+    import numpy as np
+    import pyarrow as pa
+
+    bits = scalar.type.bit_width
+    number = scalar.cast(pa.int32() if bits == 32 else pa.int64()).as_py()
+    if abs(number) == 2 ** (bits - 1) - 1:
+        return "infinity" if number > 0 else "-infinity"
+    date = np.datetime64(number, getattr(scalar.type, "unit", "D"))
+    year = int(date.astype("datetime64[Y]").astype(int)) + 1970
+    text = str(date).replace("T", " ")
+    return text if year > 0 else f"{1 - year:04d}{text[text.index('-', 1) :]} (BC)"
+
+
 def _cells(table: pa.Table, n_rows: int, width: int) -> list[list[str]]:
-    """Return the column names and the first rows as text, each value cut to `width` characters."""
-    columns = [[_text(value, width) for value in column.slice(0, n_rows).to_pylist()] for column in table.columns]
+    """Return the column names and the first rows as text, each value truncated to `width` characters."""
+    columns = [[_text(value, width) for value in pylist(column.slice(0, n_rows))] for column in table.columns]
     names = [_text(name, width) for name in table.column_names]
     return [names, *map(list, zip(*columns, strict=True))]
 
@@ -173,7 +218,7 @@ def _text(value: Any, width: int) -> str:
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines of aligned columns; columns that do not fit a line are left out, with an ellipsis."""
+    """Return the rows as lines of aligned columns; columns that do not fit are left out, with an ellipsis."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     shown = next((n for n in range(len(widths), 0, -1) if sum(widths[:n]) + 2 * n <= PRINTED_WIDTH), 1)
     more = "  …" if shown < len(widths) else ""

@@ -32,7 +32,7 @@ def samples() -> Path:
     if not SAMPLES.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"CI must not skip: no sample files at {SAMPLES}")
-        pytest.skip(f"no sample files at {SAMPLES}; set EMBSTORE_SAMPLES to the folder that holds them")
+        pytest.skip(f"no sample files at {SAMPLES}; set EMBSTORE_SAMPLES to the folder that contains them")
     return SAMPLES
 
 

@@ -58,9 +58,9 @@ def write_labels(path: Path, grades: Mapping[int, Mapping[str, int]]) -> Path:
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["target_name", "ensg_id", "grade_3", "grade_2", "grade_1"])
-        for n, of in grades.items():
+        for n, locations in grades.items():
             table.writerow(
-                [f"G{n}", ensg(n), *(";".join(o for o, g in of.items() if g == grade) for grade in (3, 2, 1))]
+                [f"G{n}", ensg(n), *(";".join(o for o, g in locations.items() if g == grade) for grade in (3, 2, 1))]
             )
     return path
 
@@ -84,7 +84,7 @@ def touch(path: Path, seconds: int = 10) -> None:
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start another Python on this code; `go()` in it says that it is ready and waits for a line."""
+    """Start another Python on this code; `go()` in it reports that it is ready and waits for a line."""
     go = "import sys\ndef go():\n    print('ready', flush=True)\n    sys.stdin.readline()\n"
     return subprocess.Popen(
         [sys.executable, "-c", go + code, *map(str, arguments)],
@@ -97,7 +97,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 def run_together(code: str, arguments: Sequence[Sequence[object]]) -> None:
     """Run the code in one process for each list of arguments, set off at the same moment; any failure is an error."""
-    processes = [start(code, *some) for some in arguments]
+    processes = [start(code, *given) for given in arguments]
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate()[1]

@@ -44,10 +44,10 @@ def kill_after(lines: int, delay_s: float, store: Path, source: Path, code: str 
 
 
 def everything(store: Store) -> dict[tuple[str, str], list[float]]:
-    """Return (backbone, cell) -> vector for all that a store holds; a repeated cell is an error."""
-    found: dict[tuple[str, str], list[float]] = {}
+    """Return (backbone, cell) -> vector for everything in a store; a repeated cell is an error."""
+    result: dict[tuple[str, str], list[float]] = {}
     for space in rows(store, "SELECT digest, backbone FROM spaces"):
         ids, vectors = store.vectors(space["digest"])
         assert len(set(ids)) == len(ids), "a cell has two vectors"
-        found |= {(space["backbone"], i): v.tolist() for i, v in zip(ids, vectors, strict=True)}
-    return found
+        result |= {(space["backbone"], i): v.tolist() for i, v in zip(ids, vectors, strict=True)}
+    return result

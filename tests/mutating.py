@@ -152,9 +152,9 @@ def _truncated(content: bytes, rng: np.random.Generator) -> bytes:
 def _lying(content: bytes, rng: np.random.Generator) -> bytes:
     """Return a file in which a number of 1 to 8 bytes is another: a size, a count, an offset, a type."""
     number, length = NUMBERS[int(rng.integers(len(NUMBERS)))], (1, 2, 4, 8)[int(rng.integers(4))]
-    said = (number % (1 << 8 * length)).to_bytes(length, "big" if rng.integers(2) else "little")
+    message = (number % (1 << 8 * length)).to_bytes(length, "big" if rng.integers(2) else "little")
     start = _position(content, rng)
-    return content[:start] + said + content[start + length :]
+    return content[:start] + message + content[start + length :]
 
 
 def _renumbered(content: bytes, rng: np.random.Generator) -> bytes:

@@ -225,9 +225,9 @@ def _norm(w: Weights, name: str, x: torch.Tensor, eps: float) -> torch.Tensor:
 def _attention(w: Weights, name: str, x: torch.Tensor, heads: int) -> torch.Tensor:
     width = x.shape[-1] // heads
     q, k, v = _linear(w, f"{name}.qkv", x).chunk(3, dim=-1)
-    found = []
+    result = []
     for h in range(heads):
         own = slice(h * width, (h + 1) * width)
         scores = q[..., own] @ k[..., own].transpose(1, 2) / width**0.5
-        found.append(torch.softmax(scores, dim=-1) @ v[..., own])
-    return _linear(w, f"{name}.proj", torch.cat(found, dim=-1))
+        result.append(torch.softmax(scores, dim=-1) @ v[..., own])
+    return _linear(w, f"{name}.proj", torch.cat(result, dim=-1))

@@ -10,7 +10,7 @@ from embstore.files import FileState, content, hashed, touched, whole_file
 
 
 def test_a_file_appears_whole_and_nothing_else_stays(tmp_path: Path) -> None:
-    """Until the last byte is written the old content is there; afterwards the new one, and no temporary file."""
+    """Until the last byte is written, the old content is visible; then the new one, and no temporary file."""
     path = tmp_path / "record.toml"
     path.write_text("old")
     with whole_file(path) as unfinished:

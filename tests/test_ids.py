@@ -83,7 +83,7 @@ def test_an_antibody_may_name_several_proteins() -> None:
 
 
 @pytest.mark.parametrize("joint", [",", ", ", ";", " ; ", "|", " ", "\t"])
-def test_accessions_are_parted_however_a_table_joins_them(joint: str) -> None:
+def test_accessions_are_split_however_a_table_joins_them(joint: str) -> None:
     """Every joint that tables use parts accessions, and the genes beside them where they are as many."""
     ids, genes = joint.join(["ENSG00000000003", "P12814-2"]), joint.join(["TSPAN6", "NKX2-1"])
     assert protein_ids(ids, genes) == ["ensembl:ENSG00000000003", "uniprot:P12814"]
@@ -100,7 +100,7 @@ def test_a_gene_name_keeps_its_commas_and_hyphens() -> None:
     assert protein_ids("", "HLA-A, alpha") == ["gene:HLA-A, alpha"]
 
 
-def test_what_is_no_accession_is_told_apart_from_what_is() -> None:
+def test_items_that_are_no_accessions_are_listed() -> None:
     """Accessions beside other words are kept, and the words can be named; ids of another kind keep their blanks."""
     assert split_identifiers("ENSG00000000003, NA") == ["ENSG00000000003"]
     assert strangers("ENSG00000000003, NA; ENSG0000000045") == ["NA", "ENSG0000000045"]

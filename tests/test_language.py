@@ -59,6 +59,7 @@ PARTS = ("brought", "dyed", "marker", "floor", "law", "door", "mend", "mended", 
 # text that is exempt, and why; each is taken out before words are looked for
 EXEMPT_TEXT = {
     r"`[^`\n]*`|``.*?``": "code in prose, such as a column's name",
+    r"\"\w+\"|\bSELECT\b[^\n]*": "values and SQL, such as columns of a store",
     r"```.*?```": "code blocks",
     r"\bas brought\b": "recorded in the spaces of external embeddings",
     r"dealt by rarest location, ties by md5\(seed:group\), mended by chi-square moves": "part of stored splits",

@@ -105,7 +105,7 @@ def test_html_escapes_names_values_and_headline(columns: dict[str, list[str]], h
 
 
 def test_html_has_the_first_twenty_rows() -> None:
-    """A notebook stays light; the number of further rows stands below."""
+    """A notebook stays light; the number of further rows is printed below."""
     page = read(Given(pa.table({"n": list(range(23))}))._repr_html_())
     assert page.tags.count("td") == 20
     assert page.text[-1] == "... 3 more rows"

@@ -88,7 +88,7 @@ def test_no_two_modules_define_the_same_public_name() -> None:
     assert not twice, "\n" + "\n".join(f"{name}: {', '.join(places)}" for name, places in twice.items())
 
 
-def test_commands_are_told_by_how_they_are_registered() -> None:
+def test_commands_are_recognised_by_their_registration() -> None:
     """Both ways of Typer are seen: the decorator, and the call in `main` that names a function of another module."""
     registered = commands(modules())
     assert {("embstore_cli.search", "protein"), ("embstore_cli.ingest", "ingest")} <= registered

@@ -1,4 +1,4 @@
-"""`import embstore as es`: every public name is there, lazily, and what it returns prints short and is a table."""
+"""`import embstore as es`: every public name exists, lazily, and what it returns prints short and is a table."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def public_table() -> dict[str, str]:
     tree = ast.parse(Path(es.__file__).read_text(encoding="utf-8"))
     assigned = (node for node in tree.body if isinstance(node, ast.Assign))
     (table,) = (node for node in assigned if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_PUBLIC")
-    found: dict[str, str] = ast.literal_eval(table.value)
-    return found
+    result: dict[str, str] = ast.literal_eval(table.value)
+    return result
 
 
 def test_every_public_name_resolves_to_what_its_module_defines() -> None:
-    """Each name of the table is there, as the very object of the module that the table names."""
+    """Each name of the table exists, and is the very object of the module that the table names."""
     for name, module in public_table().items():
         assert getattr(es, name) is getattr(import_module(module), name), name
     assert set(dir(es)) == set(es.__all__) == {*public_table(), "open", "__version__"}

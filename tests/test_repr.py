@@ -9,7 +9,8 @@ import numpy as np
 from embstore.backbones.crops import Crops
 from embstore.backbones.registry import BACKBONES
 from embstore.sources.record import Label, Source, SourceImage
-from embstore.sources.vectors import Columns, read_vectors
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import read_vectors
 
 
 def test_a_backbone_prints_its_name_its_length_what_it_is_shown_and_its_licence() -> None:

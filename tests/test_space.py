@@ -38,7 +38,7 @@ SPECS = st.builds(
 
 @given(SPECS)
 def test_a_spec_is_read_back_as_it_is_written(spec: BackboneSpec) -> None:
-    """Every name, strategy and value; what is not said stays unsaid."""
+    """Every name, strategy and value; what is not given stays None."""
     assert parse_spec(str(spec)) == spec
 
 
@@ -68,7 +68,7 @@ def test_a_spec_comes_apart_into_its_parts(text: str, spec: BackboneSpec) -> Non
 
 
 def test_a_spec_is_written_as_people_type_it() -> None:
-    """Whole numbers without a point, booleans as yes and no, and nothing that was not said."""
+    """Whole numbers without a point, booleans as yes and no, and nothing that was not given."""
     spec = BackboneSpec("hpa", "replication", masked=False, crop_um=40.0, roles=("er", "protein"), fill=0.5)
     assert str(spec) == "hpa:replication:masked=no:crop_um=40:fill=0.5:roles=er,protein"
     assert spec.given == {
@@ -110,7 +110,7 @@ def test_a_spec_is_written_as_people_type_it() -> None:
     ],
 )
 def test_a_wrong_part_is_one_line_that_lists_the_choices(text: str, line: str) -> None:
-    """A wrong strategy, key or value, and a part that stands in the wrong place or twice."""
+    """A wrong strategy, key or value, and a part that is in the wrong place or repeated."""
     with pytest.raises(EmbstoreError) as caught:
         parse_spec(text)
     assert line in str(caught.value)

@@ -22,7 +22,7 @@ STATEMENT = re.compile(r"\s*(SELECT|WITH|FROM)\b.*\b(FROM|SELECT)\b", re.DOTALL)
 
 def is_ordered(sql: str) -> bool:
     """True if the outermost SELECT has an ORDER BY, or is an aggregate without groups: one row."""
-    outer, shorter = sql, COMMENT.sub("", sql)
+    outer, shorter = "", COMMENT.sub("", sql)
     while shorter != outer:
         outer, shorter = shorter, re.sub(r"\([^()]*\)", "", shorter)
     one_row = re.search(r"\bSELECT\s+(count|sum|min|max)\b(?!.*GROUP BY)", outer, re.DOTALL)

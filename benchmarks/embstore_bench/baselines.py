@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embstore_bench.heads import Classifier, Fold, Head, Matrix
+from embstore_bench.heads.recipe import Classifier, Fold, Head, Matrix
 from embstore_bench.tasks import Task
 from embstore_bench.thresholds import EVEN_ODDS, Scores
 

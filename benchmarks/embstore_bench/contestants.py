@@ -14,7 +14,7 @@ import numpy.typing as npt
 from embstore.ids import digest
 from embstore.store import SpaceRow, Store, embeddings_name
 from embstore_bench.baselines import baseline_vectors, baselines
-from embstore_bench.heads import Head, Matrix
+from embstore_bench.heads.recipe import Head, Matrix
 from embstore_bench.tasks import Task
 
 

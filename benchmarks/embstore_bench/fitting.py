@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from embstore_bench.heads import ChosenParams, Fold, Head, Matrix
+from embstore_bench.heads.recipe import AT_EVEN_ODDS, MOST_PROBABLE, TUNED, ChosenParams, Fold, Head, Matrix, answers
 from embstore_bench.metrics import (
     BoolArray,
     Counts,
     Pooled,
     Statistic,
     Summary,
+    accuracy,
     f1,
     group_counts,
     macro_f1,
@@ -25,16 +26,20 @@ from embstore_bench.metrics import (
     summarise,
 )
 from embstore_bench.tasks import Task
-from embstore_bench.thresholds import EVEN_ODDS, Scores
+from embstore_bench.thresholds import Scores
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fit: which seed and fold, what validation chose, how many units each part had, how long it took."""
+    """One fit: which seed and fold, what validation chose, how many units each part had, how long it took.
+
+    `decision` is how the headline answers: by `thresholds` (classes,), at 0.5, or with the most probable location.
+    """
 
     seed: int
     fold: int
     chosen: ChosenParams
+    decision: str
     thresholds: Scores  # (classes,)
     n_train: int
     n_validation: int
@@ -70,7 +75,7 @@ def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = l
     for s, fold in product(range(len(task.seeds)), range(task.k)):
         test = task.folds[s] == fold
         run, scores[s, test] = _fit_one(head, X, task, s, fold)
-        predicted[s, test] = scores[s, test] >= run.thresholds
+        predicted[s, test] = answers(scores[s, test], run.thresholds, run.decision)
         runs.append(run)
         after_run()
     return Outcome(runs, scores, predicted)
@@ -86,12 +91,13 @@ def _fit_one(head: Head, X: Matrix, task: Task, s: int, fold: int) -> tuple[Run,
     started = time.perf_counter()
     train, validation, test = fold_roles(task.folds[s], fold, task.k)
     Y, groups = task.actual, task.group_index
-    seen = Fold(X[train], Y[train], X[validation], Y[validation], groups[validation])
+    seen = Fold(X[train], Y[train], X[validation], Y[validation], groups[validation], task.exclusive)
     classifier = head.fit(seen)
     scores = classifier.scores(X[test])
     sizes = (int(train.sum()), int(validation.sum()), int(test.sum()))
     elapsed_s = time.perf_counter() - started
-    return Run(task.seeds[s], fold, classifier.chosen, classifier.thresholds, *sizes, elapsed_s), scores
+    fitted = (classifier.chosen, classifier.decision, classifier.thresholds)
+    return Run(task.seeds[s], fold, *fitted, *sizes, elapsed_s), scores
 
 
 # -- from answers to figures -------------------------------------------------------------------------------------------
@@ -102,6 +108,8 @@ def results_of(outcome: Outcome, task: Task) -> list[Result]:
 
     Protein level: a protein's scores are the mean over its units of a test fold, its locations the union of theirs.
     `macro_f1_weighted` counts each unit as 1 / (units of its protein), so that large proteins do not decide.
+    `macro_f1@tuned` and `macro_f1@0.5` answer by thresholds in every fold, whatever the headline does. Accuracy, where
+    every unit has one location, is the share whose most probable location is right.
     """
     n_groups = len(task.groups)
 
@@ -115,29 +123,45 @@ def results_of(outcome: Outcome, task: Task) -> list[Result]:
         ("macro_f1", "unit", unit, macro_f1),
         ("macro_f1", "protein", protein, macro_f1),
         ("macro_f1_weighted", "unit", pool_groups(by_unit * per_unit[:, None, None]), macro_f1),
-        ("macro_f1@0.5", "unit", pool_groups(counted(outcome.scores >= EVEN_ODDS)), macro_f1),
+        ("macro_f1@tuned", "unit", pool_groups(counted(decided(outcome, task, TUNED))), macro_f1),
+        ("macro_f1@0.5", "unit", pool_groups(counted(decided(outcome, task, AT_EVEN_ODDS))), macro_f1),
         ("micro_f1", "unit", unit, micro_f1),
         ("micro_f1", "protein", protein, micro_f1),
     ]
+    if task.exclusive:
+        overall.append(("accuracy", "unit", pool_groups(counted(decided(outcome, task, MOST_PROBABLE))), accuracy))
     figures = [Result(metric, level, "", summarise(p, statistic)[0], None) for metric, level, p, statistic in overall]
     return figures + _per_class("unit", unit, task.classes) + _per_class("protein", protein, task.classes)
 
 
+def decided(outcome: Outcome, task: Task, decision: str) -> BoolArray:
+    """Return what the scores answer by one decision in every fold, (seeds, n, classes)."""
+    predicted = np.zeros(outcome.scores.shape, dtype=bool)
+    for s, test, run in _tested(outcome, task):
+        predicted[s, test] = answers(outcome.scores[s, test], run.thresholds, decision)
+    return predicted
+
+
 def protein_counts(outcome: Outcome, task: Task) -> Counts:
     """Return tp, fp, fn of each protein group, (seeds, groups, classes, 3), from the mean scores of its units."""
-    thresholds = {(run.seed, run.fold): run.thresholds for run in outcome.runs}
     counts = np.zeros((len(task.seeds), len(task.groups), len(task.classes), 3))
-    for s, fold in product(range(len(task.seeds)), range(task.k)):
-        test = task.folds[s] == fold
+    for s, test, run in _tested(outcome, task):
         members, inverse = np.unique(task.group_index[test], return_inverse=True)
         sums = np.zeros((len(members), len(task.classes)))
         np.add.at(sums, inverse, outcome.scores[s, test].astype(np.float64))
         actual = np.zeros(sums.shape, dtype=bool)
         np.logical_or.at(actual, inverse, task.actual[test])
         mean = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
-        predicted = mean >= thresholds[task.seeds[s], fold]
+        predicted = answers(mean, run.thresholds, run.decision)
         counts[s] += group_counts(predicted, actual, members, len(task.groups))
     return counts
+
+
+def _tested(outcome: Outcome, task: Task) -> Iterator[tuple[int, BoolArray, Run]]:
+    """Yield each run with the place of its seed and the mask of its test units."""
+    for run in outcome.runs:
+        s = task.seeds.index(run.seed)
+        yield s, task.folds[s] == run.fold, run
 
 
 def _per_class(level: str, pooled: Pooled, classes: Sequence[str]) -> list[Result]:

@@ -66,6 +66,13 @@ def micro_f1(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
     return f1(counts.sum(axis=-2), absent)
 
 
+def accuracy(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
+    """Return the share of units whose one location is the one predicted: tp over tp + fn, summed over classes."""
+    tp, _, fn = np.moveaxis(counts.sum(axis=-2), -1, 0)
+    share: npt.NDArray[np.float64] = np.divide(tp, tp + fn, out=np.full(tp.shape, absent), where=tp + fn > 0)
+    return share
+
+
 @dataclass(frozen=True)
 class Pooled:
     """Counts pooled over groups, (seeds, classes, 3), and over each resample, (RESAMPLES, seeds, classes, 3)."""

@@ -15,11 +15,12 @@ import pyarrow as pa
 from embstore.store import TABLES, EntryRow, ResultRow, RunRow, Store, code_version, now
 from embstore_bench.contestants import Contestant
 from embstore_bench.fitting import Outcome, Result, Run
-from embstore_bench.setting import PROTOCOL, Setting
+from embstore_bench.questions import PROTOCOL
+from embstore_bench.setting import Setting
 from embstore_bench.splits import Split
 from embstore_bench.tasks import Task
 
-ENTRY_LIBRARIES = ("numpy", "scipy", "scikit-learn", "pyarrow", "duckdb", "lancedb", "pylance")
+ENTRY_LIBRARIES = ("numpy", "scipy", "torch", "pyarrow", "duckdb", "lancedb", "pylance")
 
 
 def write_entry(store: Store, row: EntryRow, outcome: Outcome, results: Sequence[Result], task: Task) -> int:

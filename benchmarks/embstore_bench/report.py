@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embstore.store import SpaceRow, Store
+from embstore.store import SpaceRow, Store, rows
 from embstore.tabular import Tabular, arrow_table
 from embstore_bench.questions import successors, task_of
 from embstore_bench.results import LeaderboardRow, PerClassRow, groups_word, leaderboard, per_class
@@ -59,13 +60,14 @@ def make_report(store: Store, setting: Setting, entries: Sequence[str], *, made:
     """Return the report on recorded entries, of which `made` are new."""
     recorded = leaderboard(store, metric=None, level=None, entries=entries).to_pylist()
     figures = [LeaderboardRow(**row) for row in recorded]
+    headlines = tuple(row for row in figures if (row.metric, row.level) == HEADLINE_FIGURE)
     return BenchReport(
-        entries=tuple(row for row in figures if (row.metric, row.level) == HEADLINE_FIGURE),
+        entries=headlines,
         metrics=tuple(row for row in figures if (row.metric, row.level) != HEADLINE_FIGURE),
         per_class=tuple(PerClassRow(**row) for row in per_class(store, entries=entries).to_pylist()),
         spaces=setting.spaces,
         left_out=setting.task.left_out,
-        notes=(*setting.notes, *_hints(store, setting)),
+        notes=(*setting.notes, *_fit_hints(store, headlines), *_hints(store, setting)),
         audit={split.name: split.audit for split in setting.splits},
         made=made,
         reused=len(entries) - made,
@@ -85,4 +87,25 @@ def _hints(store: Store, setting: Setting) -> list[str]:
     task = task_of(setting.question).name
     if newer := successors().get(task):
         hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")
+    return hints
+
+
+def _fit_hints(store: Store, entries: Sequence[LeaderboardRow]) -> list[str]:
+    """Return the entries whose fits chose the end of a grid that could go on, or missed their optimum."""
+    sql = "SELECT entry, chosen FROM runs WHERE list_contains($entries, entry) ORDER BY entry, seed, fold"
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for run in rows(store, sql, {"entries": [row.entry for row in entries]}):
+        chosen.setdefault(run["entry"], []).append(json.loads(run["chosen"]))
+    hints = []
+    for row in entries:
+        if row.floor:
+            continue
+        runs = chosen[row.entry]
+        name = f"{row.backbone}, {row.head}"
+        at_edge = [run["C"] for run in runs if run.get("at_edge")]
+        if at_edge:
+            values = ", ".join(f"{C:g}" for C in sorted(set(at_edge)))
+            hints.append(f"{name}: {len(at_edge)} of {len(runs)} fits chose an end of the grid, C = {values}")
+        if missed := sum(run.get("not_converged", 0) for run in runs):
+            hints.append(f"{name}: {missed} logistic regressions stopped before their optimum")
     return hints

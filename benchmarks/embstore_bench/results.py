@@ -8,15 +8,17 @@ from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
 from embstore.store import Answer, Store, query, rows, sql_text
-from embstore_bench.questions import successors
+from embstore_bench.questions import PROTOCOL, successors
 
 RESULT_LEVELS = ("unit", "protein")
 # over all classes: the levels at which each is known
 METRICS = {
     "macro_f1": RESULT_LEVELS,
     "macro_f1_weighted": ("unit",),
+    "macro_f1@tuned": ("unit",),
     "macro_f1@0.5": ("unit",),
     "micro_f1": RESULT_LEVELS,
+    "accuracy": ("unit",),  # of tasks in which every unit has one location
 }
 
 Parameters = dict[str, object]
@@ -93,8 +95,9 @@ def leaderboard(
 
     None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
     differ only in what they were computed from (other labels, vectors or units) the one on most units is shown, the
-    newest among equals, and entries of a task that another one supersedes are not; `superseded` shows these too, as
-    does naming them in `entries` or their task in `task`. An unknown metric or level is an EmbstoreError.
+    newest among equals, and entries of an older protocol or of a task that another one supersedes are not; `superseded`
+    shows these too, as does naming them in `entries`, or their task in `task`. An unknown metric or level is an
+    EmbstoreError.
     """
     _check_recorded(store, dataset, task)
     sql, parameters = leaderboard_sql(
@@ -168,6 +171,7 @@ def _shown(dataset: str | None, task: str | None, entries: Sequence[str] | None,
         "task": task,
         "entries": None if entries is None else list(entries),
         "superseded": superseded,
+        "protocol": PROTOCOL,
         "superseded_tasks": list(replaced),
         "successors": list(replaced.values()),
     }

@@ -13,7 +13,8 @@ from embstore.progress import Progress, tell
 from embstore.store import Store, rows
 from embstore_bench.contestants import Contestant, contestants
 from embstore_bench.fitting import fit_all, results_of
-from embstore_bench.heads import HEADS, Head
+from embstore_bench.heads import HEADS
+from embstore_bench.heads.recipe import Head
 from embstore_bench.questions import LOCALIZATION, find_question
 from embstore_bench.recording import entry_row, write_entry
 from embstore_bench.report import BenchReport, make_report
@@ -44,14 +45,16 @@ def bench(
     alone. An entry that is stored already is reported as it was recorded, not fitted again. `progress("fits", done,
     total)` is called before the first fit of each entry, which it names where it takes details, and after every fit.
     Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs, results,
-    predictions, entries and one tag over the tables read; nothing when there is nothing to score.
+    predictions, entries and one tag over the tables read; nothing when there is nothing to score. All that is scored is
+    read at the versions that tables have at the start, so that others may write to the store meanwhile.
     """
     chosen_heads = _heads(heads)
-    spaces = find_spaces(store, backbones, [space] if isinstance(space, str) else space)
-    question = find_question(store, task, dataset)
-    setting = make_setting(store, question, spaces, by=by, k=folds, seeds=_seeds(seeds))
+    pinned = store.pinned()  # so that others may write while this reads
+    spaces = find_spaces(pinned, backbones, [space] if isinstance(space, str) else space)
+    question = find_question(pinned, task, dataset)
+    setting = make_setting(store, pinned, question, spaces, by=by, k=folds, seeds=_seeds(seeds))
     planned = {
-        entry_id(setting, c): c for c in contestants(store, spaces, chosen_heads, setting.task, setting.versions)
+        entry_id(setting, c): c for c in contestants(pinned, spaces, chosen_heads, setting.task, setting.versions)
     }
     existing = {r["entry"] for r in rows(store, "SELECT entry FROM entries ORDER BY entry")}
     missing = {entry: c for entry, c in planned.items() if entry not in existing}

@@ -11,11 +11,10 @@ from embstore.ids import digest, short
 from embstore.space import parse_spec
 from embstore.store import SpaceRow, Store, embeddings_name, find_space, label, matches, rows, sql_text
 from embstore_bench.contestants import Contestant
-from embstore_bench.questions import task_of
+from embstore_bench.questions import PROTOCOL, task_of
 from embstore_bench.splits import PROTEIN, Split, draw_split, keep_split
 from embstore_bench.tasks import TASK_TABLES, Task, TaskQuestion
 
-PROTOCOL = 1  # raised when the meaning of a number changes; part of every entry's identity
 MIN_SCORED_GROUPS = 50
 SPLIT_TABLES = ("splits", "split_groups")
 
@@ -34,21 +33,29 @@ class Setting:
 
 
 def make_setting(
-    store: Store, question: TaskQuestion, spaces: Sequence[SpaceRow], *, by: str, k: int, seeds: Sequence[int]
+    store: Store,
+    pinned: Store,
+    question: TaskQuestion,
+    spaces: Sequence[SpaceRow],
+    *,
+    by: str,
+    k: int,
+    seeds: Sequence[int],
 ) -> Setting:
-    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable."""
-    before = store.versions()
+    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable.
+
+    All of it is read from `pinned`, which is `store` at the versions of one moment.
+    """
     drawn = [
-        draw_split(store, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
+        draw_split(pinned, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
         for seed in seeds
     ]
-    task = task_of(question).load(store, question, spaces, drawn)  # what cannot be scored leaves no split behind
-    splits = tuple(keep_split(store, split) for split in drawn)
-    names = {*TASK_TABLES, *SPLIT_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
-    versions = {name: version for name, version in store.versions().items() if name in names}
-    if any(before[name] != version for name, version in versions.items() if name not in SPLIT_TABLES):
-        raise EmbstoreError("the store changed while it was being read; run the same command again")
-    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(store, task, by)))
+    task = task_of(question).load(pinned, question, spaces, drawn)  # what cannot be scored leaves no split behind
+    splits = tuple(keep_split(store, split, units=pinned) for split in drawn)
+    names = {*TASK_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
+    versions = {name: version for name, version in pinned.versions().items() if name in names}
+    versions |= {name: int(store.dataset(name).version) for name in SPLIT_TABLES}
+    return Setting(question, tuple(spaces), task, splits, versions, tuple(_notes(pinned, task, by)))
 
 
 def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str]) -> list[SpaceRow]:
@@ -91,6 +98,8 @@ def _notes(store: Store, task: Task, by: str) -> list[str]:
         notes.append("phantom images: this score shows that the machine works, not biology")
     if len(task.groups) < MIN_SCORED_GROUPS:
         notes.append(f"{len(task.groups)} {task.grouping}s in {len(task.classes)} classes: plumbing, not a score")
+    if task.exclusive:
+        notes.append(f"every {task.unit} has one location: the headline takes the most probable one")
     if task.grouping != PROTEIN:
         notes.append(f"no protein is known: {_grouped(task.grouping, by)}")
     elif by != PROTEIN:

@@ -129,9 +129,12 @@ def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein
     return drawn if stored is None or set(drawn.folds) - set(stored.folds) else stored
 
 
-def keep_split(store: Store, split: Split) -> Split:
-    """Return a drawn split as it is stored, with its audit; written where it is not there."""
-    return split if split.audit else replace(split, audit=_write(store, split))
+def keep_split(store: Store, split: Split, *, units: Store | None = None) -> Split:
+    """Return a drawn split as it is stored, with its audit; written where it is missing.
+
+    The units that are audited are those of `units`: the store at the versions that the split was drawn from.
+    """
+    return split if split.audit else replace(split, audit=_write(store, split, units or store))
 
 
 def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
@@ -269,15 +272,16 @@ def _too_few_groups(store: Store, spec: SplitSpec, n_groups: int) -> str:
     )
 
 
-def _write(store: Store, split: Split) -> Audit:
+def _write(store: Store, split: Split, units: Store) -> Audit:
     """Store a split and return its audit."""
     # its row goes first and comes last: a kill in between leaves no split, and the next call starts over
     same_name = f"name = {quoted(split.name)}"
     for table in ("splits", "split_groups"):
         store.delete(table, same_name)
     groups = [{"name": split.name, "group_id": g, "fold": f} for g, f in sorted(split.folds.items())]
-    store.upsert("split_groups", groups)
-    audit = audit_split(store, split.name, split.dataset, split.by, split.grouping)
+    groups_written = store.upsert("split_groups", groups)
+    audited = units.pinned({"split_groups": groups_written})
+    audit = audit_split(audited, split.name, split.dataset, split.by, split.grouping)
     row = SplitRow(
         name=split.name,
         dataset=split.dataset,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import SpaceRow, Store, embeddings_name, label, select, sql_text, told_apart
+from embstore.store import SpaceRow, Store, distinguishing_specs, embeddings_name, label, select, sql_text
 from embstore_bench.metrics import BoolArray, GroupIndex
 from embstore_bench.splits import MIN_FOLDS, PROTEIN, Split, late_units_hint
 
@@ -63,6 +63,11 @@ class Task:
     actual: BoolArray  # (n, classes)
     left_out: LeftOut
     grouping: str = PROTEIN  # what a group is: a protein, or a well or image where no protein is known
+
+    @property
+    def exclusive(self) -> bool:
+        """Return whether every unit has exactly one location."""
+        return bool((self.actual.sum(axis=1) == 1).all())
 
 
 def load_task(
@@ -128,9 +133,8 @@ def _shared_units(
     shared = per_space[0]
     for units in per_space[1:]:
         shared = shared.filter(pc.is_in(shared["id"], value_set=units["id"]))
-    missing = {
-        name: units.num_rows - shared.num_rows for name, units in zip(told_apart(spaces), per_space, strict=True)
-    }
+    specs = distinguishing_specs(spaces)
+    missing = {name: units.num_rows - shared.num_rows for name, units in zip(specs, per_space, strict=True)}
     return shared, {name: n for name, n in missing.items() if n}
 
 
@@ -229,7 +233,7 @@ def _fold_of_units(split: Split, units: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _nothing_left(question: TaskQuestion, spaces: Sequence[SpaceRow], left_out: LeftOut, hint: str) -> str:
-    names = ", ".join(told_apart(spaces))
+    names = ", ".join(distinguishing_specs(spaces))
     why = ", ".join(f"{reason} {n}" for reason, n in asdict(left_out).items() if n) or "no vector of this dataset"
     todo = hint or "ingest or label more"
     return f"no unit of {question.dataset} can be scored on {question.name} with {names} ({why}); {todo}"

@@ -12,6 +12,7 @@ Scores = npt.NDArray[np.float32]
 MIN_POSITIVE_GROUPS = 5  # fewer than this and a class's own threshold would be fitted to a handful of proteins
 GLOBAL_CANDIDATES = 200
 EVEN_ODDS = 0.5
+THRESHOLD_PARTS = 5  # of validation, to judge thresholds on groups that did not choose them
 
 
 def choose_thresholds(scores: Scores, actual: BoolArray, group_index: GroupIndex) -> Scores:
@@ -25,6 +26,20 @@ def choose_thresholds(scores: Scores, actual: BoolArray, group_index: GroupIndex
         if len(np.unique(group_index[actual[:, c]])) >= MIN_POSITIVE_GROUPS:
             chosen[c] = best_cut(scores[:, c], actual[:, c])
     return chosen
+
+
+def tuned_on_others(scores: Scores, actual: BoolArray, group_index: GroupIndex) -> BoolArray:
+    """Return yes or no, (n, classes), each group's by thresholds that were chosen on the other parts' groups.
+
+    It shows what chosen thresholds are worth on units that they were not chosen on. Groups are dealt to five parts.
+    """
+    part = np.unique(group_index, return_inverse=True)[1].reshape(-1) % THRESHOLD_PARTS
+    predicted = np.zeros(actual.shape, dtype=bool)
+    for own in (part == at for at in range(THRESHOLD_PARTS)):
+        if own.any() and not own.all():
+            thresholds = choose_thresholds(scores[~own], actual[~own], group_index[~own])
+            predicted[own] = scores[own] >= thresholds
+    return predicted
 
 
 def best_cut(scores: Scores, actual: BoolArray) -> float:

@@ -1,12 +1,12 @@
-"""Is the atlas hard enough to be worth beating? Two figures on 200 fresh proteins, and where each location stands.
+"""Is the atlas hard enough? Two scores on 200 fresh proteins, and the F1 of each location.
 
     python benchmarks/phantom/calibrate.py --work FOLDER
 
-`pixel-stats` with the linear head (the floor that networks have to beat) and a small ViT trained with the labels (the
-ceiling) learn from the same proteins, choose their settings on the same validation proteins, and are scored once on the
-same 200 that neither has seen: macro F1 over cells of grade-3 locations as published, wrong labels included, with a
-bootstrap of proteins, paired for the difference. Cells go the way of `ingest`: written pixels, intensity scale,
-segmentation, crops. What was drawn and trained is kept in the folder, and a second call goes on from there.
+`pixel-stats` with the linear head (the baseline of all networks) and a small ViT trained with the labels (the upper
+limit) are trained on the same proteins, choose their settings on the same validation proteins, and are scored once on
+the same 200 that neither has seen: macro F1 over cells of grade-3 locations as published, wrong labels included, with a
+bootstrap of proteins, paired for the difference. Cells are processed as in `ingest`: written pixels, intensity scaling,
+segmentation, crops. Simulated cells and trained weights are kept in the folder, and a second call continues from there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from embstore.phantom.v1.law import LAYOUTS, LOCATIONS
 from embstore.phantom.v1.proteins import plan_proteins
 from embstore.pixels.intensity import scale
 from embstore.pixels.segment import segment
-from embstore_bench.heads import Fold, fit_linear
+from embstore_bench.heads.linear import fit_linear
+from embstore_bench.heads.recipe import Fold
 from embstore_bench.metrics import Counts, f1, group_counts, macro_f1, pool_groups, summarise
 from embstore_bench.thresholds import Scores, choose_thresholds
 
@@ -54,10 +55,10 @@ class Cells:
 
 
 def main() -> None:
-    """Draw, fit, score; a report as JSON on stdout."""
+    """Simulate, fit, score; a report as JSON on stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder that keeps crops and weights")
-    parser.add_argument("--train", type=int, default=4000, help="proteins to learn from, one field each")
+    parser.add_argument("--work", type=Path, required=True, help="folder for crops and weights")
+    parser.add_argument("--train", type=int, default=4000, help="proteins to train on, one field each")
     parser.add_argument("--test", type=int, default=200, help="proteins to be scored on, four fields each")
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args()
@@ -70,19 +71,21 @@ def main() -> None:
     linear = fit_linear(fold)
 
     def watched(net: SmallViT) -> float:
-        return float(macro_f1(_counts(validation, scores(net, validation.crops), validation).sum(axis=0)))
+        predicted = scores(net, validation.crops)
+        return float(macro_f1(_counts(_tuned(validation, predicted), validation, predicted).sum(axis=0)))
 
     kept = options.work / f"vit-{atlas_digest('v1')[:12]}-s{TRAIN_SEED}-p{options.train}-e{options.epochs}.pt"
     net = trained(kept, train.crops, train.labels, options.epochs, watched)
+    vit_thresholds = _tuned(validation, scores(net, validation.crops))
     answers = {
-        "pixel-stats linear": (linear.scores(validation.stats), linear.scores(test.stats)),
-        "supervised ViT": (scores(net, validation.crops), scores(net, test.crops)),
+        "pixel-stats linear": (linear.thresholds, linear.scores(test.stats)),
+        "supervised ViT": (vit_thresholds, scores(net, test.crops)),
     }
-    print(json.dumps(_report(train, validation, test, answers), indent=1))
+    print(json.dumps(_report(train, test, answers), indent=1))
 
 
 def drawn(work: Path, seed: int, proteins: int, fields: int, side: int = 260) -> Cells:
-    """Return the cells of a seed's first proteins, from the folder where they were drawn before."""
+    """Return the cells of a seed's first proteins, from the folder if they were simulated before."""
     kept = work / f"cells-{atlas_digest('v1')[:12]}-s{seed}-p{proteins}-f{fields}-{side}.npz"
     if not kept.exists():
         asked = [(seed, start, min(20, proteins - start), fields, side) for start in range(0, proteins, 20)]
@@ -97,7 +100,7 @@ def drawn(work: Path, seed: int, proteins: int, fields: int, side: int = 260) ->
 def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...]:
     seed, start, count, fields, side = asked
     encoder = load(BACKBONES["pixel-stats"], Choices())
-    um, found = LAYOUTS["opencell"].pixel_size_um, []
+    um, columns = LAYOUTS["opencell"].pixel_size_um, []
     for protein in plan_proteins(count, seed, start):
         positive = np.array([protein.published.get(name) == 3 for name in LOCATIONS])
         for number in range(fields):
@@ -118,26 +121,28 @@ def _cells(asked: tuple[int, int, int, int, int]) -> tuple[npt.NDArray[Any], ...
             crops: Crops = crops_of(cells, scaled, roles, CROP_UM / um, CROP_PX)
             shown = np.round(crops.pixels * 255).astype(np.uint8)
             n = len(cells)
-            found.append((shown, encoder(crops), np.full(n, protein.index), np.tile(positive, (n, 1))))
-    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+            columns.append((shown, encoder(crops), np.full(n, protein.index), np.tile(positive, (n, 1))))
+    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
 
 
-def _counts(validation: Cells, on_validation: Scores, asked: Cells, answers: Scores | None = None) -> Counts:
-    """Return tp, fp, fn of each protein and class, (proteins, classes, 3), at thresholds chosen on validation."""
-    thresholds = choose_thresholds(on_validation, validation.labels, validation.protein)
-    groups, index = np.unique(asked.protein, return_inverse=True)
-    predicted = (on_validation if answers is None else answers) >= thresholds
-    return group_counts(predicted, asked.labels, index, len(groups))
+def _tuned(cells: Cells, predicted: Scores) -> Scores:
+    return choose_thresholds(predicted, cells.labels, cells.protein)
 
 
-def _report(train: Cells, validation: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]) -> dict[str, Any]:
+def _counts(thresholds: Scores, cells: Cells, predicted: Scores) -> Counts:
+    """Return tp, fp, fn of each protein and class, (proteins, classes, 3)."""
+    groups, index = np.unique(cells.protein, return_inverse=True)
+    return group_counts(predicted >= thresholds, cells.labels, index, len(groups))
+
+
+def _report(train: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]) -> dict[str, Any]:
     """Return macro F1 of each with its interval, the paired difference, and F1 by class."""
     pooled = {
-        name: pool_groups(_counts(validation, before, test, after)[None]) for name, (before, after) in answers.items()
+        name: pool_groups(_counts(thresholds, test, after)[None]) for name, (thresholds, after) in answers.items()
     }
-    floor, ceiling = pooled.values()
-    apart = (macro_f1(ceiling.resampled, np.nan) - macro_f1(floor.resampled, np.nan))[:, 0]
-    found = float((macro_f1(ceiling.found) - macro_f1(floor.found))[0])
+    baseline, ceiling = pooled.values()
+    apart = (macro_f1(ceiling.resampled, np.nan) - macro_f1(baseline.resampled, np.nan))[:, 0]
+    difference = float((macro_f1(ceiling.found) - macro_f1(baseline.found))[0])
     whole = {name: summarise(p, macro_f1)[0] for name, p in pooled.items()}
     by_class = {name: summarise(p, f1) for name, p in pooled.items()}
     positive = [np.unique(test.protein[test.labels[:, i]]).size for i in range(len(LOCATIONS))]
@@ -146,7 +151,7 @@ def _report(train: Cells, validation: Cells, test: Cells, answers: dict[str, tup
         "train": {"proteins": np.unique(train.protein).size, "cells": len(train.protein)},
         "test": {"proteins": np.unique(test.protein).size, "cells": len(test.protein)},
         "macro_f1": {name: _rounded(s.mean, s.low, s.high) for name, s in whole.items()},
-        "difference": _rounded(found, *np.percentile(apart, (2.5, 97.5))),
+        "difference": _rounded(difference, *np.percentile(apart, (2.5, 97.5))),
         "classes": {
             location: {"proteins": positive[i]}
             | {n: _rounded(s[i].mean, s[i].low, s[i].high) for n, s in by_class.items()}

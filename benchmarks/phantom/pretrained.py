@@ -1,11 +1,11 @@
-"""Does pretraining pay? `phantom-dino` on fresh proteins, against the same network untrained and against pixel-stats.
+"""Does pretraining help? `phantom-dino` on fresh proteins, against the same network untrained and against pixel-stats.
 
     python benchmarks/phantom/pretrained.py --work FOLDER
 
-Proteins that the pretraining did not see (another seed of the atlas) are written, ingested and scored as `bench` does:
-5 folds by protein, 3 seeds, linear head, labels as published. The untrained twin is the network as the pretraining drew
-it, at the same readout, under three seeds. Differences are bootstrapped over proteins, paired. The folder keeps atlas
-and store, and a second call goes on from there.
+Proteins that the pretraining did not see (another seed of the atlas) are written, ingested and scored as in `bench`:
+5 folds by protein, 3 seeds, linear head, labels as published. The untrained twin is the network with its random initial
+weights and the same pooling, under three seeds. Differences are bootstrapped over proteins, paired. The folder keeps
+atlas and store, and a second call continues from there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from embstore_bench.questions import find_question
 from embstore_bench.splits import draw_split
 from embstore_bench.tasks import Task, load_task
 
-SEED = 114  # 111 to 113 calibrated the atlas, 211 and 212 were pretrained and tried on
+SEED = 114  # 111 to 113 calibrated the atlas, 211 and 212 were used for pretraining and its trials
 TRAINED = "phantom-dino"
 UNTRAINED = ("untrained-0", "untrained-1", "untrained-2")
 
@@ -41,7 +41,7 @@ UNTRAINED = ("untrained-0", "untrained-1", "untrained-2")
 def main() -> None:
     """Write, ingest, fit, compare; a report as JSON on stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder that keeps atlas, store and untrained weights")
+    parser.add_argument("--work", type=Path, required=True, help="folder for atlas, store and untrained weights")
     parser.add_argument("--proteins", type=int, default=200)
     parser.add_argument("--fields", type=int, default=2)
     parser.add_argument("--field-px", type=int, default=400)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def keep_untrained(name: str, seed: int) -> None:
-    """Add the trained network's twin as it is drawn: the same record, timm's own initial weights."""
+    """Add the trained network's untrained twin: the same record, timm's own initial weights."""
     torch.manual_seed(seed)
     network = build(find(TRAINED))
     record = replace(find(TRAINED), name=name, note="as drawn", origin="user")
@@ -87,7 +87,8 @@ def report(store: Store, backbones: Sequence[str], folds: int, seeds: int, head:
         space["backbone"]: _counts(task, HEADS[head], store.matrix(space["digest"], task.ids)) for space in spaces
     }
     untrained = np.concatenate([counts[name] for name in UNTRAINED])  # (nets x seeds, groups, classes, 3)
-    pooled = {name: pool_groups(found) for name, found in counts.items()} | {"untrained": pool_groups(untrained)}
+    pooled = {name: pool_groups(of_network) for name, of_network in counts.items()}
+    pooled["untrained"] = pool_groups(untrained)
     return {
         "head": head,
         "proteins": len(task.groups),
@@ -107,17 +108,17 @@ def _counts(task: Task, head: Any, vectors: npt.NDArray[np.float32]) -> Counts:
 
 
 def _summary(pooled: Pooled) -> dict[str, float | None]:
-    found = summarise(pooled, macro_f1)[0]
-    sd = None if found.sd is None else round(found.sd, 4)
-    return {"mean": round(found.mean, 4), "sd": sd, "low": round(found.low, 4), "high": round(found.high, 4)}
+    summary = summarise(pooled, macro_f1)[0]
+    sd = None if summary.sd is None else round(summary.sd, 4)
+    return {"mean": round(summary.mean, 4), "sd": sd, "low": round(summary.low, 4), "high": round(summary.high, 4)}
 
 
 def _difference(one: Pooled, other: Pooled) -> dict[str, float]:
     """Return the paired difference of macro F1, means over seeds, with its 95 % bootstrap interval over proteins."""
-    found = float(macro_f1(one.found).mean() - macro_f1(other.found).mean())
+    difference = float(macro_f1(one.found).mean() - macro_f1(other.found).mean())
     apart = macro_f1(one.resampled, np.nan).mean(axis=1) - macro_f1(other.resampled, np.nan).mean(axis=1)
     low, high = np.percentile(apart, (2.5, 97.5))
-    return {"mean": round(found, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {"mean": round(difference, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 if __name__ == "__main__":

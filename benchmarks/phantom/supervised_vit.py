@@ -1,4 +1,4 @@
-"""The ceiling: a small vision transformer trained with labels on cells of the phantom atlas."""
+"""The upper limit: a small vision transformer trained with labels on cells of the phantom atlas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH, RATE, DECAY = 64, 1e-3, 0.05
 
 
 class ConvStem(nn.Module):
-    """Strided convolutions in place of the one patch projection (Xiao et al. 2021): it learns from fewer cells."""
+    """Strided convolutions instead of the one patch projection (Xiao et al. 2021): it needs fewer cells."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SmallViT(nn.Module):
 def trained(
     kept: Path, crops: Crops, labels: npt.NDArray[np.bool_], epochs: int, watched: Callable[[SmallViT], float]
 ) -> SmallViT:
-    """Return the network after `epochs`, from the checkpoint `kept` on where there is one.
+    """Return the network after `epochs`, continuing from the checkpoint `kept` if it exists.
 
     Nothing is chosen by `watched`, which is only logged: the last epoch is used.
     """
@@ -104,13 +104,13 @@ def scores(net: SmallViT, crops: Crops) -> Scores:
     """Return the mean sigmoid over a crop and three of its mirror images, (n, classes)."""
     net.eval()
     margin = (crops.shape[2] - SHOWN_PX) // 2
-    found = []
+    parts = []
     for start in range(0, len(crops), 256):
-        some = crops[start : start + 256, :, margin : margin + SHOWN_PX, margin : margin + SHOWN_PX]
-        shown = torch.from_numpy(some).float() / 255
+        batch = crops[start : start + 256, :, margin : margin + SHOWN_PX, margin : margin + SHOWN_PX]
+        shown = torch.from_numpy(batch).float() / 255
         views = (shown, shown.flip(3), shown.flip(2), shown.transpose(2, 3))
-        found.append(torch.stack([torch.sigmoid(net(_standardised(view))) for view in views]).mean(0))
-    return torch.cat(found).numpy()
+        parts.append(torch.stack([torch.sigmoid(net(_standardised(view))) for view in views]).mean(0))
+    return torch.cat(parts).numpy()
 
 
 def _augmented(rng: np.random.Generator, crops: Crops) -> torch.Tensor:
@@ -123,7 +123,7 @@ def _augmented(rng: np.random.Generator, crops: Crops) -> torch.Tensor:
 
 
 def _standardised(shown: torch.Tensor) -> torch.Tensor:
-    """Return each channel of each crop with mean 0 and sd 1, its brightest parts bent down to a logarithm."""
+    """Return each channel of each crop with mean 0 and sd 1, its brightest parts compressed logarithmically."""
     off = shown - shown.mean((2, 3), keepdim=True)
     z = off / (off.std((2, 3), keepdim=True) + 1e-3)
     return torch.where(z > 2, 2 + 2 * torch.log(z.clamp_min(2) / 2), z)

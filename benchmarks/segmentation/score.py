@@ -2,7 +2,7 @@
 
     EMBSTORE_SAMPLES=.../data python benchmarks/segmentation/score.py
 
-Prints a Markdown table to stdout: embstore's segmentation beside a plain one (Otsu's threshold, then a watershed on the
+Prints a Markdown table to stdout: embstore's segmentation and a plain one (Otsu's threshold, then a watershed on the
 distance to the background), on the hand-annotated fields of the samples, a field without any nucleus, and phantom
 fields. Nothing is fitted here, and no constant of the segmenter was chosen by these scores alone (see docs/cells.md).
 """
@@ -40,7 +40,7 @@ METHODS: dict[str, Callable[[np.ndarray, float | None], Labels]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """One nucleus channel, its pixel size where it is known, and its true nuclei (all 0 where there is none)."""
+    """One nucleus channel, its pixel size if known, and its true nuclei (all 0 if there are none)."""
 
     name: str
     nucleus: np.ndarray
@@ -79,7 +79,7 @@ def _pair(image: Path, mask: Path) -> tuple[np.ndarray, None, Labels]:
 
 
 def without_nuclei(samples: Path) -> Field:
-    """Return the raw OpenCell field that shows only its camera."""
+    """Return the raw OpenCell field without a cell."""
     nucleus = read_planes(samples / "opencell/hoechst_snaps/no-nuclei-1.tif").pixels[0]
     return Field("hoechst_snaps/no-nuclei-1", nucleus, None, np.zeros(nucleus.shape, np.int32))
 
@@ -96,7 +96,7 @@ def simulated(folder: Path, layout: str) -> Iterator[Field]:
 
 
 def plain(nucleus: np.ndarray) -> Labels:
-    """Return nuclei by the textbook: blur, Otsu's threshold, watershed from the maxima of the distance."""
+    """Return nuclei by the textbook method: blur, Otsu's threshold, watershed from the maxima of the distance."""
     smooth = ndimage.gaussian_filter(nucleus.astype(np.float32), 2)
     foreground = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth))
     foreground = remove_small_objects(foreground, max_size=100)
@@ -108,46 +108,46 @@ def plain(nucleus: np.ndarray) -> Labels:
     return labels
 
 
-def matches(truth: Labels, found: Labels) -> int:
-    """Return how many found objects share more than half of the union with a true one; no two can share one."""
-    sizes, found_sizes = (np.bincount(x.ravel()) for x in (truth, found))
-    both = (truth > 0) & (found > 0)
-    pairs, counts = np.unique(truth[both].astype(np.int64) * len(found_sizes) + found[both], return_counts=True)
+def matches(truth: Labels, segmented: Labels) -> int:
+    """Return how many segmented objects share more than half of the union with a true one; no two can share one."""
+    sizes, found_sizes = (np.bincount(x.ravel()) for x in (truth, segmented))
+    both = (truth > 0) & (segmented > 0)
+    pairs, counts = np.unique(truth[both].astype(np.int64) * len(found_sizes) + segmented[both], return_counts=True)
     unions = sizes[pairs // len(found_sizes)] + found_sizes[pairs % len(found_sizes)] - counts
     return int((counts > 0.5 * unions).sum())
 
 
 def count(labels: Labels) -> int:
-    """Return how many objects a label image shows."""
+    """Return how many objects a label image contains."""
     return len(np.unique(labels[labels > 0]))
 
 
 def _scored(field: Field) -> dict[str, float]:
-    f1, found = {}, {}
+    f1, n_found = {}, {}
     for method, find in METHODS.items():
         labels = find(field.nucleus, field.um)
-        found[method] = count(labels)
-        f1[method] = 2 * matches(field.truth, labels) / max(count(field.truth) + found[method], 1)
-    _row(field.name, count(field.truth), found, f1)
+        n_found[method] = count(labels)
+        f1[method] = 2 * matches(field.truth, labels) / max(count(field.truth) + n_found[method], 1)
+    _row(field.name, count(field.truth), n_found, f1)
     return f1
 
 
 def _pooled(layout: str, fields: list[Field]) -> None:
-    """Print one row for all fields together: simulated fields may hold two nuclei."""
-    found, hits = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0)
+    """Print one row for all fields together: simulated fields may contain only two nuclei."""
+    n_found, hits = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0)
     true = sum(count(field.truth) for field in fields)
     for field in fields:
         for method, find in METHODS.items():
             labels = find(field.nucleus, field.um)
-            found[method] += count(labels)
+            n_found[method] += count(labels)
             hits[method] += matches(field.truth, labels)
-    f1 = {m: 2 * hits[m] / max(true + found[m], 1) for m in METHODS}
-    _row(f"phantom.v1, {layout}, {len(fields)} fields", true, found, f1)
+    f1 = {m: 2 * hits[m] / max(true + n_found[m], 1) for m in METHODS}
+    _row(f"phantom.v1, {layout}, {len(fields)} fields", true, n_found, f1)
 
 
-def _row(name: str, true: int, found: dict[str, int], f1: dict[str, float]) -> None:
+def _row(name: str, true: int, n_found: dict[str, int], f1: dict[str, float]) -> None:
     shown = {m: f"{f1[m]:.3f}" if true else "-" for m in METHODS}
-    print(f"| {name} | {true} | {found['embstore']} | {shown['embstore']} | {found['plain']} | {shown['plain']} |")
+    print(f"| {name} | {true} | {n_found['embstore']} | {shown['embstore']} | {n_found['plain']} | {shown['plain']} |")
 
 
 if __name__ == "__main__":

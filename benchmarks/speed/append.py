@@ -1,11 +1,11 @@
 """Does appending to a store of a million vectors cost more than to an empty one? Commits of 10,000 cells, in turn.
 
-A commit is what an ingest writes, by the same committer: rows of `images`, `cells` (with a picture of some hundred
-bytes), the vectors of one space (384 × float16), and the completion records. Each store is opened anew, as an ingest
-does it; the first commit to it reads the keys that are there, once, and stands beside the median of the others.
+A commit is what an ingest writes, with the same committer: rows of `images`, `cells` (with a picture of some hundred
+bytes), the vectors of one space (384 × float16), and the completion records. Each store is opened again, as an ingest
+does; the first commit to it reads the existing keys, once, and is listed next to the median of the others.
 
-`clock` and `cpu` are of all that the committer does, `writes` of its flush, in which rounding vectors and making rows
-of images and completion records cost as much whatever is there. Wanted: at most 1.2 times an empty store.
+`clock` and `cpu` measure all that the committer does, `writes` only its flush, without rounding vectors and making rows
+of images and completion records, which does not depend on the store. Limit: 1.2 times an empty store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from embstore.ingest.finished import Embedded, finished
 from embstore.sources.record import SourceImage
 from embstore.store import Store, add_space
 
-# a field below the 10,000 rows at which the committer writes by itself
+# a field below the 10,000 rows at which the committer writes
 ROWS, COMMIT, DIM, ROUNDS = 1_000_000, 9_980, 384, 7
 CELLS_A_FIELD = 20
 DIGEST = "5" * 64
@@ -38,7 +38,7 @@ HOW = ("clock", "cpu", "writes")
 
 @dataclass(frozen=True)
 class Seconds:
-    """What one commit took on the clock, on the processors, and on the clock while it was written."""
+    """What one commit took: seconds, CPU seconds, and seconds while it was written."""
 
     clock: float
     cpu: float
@@ -66,10 +66,10 @@ def append(committer: Committer, images: list[tuple[Prepared, dict[str, Embedded
     started, busy = time.perf_counter(), time.process_time()
     for image, vectors in images:
         committer.add(finished(image, vectors))
-    held = time.perf_counter()
+    before_flush = time.perf_counter()
     committer.flush()
     ended = time.perf_counter()
-    return Seconds(ended - started, time.process_time() - busy, ended - held)
+    return Seconds(ended - started, time.process_time() - busy, ended - before_flush)
 
 
 def _store(path: Path) -> Store:
@@ -80,7 +80,7 @@ def _store(path: Path) -> Store:
 
 def _images(start: int, vectors: np.ndarray) -> list[tuple[Prepared, dict[str, Embedded]]]:
     fields = range(start // CELLS_A_FIELD, (start + len(vectors)) // CELLS_A_FIELD)
-    return [_image(field, some) for field, some in zip(fields, np.split(vectors, len(fields)), strict=True)]
+    return [_image(field, part) for field, part in zip(fields, np.split(vectors, len(fields)), strict=True)]
 
 
 def _image(number: int, vectors: np.ndarray) -> tuple[Prepared, dict[str, Embedded]]:

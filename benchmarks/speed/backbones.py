@@ -1,8 +1,8 @@
-"""Crops per second of each backbone on the CPU, embstore's encoder beside the bare forward pass of the same network.
+"""Crops per second of each backbone on the CPU: embstore's encoder and the bare forward pass of the same network.
 
-The bare pass gets a tensor that is normalised and in its slots already, in batches of 16 crops. Weights are drawn: a
-network's speed does not depend on them. `pixel-stats` has no bare pass and is shown against that of ViT-S/16. Whole
-fields of 512 px through a ViT-B/8 are 4,097 tokens each; the most memory that took is printed. `--quick`: fewer crops.
+The bare pass gets a tensor that is already normalised and in its slots, in batches of 16 crops. Weights are random: a
+network's speed does not depend on them. `pixel-stats` has no bare pass and is compared with that of ViT-S/16. Whole
+fields of 512 px through a ViT-B/8 are 4,097 tokens each; the peak memory is printed. `--quick`: fewer crops.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def main() -> None:
 
 
 def drawn(architecture: str, dim: int) -> Backbone:
-    """Return vit-random's record with another network, whose weights are drawn and not pinned."""
+    """Return vit-random's record with another network, whose weights are random and not pinned."""
     return replace(BACKBONES["vit-random"], name=architecture, architecture=architecture, dim=dim, weights_sha256=None)
 
 
 def crops_of(n: int, px: int) -> Crops:
-    """Return n round cells under noise."""
+    """Return n round cells with noise, (n, c, y, x)."""
     y, x = np.mgrid[:px, :px] / px - 0.5
     cell, nucleus = (np.repeat((np.hypot(y, x) < radius)[None], n, axis=0) for radius in (0.4, 0.2))
     pixels = np.random.default_rng(0).uniform(size=(n, len(ROLES), px, px)).astype(np.float32)
@@ -56,14 +56,14 @@ def crops_of(n: int, px: int) -> Crops:
 
 
 def bare(backbone: Backbone, crops: Crops) -> Callable[[], object]:
-    """Return timm's own forward pass over what the network is shown."""
+    """Return timm's own forward pass over the network's input."""
     network = load(backbone, Choices(), "cpu").network  # type: ignore[attr-defined]  # a ViT
     shown = torch.from_numpy(crops.pixels)
 
     def run() -> None:
         with torch.inference_mode():
-            for some in shown.split(16):
-                network(some)
+            for batch in shown.split(16):
+                network(batch)
 
     return run
 
@@ -75,13 +75,13 @@ def embstore(backbone: Backbone, crops: Crops) -> Callable[[], object]:
 
 
 def whole(backbone: Backbone) -> None:
-    """Print what fields of 512 px take, and the memory at its highest."""
+    """Print the time of fields of 512 px, and the peak memory."""
     fields = crops_of(1 if QUICK else 2, 512)
     before = peak_mb()
     encoder = load(backbone, Choices(unit="image", input_px=512), "cpu")
     timings = compare({"embstore": lambda: encoder(fields)}, baseline="embstore", rounds=1)
     a_field = timings[0].median_s / len(fields)
-    report("ViT-B/8 on fields of 512 px", timings, work=f"{a_field:.1f} s a field, peak {before} -> {peak_mb()} MB")
+    report("ViT-B/8 on fields of 512 px", timings, work=f"{a_field:.1f} s per field, peak {before} -> {peak_mb()} MB")
 
 
 def peak_mb() -> int:

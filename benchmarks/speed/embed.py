@@ -1,9 +1,9 @@
-"""Ingest (read, segment or take masks, crop, encode, store) against the encoder alone, fed with crops cut beforehand.
+"""Ingest (read, segment or use masks, crop, encode, store) against the encoder alone, given crops cut beforehand.
 
 Fields of 600 x 600 pixels, two channels, zlib, with some 20 cells each. What an ingest does once (load and check the
-encoder, make the store, plan) is timed by an ingest of one field, and taken off to give what each further field costs:
-a second in twenty would count for much here and for nothing in a screen. Wanted of a ViT-S/16 at 224 px, in throughput:
-at least 0.85 of the encoder alone with segmentation, 0.93 with masks.
+encoder, make the store, plan) is timed by an ingest of one field and subtracted, to give what each further field costs:
+one second is much in twenty, and nothing in a screen. Target for a ViT-S/16 at 224 px, in throughput: at least 0.85 of
+the encoder alone with segmentation, 0.93 with masks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import compare, report
 
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import find
@@ -60,7 +60,7 @@ def _time(folder: Path, backbone: str, how: str, masks: Path | None) -> None:
 
 
 def _fields(folder: Path) -> Path:
-    """Write the atlas' fields that hold about 20 cells to `images`; return the folder of their masks."""
+    """Write the atlas's fields that contain about 20 cells to `images`; return the folder of their masks."""
     write_phantom(folder / "atlas", layout="opencell", proteins=PROTEINS, fields=1)
     (folder / "images").mkdir()
     for row in read_table(folder / "atlas" / "truth" / "fields.csv"):
@@ -69,7 +69,7 @@ def _fields(folder: Path) -> Path:
     return folder / "atlas" / "truth" / "masks"
 
 
-def _crops(folder: Path, encoder: Encoder, masks: Path | None) -> list[Crops]:
+def _crops(folder: Path, encoder: CropEncoder, masks: Path | None) -> list[Crops]:
     source, space = read_source(folder / "images", "opencell", None, masks=masks), encoder.space
     with tempfile.TemporaryDirectory() as empty:
         store = Store.open(Path(empty) / "store", create=True)

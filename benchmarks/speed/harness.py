@@ -1,6 +1,6 @@
-"""The one way to time things here: candidates in turn, round after round, reported as ratios to a baseline.
+"""Time alternatives in turn, round after round, and report them as ratios to a baseline.
 
-Absolute times say little on a shared machine; a ratio of medians taken in the same minutes says what a change is worth.
+Absolute times mean little on a shared machine; a ratio of medians from the same minutes shows the effect of a change.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Timing:
 
 
 def compare(candidates: Mapping[str, Callable[[], object]], *, baseline: str, rounds: int = 5) -> list[Timing]:
-    """Run every candidate once to warm up, then once a round, in turn; ratios are to `baseline`."""
+    """Run every candidate once to warm up, then once per round, in turn; ratios are to `baseline`."""
     if baseline not in candidates:
-        raise ValueError(f"the baseline {baseline!r} is none of {', '.join(candidates)}")
+        raise ValueError(f"the baseline {baseline!r} is not one of {', '.join(candidates)}")
     for run in candidates.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

@@ -1,7 +1,7 @@
 """Does memory grow with a file of embeddings? Peak RSS of importing 400 and 800 MB, each format by itself.
 
-Rows of 1,024 numbers in float32. Each import is a process of its own; the Parquet file is one row group. Wanted: the
-larger file costs at most 1.2 times what the smaller one does.
+Rows of 1,024 numbers in float32. Each import is a process of its own; the Parquet file is one row group. Limit: the
+larger file takes at most 1.2 times the memory of the smaller one.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ import embstore as es
 
 DIM = 1024
 ROWS = (100_000, 200_000)  # 400 and 800 MB as float32
-CSV_ROWS = tuple(rows * 2 // 5 for rows in ROWS)  # a number is some ten letters
+CSV_ROWS = tuple(rows * 2 // 5 for rows in ROWS)  # a number is about ten characters
 FORMATS = ("npy", "npz", "parquet", "csv", "h5ad")
 
 
 def main() -> None:
     formats = sys.argv[1:] or FORMATS
-    found = {form: [_measured(form, rows) for rows in (CSV_ROWS if form == "csv" else ROWS)] for form in formats}
-    peaks = {form: [round(one["peak_mb"]) for one in of] for form, of in found.items()}
+    measured = {form: [_measured(form, rows) for rows in (CSV_ROWS if form == "csv" else ROWS)] for form in formats}
+    peaks = {form: [round(one["peak_mb"]) for one in sizes] for form, sizes in measured.items()}
     record = {
         "title": "memory of an import",
-        "file_mb": {form: [round(one["file_mb"]) for one in of] for form, of in found.items()},
+        "file_mb": {form: [round(one["file_mb"]) for one in sizes] for form, sizes in measured.items()},
         "peak_mb": peaks,
         "ratio": {form: round(large / small, 3) for form, (small, large) in peaks.items()},
-        "seconds": {form: [round(one["seconds"], 1) for one in of] for form, of in found.items()},
+        "seconds": {form: [round(one["seconds"], 1) for one in sizes] for form, sizes in measured.items()},
     }
     print(json.dumps(record))
 

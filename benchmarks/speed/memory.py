@@ -1,7 +1,7 @@
 """Does memory grow with the number of fields? Peak RSS of ingesting 1,000 and 4,000 of them with pixel-stats.
 
-Fields of 260 px hold some seven cells; each ingest is a process of its own. Wanted: the larger at most 1.1 times the
-smaller; and a rerun on the finished store at most 5 % of the first run's time.
+Fields of 260 px contain some seven cells; each ingest is a process of its own. Limits: the larger takes at most 1.1
+times the memory of the smaller, and a rerun on the finished store at most 5 % of the first run's time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def main() -> None:
             fields=PER_PROTEIN,
             field_px=260,
         )
-        found = {n: _measured(Path(folder) / f"store{n}", atlas.images_folder, n) for n in FIELDS}
+        measured = {n: _measured(Path(folder) / f"store{n}", atlas.images_folder, n) for n in FIELDS}
         again = _measured(Path(folder) / f"store{FIELDS[-1]}", atlas.images_folder, FIELDS[-1])
-    small, large = (found[n] for n in FIELDS)
+    small, large = (measured[n] for n in FIELDS)
     record = {
         "title": "memory of an ingest",
-        "peak_mb": {n: round(found[n]["peak_mb"]) for n in FIELDS},
+        "peak_mb": {n: round(measured[n]["peak_mb"]) for n in FIELDS},
         "ratio": round(large["peak_mb"] / small["peak_mb"], 3),
         "rerun_share": round(again["seconds"] / large["seconds"], 4),
     }

@@ -1,6 +1,6 @@
-"""Does simulating keep up? An atlas as `phantom write` makes it, against writing the same pixels without drawing them.
+"""Simulating an atlas with `phantom write`, against writing the same pixels without simulating them.
 
-Fields of 600 px with 39 to 88 cells, that is 64 to 96 px of field a cell; wanted: 100 cells a second and core or more.
+Fields of 600 px with 39 to 88 cells, that is 64 to 96 px of field per cell; target: 100 cells per second and core.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def main() -> None:
         cells = sum(len(draw_field(p, 0, name).truths) for p in asked)
         seconds = time.process_time() - started
         side = (len(asked) * spec.field_px**2 / cells) ** 0.5
-        sys.stderr.write(f"{name}: {cells / seconds:.0f} cells a second and core, {side:.0f} px of field a cell\n")
+        sys.stderr.write(f"{name}: {cells / seconds:.0f} cells per second and core, {side:.0f} px of field per cell\n")
     pixels = [field.pixels for _, field in drawn[:PROTEINS]]
     timings = compare(
-        {"pixels written, not drawn": lambda: _write(pixels), "embstore phantom write": _atlas},
-        baseline="pixels written, not drawn",
+        {"pixels written, not simulated": lambda: _write(pixels), "embstore phantom write": _atlas},
+        baseline="pixels written, not simulated",
         rounds=3,
     )
     cells = sum(len(field.truths) for _, field in drawn[:PROTEINS])

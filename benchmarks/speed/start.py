@@ -1,4 +1,4 @@
-"""What a command costs before it does any work: `--help` against a bare Python, and questions to a small store."""
+"""What a command costs before it does any work: `--help` against a bare Python, and queries of a small store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness import compare, report
 import embstore as es
 from embstore_bench import bench
 
-LIMIT_S = 1.6  # of CPU, that a command which opens a small store may cost
+LIMIT_S = 1.6  # of CPU, for a command that opens a small store
 ROUNDS = 5
 MAIN = "from embstore_cli.main import main; main()"
 
@@ -84,7 +84,7 @@ def _cpu_seconds(arguments: tuple[str, ...]) -> float:
 
 
 def _report(seconds: dict[str, float]) -> None:
-    sys.stderr.write(f"\nCPU seconds of a command on a small store (at most {LIMIT_S} are wanted)\n")
+    sys.stderr.write(f"\nCPU seconds of a command on a small store (limit: {LIMIT_S})\n")
     for command, cpu_s in seconds.items():
         sys.stderr.write(f"  {command:<42} {cpu_s:7.2f} s{'' if cpu_s <= LIMIT_S else '   too slow'}\n")
     sys.stdout.write(json.dumps({"title": "CPU seconds", "cores": os.cpu_count(), "seconds": seconds}) + "\n")

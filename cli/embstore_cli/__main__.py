@@ -4,7 +4,7 @@ import sys
 
 
 def run() -> None:
-    """Run the command line; Ctrl-C is one line and exit code 130 even while the commands are imported."""
+    """Run the command line; Ctrl-C ends it with one line and exit code 130, even while the commands are imported."""
     try:
         from embstore_cli.main import main
 

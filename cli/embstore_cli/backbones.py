@@ -13,12 +13,12 @@ from embstore_cli.context import Format, Output
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.render import emit_table, print_line
 
-app = typer.Typer(no_args_is_help=True, help="The networks and measurements that make vectors.")
+app = typer.Typer(no_args_is_help=True, help="The networks and measurements that compute vectors.")
 
 
 @dataclass(frozen=True)
 class BackboneLine:
-    """One row of `backbones list`; `get` says how to get what is missing."""
+    """One row of `backbones list`; `get` is how to get what is missing."""
 
     name: str
     ready: str  # yes or no
@@ -30,6 +30,29 @@ class BackboneLine:
     get: str
 
 
+def _line(name: str) -> BackboneLine:
+    """Return what is known of a backbone; of one that cannot be used, why."""
+    from embstore.backbones.registry import availability, find
+    from embstore.backbones.weights import how_to_get
+    from embstore.errors import EmbstoreError
+
+    try:
+        backbone = find(name)
+    except EmbstoreError as error:
+        return BackboneLine(name, "no", "", "", 0, "", note="cannot be used", get=str(error))
+    ready, _ = availability(backbone)
+    return BackboneLine(
+        name=backbone.name,
+        ready="yes" if ready else "no",
+        origin=backbone.origin,
+        slots=",".join(backbone.slots),
+        dim=backbone.dim,
+        licence=backbone.licence,
+        note=backbone.note,
+        get="" if ready else how_to_get(backbone),
+    )
+
+
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.backbone_names)]
 
 
@@ -39,25 +62,10 @@ def list_backbones(form: Output = Format.table) -> None:
 
     Example: `embstore backbones list`
     """
-    from embstore.backbones.registry import availability, backbone_records
-    from embstore.backbones.weights import how_to_get
+    from embstore.backbones.registry import known_names
     from embstore.tabular import Listing
 
-    rows = []
-    for backbone in backbone_records().values():
-        ready, _ = availability(backbone)
-        rows.append(
-            BackboneLine(
-                name=backbone.name,
-                ready="yes" if ready else "no",
-                origin=backbone.origin,
-                slots=",".join(backbone.slots),
-                dim=backbone.dim,
-                licence=backbone.licence,
-                note=backbone.note,
-                get="" if ready else how_to_get(backbone),
-            )
-        )
+    rows = [_line(name) for name in known_names()]
     emit_table(Listing(rows, BackboneLine, "backbone"), form, people=("name", "ready", "slots", "dim", "note"))
 
 
@@ -99,7 +107,7 @@ def fetch(
     ] = None,
     progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
-    """Get a backbone's published file, check it, and keep it; a download that was stopped continues.
+    """Get a backbone's published file, check it, and store it; an interrupted download continues.
 
     Example: `embstore backbones fetch hpa --from DINO_FOV_checkpoint.pth`
     """
@@ -120,7 +128,7 @@ def add(
     roles: Annotated[str, typer.Option("--roles", metavar="A,B", help="The role of each input channel, in order.")],
     crop_um: Annotated[float, typer.Option("--crop-um", metavar="UM", help="Width of a crop in µm.")] = 25.0,
     input_px: Annotated[
-        int | None, typer.Option("--input-px", metavar="PX", help="Side of its input [default: as its positions say].")
+        int | None, typer.Option("--input-px", metavar="PX", help="Side of its input [default: read from the file].")
     ] = None,
     normalisation: Annotated[
         str,
@@ -130,7 +138,7 @@ def add(
         str | None,
         typer.Option("--pooling", metavar="NAME", help="cls, mean, cls+mean or cls+mean+std+max [default: its own]."),
     ] = None,
-    masked: Annotated[bool, typer.Option("--masked", help="Show it cells cut out by their masks.")] = False,
+    masked: Annotated[bool, typer.Option("--masked", help="Set everything outside the cell to 0.")] = False,
     heads: Annotated[int | None, typer.Option("--heads", min=1, help="Attention heads [default: width / 64].")] = None,
     key: Annotated[
         str | None,
@@ -139,7 +147,7 @@ def add(
         ),
     ] = None,
     init: Annotated[
-        str, typer.Option("--init", metavar="NAME", help="What training began from: random, ImageNet or a backbone.")
+        str, typer.Option("--init", metavar="NAME", help="What training started from: random, ImageNet or a backbone.")
     ] = "",
     licence: Annotated[str, typer.Option("--licence", help="Licence of the weights.")] = "not stated",
     citation: Annotated[str, typer.Option("--citation", help="What to cite.")] = "",
@@ -147,7 +155,7 @@ def add(
         bool, typer.Option("--replace", help="Make this the next revision of an existing name.")
     ] = False,
 ) -> None:
-    """Make a backbone of your own from a checkpoint; its architecture is read from its tensors.
+    """Make a backbone from a checkpoint of your own; its architecture is read from its tensors.
 
     Example: `embstore backbones add checkpoint.pth --name mine --roles nucleus,protein`
     """
@@ -171,7 +179,7 @@ def add(
     made = backbone.architecture_args
     print_line(
         f"{backbone.name} revision {backbone.revision} is ready: {made['depth']} blocks of width {made['embed_dim']}, "
-        f"patches of {made['patch_size']} px, {made['num_heads']} heads, {backbone.dim} numbers a cell"
+        f"patches of {made['patch_size']} px, {made['num_heads']} heads, {backbone.dim} numbers per cell"
     )
 
 

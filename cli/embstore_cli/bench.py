@@ -11,7 +11,7 @@ from embstore.errors import EmbstoreError
 from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED, Dataset, Format, Output, open_store
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
-from embstore_cli.removed import without_options
+from embstore_cli.removed import RemovedOption, without_options
 from embstore_cli.render import ALL_OF_IT, emit_table, print_line, say
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def bench(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            "--head", autocompletion=completion.heads, help="linear or knn; may be repeated [default: linear]."
+            "--head",
+            autocompletion=completion.heads,
+            help="linear, mlp, knn or prototype; may be repeated [default: linear].",
         ),
     ] = None,
     folds: Annotated[int, typer.Option("--folds", help="Number of folds of proteins.")] = 5,
@@ -78,7 +80,7 @@ def bench(
         str,
         typer.Option(
             "--by",
-            help="What a split keeps together: protein; where none is known, image (its well). Else they show a leak.",
+            help="What a split keeps together: protein, or image (well) if no protein is known; else scores leak.",
         ),
     ] = "protein",
     space: Annotated[
@@ -93,7 +95,7 @@ def bench(
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Score how well backbones tell locations: train what is missing, record it, print it beside its baselines.
+    """Score how well backbones predict locations: train what is missing, record it, print it next to its baselines.
 
     --seeds 5 is seeds 0 to 4, --seeds 5,6,7 is those three, and --seeds 7, is that one.
 
@@ -122,36 +124,51 @@ def bench(
         emit_table(rows.select([*RESULT_COLUMNS, "level", "floor", "note"]), form)
     else:
         _show(report)
-    # what stands under the table is not said twice
+    # what is printed below the table is not printed twice
     shown = {row.note for row in report.entries} if form is Format.table else set()
     notes = [note for note in report.notes if not any(note in text for text in shown)]
     for line in (*_left_out(report.left_out), *_audited(report.audit), *notes):
         say(f"note: {line}")
-    say(f"{report.made} entries made, {report.reused} were there; all of them: embstore results")
+    say(f"{report.made} entries made, {report.reused} existed; list all: embstore results")
 
 
+@without_options(
+    RemovedOption("--all", "write --all-versions", is_flag=True),
+    RemovedOption("--floors", "write --baselines", is_flag=True),
+    RemovedOption("--no-floors", "write --no-baselines", is_flag=True),
+)
 def results(
     dataset: Dataset = None,
     task: Annotated[str | None, typer.Option("--task", autocompletion=completion.tasks, help="Only this task.")] = None,
     metric: Annotated[
-        str, typer.Option("--metric", help="One of macro_f1, macro_f1_weighted, macro_f1@0.5 and micro_f1.")
-    ] = ("macro_f1"),
+        str,
+        typer.Option("--metric", help="macro_f1, micro_f1, macro_f1_weighted, macro_f1@tuned, macro_f1@0.5, accuracy."),
+    ] = "macro_f1",
     level: Annotated[
         str, typer.Option("--level", help="The metric over units or over proteins: unit or protein.")
     ] = "unit",
-    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Show the baselines too.")] = True,
-    superseded: Annotated[bool, typer.Option("--all", help="Show entries on older labels or vectors too.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Show the baselines too.")] = True,
+    superseded: Annotated[
+        bool,
+        typer.Option("--all-versions", help="Show entries on older labels or vectors, or of an older protocol, too."),
+    ] = False,
     form: Output = Format.table,
 ) -> None:
-    """Print the leaderboard: the entry on most units of each kind (the newest among equals), the best first by task.
+    """Print the leaderboard, best first; of entries of the same kind, the one on most units (then the newest).
 
     Example: `embstore results --dataset opencell --format csv`
     """
+    import pyarrow.compute as pc
+
     from embstore_bench import leaderboard
 
     store = open_store()
     answer = leaderboard(store, dataset=dataset, task=task, metric=metric, level=level, superseded=superseded)
-    rows = answer.table if floors else answer.table.filter([not floor for floor in answer.table["floor"].to_pylist()])
+    rows = answer.table if baselines else answer.table.filter(pc.invert(answer.table["floor"]))
+    if not rows.num_rows:
+        older = 0 if superseded else len(leaderboard(store, dataset=dataset, task=task, superseded=True))
+        hidden = f"; {older} of an older protocol: `embstore results --all-versions`" if older else ""
+        say(f"no entry matches: `embstore bench --backbone NAME` makes the first{hidden}")
     if form is Format.table:
         _show_results(store, rows.to_pylist(), created=superseded)
     else:
@@ -164,7 +181,6 @@ def _show_results(store: Store, rows: Sequence[dict[str, Any]], *, created: bool
     from embstore_cli.scores import print_scores, space_names
 
     if not rows:
-        say("no entry fits: `embstore bench --backbone NAME` makes the first")
         return
     figures = leaderboard(store, metric=None, level=None, entries=[row["entry"] for row in rows]).to_pylist()
     shown, all_figures = ([LeaderboardRow(**row) for row in part] for part in (rows, figures))
@@ -174,7 +190,7 @@ def _show_results(store: Store, rows: Sequence[dict[str, Any]], *, created: bool
 
 
 def _seeds(text: str) -> int | list[int]:
-    """Return how many seeds (`5`), or which (`5,6,7`; one is `5,`)."""
+    """Return how many seeds (`5`), or which ones (`5,6,7`; a single one is `5,`)."""
     try:
         return [int(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
     except ValueError:
@@ -182,17 +198,18 @@ def _seeds(text: str) -> int | list[int]:
 
 
 def _show(report: BenchReport) -> None:
-    from embstore.store import told_apart
+    from embstore.store import distinguishing_specs
     from embstore_cli.scores import print_classes, print_scores
 
-    names = {space["digest"]: name for space, name in zip(report.spaces, told_apart(report.spaces), strict=True)}
+    specs = distinguishing_specs(report.spaces)
+    names = {space["digest"]: name for space, name in zip(report.spaces, specs, strict=True)}
     print_scores(report.entries, report.metrics, names)
     print_line()
     print_classes([row for row in report.per_class if not row.floor], names)
 
 
 def _replaced(tasks: Iterable[tuple[str, str | None]]) -> None:
-    """Write which of the tasks shown are superseded, and by which."""
+    """Print which of the tasks shown are superseded, and by which."""
     for line in dict.fromkeys(f"{task}: superseded by {newer}" for task, newer in tasks if newer):
         print_line(line)
 
@@ -203,23 +220,23 @@ def _left_out(left_out: LeftOut) -> list[str]:
     lines += [f"{n} units of {name} left out: not in every space" for name, n in left_out.not_in_every_space.items()]
     if left_out.classes:
         listed = ", ".join(f"{location} {n}" for location, n in left_out.classes.items())
-        lines.append(f"{len(left_out.classes)} locations left out, in fewer groups than folds: {listed}")
+        lines.append(f"{len(left_out.classes)} locations left out, because they have fewer groups than folds: {listed}")
     return lines
 
 
 def _audited(audits: Mapping[str, Audit]) -> list[str]:
-    """Return one line on the leak that the splits allow: the worst share over splits, entity by entity."""
+    """Return one line on the leak that the splits allow: the worst share over splits, for each kind of entity."""
     shares: dict[str, float] = {}
     for audit in audits.values():
         for entity, counts in audit.items():
             shares[entity] = max(counts.share, shares.get(entity, 0.0))
     listed = ", ".join(f"{entity} {share:.0%}" for entity, share in shares.items())
-    return [f"leak audit, test units with kin in train by the same: {listed}"] if listed else []
+    return [f"leak audit, test units that share these with training units: {listed}"] if listed else []
 
 
 WHY = {
-    "no_protein": "no protein is named",
-    "no_label": "no label in this set",
-    "group_not_in_split": "their group came after the split was frozen",
+    "no_protein": "no protein is known",
+    "no_label": "no label in this label set",
+    "group_not_in_split": "their group was added after the split was frozen",
     "no_class_left": "all their locations were left out",
 }

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from embstore.store import Store
 
 _FINDING = ("check", "table", "found", "todo")
-TAGS_SHOWN = 5  # of those that keep older versions, the largest
+TAGS_SHOWN = 5  # of the tags that keep older versions, the largest
 _SIZES = ("bytes", "fragments", "versions")
 
 
 @without_options(RemovedOption("--mend", "write --repair", is_flag=True))
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="First remove what is damaged, repeated or belongs to nothing.")
+        bool, typer.Option("--repair", help="First remove what is damaged, repeated or without owner.")
     ] = False,
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Read everything and report what is wrong: exit 1 where anything is.
+    """Read everything and report what is wrong; exit 1 if anything is.
 
-    With --repair, what is wrong is taken out first, and the same ingest, embed or bench then brings it again. Run it
+    With --repair, what is wrong is removed first, and the same ingest, embed or bench then writes it again. Run it
     while nothing else writes to the store.
 
     Example: `embstore verify --format json`
@@ -73,7 +73,7 @@ def maintain(
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Join small files and remove old versions; those that a tag names stay.
+    """Join small files and remove old versions; those that a tag names are kept.
 
     Example: `embstore maintain --older-than 30`
     """
@@ -92,7 +92,7 @@ def maintain(
     if after > before and young > 0:
         say(
             f"it grew because files were joined and {young} untagged versions still need the old ones; "
-            "`embstore maintain --older-than 0` removes them, when nothing else reads the store"
+            "`embstore maintain --older-than 0` removes them; run it when nothing else reads the store"
         )
     kept = [tag for tag in kept_by_tags(store) if tag["bytes"]]
     for tag in kept[:TAGS_SHOWN]:
@@ -104,8 +104,8 @@ def maintain(
 def _kept(tag: KeptByTag) -> str:
     since = f" since {tag['created']:%Y-%m-%d}" if tag["created"] else ""
     return (
-        f"the tag {tag['tag']} keeps {tag['versions']} older versions of tables{since}, {tag['bytes']} bytes that no "
-        f"newest version needs; `embstore tag {tag['tag']} --delete`, then maintain, frees {tag['freed_bytes']}"
+        f"the tag {tag['tag']} keeps {tag['versions']} older versions of tables{since}, {tag['bytes']} bytes that the "
+        f"newest versions do not need; `embstore tag {tag['tag']} --delete`, then maintain, frees {tag['freed_bytes']}"
     )
 
 
@@ -119,7 +119,7 @@ def tag(
     delete: Annotated[bool, typer.Option("--delete", help="Delete the tag; one that a score cites is kept.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """Name the store as it is now, or list the names; `embstore --at NAME` then reads it as it was.
+    """Tag the present state of the store, or list the tags; `embstore --at NAME` then reads that state.
 
     Example: `embstore tag paper-v1`, then `embstore --at paper-v1 status`
     """
@@ -132,9 +132,10 @@ def tag(
         emit_table(list_tags(store), form)
     elif delete:
         delete_tag(store, name)
-        print_line(f"{name} is gone; its versions go at the next `embstore maintain`")
+        print_line(f"{name} was deleted; the next `embstore maintain` deletes its versions")
     else:
-        print_line(f"{name} names this state of {len(create_tag(store, name))} tables: embstore --at {name} status")
+        n_tables = len(create_tag(store, name))
+        print_line(f"{name} tags the present versions of {n_tables} tables: embstore --at {name} status")
 
 
 def remove(
@@ -144,10 +145,10 @@ def remove(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be removed; write nothing.")] = False,
     form: Output = Format.table,
 ) -> None:
-    """Take images out, with their cells, vectors and labels; an image goes when it, or any of its cells, matches.
+    """Remove images with their cells, vectors and labels; an image is removed if it, or any of its cells, matches.
 
-    What will go is printed first, with the tag under which it can still be read until `--purge`. Ingesting the same
-    source again brings everything back.
+    What will be removed is printed first, with the tag that still reads it until `--purge`. Ingesting the same source
+    again restores everything.
 
     Example: `embstore remove --where "plate = '57' AND well = 'F11'" --dry-run`
     """
@@ -162,29 +163,31 @@ def remove(
     else:
         emit_table(removed, form)
     for later in removed.still_on_disk:
-        say(f"note: the tag {later} came later and keeps the old files: `embstore tag {later} --delete`, then again")
+        again = f"`embstore tag {later} --delete`, then run this again"
+        say(f"note: the tag {later} was made later and keeps the old files: {again}")
 
 
 def _announce(store: Store, planned: Removed, dataset: str | None, *, dry_run: bool) -> None:
-    """Print what a removal is about to take, and where it can still be read."""
+    """Print what a removal will remove, and where it can still be read."""
     from embstore.store import list_datasets
 
     verb = "would be" if dry_run else "will be"
     if planned.images or planned.profiles:
-        kept = "only the same ingest or import brings it back"
+        kept = "only the same ingest or import restores it"
         if planned.tag:
             kept = f"`embstore --at {planned.tag} ...` still reads it, until `embstore tag {planned.tag} --delete`"
-        say(f"{_counts(planned)} {verb} taken out; {kept}")
+        say(f"{_counts(planned)} {verb} removed; {kept}")
     elif dataset is not None and dataset not in (names := list_datasets(store)):
         say(choices(dataset, "dataset", names))
     if planned.tags:
-        say(f"tags {verb} given up: {', '.join(planned.tags)}; {planned.entries} scores cite them, their figures stay")
+        cited = f"{planned.entries} scores cite them, and their figures stay"
+        say(f"tags {verb} deleted: {', '.join(planned.tags)}; {cited}")
 
 
 def _summary(removed: Removed, *, dry_run: bool) -> str:
     if not removed.images and not removed.profiles:
-        return "nothing to take out: no image, cell or profile matches"
-    return f"{_counts(removed)} {'would go' if dry_run else 'are out'}"
+        return "nothing to remove: no image, cell or profile matches"
+    return f"{_counts(removed)} {'would be removed' if dry_run else 'were removed'}"
 
 
 def _counts(removed: Removed) -> str:
@@ -193,7 +196,7 @@ def _counts(removed: Removed) -> str:
 
 
 def doctor(form: Output = Format.table) -> None:
-    """Check this machine: file system, disk, processors, GPU, weights, engines; exit 1 if a check fails.
+    """Check this machine: file system, disk, processors, GPU, weights, versions; exit 1 if a check fails.
 
     Example: `embstore doctor`
     """

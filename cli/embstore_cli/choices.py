@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
 import typer
 
+from embstore.errors import EmbstoreError
 from embstore_cli import completion
 from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-source_option = partial(typer.Option, rich_help_panel="What goes in")
+source_option = partial(typer.Option, rich_help_panel="Source")
 cell_option = partial(typer.Option, rich_help_panel="Cells")
+columns_option = partial(
+    typer.Option,
+    "--columns",
+    metavar="COLUMN=NAME",
+    help="What a column of the table is called here, as in 'Where is it?=locations'; may be repeated.",
+)
 run_option = partial(typer.Option, rich_help_panel="Running")
 
 Force = Annotated[
     bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
 ]
-DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="What computes the vectors.")]
+DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]
 BackboneSpecs = Annotated[
     list[str],
     source_option(
@@ -31,7 +39,22 @@ BackboneSpecs = Annotated[
         "may be repeated. Keys: unit, pooling, masked, input_px, crop_um, fill, roles, intensity, precision.",
     ),
 ]
-# how backbones are shown images
+
+
+def names_of_columns(texts: Sequence[str] | None) -> dict[str, str] | None:
+    """Return column -> name from texts such as `Where is it?=locations`, None if there are none."""
+    names: dict[str, str] = {}
+    for text in texts or ():
+        column, equals, name = (part.strip() for part in text.rpartition("="))
+        if not equals or not column or not name or column in names:
+            raise EmbstoreError(
+                f"--columns is {text!r}; wanted each column once, with its name here: 'Where is it?=locations'"
+            )
+        names[column] = name
+    return names or None
+
+
+# replaced by backbone specs
 SPEC_REMOVED = (
     UNIT_REMOVED,
     RemovedOption("--pooling", "write --backbone hpa:pooling=cls"),

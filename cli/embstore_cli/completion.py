@@ -1,6 +1,6 @@
-"""What the shell offers for a value: names of the registry, and what the store contains; nothing where it cannot tell.
+"""The values that the shell completes: names of the registry, and what the store contains; none if they are unknown.
 
-No engine but lance is imported, since somebody waits at the prompt.
+The only engine that is imported is lance, since somebody is waiting at the prompt.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from embstore.errors import EmbstoreError
 if TYPE_CHECKING:
     from embstore.store import Store
 
-FAILURES = (EmbstoreError, OSError, RuntimeError, ValueError)  # no store, a damaged table, a record that is wrong
+FAILURES = (EmbstoreError, OSError, RuntimeError, ValueError)  # no store, a damaged table, an invalid record
 
 Completer = Callable[[typer.Context, str], list[str]]
 
 
 def _completer(values: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
-    """Offer the values that begin with what was typed, sorted; none where they cannot be had."""
+    """Return the values that begin with what was typed, sorted; none if they cannot be read."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
@@ -43,7 +43,7 @@ def _store(ctx: typer.Context) -> Store:
 
 
 def _column(store: Store, table: str, column: str) -> list[str]:
-    """Return the values of a column of text, each once; none where there is no such table."""
+    """Return the distinct values of a text column; none if the table does not exist."""
     if table not in store.table_names():
         return []
     return [value for value in store.read(table, [column])[column].unique().to_pylist() if value]
@@ -55,20 +55,20 @@ def _column(store: Store, table: str, column: str) -> list[str]:
 @_completer
 def backbone_names(_ctx: typer.Context, _incomplete: str) -> Iterable[str]:
     """Return the names of the registry."""
-    from embstore.backbones.registry import backbone_records
+    from embstore.backbones.registry import known_names
 
-    return backbone_records()
+    return known_names()
 
 
 @_completer
 def backbone_specs(_ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Return the names of the registry and `timm:`; behind a name, the strategies and the keys of a spec."""
-    from embstore.backbones.registry import backbone_records
+    """Return the names of the registry and `timm:`; after a name, the strategies and the keys of a spec."""
+    from embstore.backbones.registry import known_names
     from embstore.space import SPEC_KEYS, STRATEGIES, TIMM
 
     name, *parts = incomplete.split(":")
     if not parts or incomplete.startswith(TIMM):
-        return [*backbone_records(), TIMM]
+        return [*known_names(), TIMM]
     before = ":".join([name, *parts[:-1]])
     strategies = STRATEGIES if len(parts) == 1 else ()
     unused = [f"{key}=" for key in SPEC_KEYS if not any(part.startswith(f"{key}=") for part in parts[:-1])]
@@ -77,14 +77,14 @@ def backbone_specs(_ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 @_completer
 def stored_specs(ctx: typer.Context, _incomplete: str) -> Iterable[str]:
-    """Return the backbones that the store has spaces of, and the shortest spec of each space."""
-    from embstore.store import told_apart
+    """Return the backbones of the store's spaces, and the shortest spec of each space."""
+    from embstore.store import distinguishing_specs
 
     store = _store(ctx)
     columns = [name for name in store.dataset("spaces").schema.names if name != "canary"]
     spaces = store.read("spaces", columns).to_pylist()
-    # where no spec tells two spaces apart, ` --space DIGEST` follows it
-    return [space["backbone"] for space in spaces] + [spec.partition(" ")[0] for spec in told_apart(spaces)]
+    # if no spec distinguishes two spaces, ` --space DIGEST` follows it
+    return [space["backbone"] for space in spaces] + [spec.partition(" ")[0] for spec in distinguishing_specs(spaces)]
 
 
 @_completer

@@ -1,4 +1,4 @@
-"""What every command shares: the store it was pointed at, and options spelled once."""
+"""What every command shares: the store that it works on, and options that are defined once."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ UNIT_REMOVED = RemovedOption("--unit", "write --backbone hpa:unit=image")
 
 
 def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of a dataclass as options of its own; it takes them together, as `options`.
+    """Give a command the fields of a dataclass as its options; it receives them together, as `options`.
 
-    They stand in the help where `options` stands among the parameters. Several commands share such a dataclass, so that
-    each option is spelled once.
+    The help lists them at the position of `options` among the parameters. Several commands share such a dataclass, so
+    that each option is defined once.
     """
     hints = get_type_hints(options, include_extras=True)
     shared = [
@@ -95,14 +95,14 @@ def with_options(options: type[Any]) -> Callable[[Callable[..., None]], Callable
 
 
 def open_store(*, write: bool = False) -> Store:
-    """Open the store that --store or EMBSTORE_STORE names, at the tag of --at; one that is to be written takes none."""
+    """Open the store of --store or EMBSTORE_STORE, at the tag of --at; raises StoreError for a tag with `write`."""
     from embstore.store import Store
 
     return Store.open(store_to_write()) if write else Store.open(state.store, at=state.at)
 
 
 def store_to_write() -> str:
-    """Return the path or URI of the store, for a command that makes it where there is none; --at is refused."""
+    """Return the path or URI of the store, for a command that creates it if it is missing; --at is refused."""
     if state.at is not None:
         from embstore.store import read_only
 

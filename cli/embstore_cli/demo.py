@@ -1,4 +1,4 @@
-"""`embstore demo`: the whole path on a simulated dataset, as the very commands that a user would type."""
+"""`embstore demo`: every step on a simulated dataset, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from embstore_cli.render import print_line
 if TYPE_CHECKING:
     from embstore.phantom.write import Layout
 
-DEMO_FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # some ten cells each: the demo is to be fast
-PROTEIN_OF_DEMO = 7  # of seed 0: a nuclear membrane protein, whose nearest neighbour was published as something else
+DEMO_FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # about ten cells each, so that the demo is fast
+PROTEIN_OF_DEMO = 7  # with seed 0: a nuclear membrane protein, whose nearest neighbour has a wrong published label
 STEPS = (
     (
         "images become cells, cells become vectors",
@@ -28,19 +28,19 @@ STEPS = (
         "--backbone phantom-dino --backbone vit-random --backbone pixel-stats",
     ),
     (
-        "the atlas knows the truth: how well cells were found, and where each one's protein really is",
+        "the atlas contains the truth: how well cells were segmented, and where each one's protein really is",
         "phantom truth {out}/opencell",
     ),
     (
-        "splits become scores, with the floors that they must beat",
+        "backbones are scored, next to the baselines that they must beat",
         "bench --dataset opencell --backbone phantom-dino --backbone vit-random --backbone pixel-stats --folds {folds}",
     ),
     (
-        "a protein finds its neighbours (one published label in twenty is wrong, on purpose)",
+        "the proteins most similar to one (one published label in twenty is wrong, on purpose)",
         "search protein {gene} -k 5 --backbone pixel-stats --dataset opencell --centre --sheet {out}/neighbours.png",
     ),
     (
-        "anything else is a question in SQL",
+        "anything else can be asked in SQL",
         'sql "SELECT dataset, count(*) AS cells, count(DISTINCT gene) AS genes, '
         'round(median(nucleus_area_um2), 1) AS nucleus_um2 FROM cells GROUP BY ALL ORDER BY ALL"',
     ),
@@ -50,7 +50,7 @@ NEXT = (
     "search protein {gene} --backbone phantom-dino --centre --sheet {out}/others.png",
     "search protein {gene} --backbone pixel-stats --dataset hpa --format json",
     "bench --dataset opencell --backbone pixel-stats --head knn --folds {folds}",
-    "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # what a leaking split would claim",
+    "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # a leaking split",
     "embed --backbone vit-random:replication --dataset opencell",
     "bench --dataset opencell --backbone pixel-stats --task localization:truth --folds {folds}   # each cell by itself",
     'sql "SELECT backbone, head, floor, table_versions FROM entries LIMIT 3" --format json',
@@ -67,14 +67,14 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulation.")] = 0,
     progress_form: ProgressOption = ProgressForm.auto,
 ) -> None:
-    """Simulate two small datasets and take the whole path with them; needs no download.
+    """Simulate two small datasets and run every step on them; needs no download.
 
     Example: `embstore demo --out demo`
     """
     from embstore.phantom.names import gene
     from embstore.phantom.write import write_phantom
 
-    _say("a phantom dataset: simulated cells, written as OpenCell and the Human Protein Atlas publish theirs")
+    _announce("a phantom dataset: simulated cells, in the formats of OpenCell and the Human Protein Atlas")
     with show_progress(progress_form) as progress:
         for layout, px in DEMO_FIELD_PX.items():
             write_phantom(
@@ -92,16 +92,16 @@ def demo(
     of_commands = {"ingest": same, "bench": same, "phantom": {"truth": same}}
     for title, step in STEPS:
         command = f"{store} {step.format(**names)}"
-        _say(title, command)
+        _announce(title, command)
         root = context.find_root().command
         if code := root.main(shlex.split(command), standalone_mode=False, default_map=of_commands):
             raise typer.Exit(code)  # a command that was stopped, or that failed
-    _say("done: look at " + str(out / "neighbours.png") + ", then try")
+    _announce("done: look at " + str(out / "neighbours.png") + ", then try")
     for command in NEXT:
         print_line(f"  embstore {store} {command.format(**names)}")
 
 
-def _say(title: str, command: str = "") -> None:
+def _announce(title: str, command: str = "") -> None:
     print_line()
     print_line(f"# {title}", style="bold")
     if command:

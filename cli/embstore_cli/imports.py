@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import Force, run_option
+from embstore_cli.choices import Force, columns_option, names_of_columns, run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
@@ -17,7 +17,7 @@ from embstore_cli.summary import finish
 
 column_option = partial(typer.Option, rich_help_panel="What the file contains")
 
-# the options of `ingest --layout vectors`, as they were called there
+# the options of the earlier `ingest --layout vectors`
 OF_INGEST = (
     RemovedOption("--vectors", "write embstore import FILE --embeddings KEY"),
     RemovedOption("--id-column", "write embstore import FILE --id-column COLUMN"),
@@ -30,12 +30,12 @@ OF_INGEST = (
 
 
 @without_options(
-    RemovedOption("--layout", "embstore import reads embeddings alone; leave it out"),
+    RemovedOption("--layout", "embstore import reads only embeddings; leave it out"),
     RemovedOption("--vectors", "write --embeddings KEY"),
 )
 def import_file(
     file: Annotated[
-        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet or h5ad file, or a folder of .npy files.")
+        Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet, xlsx or h5ad file, or a folder of .npy files.")
     ],
     dataset: Annotated[
         str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
@@ -47,7 +47,7 @@ def import_file(
             "-b",
             metavar="NAME",
             autocompletion=completion.stored_specs,
-            help="The name under which the embeddings are found.",
+            help="Name of the backbone that made the embeddings.",
         ),
     ],
     embeddings: Annotated[
@@ -55,14 +55,14 @@ def import_file(
         column_option(
             "--embeddings",
             metavar="KEY",
-            help="Key of an array, or column patterns such as 'FS*,FP*' [default: the only array, or every column "
-            "that has no other meaning].",
+            help="Key of an array, or column patterns such as 'FS*,FP*' [default: the only array, or all columns "
+            "without another meaning].",
         ),
     ] = None,
     id_column: Annotated[str | None, column_option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
     gene_column: Annotated[str | None, column_option("--gene-column", help="Gene symbols.")] = None,
     label_column: Annotated[
-        str | None, column_option("--label-column", help="Locations, separated by ';' or multi-hot.")
+        str | None, column_option("--label-column", help="Locations, separated by ';', or multi-hot.")
     ] = None,
     unlabelled: Annotated[str | None, column_option("--unlabelled", help="The label that means no label.")] = None,
     no_header: Annotated[
@@ -72,6 +72,7 @@ def import_file(
         Path | None,
         column_option("--table", help="The table that names the rows of a .npy [default: the CSV of its name]."),
     ] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="What the file contains")] = None,
     fill_nan: Annotated[
         str | None,
         column_option(
@@ -108,6 +109,7 @@ def import_file(
             unlabelled=unlabelled,
             header=not no_header,
             table=table,
+            columns=names_of_columns(columns),
             fill_nan=fill_nan,
             replace=replace,
             dry_run=dry_run,

@@ -14,6 +14,8 @@ from embstore_cli.choices import (
     DeviceOption,
     Force,
     cell_option,
+    columns_option,
+    names_of_columns,
     run_option,
     source_option,
 )
@@ -37,7 +39,7 @@ def ingest(
         source_option(
             "--layout",
             autocompletion=completion.layouts,
-            help="opencell, hpa, manifest, fields, crops or ome [default: what the names prove].",
+            help="opencell, hpa, manifest, fields, crops or ome [default: detected from the file names].",
         ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
@@ -47,14 +49,15 @@ def ingest(
     ] = None,
     channels: Annotated[
         str | None,
-        source_option("--channels", help="Roles of planes or names: nucleus,protein or gfp=protein,rfp=er."),
+        source_option("--channels", help="Roles of planes, or of names: nucleus,protein or gfp=protein,rfp=er."),
     ] = None,
     source_root: Annotated[
         Path | None,
-        source_option("--source-root", help="Folder of the files that a table names [default: the table's]."),
+        source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel="Source")] = None,
     limit: Annotated[
-        int | None, source_option("--limit", min=1, help="Take N images at most; run again, the next N.")
+        int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
@@ -75,7 +78,7 @@ def ingest(
     ] = False,
     strict: Strict = False,
     retry_failed: Annotated[
-        bool, run_option("--retry-failed", help="Try again files that failed and have not changed.")
+        bool, run_option("--retry-failed", help="Retry files that failed and have not changed.")
     ] = False,
     rehash: Annotated[
         bool, run_option("--rehash", help="Compare contents (sha256) of files whose size and time are unchanged.")
@@ -104,6 +107,7 @@ def ingest(
             source_root=source_root,
             dataset=dataset,
             masks=masks,
+            columns=names_of_columns(columns),
             segmenter=segmenter,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
@@ -131,7 +135,7 @@ def embed(
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Make vectors of cells (or, with unit=image, images) of the store with another backbone.
+    """Compute vectors of the store's cells (with unit=image: images) with another backbone.
 
     Example: `embstore embed --backbone vit-random:replication --dataset opencell`
     """
@@ -155,5 +159,5 @@ def _detected(source: Path) -> str:
     from embstore.sources.detect import detect
 
     layout, why = detect(source)
-    say(f"layout: {layout} ({why}); --layout names another")
+    say(f"layout: {layout} ({why}); choose another with --layout")
     return layout

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
+from embstore_cli.choices import columns_option, names_of_columns
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
-app = typer.Typer(no_args_is_help=True, help="Where proteins are, as annotations say: what scores are asked of.")
+app = typer.Typer(no_args_is_help=True, help="Published locations of proteins, which scores are computed against.")
 
 
 @app.command("add")
@@ -27,14 +28,17 @@ def add(
         str | None, typer.Option("--scheme", help="Name of the label set, or which one of a published table.")
     ] = None,
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
+    columns: Annotated[list[str] | None, columns_option()] = None,
 ) -> None:
-    """Add a new release of labels without a new ingest; what it does not name stays as it was.
+    """Add a new release of labels without a new ingest; subjects that it does not name keep theirs.
 
     Example: `embstore labels add subcellular_location.tsv --dataset hpa --scheme main`
     """
     from embstore.ingest import add_labels
 
-    added = add_labels(open_store(write=True), file, dataset=dataset, scheme=scheme, level=level)
+    added = add_labels(
+        open_store(write=True), file, dataset=dataset, scheme=scheme, level=level, columns=names_of_columns(columns)
+    )
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
     print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")

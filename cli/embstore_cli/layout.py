@@ -1,4 +1,4 @@
-"""Columns of text fitted into the width of a terminal: wrapped at words, long ids shortened in their middle."""
+"""Fit columns of text into the width of a terminal: wrap at words, shorten long ids in their middle."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-SHORTEST_WORD = 12  # characters of a word (an id, a path) that stay when it is shortened
+SHORTEST_WORD = 12  # characters of a word (an id, a path) that are kept when it is shortened
 MOST_LINES = 8  # of a row; a longer text is shown by its beginning and end
-BREAKABLE = r".*?(?:[:/](?!/)|[-,;_])|.+"  # a line may end after these, in a word that is longer than a line
-GAPS = (2, 1)  # spaces between columns; one where a table would not fit otherwise
+BREAKABLE = r".*?(?:[:/](?!/)|[-,;_])|.+"  # a line may end after these, within a word that is longer than a line
+GAPS = (2, 1)  # spaces between columns; one if a table would not fit otherwise
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its header, its cells as text, and whether they are numbers, which are never cut."""
+    """One column of a table: its header, its cells as text, and whether they are numbers, which are never shortened."""
 
     name: str
     cells: Sequence[str]
@@ -29,7 +29,7 @@ class Column:
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
-        """Return its width as it is; with its header wrapped; with its cells wrapped; with long words shortened."""
+        """Return its width unchanged; with its header wrapped; with its cells wrapped; with long words shortened."""
         header = max((cell_len(piece.rstrip()) for piece in _pieces(self.name)), default=0)
         longest = max((cell_len(word) for cell in self.cells for word in cell.split()), default=0)
         words = self.widest if self.numeric else longest
@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The columns that fit, the width of each, the spaces between them, and what stands for text that is left out."""
+    """The columns that fit, the width of each, the spaces between them, and the ellipsis for omitted text."""
 
     columns: Sequence[Column]
     widths: Sequence[int]
@@ -80,7 +80,7 @@ class Fitted:
 
 
 def fit(columns: Sequence[Column], width: int | None, *, ellipsis: str = "…") -> Fitted:
-    """Return the columns as they fit into `width` (None: any); those that do not fit are left out from the right."""
+    """Return the columns that fit into `width` (None: any), omitting columns from the right."""
     levels = [column.widths for column in columns]
     if width is None:
         return Fitted(columns, [level[0] for level in levels])
@@ -102,7 +102,7 @@ def blocks(columns: Sequence[Column], width: int | None, *, keys: int, ellipsis:
 
 
 def _fitting(columns: Sequence[Column], levels: Sequence[Sequence[int]], room: int) -> list[int] | None:
-    """Return widths that sum to at most `room`, as wide as there is room for; None where even the narrowest do not."""
+    """Return widths that sum to at most `room`, as large as possible; None if even the smallest do not fit."""
     for least, most in ((0, 0), (1, 0), (2, 1), (3, 2)):
         narrow = [level[least] for level in levels]
         if sum(narrow) <= room:
@@ -111,7 +111,7 @@ def _fitting(columns: Sequence[Column], levels: Sequence[Sequence[int]], room: i
 
 
 def _grown(columns: Sequence[Column], narrow: Sequence[int], wide: Sequence[int], room: int) -> list[int]:
-    """Return the widths, with the room that is left given to the columns that would take most lines."""
+    """Return the widths, with the remaining room given to the columns that would need most lines."""
     widths = list(narrow)
     for _ in range(room - sum(widths)):
         needs = [
@@ -132,8 +132,8 @@ def _pieces(name: str) -> list[str]:
 def _words(text: str, width: int, ellipsis: str) -> Iterator[str]:
     """Yield the words of a text, each with what follows it.
 
-    One that is longer than a line is divided after its slashes, colons and hyphens; where these are too far apart it is
-    shortened.
+    A word that is longer than a line is divided after its slashes, colons and hyphens; if these are too far apart, it
+    is shortened.
     """
     for word in re.findall(r"\S+\s*", text):
         parts = re.findall(BREAKABLE, word)
@@ -157,7 +157,7 @@ def _wrapped(pieces: Iterable[str], width: int) -> list[str]:
 
 
 def shortened(word: str, width: int, ellipsis: str = "…") -> str:
-    """Return a word of at most `width` characters, with an ellipsis in its middle where it was longer."""
+    """Return a word of at most `width` characters, with an ellipsis in its middle if it was longer."""
     if cell_len(word) <= width:
         return word
     kept = max(0, width - len(ellipsis))

@@ -17,14 +17,14 @@ LOG_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 class _Stderr(logging.Handler):
-    """Writes to stderr as other words for people are written there: above a bar, without control characters."""
+    """Writes to stderr like every other message: above a progress bar, without control characters."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))
 
 
 class _OneLine(logging.Formatter):
-    """One line a record, whatever a file's name contains."""
+    """One line for each record, whatever a file's name contains."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
@@ -32,7 +32,7 @@ class _OneLine(logging.Formatter):
 
 @contextmanager
 def logged(*, verbose: bool, file: Path | None) -> Iterator[None]:
-    """Log what the library does meanwhile, and the command itself, to stderr if `verbose`, and at the end of a file."""
+    """Log what the library and the command do in this block, to stderr if `verbose`, and to the end of a file."""
     log = logging.getLogger("embstore")
     handlers = [*([_Stderr()] if verbose else []), *([_opened(file)] if file else [])]
     if not handlers:
@@ -48,7 +48,7 @@ def logged(*, verbose: bool, file: Path | None) -> Iterator[None]:
         yield
     except EmbstoreError as error:
         if file:  # stderr gets it in any case
-            log.error("%s", error)  # noqa: TRY400  # a line for people: a traceback would say nothing more
+            log.error("%s", error)  # noqa: TRY400  # a line for people: a traceback would add nothing
         raise
     finally:
         for handler in handlers:

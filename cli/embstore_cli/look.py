@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embstore_cli.context import Format, Output, open_store
-from embstore_cli.render import emit_table, say
+from embstore_cli.render import emit_table, end_process, say
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -21,14 +21,15 @@ def sql(
     statement: Annotated[str, typer.Argument(metavar="SELECT", help="A SELECT statement; '-' reads it from stdin.")],
     form: Output = Format.table,
 ) -> None:
-    """Run a SELECT over the tables of the store; it never writes.
+    """Run a SELECT over the tables of the store; never writes.
 
     Example: `embstore sql "SELECT dataset, count(*) AS cells FROM cells GROUP BY ALL ORDER BY ALL"`
     """
-    from embstore.store import select
+    from embstore.store import stream
 
-    answer = select(open_store(), sys.stdin.read() if statement == "-" else statement)
-    emit_table(answer, form)
+    text = sys.stdin.read() if statement == "-" else statement
+    with stream(open_store(), text, overdue=end_process) as answer:
+        emit_table(answer, form)
 
 
 def status(
@@ -43,24 +44,24 @@ def status(
     """
     import pyarrow as pa
 
-    from embstore.store import embeddings_name, list_spaces, told_apart
+    from embstore.store import distinguishing_specs, embeddings_name, list_spaces
 
     store = open_store()
     if runs:
         _runs(store, form)
         return
     spaces = list_spaces(store)
-    each = {"cell": "a cell", "image": "an image", "protein": "a protein"}
-    held = {
+    each = {"cell": "per cell", "image": "per image", "protein": "per protein"}
+    contents_of = {
         embeddings_name(space["digest"]): f"{name}, {space['dim']} numbers {each[space['unit']]}"
-        for name, space in zip(told_apart(spaces), spaces, strict=True)
+        for name, space in zip(distinguishing_specs(spaces), spaces, strict=True)
     }
     tables = store.status()
-    contents = pa.array([held.get(table["name"], "") for table in tables], pa.string())
+    contents = pa.array([contents_of.get(table["name"], "") for table in tables], pa.string())
     emit_table(tables.to_arrow().append_column("holds", contents), form, people=STATUS_FOR_PEOPLE)
     failures = sum(table["rows"] for table in tables if table["name"] == "failures")
     if failures:
-        say(f"{failures} failed files: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")
+        say(f"{failures} files failed: embstore sql 'SELECT source, error, todo FROM failures ORDER BY source'")
 
 
 def _runs(store: Store, form: Format) -> None:

@@ -71,7 +71,7 @@ def options(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was under this tag."
+            "--at", metavar="TAG", autocompletion=completion.tags, help="Read the store as it was at this tag."
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write the log to stderr.")] = False,
@@ -82,8 +82,8 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Microscopy images in, per-cell embeddings from every backbone in one versioned store, scores that can be traced,
-    proteins that can be searched.
+    """Turn microscopy images into embeddings of their cells, in one versioned store; search proteins, and score
+    backbones by how well they predict where proteins are.
 
     Example: `embstore ingest images/ --layout opencell --labels labels.csv --backbone pixel-stats`
     """
@@ -114,16 +114,21 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 1, a pipe's end is none."""
-    os.environ.setdefault("LANCE_LOG", "error")  # it warns of what is tried again
+    """Run the command line; a user's mistake is one line on stderr and exit code 1, a closed pipe is not an error."""
+    os.environ.setdefault("LANCE_LOG", "error")  # it warns of operations that are retried
     prepare_streams()
     try:
-        app(prog_name="embstore")  # a shell asks for completions under this name
+        app(prog_name="embstore")  # shells ask for completions under this name
     except EmbstoreError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        say(f"error: cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another path")
+        raise SystemExit(1) from None
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # `| head`: Typer and Rich would exit 1
+        if isinstance(stop.__context__, BrokenPipeError):  # `| head`: Typer and Rich would exit with 1
             raise SystemExit(0) from None
         raise
     finally:

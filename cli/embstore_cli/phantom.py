@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Simulated datasets whose truth is 
 
 @app.command("write")
 def write(
-    out: Annotated[Path, typer.Argument(help="A new folder, or one that the same command began.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, or one from the same command, interrupted.")],
     layout: Annotated[str, typer.Option("--layout", help="Names and formats of opencell or hpa.")],
     proteins: Annotated[int, typer.Option("--proteins", help="Number of proteins; 200 cover every location.")] = 60,
     fields: Annotated[int, typer.Option("--fields", help="Number of fields per protein.")] = 2,
@@ -33,7 +33,7 @@ def write(
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Write simulated fields, their labels as published and the truth; the same command writes the same bytes.
+    """Write simulated fields, labels like published ones and the truth; the same command writes the same bytes.
 
     Example: `embstore phantom write atlas --layout opencell --proteins 200 --fields 4 --seed 0`
     """
@@ -77,7 +77,7 @@ def truth(
         report = add_truth(open_store(write=True), atlas, dataset=dataset, progress=progress)
     emit_table(report, form)
     say(
-        f"{report.labelled} cells have their true locations: "
+        f"{report.labelled} cells are labelled with their true locations: "
         f"embstore sql \"SELECT location, grade, count(*) AS cells FROM labels WHERE label_set = '{report.label_set}' "
         'GROUP BY ALL ORDER BY ALL"'
     )

@@ -27,20 +27,20 @@ def pretrain(
     views: Annotated[
         str,
         typer.Option(
-            "--views", help="field: views of two cells of one field, which show one protein; cell: of one cell."
+            "--views", help="field: views of two cells of one field, which show the same protein; cell: of one cell."
         ),
     ] = "field",
     epochs: Annotated[int, typer.Option("--epochs", help="Number of passes over the cells.")] = 100,
     batch: Annotated[int, typer.Option("--batch", help="Cells in a batch.")] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Learning rate at its highest.")] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights, views and order.")] = 0,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights, the views and the order.")] = 0,
     watch: Annotated[
         str | None,
         typer.Option("--watch", autocompletion=completion.label_sets, help="Label set of the k-NN score in the log."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     work: Annotated[
-        Path | None, typer.Option("--work", help="Folder of crops, checkpoint and log [default: beside the weights].")
+        Path | None, typer.Option("--work", help="Folder of crops, checkpoint and log [default: next to the weights].")
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the weights.")] = "",
     replace: Annotated[
@@ -49,7 +49,7 @@ def pretrain(
     progress_form: ProgressOption = ProgressForm.auto,
     form: Output = Format.table,
 ) -> None:
-    """Train a backbone on the store's own cells, without labels (DINO); if it is stopped, run it again to continue.
+    """Train a backbone on the store's own cells, without labels (DINO); if it is interrupted, run it again to continue.
 
     Example: `embstore backbones pretrain --name mine --arch vit_small_patch16 --dataset opencell`
     """
@@ -91,8 +91,8 @@ def pretrain(
     for failure in trained.failures:
         say(f"left out: {failure}")
     if trained.resumed_at:
-        say(f"went on from step {trained.resumed_at:,}")
+        say(f"continued from step {trained.resumed_at:,}")
     record, made_of = keep_pretrained(trained, name, licence=licence, replaces=replace)
     emit_table(trained, form)
-    say(f"{name} revision {record.revision} is in the registry; how it was made: {made_of}")
+    say(f"{name} revision {record.revision} is in the registry, documented in {made_of}")
     say(f"next: embstore embed --backbone {name}")

@@ -1,4 +1,4 @@
-"""How far a long job is, on stderr: bars at a terminal, else a line every 30 s, or JSON lines for programs."""
+"""Show the progress of a long job on stderr: bars at a terminal, else a line every 30 s, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ProgressOption = Annotated[
 
 @dataclass
 class Stage:
-    """One stage of a job: how far it is, and how fast it went since it was first heard of."""
+    """One stage of a job: its progress, and its speed since the first report."""
 
     name: str
     done: int
@@ -60,11 +60,11 @@ class Stage:
     failures: int = 0
     item: str = ""
     started: float = field(default_factory=time.monotonic)
-    done_at_start: int = 0  # by an earlier run, where a job continues
+    done_at_start: int = 0  # by an earlier run, if a job continues
     ended: float | None = None
 
     def update(self, done: int, total: int, failures: int, item: str) -> None:
-        """Take how far the stage is now."""
+        """Store the progress of the stage."""
         self.done, self.total, self.failures, self.item = done, total, failures, item
         if not self.is_over:
             self.ended = None
@@ -73,18 +73,18 @@ class Stage:
 
     @property
     def elapsed_s(self) -> float:
-        """Return the seconds since the stage was first heard of, until it ended."""
+        """Return the seconds from the first report on the stage until now, or until it ended."""
         return (time.monotonic() if self.ended is None else self.ended) - self.started
 
     @property
     def rate(self) -> float | None:
-        """Return how many items were done a second; None where that cannot be known yet."""
+        """Return how many items were done per second; None if that is not known yet."""
         done, elapsed_s = self.done - self.done_at_start, self.elapsed_s
         return done / elapsed_s if done > 0 and elapsed_s > 0 else None
 
     @property
     def eta_s(self) -> float | None:
-        """Return the seconds until the stage ends at this rate; None where that cannot be known."""
+        """Return the seconds until the stage ends at this rate; None if that is not known."""
         if self.total <= 0 or self.rate is None:
             return None
         return max(0, self.total - self.done) / self.rate
@@ -96,7 +96,7 @@ class Stage:
 
     @property
     def details(self) -> str:
-        """Return the rate, the failures and the time left, as far as they are known."""
+        """Return the rate, the failures and the time left, if they are known."""
         rate = "" if self.rate is None else f"{self.rate:.3g} per s"
         failures = "" if not self.failures else f"{self.failures} failure{'s' * (self.failures > 1)}"
         left = "" if self.eta_s is None or self.is_over else f"{duration(self.eta_s)} left"
@@ -104,10 +104,10 @@ class Stage:
 
 
 class ProgressLines:
-    """Writes how far the stage is at an interval, also while one item takes longer, and when a stage ends.
+    """Writes the progress at an interval, also while one item takes longer, and when a stage ends.
 
-    `write` takes the stage (None before there is one) and whether it has just ended. It is given the end of a stage
-    that took longer than the interval, or, with `all_stages`, the beginning and end of each.
+    `write` is called with the stage (None before the first) and whether it has just ended. It is called for the end of
+    a stage that took longer than the interval, or, with `all_stages`, for the beginning and end of each.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class ProgressLines:
         self._clock.join()
 
     def detail(self, *, failures: int, item: str) -> None:
-        """Take the details of the stage that is told next."""
+        """Accept the details of the stage that is reported next."""
         self._failures, self._item = failures, item
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take how far a stage is."""
+        """Accept the progress of a stage."""
         with self._lock:
             new = self._stage is None or self._stage.name != stage
             now = Stage(stage, done, total, done_at_start=done) if self._stage is None or new else self._stage
@@ -188,7 +188,7 @@ def write_json(stage: Stage | None, ended: bool) -> None:  # noqa: ARG001  # a p
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: `42 s`, `18 min`, `3 h 05 min`."""
+    """Return a duration in words: `42 s`, `18 min`, `3 h 05 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -204,11 +204,11 @@ class ProgressBars:
         self._failures, self._item = 0, ""
 
     def detail(self, *, failures: int, item: str) -> None:
-        """Take the details of the stage that is told next."""
+        """Accept the details of the stage that is reported next."""
         self._failures, self._item = failures, item
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take how far a stage is."""
+        """Accept the progress of a stage."""
         if stage not in self._stages:
             added = self._bars.add_task(stage, total=total, details="")
             self._stages[stage] = added, Stage(stage, done, total, done_at_start=done)
@@ -236,7 +236,7 @@ def show_progress(
             with _bars() as bars:
                 yield ProgressBars(bars)
     except KeyboardInterrupt:
-        say("stopped; what was finished is in the store, and the same command goes on from there")
+        say("stopped; what was finished is in the store, and the same command continues from there")
         raise typer.Exit(130) from None
 
 

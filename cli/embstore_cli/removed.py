@@ -1,4 +1,4 @@
-"""Options that a command no longer has: each fails with one line that names what replaced it."""
+"""Removed options: each fails with one line that names its replacement."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from embstore.errors import EmbstoreError
 
 @dataclass(frozen=True)
 class RemovedOption:
-    """An option of an earlier version, and what to write in its place, such as `write --repair`."""
+    """An option of an earlier version, and what to write instead, such as `write --repair`."""
 
-    name: str  # as typed: "--mend"
+    name: str  # as typed, such as "--unit"
     instead: str
     is_flag: bool = False  # takes no value
 
 
 def removed_error(old: str, instead: str) -> EmbstoreError:
-    """Return the error for an old spelling: an option, or an option with a value such as `--layout vectors`."""
-    return EmbstoreError(f"{old} is gone: {instead}")
+    """Return the error for an old option, or an option with an old value such as `--layout vectors`."""
+    return EmbstoreError(f"{old} was removed: {instead}")
 
 
 def without_options(*removed: RemovedOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command refuse removed options with what replaced them; help and completion do not show them.
+    """Make a command refuse removed options and name their replacements; help and completion do not show them.
 
-    Stands above `with_options` and below nothing but Typer's own decorators.
+    Apply it directly below Typer's own decorators, above `with_options`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +55,7 @@ def _hidden(name: str, option: RemovedOption) -> inspect.Parameter:
         if value is not None:
             raise removed_error(option.name, option.instead)
 
-    # eager: refused before a missing argument is
+    # eager, so that it is refused before missing arguments are reported
     typed = typer.Option(option.name, hidden=True, is_eager=True, callback=refuse)
     kind = Annotated[bool | None, typed] if option.is_flag else Annotated[str | None, typed]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

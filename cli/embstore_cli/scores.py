@@ -1,4 +1,4 @@
-"""Scores as people read them: eight columns an entry, a table each task and split, and what a score is not."""
+"""Print scores: eight columns for each entry, a table for each task and split, and the limits of a score."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ FIGURES: dict[Figure, str] = {
     ("macro_f1", "unit"): "macro F1",
     ("macro_f1", "protein"): "by protein",
     ("macro_f1_weighted", "unit"): "cells weighted",
+    ("accuracy", "unit"): "accuracy",
+    ("macro_f1@tuned", "unit"): "at tuned thresholds",
     ("macro_f1@0.5", "unit"): "at 0.5",
     ("micro_f1", "unit"): "micro F1",
     ("micro_f1", "protein"): "micro F1 by protein",
 }
+OF_EXCLUSIVE = {("accuracy", "unit"), ("macro_f1@tuned", "unit")}  # shown where every unit has one location
 SHOWN_FIGURES = 5
 NEVER_CUT = ("95 %", *FIGURES.values())
 
@@ -34,9 +37,9 @@ def print_scores(
     *,
     created: bool = False,
 ) -> None:
-    """Print a table for each task and split: `rows` with ± and interval, beside them other `figures` of these entries.
+    """Print a table for each task and split: `rows` with ± and interval, next to `figures` of the same entries.
 
-    `names` are those of the spaces, by digest; of baselines, which have none, it is the backbone's.
+    `names` are those of the spaces, by digest; baselines have none and are shown by the name of their backbone.
     """
     other: dict[str, dict[Figure, float]] = {}
     for row in figures:
@@ -69,17 +72,17 @@ def print_classes(rows: Iterable[PerClassRow], names: Mapping[str, str]) -> None
 
 
 def print_caveats(notes: Iterable[tuple[str, str]]) -> None:
-    """Print what a score is not, where it is not one, below its table: it must not be lost with stderr."""
+    """Print the limits of scores below their table, on stdout, so that they are not lost with stderr."""
     for line in dict.fromkeys(f"{split}: {note}" for split, note in notes if note):
         print_text(line)
 
 
 def space_names(store: Store) -> dict[str, str]:
-    """Return digest -> the name of each space of a store, with what tells it apart from others."""
-    from embstore.store import list_spaces, told_apart
+    """Return digest -> the shortest name of each space of a store that distinguishes it from the others."""
+    from embstore.store import distinguishing_specs, list_spaces
 
     spaces = list_spaces(store)
-    return {space["digest"]: name for space, name in zip(spaces, told_apart(spaces), strict=True)}
+    return {space["digest"]: name for space, name in zip(spaces, distinguishing_specs(spaces), strict=True)}
 
 
 def _title(row: LeaderboardRow) -> str:
@@ -92,9 +95,10 @@ def _title(row: LeaderboardRow) -> str:
 
 def _line(row: LeaderboardRow, name: str, other: Mapping[Figure, float]) -> dict[str, Any]:
     shown = (row.metric, row.level)
-    rest = [figure for figure in FIGURES if figure != shown][: SHOWN_FIGURES - 1]
+    hidden = {shown} if ("accuracy", "unit") in other else {shown, *OF_EXCLUSIVE}
+    rest = [figure for figure in FIGURES if figure not in hidden][: SHOWN_FIGURES - 1]
     return {
-        "backbone": f"{name} (floor)" if row.floor else name,
+        "backbone": f"{name} (baseline)" if row.floor else name,
         "head": row.head,
         FIGURES[shown]: spread(row.mean, row.sd),
         "95 %": f"{number(row.low)} to {number(row.high)}",

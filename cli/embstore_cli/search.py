@@ -25,13 +25,13 @@ from embstore_cli.render import emit_table, say
 if TYPE_CHECKING:
     from embstore.search import Neighbours
 
-app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
+app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells most similar to one.")
 SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The options of every search; those up to `centre` are the library's own."""
+    """The options of every search; those up to `centre` are passed to the library."""
 
     backbone: OneBackbone = None
     space: SpaceDigest = None
@@ -50,7 +50,7 @@ class SearchOptions:
 def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
 ) -> None:
-    """Find the proteins whose mean vectors are nearest to that of a protein.
+    """Find the proteins whose mean vectors are most similar to that of a protein.
 
     Example: `embstore search protein ACTN1 --backbone pixel-stats --sheet neighbours.png`
     """
@@ -68,7 +68,7 @@ def cell(
     ],
     options: SearchOptions,
 ) -> None:
-    """Find the cells nearest to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
+    """Find the cells most similar to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
 
     Example: `embstore search cell "$(embstore sql 'SELECT min(cell_id) FROM cells' -f csv | tail -1)" -b pixel-stats`
     """

@@ -10,20 +10,20 @@ from embstore_cli import completion
 from embstore_cli.context import Dataset, Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
 
-app = typer.Typer(no_args_is_help=True, help="Which proteins are tested together: frozen assignments to folds.")
+app = typer.Typer(no_args_is_help=True, help="Splits: frozen assignments of proteins to folds.")
 
 
 @app.command("make")
 def make(
     task: Annotated[
-        str, typer.Option("--task", autocompletion=completion.tasks, help="The question whose labels are balanced.")
+        str, typer.Option("--task", autocompletion=completion.tasks, help="The task whose labels are balanced.")
     ] = "localization",
     dataset: Dataset = None,
     by: Annotated[str, typer.Option("--by", help="What a split keeps together: protein, image or cell.")] = "protein",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split.")] = 0,
 ) -> None:
-    """Make a split (bench makes the ones that it needs by itself); one that an entry cites is never changed.
+    """Make a split (bench makes those that it needs); one that an entry cites is never changed.
 
     Example: `embstore splits make --dataset opencell --folds 3 --seed 1`
     """
@@ -60,4 +60,4 @@ def show(
     split = load_split(open_store(), name)
     emit_table(split, form)
     for entity, counts in split.audit.items():
-        say(f"audit: {counts.with_kin} of {counts.units} units have kin of the same {entity} in another fold")
+        say(f"audit: {counts.with_kin} of {counts.units} units share their {entity} with units of another fold")

@@ -33,15 +33,15 @@ COUNTED_IN_NOTES = (
 
 
 def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None:
-    """Say what an ingest or embed did, and exit 1 where nothing went in, or with `strict` where anything failed."""
+    """Print what an ingest or embed did; exit 1 if nothing was ingested, or with `strict` if anything failed."""
     if form is Format.table:
         for line in summary(report, dry_run=dry_run):
             print_line(line)
     else:
         emit_table(_record(report), form)
     if dry_run:
-        _say_failures("failed before", report.known_failures)
-    _say_failures("failed", report.failures, None if dry_run else SHOWN_FAILURES)
+        _print_failures("failed before", report.known_failures)
+    _print_failures("failed", report.failures, None if dry_run else SHOWN_FAILURES)
     failed = report.failures or report.known_failures
     nothing = not (report.images_in or report.done_before or report.vectors_in)
     if failed and (strict or nothing):
@@ -49,7 +49,7 @@ def finish(report: Report, *, form: Format, strict: bool, dry_run: bool) -> None
 
 
 def _record(report: Report) -> pa.Table:
-    """Return the report as one row, under the names that scripts know; rare counts are among its notes."""
+    """Return the report as one row, under the names that scripts rely on; rare counts are among its notes."""
     from embstore.tabular import arrow_table
 
     record = arrow_table([replace(report, notes=_notes(report))], type(report)).drop_columns([*COUNTED_IN_NOTES])
@@ -58,26 +58,26 @@ def _record(report: Report) -> pa.Table:
 
 
 def _notes(report: Report) -> list[str]:
-    """Return the notes on the source, and a line for each thing that seldom happens."""
+    """Return the notes on the source, and a line for each rare event."""
     counts = (
         (
             report.images_gone,
-            "{} images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+            "{} images of the store are missing from the source; they are kept (`embstore remove` removes them)",
         ),
         (
             report.sizes_kept,
-            "{} images that were in have cells from masks and keep them at the pixel size that these were made with; "
-            "to make them anew at this one, give --masks too",
+            "{} images of the store keep their cells from masks, at the pixel size with which these were made; "
+            "to make new cells at this one, give --masks too",
         ),
         (report.labels_changed, "labels: {} subjects are new or changed"),
         (report.vectors_replaced, "{} of these replaced other vectors of the same rows"),
-        (report.vectors_deleted, "{} rows of this file are gone or refused now: their vectors were taken out"),
-        (report.images_removed, "{} images were removed while they went in, and are out again"),
+        (report.vectors_deleted, "{} rows are missing from this file or refused now: their vectors were deleted"),
+        (report.images_removed, "{} images were removed while they were being ingested, and stay removed"),
     )
     return [*report.notes, *(line.format(n) for n, line in counts if n)]
 
 
-def _say_failures(how: str, failures: Sequence[Failure], most: int | None = None) -> None:
+def _print_failures(how: str, failures: Sequence[Failure], most: int | None = None) -> None:
     shown = list(_mistakes(failures).items())[:most]
     for (error, todo), sources in shown:
         say(f"{how}: {_listed(sources)}: {error}; {todo}")
@@ -94,7 +94,7 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     if report.flags:
         lines.append("  flags: " + ", ".join(f"{n} {flag}" for flag, n in sorted(report.flags.items())))
     if report.dropped:
-        lines.append(f"  {report.dropped} cells with a flag are rows without a vector (embstore embed gives them one)")
+        lines.append(f"  {report.dropped} cells with a flag have no vector (embstore embed computes it)")
     ignored = list(report.sizes_ignored.items())[:SHOWN_NOTES]
     lines += [f"  pixel size ignored in {n} images: {why}" for why, n in ignored]
     if report.estimated_um:
@@ -105,23 +105,21 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
             f"in each of {len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
     if report.crops_assumed:
-        lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each taken to be 25 µm across")
+        lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each assumed to be 25 µm wide")
     if report.images_resegmented:
         lines.append(
-            f"  {report.images_resegmented} images that were in have new cells (other masks or pixel size); "
-            "embstore embed brings their vectors in further spaces"
+            f"  {report.images_resegmented} images of the store were re-segmented (other masks or pixel size); "
+            "embstore embed computes their vectors in further spaces"
         )
     if report.renewed:
-        lines.append(
-            f"  {report.renewed} images that were in: what is known of them (protein, place, file) was renewed"
-        )
+        lines.append(f"  {report.renewed} images of the store: their metadata (protein, plate, file) were updated")
     lines += [f"  {line}" for line in [*_assignments(report), *_notes(report)]]
     lines += _abridged(report.mask_notes)
     lines += _abridged(report.absent_chunks)
     lines += [f"  no cell in {image}: {why}" for image, why in report.empty.items()]
     if report.without_protein:
         nameless = f"{report.without_protein} {_unit(report)} name no protein"
-        lines.append(f"  {nameless}: in the store, left out of protein tasks and search")
+        lines.append(f"  {nameless}: ingested, but left out of protein tasks and search")
     if report.known_failures:
         lines.append(f"  {_known(report)}")
     if report.failures:
@@ -138,7 +136,7 @@ def _abridged(notes: Mapping[str, str]) -> list[str]:
 
 
 def _planned(report: Report) -> list[str]:
-    todo = f"{report.images_in} of {report.images} {_unit(report)} would go in, {report.done_before} are done"
+    todo = f"{report.images_in} of {report.images} {_unit(report)} would be ingested, {report.done_before} are done"
     lines = [f"{report.dataset}: {todo}", *_assignments(report), *_notes(report)]
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
@@ -165,9 +163,9 @@ def _done(report: Report) -> str:
         return f"nothing to do, {report.done_before} of {report.images} were done before"
     before = f", {report.done_before} were done before" if report.done_before else ""
     if report.unit == "profile":
-        return f"{sum(report.vectors_in.values())} of {report.images} vectors went in{before}"
+        return f"{sum(report.vectors_in.values())} of {report.images} vectors imported{before}"
     changed = f", {report.images_changed} of them changed since" if report.images_changed else ""
-    return f"{report.images_in} of {report.images} images went in{changed}, {report.cells_in} new cells{before}"
+    return f"{report.images_in} of {report.images} images ingested{changed}, {report.cells_in} new cells{before}"
 
 
 def _known(report: Report) -> str:
@@ -175,11 +173,11 @@ def _known(report: Report) -> str:
 
 
 def _mistakes(failures: Sequence[Failure]) -> dict[tuple[str, str], list[str]]:
-    """Return what is wrong and what to do -> the files and rows: one mistake may be made in hundreds of them."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Return (error, advice) -> the files and rows: hundreds of them may share one error."""
+    sources: dict[tuple[str, str], list[str]] = {}
     for failure in failures:
-        found.setdefault((failure.error, failure.todo), []).append(failure.source)
-    return found
+        sources.setdefault((failure.error, failure.todo), []).append(failure.source)
+    return sources
 
 
 def _listed(sources: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Tables for people: as wide as the terminal, in a pipe as wide as their content."""
+"""Print tables for people: as wide as the terminal, in a pipe as wide as their content."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from embstore_cli.values import column_texts
 if TYPE_CHECKING:
     from rich.console import Console
 
-Values = Mapping[str, Sequence[Any]]  # column -> its values, one a row
+Values = Mapping[str, Sequence[Any]]  # column -> its values, one for each row
 
 
 def print_table(values: Values, *, title: str = "", dimmed: Sequence[bool] = (), whole: Collection[str] = ()) -> int:
-    """Print columns of values to stdout; return how many columns there was room for.
+    """Print columns of values to stdout; return how many columns fitted.
 
-    Rows that are `dimmed` are faint. Columns named in `whole` are set like numbers: to the right, never wrapped.
+    Rows that are `dimmed` are faint. Columns named in `whole` are aligned like numbers, to the right, and never
+    wrapped.
     """
     console = make_console()
     fitted = fit(_columns(values, console, whole), _width(console), ellipsis=_ellipsis(console))
@@ -29,7 +30,7 @@ def print_table(values: Values, *, title: str = "", dimmed: Sequence[bool] = (),
 
 
 def print_blocks(values: Values, *, keys: int, title: str = "") -> None:
-    """Print columns of values to stdout as several tables where one is too wide; the first `keys` stand in each."""
+    """Print columns of values to stdout, as several tables if one is too wide; each begins with the first `keys`."""
     console = make_console()
     for fitted in blocks(_columns(values, console, ()), _width(console), keys=keys, ellipsis=_ellipsis(console)):
         _print(console, fitted, title, ())

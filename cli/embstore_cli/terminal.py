@@ -1,4 +1,4 @@
-"""What a terminal or a pipe can take: its letters, its colours, and how it ends."""
+"""The abilities of a terminal or a pipe: its encoding, its colours, and how it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-# what stands for a character that the stream's encoding lacks and that Unicode does not decompose
+# replacements for characters that the stream's encoding lacks and that Unicode does not decompose
 REPLACEMENTS = {"±": "+/-", "…": "...", "µ": "u", "μ": "u", "×": "x", "–": "-", "—": "-", "−": "-", "→": "->"} | {
     "≥": ">=",
     "≤": "<=",
@@ -24,7 +24,7 @@ REPLACEMENTS = {"±": "+/-", "…": "...", "µ": "u", "μ": "u", "×": "x", "–
     "─": "-",
     "│": "|",
 }
-# categories of characters that a name may contain and that act on a terminal: controls, directions, line ends, halves
+# categories of characters that a name may contain and that affect a terminal: controls, directions, line ends, halves
 UNPRINTED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -57,19 +57,19 @@ def wants_colour() -> bool:
 
 
 def make_console(*, stderr: bool = False, force_terminal: bool | None = None) -> Console:
-    """Return a console on stdout or stderr; with NO_COLOR it prints no style at all, bold included."""
+    """Return a console on stdout or stderr; with NO_COLOR it prints no style at all, not even bold."""
     from rich.console import Console
 
     class Piped(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError(errno.EPIPE, "the reader of the pipe has ended")  # Rich's own would exit 1
+            raise BrokenPipeError(errno.EPIPE, "the reader of the pipe has ended")  # Rich's own would exit with 1
 
     colours: Literal["auto"] | None = "auto" if wants_colour() else None
     return Piped(stderr=stderr, force_terminal=force_terminal, highlight=False, emoji=False, color_system=colours)
 
 
 def escaped(text: str) -> str:
-    r"""Return the text with control characters written out (`\x1b`, `\n`), so that a name cannot act on a terminal."""
+    r"""Return the text with control characters written out (`\x1b`, `\n`), so that a name cannot control a terminal."""
     if text.isprintable():
         return text
     return "".join(c if unicodedata.category(c) not in UNPRINTED else _written_out(c) for c in text)
@@ -97,7 +97,7 @@ def _fits(character: str, encoding: str) -> bool:
 
 
 def flush_streams() -> None:
-    """Write what is buffered; where the reader of a pipe has ended, the rest goes nowhere.
+    """Write what is buffered; if the reader of a pipe has ended, discard the rest.
 
     Python would flush once more as it exits, and end with exit code 120 and a message.
     """
@@ -109,7 +109,7 @@ def flush_streams() -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Let a stream whose reader has ended write to nowhere."""
+    """Make a stream whose reader has ended discard what is written to it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Values as people read them in a table, and as JSON and CSV hold them."""
+"""Format values: for people in a table, and as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FIXED_BELOW = 1e15  # larger numbers are shown with an exponent
 
 
 def column_texts(values: Sequence[Any]) -> list[str]:
-    """Return the values of one column as people read them; its numbers have the same decimals, at most three."""
+    """Return the values of one column for people; its numbers have the same decimals, at most three."""
     numbers = [v for v in values if isinstance(v, float) and math.isfinite(v) and abs(v) < FIXED_BELOW]
     decimals = max((len(f"{v:.{DECIMALS}f}".rstrip("0").partition(".")[2]) for v in numbers), default=0)
     return [number(v, decimals) if isinstance(v, float) else in_words(v) for v in values]
 
 
 def number(value: float, decimals: int = DECIMALS) -> str:
-    """Return a number with so many decimals; one that they would show as 0.000 keeps two digits, exact zero is 0.
+    """Return a number with so many decimals; a smaller one, which would show as 0.000, keeps two digits; zero is 0.
 
     >>> number(0.12345), number(0.0004), number(-0.0), number(2.8e-17)
     ('0.123', '0.0004', '0', '2.8e-17')
@@ -34,14 +34,14 @@ def number(value: float, decimals: int = DECIMALS) -> str:
 
 
 def spread(mean: float, sd: float | None) -> str:
-    """Return a mean ± its standard deviation over seeds; of one seed there is none."""
+    """Return a mean ± its standard deviation over seeds; with one seed, there is no deviation."""
     if sd is None:
         return f"{number(mean)} one seed"
-    return f"{number(mean)} ± {number(0.0 if sd < 1e-12 else sd)}"  # equal scores differ by rounding alone
+    return f"{number(mean)} ± {number(0.0 if sd < 1e-12 else sd)}"  # equal scores differ only by rounding
 
 
 def in_words(value: Any) -> str:
-    """Return a value without brackets, quotes or capitals of a programming language; None is an empty text."""
+    """Return a value without the brackets, quotes or capitals of a programming language; None is an empty text."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {in_words(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):
@@ -67,7 +67,7 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold; bytes become hexadecimal digits, NaN becomes null."""
+    """Return a value that JSON can represent; bytes become hexadecimal digits, NaN becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None  # JSON has no NaN
     if value is None or isinstance(value, (bool, int, str)):

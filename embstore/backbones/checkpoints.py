@@ -152,11 +152,11 @@ def float_arrays(state: Mapping[str, Any], path: Path) -> Tensors:
         if not tensor.is_floating_point() or tensor.itemsize < 2:  # quantised ones are numbers of a scale elsewhere
             kind = str(tensor.dtype).removeprefix("torch.")
             raise WeightsError(f"{path}: {name} is {kind}, wanted float16, bfloat16, float32 or float64")
-    check_size(state.values(), path)
+    _check_size(state.values(), path)
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
-def check_size(tensors: Any, path: Path) -> None:
+def _check_size(tensors: Any, path: Path) -> None:
     """Refuse, with a WeightsError, tensors that claim more bytes than the file has: a stride of 0 makes many of one."""
     claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in tensors), path.stat().st_size
     if claimed > size:

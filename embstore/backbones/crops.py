@@ -1,4 +1,4 @@
-"""What an encoder takes and gives: crops of cells, or whole fields, with the masks that they are about."""
+"""The input and output of encoders: crops of cells, or whole fields, with the masks of their cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from embstore.space import Space
 
 @dataclass(frozen=True, repr=False)
 class Crops:
-    """Crops around cells, with the masks of the one nucleus and the one cell that each is about; or whole fields.
+    """Crops around cells, each with the masks of its nucleus and its cell; or whole fields.
 
     pixels: float32 (n, roles, y, x) in [0, 1]; roles: what is stained in each channel, in order;
-    nucleus, cell: bool (n, y, x), all False where the outline is not known. Raises EmbstoreError where these disagree.
+    nucleus, cell: bool (n, y, x), all False if the outline is unknown. Raises EmbstoreError if these do not match.
     """
 
     pixels: Float32s  # (n, roles, y, x)
@@ -44,12 +44,12 @@ class Crops:
         return len(self.pixels)
 
 
-class Encoder(Protocol):
+class CropEncoder(Protocol):
     """A loaded backbone: crops in, one vector per crop out, in the same order."""
 
     @property
     def space(self) -> Space:
-        """Return the space that the vectors belong to."""
+        """Return the space of the vectors."""
 
     @property
     def dim(self) -> int:
@@ -57,15 +57,15 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> str:
-        """Return what computes the vectors: cpu or cuda."""
+        """Return the device that computes the vectors: cpu or cuda."""
 
     def __call__(self, crops: Crops) -> Float32s:
-        """Return float32 (n, dim); raises EmbstoreError for crops of another size or without a role it knows."""
+        """Return float32 (n, dim); raises EmbstoreError for crops of another size or with none of its roles."""
 
 
 def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], name: str) -> None:
-    """Refuse, with an EmbstoreError, crops of another size than `wanted_px` (None: any); with an ImageError, which ends
-    no ingest, those without any role that the backbone is shown.
+    """Raise EmbstoreError for crops of another size than `wanted_px` (None: any), and ImageError, which does not end
+    an ingest, for crops without any role of the backbone.
     """
     height, width = crops.pixels.shape[-2:]
     if wanted_px not in (None, height) or wanted_px not in (None, width):
@@ -76,7 +76,7 @@ def check_crops(crops: Crops, wanted_px: int | None, known: tuple[str, ...], nam
 
 
 def check_roles(roles: Sequence[str], known: Sequence[str], name: str) -> None:
-    """Raise ImageError where an image has none of the roles that a backbone is shown."""
+    """Raise ImageError if an image has none of a backbone's roles."""
     if not set(known) & set(roles):
-        shown = f"it holds {', '.join(roles)} and {name} is shown {', '.join(known)}"
+        shown = f"it has {', '.join(roles)} and {name} uses {', '.join(known)}"
         raise ImageError(shown, todo="choose a backbone, or roles= of one, with a role that it has")

@@ -1,11 +1,13 @@
-"""What torch computes on here."""
+"""The device on which torch computes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from embstore.errors import EmbstoreError, choices
+from embstore.space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +25,7 @@ class TorchDevices:
 
 
 def find_device() -> TorchDevices:
-    """Return what torch finds on this machine; imports it, which takes seconds."""
+    """Return torch's version, threads and GPUs; imports torch, which takes seconds."""
     import torch
 
     gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
@@ -31,24 +33,38 @@ def find_device() -> TorchDevices:
 
 
 def choose_device(wanted: str) -> str:
-    """Return `cpu` or `cuda`: for `auto`, the GPU where torch sees one.
+    """Return `cpu` or `cuda`; `auto` is the GPU if torch sees one.
 
-    Raises EmbstoreError for another name, and for `cuda` where there is none.
+    Raises EmbstoreError for another name, and for `cuda` if there is no GPU.
     """
     import torch
 
     if wanted not in DEVICES:
         raise EmbstoreError(choices(wanted, "device", DEVICES))
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
         raise EmbstoreError(
             f"torch {torch.__version__} sees no GPU here, which --device cuda asks for; use --device cpu"
         )
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
 def autocast_dtype() -> torch.dtype:
-    """Return what a GPU multiplies in: bfloat16, which cannot overflow, where it has it, else float16."""
+    """Return the type in which a GPU multiplies: bfloat16, which cannot overflow, if it supports it, else float16."""
     import torch
 
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def autocast(device: str) -> AbstractContextManager[Any]:
+    """Return the context in which a network computes on a device: as it is on the CPU, in half precision on a GPU."""
+    import torch
+
+    return nullcontext() if device == "cpu" else torch.autocast(device, autocast_dtype())
+
+
+def precision_on(device: str, space: Space) -> Space:
+    """Return the space of what a device computes: on a GPU, networks compute in half precision, which is another."""
+    if device == "cpu":
+        return space
+    return replace(space, precision=f"float16-stored/{str(autocast_dtype()).removeprefix('torch.')}-autocast")

@@ -1,4 +1,4 @@
-"""Weights files on the Hugging Face Hub, kept in its cache."""
+"""Weights files on the Hugging Face Hub, stored in its cache."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from embstore.backbones.record import Backbone
 from embstore.backbones.weights import local_file, missing
 from embstore.errors import WeightsError
 
-HUB_TIMEOUT_S = 3.0  # for one question to the Hub; its own download call retries for 23 s when there is no network
+HUB_TIMEOUT_S = 3.0  # for one request to the Hub; its own download call retries for 23 s without a network
 
 
 def find_or_download(backbone: Backbone) -> Path:
-    """Return the backbone's weights file; one that lies on the Hugging Face Hub is downloaded to its cache.
+    """Return the backbone's weights file; a file on the Hugging Face Hub is downloaded to its cache.
 
-    Raises WeightsError, within seconds when the Hub cannot be reached. `fetch_weights` gets files that lie elsewhere.
+    Raises WeightsError, within seconds if the Hub cannot be reached. `fetch_weights` gets files from elsewhere.
     """
-    found = local_file(backbone)
-    if found is None and not backbone.hub:
+    local = local_file(backbone)
+    if local is None and not backbone.hub:
         line, todo = missing(backbone)
         raise WeightsError(line, todo=todo)
-    return found or download_from_hub(backbone)
+    return local or download_from_hub(backbone)
 
 
 def download_from_hub(backbone: Backbone) -> Path:
-    """Download a backbone's file to the Hub's cache and return its path; WeightsError where that fails."""
+    """Download a backbone's file to the Hub's cache and return its path; WeightsError if that fails."""
+    try:
+        return download_file(backbone.hub, backbone.file)
+    except WeightsError as error:
+        line, todo = missing(backbone)
+        raise WeightsError(line, todo=f"{todo}; the download failed: {error.todo}") from error
+
+
+def download_file(repository: str, name: str) -> Path:
+    """Download a repository's file to the Hub's cache and return its path; WeightsError, within seconds, offline."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP engine's, which varies
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # lazy exports that its types do not show
@@ -37,13 +46,12 @@ def download_from_hub(backbone: Backbone) -> Path:
     if not quiet:
         disable_progress_bars()  # a library prints nothing
     try:
-        # one question first, without retries: offline it fails at once, where the download call would retry and log
-        get_hf_file_metadata(hf_hub_url(backbone.hub, backbone.file), timeout=HUB_TIMEOUT_S)
-        return Path(hf_hub_download(backbone.hub, backbone.file, etag_timeout=HUB_TIMEOUT_S))
-    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is hf_xet's, HTTPError covers timeouts
+        # a single request first, without retries: offline it fails at once, while the download call would retry and log
+        get_hf_file_metadata(hf_hub_url(repository, name), timeout=HUB_TIMEOUT_S)
+        return Path(hf_hub_download(repository, name, etag_timeout=HUB_TIMEOUT_S))
+    except (OSError, HTTPError, RuntimeError) as error:  # RuntimeError is raised by hf_xet; HTTPError includes timeouts
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        line, todo = missing(backbone)
-        raise WeightsError(line, todo=f"{todo}; the download failed: {reason}") from error
+        raise WeightsError(f"cannot get {name} of https://huggingface.co/{repository}", todo=reason) from error
     finally:
         if not quiet:
             enable_progress_bars()

@@ -1,4 +1,4 @@
-"""Intensities in [0, 1] to what a network was trained on: pure functions on arrays."""
+"""Convert intensities in [0, 1] to the normalisation that a network was trained with: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from embstore.arrays import Float32s
 
-ZSCORE_EPS = np.float32(1e-7)  # DINO4Cells' own
-MINMAX_EPS = np.float32(1e-6)  # SubCell's own
-# sparse fluorescence: a constant channel stays near 0, and a bright spot is seen without drowning the rest
+ZSCORE_EPS = np.float32(1e-7)  # from DINO4Cells
+MINMAX_EPS = np.float32(1e-6)  # from SubCell
+# for sparse fluorescence: a constant channel stays near 0, and a bright spot does not drown the rest
 BRIGHT_EPS = np.float32(1e-3)
 BRIGHT_KNEE = np.float32(2.0)
 
 
 def normalise(planes: Float32s, how: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> Float32s:
-    """Return float32 (n, channels, y, x), normalised the way that `how` names; the input is left as it is.
+    """Return float32 (n, channels, y, x), normalised as `how` names; the input is not changed.
 
-    `fixed` takes `mean` and `std`, one a channel; every other way takes its numbers from each crop itself, so that a
-    crop's result never depends on the others. A constant channel becomes zeros, except under `fixed`, `minmax-joint`
-    and `none`.
+    `fixed` uses `mean` and `std`, one for each channel; every other normalisation uses numbers from each crop itself,
+    so that a crop's result never depends on the others. A constant channel becomes zeros, except with `fixed`,
+    `minmax-joint` and `none`.
     """
     if how == "fixed":
         return (planes - _by_channel(mean)) / _by_channel(std)
@@ -32,7 +32,7 @@ def _by_channel(numbers: Sequence[float]) -> Float32s:
 
 
 def _zscore(planes: Float32s, eps: np.float32 = ZSCORE_EPS) -> Float32s:
-    # summed in float64: the rounded mean of a constant channel would be off by as much as ZSCORE_EPS
+    # summed in float64: the rounded mean of a constant channel would be wrong by as much as ZSCORE_EPS
     mean = planes.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
     sd = planes.std(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
     scaled: Float32s = (planes - mean) / (sd + eps)

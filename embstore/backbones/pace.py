@@ -1,4 +1,4 @@
-"""How much a network is shown at once, and by how many threads: found out once a process, where there is much to do."""
+"""Choose how many crops a network processes at once, and with how many threads: measured once per process."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any, TypeVar
 
 import torch
 
-# tokens a forward pass: 16 crops of a ViT-S/16 at 224 px, and 1 field of a ViT-B/8 at 512 px. More is no faster on two
-# cores (measured, batches of 4 to 16 crops are level), and each token takes some 30 kB in a ViT-B.
+# tokens in a forward pass: 16 crops of a ViT-S/16 at 224 px, or 1 field of a ViT-B/8 at 512 px. More is no faster on
+# two cores (measured, batches of 4 to 16 crops are equally fast), and each token takes some 30 kB in a ViT-B.
 CPU_TOKENS = 16 * 197
 FEW_TOKENS = CPU_TOKENS // 4
 GPU_TOKENS = 64 * 1025
-MUCH_TOKENS = 4 * CPU_TOKENS  # less work than this is done before a probe would have paid
+MUCH_TOKENS = 4 * CPU_TOKENS  # less work than this is finished before a measurement would pay
 PROBE_S = 0.8
-MOST_WORKERS = 8  # each holds a batch's activations, some 100 MB in a ViT-B
+MOST_WORKERS = 8  # each has a batch's activations in memory, some 100 MB in a ViT-B
 
 R = TypeVar("R")
 
 
 @dataclass
 class Pace:
-    """What this process has been shown so far, and what it found out: tokens that go through at once, torch's threads.
+    """What this process has computed so far, and what it measured: tokens per forward pass, torch's threads.
 
-    None stands for as many threads as torch has.
+    None means as many threads as torch has.
     """
 
     seen: int = 0
@@ -42,10 +42,11 @@ HERE = Pace()
 
 
 def batches(network: Any, device: str, tokens: int, n: int, pace: Pace = HERE) -> list[slice]:
-    """Return what of `n` views of `tokens` tokens each goes through the network at once: slices in order, none empty.
+    """Return how `n` views of `tokens` tokens each are divided into batches: slices in order, none empty.
 
-    On the CPU, the first call with much work to do times one block of the network, for less than a second; those that
-    work side by side (see `embedded`) get as many batches each. What a view becomes depends on none of this.
+    On the CPU, the first call with much work to do times one block of the network, for less than a second; batches that
+    are computed in parallel (see `embedded`) are equally many for each thread. The results do not depend on the
+    batches.
     """
     if device != "cpu":
         return _split(n, max(1, GPU_TOKENS // tokens), 1)
@@ -63,15 +64,15 @@ def _split(n: int, most: int, workers: int) -> list[slice]:
 
 
 def _workers(device: str, tokens: int) -> int:
-    """Return how many batches are worked on at once: on a CPU, one a thread, unless one view is as much as a batch."""
+    """Return how many batches are computed at once: on a CPU, one per thread, unless a view is as large as one."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device == "cpu" and tokens <= CPU_TOKENS else 1
 
 
 def embedded(function: Callable[[slice], R], parts: Sequence[slice], device: str, tokens: int) -> list[R]:
-    """Return `function(part)` of each part, in order: on a CPU side by side, each by its share of the threads.
+    """Return `function(part)` of each part, in order: on a CPU in parallel, each with its share of the threads.
 
-    Threads that share every product wait for each other at every one of them, and for whoever else needs a core (the
-    thread that cuts the next crops does): a thread a batch waits once, at the end.
+    Threads that share each matrix product wait for each other at every product, and for other work on their core, such
+    as the thread that cuts the next crops. With one thread per batch, they wait once, at the end.
     """
     threads, workers = torch.get_num_threads(), min(_workers(device, tokens), len(parts))
     if workers < 2:
@@ -84,7 +85,7 @@ def embedded(function: Callable[[slice], R], parts: Sequence[slice], device: str
 
 @contextmanager
 def at_pace(pace: Pace = HERE) -> Iterator[None]:
-    """Compute with the threads that were found fastest, and leave torch's own number to others (training, say)."""
+    """Compute with the number of threads that was found fastest, and restore torch's own number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(pace.threads or before)
     try:
@@ -94,10 +95,10 @@ def at_pace(pace: Pace = HERE) -> Iterator[None]:
 
 
 def _probe(network: Any, tokens: int, pace: Pace) -> None:
-    """Set the threads that are fastest on a small batch, then the faster of a small and a large batch, in tokens."""
+    """Set the number of threads that is fastest on a small batch, then the faster of a small and a large batch."""
     until, most = time.perf_counter() + PROBE_S, torch.get_num_threads()
     small, large = FEW_TOKENS // tokens, CPU_TOKENS // tokens
-    _seconds(network, tokens, small, most)  # the first pass also pays for memory and for code that is loaded late
+    _seconds(network, tokens, small, most)  # the first pass also allocates memory and loads code
     by_threads = {n: _seconds(network, tokens, small, n) for n in sorted({1, (most + 1) // 2, most})}
     pace.threads = min(by_threads, key=lambda n: by_threads[n])
     a_view = {small: by_threads[pace.threads] / small}

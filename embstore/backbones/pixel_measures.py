@@ -1,4 +1,4 @@
-"""What `pixel-stats` measures in a cell: places, profiles, percentiles, texture, spots, correlation."""
+"""The measurements of `pixel-stats` in a cell: regions, profiles, percentiles, texture, spots, correlation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from embstore.backbones.pixel_regions import (
     regions,
 )
 
-Named = Iterator[tuple[str, Float64s]]  # a name and one number per cell
+Named = Iterator[tuple[str, Float64s]]  # a name and one number for each cell
 
-CELLS_AT_ONCE = 8  # cells measured at once: their regions then fit the cache (240 cells/s; 170 at 16)
-FAINT = 0.02  # added to both sides of a ratio, so that an empty region is "no signal" and not infinity
-FAINT_DETAIL = 0.002  # the same for texture, where a camera's noise lies after scaling
-SIGMAS_PX = (0.7, 1.4, 2.8, 5.6)  # blurs whose differences hold detail of about 0.5, 1 and 2 µm
-SPOT_HEIGHTS = (0.25, 1.0)  # a spot rises above its surroundings by this many mean intensities of the cell
+CELLS_AT_ONCE = 8  # so that the regions fit the cache (240 cells/s; 170 at 16)
+FAINT = 0.02  # added to both sides of a ratio, so that an empty region means "no signal" and not infinity
+FAINT_DETAIL = 0.002  # the same for texture, at the level of a camera's noise after scaling
+SIGMAS_PX = (0.7, 1.4, 2.8, 5.6)  # blurs whose differences contain detail of about 0.5, 1 and 2 µm
+SPOT_HEIGHTS = (0.25, 1.0)  # a spot is brighter than its surroundings by so many mean intensities of the cell
 OPENINGS_PX = (5, 9)
 CELL_PERCENTILES = (5, 25, 50, 75, 95, 99)
 NUCLEUS_PERCENTILES = (10, 50, 90, 99)
 
 
 def measure(crops: Crops) -> dict[str, Float64s]:
-    """Return every measurement by name, float64 (n,), unscaled; NaN where it cannot be made.
+    """Return every measurement by name, float64 (n,), unscaled; NaN if it cannot be made.
 
     Measurements of a role that the crops lack are left out.
     """
@@ -59,7 +59,7 @@ def _prefixed(prefix: str, named: Named) -> Named:
 
 
 def _role(plane: Float32s, places: Regions, wholes: tuple[str, ...]) -> Named:
-    """Measure what every role is asked: brightness, places, nuclear profile, detail inside `wholes`."""
+    """Measure what is measured of every role: brightness, regions, nuclear profile, detail inside `wholes`."""
     flat = plane.reshape(len(plane), -1)
     mean = places.means(flat, ("all cell",))[:, 0]
     yield "mean in the cell", np.log2(mean + FAINT)
@@ -74,7 +74,7 @@ def _role(plane: Float32s, places: Regions, wholes: tuple[str, ...]) -> Named:
 
 
 def _extent(plane: Float32s, places: Regions) -> Named:
-    """Measure a protein's way from the nucleus outwards and how unevenly it fills the cell."""
+    """Measure a protein's distribution from the nucleus outwards and how unevenly it fills the cell."""
     flat = plane.reshape(len(plane), -1)
     mean = places.means(flat, ("all cell",))[:, 0]
     yield from _ratios(flat, places, (*CYTOPLASMIC_RINGS, *CENTRE_RINGS), mean)
@@ -85,31 +85,31 @@ def _extent(plane: Float32s, places: Regions) -> Named:
     yield "nucleus to cytoplasm", _ratio(centre, edge)
 
 
-def _ratio(part: Float64s, whole: Float64s, floor: float = FAINT) -> Float64s:
-    """Return how many doublings `part` lies above `whole`; `floor` and FAINT keep faint signals finite."""
-    ratio: Float64s = np.log2((part + floor) / (whole + FAINT))
+def _ratio(part: Float64s, whole: Float64s, least: float = FAINT) -> Float64s:
+    """Return the ratio of `part` to `whole` in doublings (log2); `least` and FAINT keep faint signals finite."""
+    ratio: Float64s = np.log2((part + least) / (whole + FAINT))
     return ratio
 
 
 def _ratios(flat: Float32s, places: Regions, names: tuple[str, ...], mean: Float64s) -> Named:
-    found = places.means(flat, names)
+    means = places.means(flat, names)
     for column, name in enumerate(names):
-        yield f"mean of {name}", _ratio(found[:, column], mean)
+        yield f"mean of {name}", _ratio(means[:, column], mean)
 
 
 def _percentiles(flat: Float32s, places: Regions, whole: str, wanted: tuple[int, ...]) -> Named:
     mask, mean = places.mask(whole), places.means(flat, (whole,))[:, 0]
-    found = np.full((len(flat), len(wanted)), np.nan)
+    percentiles = np.full((len(flat), len(wanted)), np.nan)
     for i in range(len(flat)):
         values = np.sort(flat[i][mask[i]])
         if values.size:
-            found[i] = np.interp(np.array(wanted) / 100 * (values.size - 1), np.arange(values.size), values)
+            percentiles[i] = np.interp(np.array(wanted) / 100 * (values.size - 1), np.arange(values.size), values)
     for column, percent in enumerate(wanted):
-        yield f"percentile {percent} of {whole}", _ratio(found[:, column], mean)
+        yield f"percentile {percent} of {whole}", _ratio(percentiles[:, column], mean)
 
 
 def _moments(flat: Float32s, places: Regions, whole: str) -> tuple[Float64s, Float64s, Float64s]:
-    """Return mean, sd and skewness inside a region; the skewness of what does not vary is about 0."""
+    """Return mean, sd and skewness inside a region, each (n,); the skewness of a constant region is about 0."""
     mean = places.means(flat, (whole,))
     off = flat - np.nan_to_num(mean).astype(np.float32)
     squared = off * off
@@ -138,13 +138,13 @@ def _detail(blurred: list[Float32s], places: Regions, whole: str, mean: Float64s
         squared = detail * detail
         energy = np.sqrt(places.means(squared, (whole,))[:, 0])
         yield f"detail {i} in {whole}", _ratio(energy, mean, FAINT_DETAIL)
-        if i:  # the finest is mostly the camera's noise, whose sign says nothing
+        if i:  # the finest detail is mostly the camera's noise, whose sign means nothing
             sign = places.means(squared * detail, (whole,))[:, 0] / (energy + FAINT_DETAIL) ** 3
             yield f"brightness of detail {i} in {whole}", np.arcsinh(sign)
 
 
 def _shapes(blurred: Float32s, places: Regions, whole: str) -> Named:
-    """Measure whether bright detail is round or drawn out, and how much of the detail is dark (second derivatives)."""
+    """Measure whether bright detail is round or elongated, and how much of the detail is dark (second derivatives)."""
     strongest, weakest = (plane.reshape(len(blurred), -1) for plane in _curvatures(blurred))
     ridge, blob, hole = (places.means(np.maximum(bent, 0), (whole,))[:, 0] for bent in (-strongest, -weakest, weakest))
     yield f"roundness of spots in {whole}", np.log2((blob + FAINT_DETAIL / 4) / (ridge + FAINT_DETAIL / 4))
@@ -152,7 +152,7 @@ def _shapes(blurred: Float32s, places: Regions, whole: str) -> Named:
 
 
 def _curvatures(plane: Float32s) -> tuple[Float32s, Float32s]:
-    """Return the smaller and the larger second derivative over all directions, each (n, y, x)."""
+    """Return the smallest and the largest second derivative over all directions, each (n, y, x)."""
     wide = np.pad(plane, ((0, 0), (1, 1), (1, 1)), mode="edge")
     middle = 2 * plane
     yy = wide[:, 2:, 1:-1] + wide[:, :-2, 1:-1] - middle
@@ -164,7 +164,7 @@ def _curvatures(plane: Float32s) -> tuple[Float32s, Float32s]:
 
 
 def _spots(detail: Float32s, places: Regions, wholes: tuple[str, ...], mean: Float64s) -> Named:
-    """Count the local maxima that rise above their surroundings."""
+    """Count the local maxima that are brighter than their surroundings."""
     from scipy.ndimage import maximum_filter
 
     peaks = (detail == maximum_filter(detail, (1, 3, 3), mode="nearest")).reshape(len(detail), -1)
@@ -177,7 +177,7 @@ def _spots(detail: Float32s, places: Regions, wholes: tuple[str, ...], mean: Flo
 
 
 def _granularity(plane: Float32s, places: Regions, mean: Float64s) -> Named:
-    """Measure how much intensity lies in grains narrower than a square (what a grey opening takes away)."""
+    """Measure how much intensity is in grains narrower than a square (what a grey opening removes)."""
     from scipy.ndimage import grey_opening
 
     for side in OPENINGS_PX:
@@ -187,24 +187,24 @@ def _granularity(plane: Float32s, places: Regions, mean: Float64s) -> Named:
 
 
 def _polarity(plane: Float32s, places: Regions, nucleus: Bools) -> Named:
-    """Measure whether the cytoplasm's bright part lies on one side of the nucleus, and how far out."""
+    """Measure whether the cytoplasm's bright part is on one side of the nucleus, and how far out."""
     flat, mask = plane.reshape(len(plane), -1), places.mask("all cytoplasm")
-    found = np.full((len(flat), 2), np.nan)
+    polarity = np.full((len(flat), 2), np.nan)
     for i in np.flatnonzero(mask.any(axis=1) & nucleus.any(axis=(1, 2))):
         (ys, xs), radius = from_centre(nucleus[i])
         y, x, values = ys.ravel()[mask[i]], xs.ravel()[mask[i]], flat[i][mask[i]].astype(np.float64)
         bright = np.maximum(values - values.mean(), 0)
         reach, total = np.maximum(np.hypot(y, x), 1e-9), max(bright.sum(), 1e-9)
-        found[i] = (
+        polarity[i] = (
             np.hypot((bright * y / reach).sum(), (bright * x / reach).sum()) / total,
             bright @ reach / total / radius,
         )
-    yield "one-sidedness in the cytoplasm", found[:, 0]
-    yield "reach in the cytoplasm", found[:, 1]
+    yield "one-sidedness in the cytoplasm", polarity[:, 0]
+    yield "reach in the cytoplasm", polarity[:, 1]
 
 
 def _overlap(nucleus: Float32s, protein: Float32s, places: Regions) -> Named:
-    """Correlate the two stains inside the cell's parts, as they are and at the middle size of detail."""
+    """Correlate the two stains inside the cell's regions, unchanged and at the middle size of detail."""
     fine = [_blur(plane, SIGMAS_PX[0]) - _blur(plane, SIGMAS_PX[2]) for plane in (nucleus, protein)]
     flat = [plane.reshape(len(plane), -1) for plane in (nucleus, protein, *fine)]
     for whole in ("all cell", "all nucleus", "all cytoplasm"):
@@ -213,7 +213,7 @@ def _overlap(nucleus: Float32s, protein: Float32s, places: Regions) -> Named:
 
 
 def _correlation(a: Float32s, b: Float32s, places: Regions, whole: str) -> Float64s:
-    """Return Pearson's correlation inside a region; 0 where a stain does not vary."""
+    """Return Pearson's correlation inside a region, (n,); 0 if a stain is constant."""
     a = a - np.nan_to_num(places.means(a, (whole,))).astype(np.float32)
     b = b - np.nan_to_num(places.means(b, (whole,))).astype(np.float32)
     ab, aa, bb = (places.means(product, (whole,))[:, 0] for product in (a * b, a * a, b * b))

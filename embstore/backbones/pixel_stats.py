@@ -1,4 +1,4 @@
-"""`pixel-stats`: measurements that a biologist would make by hand, the floor under every network."""
+"""`pixel-stats`: measurements that a biologist would make by hand, the baseline for every network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from embstore.errors import WeightsError
 from embstore.ids import digest
 from embstore.space import Space
 
-LIMIT = 5.0  # scaled values are cut off at ±5 sd: one odd number must not decide a similarity
+LIMIT = 5.0  # scaled values are clipped to ±5 sd: one outlier must not decide a similarity
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReferenceScaling:
 
     @property
     def sha256(self) -> str:
-        """Return the digest of the names, centres and spreads: these are what a network's weights are."""
+        """Return the digest of the names, centres and spreads, which takes the place of a network's weights digest."""
         return digest([[n, float(c), float(s)] for n, c, s in zip(self.names, self.centre, self.spread, strict=True)])
 
 
@@ -44,20 +44,20 @@ def reference() -> ReferenceScaling:
 
 
 class PixelStats:
-    """The encoder of `pixel-stats`: crops in, scaled measurements out."""
+    """The encoder of `pixel-stats`: it turns crops into scaled measurements."""
 
     device = "cpu"
 
     def __init__(self, backbone: Backbone, choices: Choices) -> None:
         self.backbone = backbone
         self.reference = reference()
-        found = self.reference.sha256
-        if found != backbone.weights_sha256:
+        digest = self.reference.sha256
+        if digest != backbone.weights_sha256:
             raise WeightsError(
-                f"{backbone.name} revision {backbone.revision} has the reference scaling {found[:12]}, its record pins "
-                f"{str(backbone.weights_sha256)[:12]}; install embstore again"
+                f"{backbone.name} revision {backbone.revision} has the reference scaling {digest[:12]}, its record "
+                f"expects {str(backbone.weights_sha256)[:12]}; install embstore again"
             )
-        self.space: Space = space_of(backbone, choices, found)
+        self.space: Space = space_of(backbone, choices, digest)
 
     @property
     def dim(self) -> int:
@@ -67,7 +67,8 @@ class PixelStats:
     def __call__(self, crops: Crops) -> Float32s:
         """Return float32 (n, dim): each measurement in sd from the reference, within ±5.
 
-        What cannot be measured (an absent role, no nucleus) takes the space's fill, by default the reference's centre.
+        Measurements that cannot be made (an absent role, no nucleus) get the space's fill, by default the reference's
+        centre.
         """
         check_crops(crops, self.backbone.input_px, self.backbone.slots, self.backbone.name)
         raw = measure(crops)

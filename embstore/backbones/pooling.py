@@ -1,4 +1,4 @@
-"""From a transformer's tokens to one vector."""
+"""Pool a transformer's tokens into one vector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from embstore.errors import EmbstoreError
 
-# what one vector is made of: from the prefix tokens (CLS first, then registers) and the patch tokens, (n, width) each
+# pooling -> vector from the prefix tokens (CLS first, then registers) and the patch tokens, each (n, tokens, width)
 PARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "cls": lambda prefix, _: prefix[:, 0],
     "mean": lambda _, patches: patches.mean(dim=1),
@@ -18,16 +18,16 @@ PARTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 
 
 def check_pooling(pooling: str, n_prefix: int, name: str) -> None:
-    """Refuse, with an EmbstoreError, to take the CLS token of a network that has none."""
+    """Raise EmbstoreError for a pooling that needs the CLS token of a network that has none."""
     if n_prefix == 0 and "cls" in pooling.split("+"):
         raise EmbstoreError(f"{name} has no CLS token, which pooling={pooling} asks for; write {name}:pooling=mean")
 
 
 def pool_tokens(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:
-    """Return float32 (n, parts × width) of tokens (n, n_prefix + patches, width) after the last norm.
+    """Return float32 (n, parts × width) from tokens (n, n_prefix + patches, width) after the last norm.
 
-    `cls` is the first token; mean, std (of the population) and max are over the patch tokens alone, without CLS and
-    registers.
+    `cls` is the first token; mean, std (of the population) and max are taken over the patch tokens only, without CLS
+    and registers.
     """
     prefix, patches = tokens[:, :n_prefix].float(), tokens[:, n_prefix:].float()
     return torch.cat([PARTS[part](prefix, patches) for part in pooling.split("+")], dim=1)

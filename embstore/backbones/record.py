@@ -11,11 +11,11 @@ from embstore import errors
 from embstore.errors import EmbstoreError
 from embstore.space import FILLS, STRATEGIES, Space
 
-BACKBONE_KINDS = ("vit", "hand-made")
+BACKBONE_KINDS = ("vit", "convolutional", "hand-made", "encoder")
 NORMALISATIONS = ("fixed", "zscore", "minmax-joint", "minmax", "bright-log", "none")
 # each with how many times the network's width it is
-POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "none": 1}
-WEIGHTS_FORMATS = ("drawn", "timm", "dino", "dinov2", "subcell", "safetensors", "shipped")
+POOLINGS = {"cls": 1, "mean": 1, "cls+mean": 2, "cls+mean+std+max": 4, "attention": 2, "global": 1, "none": 1}
+WEIGHTS_FORMATS = ("none", "drawn", "timm", "dino", "dinov2", "subcell", "safetensors", "shipped")
 IMAGED_UNITS = ("cell", "image")
 MAX_CROP_UM = 10_000.0
 NATIVE_PX = 0  # an `input_px` of 0 shows whole fields as they are
@@ -44,6 +44,9 @@ class Backbone:
 
     `init` is what the weights were before this training: "random", "ImageNet" (weights trained there), the name of
     another backbone, or "" where its authors do not say.
+
+    A `convolutional` network is timm's, pooled as timm does; an `encoder` is a function or module of the user's, or one
+    that a package registers.
 
     `pooling` is the default, `masked` whether pixels outside the cell's mask are 0 before normalisation.
     `weights_sha256` (see `weights.weights_sha256`) is None where the tensors are not ours to pin; `file_sha256` is of
@@ -196,11 +199,11 @@ def _precisions(backbone: Backbone) -> tuple[str, ...]:
 
 
 def _poolings(backbone: Backbone) -> tuple[str, ...]:
-    """Return the poolings that a backbone has: its own, and what any transformer's tokens can be pooled to."""
-    if backbone.kind == "hand-made":
+    """Return the poolings that a backbone has: its own, and those of tokens if it is a transformer."""
+    if backbone.kind != "vit":
         return (backbone.pooling,)
     own = ("attention",) if backbone.architecture_args.get("attention_pool") else ()
-    return (*own, *(pooling for pooling in POOLINGS if pooling not in {"attention", "none"}))
+    return (*own, *(pooling for pooling in POOLINGS if pooling not in {"attention", "global", "none"}))
 
 
 def _check_unit(backbone: Backbone, choices: Choices) -> None:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from embstore.backbones.packages import registered, registered_record
 from embstore.backbones.record import Backbone, Choices, check_choices
 from embstore.backbones.weights import (
     Tensors,
@@ -92,7 +93,8 @@ def check_name(name: str) -> None:
 def find(name: str) -> Backbone:
     """Return the record of a name; raises EmbstoreError with the nearest spellings for one that does not exist.
 
-    `timm:NAME` is any vision transformer of timm's, by timm's own name, without a record (imports timm).
+    `timm:NAME` is any vision transformer or convolutional network of timm's, by timm's own name, without a record
+    (imports timm). A name that a package registers imports that package.
     """
     if name in BACKBONES:  # a broken record of the user's must not stand in the way
         return BACKBONES[name]
@@ -100,16 +102,37 @@ def find(name: str) -> Backbone:
         from embstore.backbones.timm_names import timm_record
 
         return timm_record(name.removeprefix(TIMM))
-    records = backbone_records()
-    if name not in records:
-        raise _unknown(name, records)
-    return records[name]
+    records, of_package = backbone_records(), registered_record(name)
+    if name in records and of_package:
+        raise EmbstoreError(
+            f"{of_package.source} registers a backbone {name}, and there is one of your own at "
+            f"{weights_path(records[name])}; rename yours"
+        )
+    if name not in records and of_package is None:
+        raise _unknown(name, known_names())
+    return of_package or records[name]
+
+
+def known_names() -> list[str]:
+    """Return the names of all backbones that `find` knows without timm; no package is imported."""
+    return list(dict.fromkeys([*backbone_records(), *registered()]))
+
+
+def check_free(name: str) -> None:
+    """Refuse, with an EmbstoreError, the name of a known backbone for vectors that it does not make."""
+    names = known_names()
+    if not re.fullmatch(BACKBONE_NAME, name) or name in names:
+        raise EmbstoreError(
+            f"your own embeddings cannot be called {name!r}; wanted a name of letters, digits, '.', '_', '+' and '-' "
+            f"that is no backbone of embstore ({', '.join(names)})"
+        )
 
 
 def _unknown(name: str, known: Iterable[str]) -> EmbstoreError:
     return EmbstoreError(
         f"there is no backbone {name!r}; the nearest names are {', '.join(nearest(name, known))}: "
-        f"`embstore backbones list` shows all, and {TIMM}NAME is any vision transformer of timm's"
+        f"`embstore backbones list` shows all, and {TIMM}NAME is any vision transformer or convolutional "
+        "network of timm's"
     )
 
 
@@ -135,12 +158,12 @@ def embed_advice(spec: BackboneSpec, stored: Iterable[str]) -> str:
 
     `stored` are the names that a store has spaces of. Raises EmbstoreError as `parse` does, for what cannot be made.
     """
-    records = backbone_records()
-    if spec.name in records or spec.name.startswith(TIMM):
+    names = known_names()
+    if spec.name in names or spec.name.startswith(TIMM):
         parse(spec)
         return f"make it with `embstore embed --backbone {spec}`"
     if spec.name not in stored:
-        raise _unknown(spec.name, {*records, *stored})
+        raise _unknown(spec.name, {*names, *stored})
     return ""
 
 
@@ -172,7 +195,8 @@ def next_revision(backbone: Backbone, *, replaces: bool) -> int:
     if not path.exists():
         return 1
     old = read_record(path)
-    if replace(backbone, revision=old.revision, origin="user") == old:
+    known = old if old.init else replace(old, init=backbone.init)  # older records do not state it
+    if replace(backbone, revision=old.revision, origin="user") == known:
         return old.revision
     if not replaces:
         raise EmbstoreError(
@@ -200,6 +224,6 @@ def availability(backbone: Backbone) -> tuple[bool, str]:
 
     Looks only at the local disk; a file that is there is read, and refused if it is wrong, by `encoder.load`.
     """
-    if backbone.weights_format in {"drawn", "shipped"} or local_file(backbone):
+    if backbone.weights_format in {"none", "drawn", "shipped"} or local_file(backbone):
         return True, ""
     return False, "; ".join(missing(backbone))

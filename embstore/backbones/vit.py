@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from embstore.arrays import Float32s
 from embstore.backbones.channels import views_of
 from embstore.backbones.crops import Crops, check_crops
-from embstore.backbones.device import autocast_dtype, choose_device
+from embstore.backbones.device import autocast, choose_device, precision_on
 from embstore.backbones.network import load_network
 from embstore.backbones.pace import batches, embedded
 from embstore.backbones.pooling import check_pooling, pool_tokens
@@ -72,7 +71,7 @@ class ViT:
         """Return the pooled tokens of what the network is shown, float32 (n, dim of one pass)."""
         if self.space.input_px is None:
             view = np.ascontiguousarray(native_field(view, max(self.network.patch_embed.patch_size)))
-        with torch.inference_mode(), _precision(self.device):
+        with torch.inference_mode(), autocast(self.device):
             tokens = self.network.forward_features(torch.from_numpy(view).to(self.device))
             if self.space.pooling == "attention":
                 pooled = self.network.attention_pool(tokens)
@@ -98,13 +97,7 @@ def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
             f"{space.input_px} px is no multiple of the {patch} px of {backbone.name}'s patches; choose one"
         )
     check_pooling(space.pooling, int(network.num_prefix_tokens), backbone.name)
-    if where != "cpu":
-        space = replace(space, precision=f"float16-stored/{str(autocast_dtype()).removeprefix('torch.')}-autocast")
-    return ViT(backbone, space, network.to(where), where)
-
-
-def _precision(device: str) -> AbstractContextManager[Any]:
-    return nullcontext() if device == "cpu" else torch.autocast(device, autocast_dtype())
+    return ViT(backbone, precision_on(where, space), network.to(where), where)
 
 
 def _part(crops: Crops, some: slice) -> Crops:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,21 +29,33 @@ def weights_folder() -> Path:
 
 
 def weights_path(backbone: Backbone) -> Path:
-    """Return where the backbone's converted weights lie, or would."""
-    return weights_folder() / f"{backbone.name.replace(':', '_')}.safetensors"
+    """Return the path of the backbone's converted weights; those of `timm:NAME` have a folder apart from users' own."""
+    *prefixes, name = backbone.name.split(":")
+    return weights_folder().joinpath(*prefixes, f"{name}.safetensors")
 
 
 def local_file(backbone: Backbone) -> Path | None:
     """Return the backbone's weights file on this disk, the weights folder before the Hugging Face cache, or None."""
-    ours = weights_path(backbone)
-    if ours.is_file():
-        return ours
-    if not backbone.hub:
-        return None
+    for ours in (weights_path(backbone), *_former_paths(backbone)):
+        if ours.is_file():
+            return ours
+    return cached_file(backbone.hub, backbone.file) if backbone.hub else None
+
+
+def cached_file(repository: str, name: str) -> Path | None:
+    """Return where a repository's file is in the Hub's cache on this disk; None where it is not."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(backbone.hub, backbone.file)
+    cached = try_to_load_from_cache(repository, name)
     return Path(cached) if isinstance(cached, str) else None
+
+
+def _former_paths(backbone: Backbone) -> list[Path]:
+    """Return where earlier versions kept the weights of `timm:NAME`, unless a user's `timm_NAME` has its own there."""
+    if ":" not in backbone.name:
+        return []
+    former = weights_folder() / f"{re.sub('[:/]', '_', backbone.name)}.safetensors"
+    return [] if weights_origin(former).get("backbone") == former.stem else [former]
 
 
 def missing(backbone: Backbone) -> tuple[str, str]:

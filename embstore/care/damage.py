@@ -1,4 +1,4 @@
-"""Tables that can be opened and read to the end: what is broken goes out of them, the rest stays as it is."""
+"""Make tables readable: remove the parts that cannot be opened or read, and keep the rest as it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from embstore.errors import StoreError
 from embstore.files import delete_file, last_bytes, sizes
 from embstore.store import Store, Table, drop_fragments, make_table
 
-MAGIC = b"LANC"  # a manifest ends in it: https://lance.org/format/table/
-NEWEST = 2**64 - 1  # since format v2, manifests are named by what is left to this, so that the newest comes first
+MAGIC = b"LANC"  # the last bytes of a manifest: https://lance.org/format/table/
+NEWEST = (  # since format v2, a manifest is named by this minus its version: the newest comes first
+    2**64 - 1
+)  # since format v2, a manifest's name is this number minus its version, so that the newest comes first
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """One thing that was taken out or made anew; `rows` that a table had before and has no more."""
+    """One thing that was removed or made again; `rows` is how many rows the table lost."""
 
     table: str
     change: str
@@ -32,62 +34,62 @@ def repair_table(store: Store, table: Table) -> Iterator[Repaired]:
 
 
 def reopen(store: Store, table: Table) -> Iterator[Repaired]:
-    """Take a table back to the version before those whose manifests are cut short, or make it, empty, where it is gone.
+    """Reset a table to the newest version whose manifest is complete, or make an empty one if there is none (writes).
 
-    A StoreError where it cannot be opened though its newest manifest is whole: that may be no damage.
+    Raises StoreError if it cannot be opened although its newest manifest is complete: that may not be damage.
     """
     broken = _broken_manifests(store, table.name)
     for path in broken:
         delete_file(_folder(store, table.name), path)
-    lost = f"{len(broken)} manifests were cut short: " if broken else ""
+    lost = f"{len(broken)} manifests were truncated: " if broken else ""
     if not _manifests(store, table.name):
         make_table(store, table)
-        for tag in store.tags([table.name]):  # of versions whose numbers will be used again
+        for tag in store.tags([table.name]):  # their versions' numbers will be used again
             store.untag(tag, [table.name])
-        yield Repaired(table.name, f"{lost}made anew, empty")
+        yield Repaired(table.name, f"{lost}made again, empty")
         return
     try:
         newest = store.dataset(table.name).version
     except StoreError as error:
-        todo = f"move {_folder(store, table.name)} away, and `embstore verify --repair` makes it anew"
-        raise StoreError(f"{str(error).split('; ')[0]}; bring it back from a copy of the store, or {todo}") from error
+        todo = f"move {_folder(store, table.name)} away, and `embstore verify --repair` makes it again, empty"
+        raise StoreError(f"{str(error).split('; ')[0]}; restore it from a copy of the store, or {todo}") from error
     if broken:
         for tag, versions in store.tags([table.name]).items():
             if versions[table.name] > newest:
                 store.untag(tag, [table.name])
-        yield Repaired(table.name, f"{lost}back to version {newest}")
+        yield Repaired(table.name, f"{lost}reset to version {newest}")
 
 
 def release_tags(store: Store, name: str) -> Iterator[Repaired]:
-    """Take tags off a table whose tagged version has lost files; the version stays until the next cleaning."""
-    lying = sizes(_folder(store, name))
+    """Remove tags from a table if files of the tagged version are missing; cleaning deletes the version later."""
+    files = sizes(_folder(store, name))
     for tag, versions in store.tags([name]).items():
-        if bad_at(store, name, versions[name], lying):
+        if bad_at(store, name, versions[name], files):
             store.untag(tag, [name])
-            yield Repaired(name, f"the tag {tag} no longer covers it: files of version {versions[name]} are gone")
+            yield Repaired(name, f"the tag {tag} no longer covers it: files of version {versions[name]} are missing")
 
 
 def drop_unreadable(store: Store, name: str) -> Iterator[Repaired]:
-    """Take the fragments that cannot be read out of a table; older versions keep them."""
+    """Remove the fragments that cannot be read from a table (writes); older versions keep them."""
     _, broken = readable(store, name)
     if broken:
         before = store.dataset(name).count_rows()
         drop_fragments(store, name, [part.fragment_id for part in broken])
         rows = before - store.dataset(name).count_rows()
-        yield Repaired(name, f"{len(broken)} fragments that cannot be read are out", rows)
+        yield Repaired(name, f"{len(broken)} fragments that cannot be read were removed", rows)
 
 
 def readable(store: Store, name: str) -> tuple[list[Any], list[Any]]:
-    """Return a table's fragments that can be read to the end, and those that cannot."""
-    lying = sizes(_folder(store, name))
+    """Return the fragments of a table that can be read to the end, and those that cannot."""
+    files = sizes(_folder(store, name))
     fragments = store.dataset(name).get_fragments()
-    sound = [part for part in fragments if not bad_files([part], lying) and _can_be_read(part)]
+    sound = [part for part in fragments if not bad_files([part], files) and _can_be_read(part)]
     known = {part.fragment_id for part in sound}
     return sound, [part for part in fragments if part.fragment_id not in known]
 
 
 def is_lost(store: Store, name: str) -> bool:
-    """Tell whether `reopen` would have something to do."""
+    """True if a table needs `reopen`: it has no manifest, or its newest one is truncated."""
     return not _manifests(store, name) or bool(_broken_manifests(store, name))
 
 
@@ -101,7 +103,7 @@ def _can_be_read(fragment: Any) -> bool:
 
 
 def _broken_manifests(store: Store, name: str) -> list[str]:
-    """Return the newest manifests that are cut short, up to the first whole one."""
+    """Return the newest manifests that are truncated, up to the first complete one."""
     broken = []
     for path in _manifests(store, name):
         if last_bytes(_folder(store, name), path, len(MAGIC)) == MAGIC:
@@ -112,9 +114,9 @@ def _broken_manifests(store: Store, name: str) -> list[str]:
 
 def _manifests(store: Store, name: str) -> list[str]:
     """Return the paths of a table's manifests, newest first."""
-    found = {path: path.removeprefix("_versions/").removesuffix(".manifest") for path in sizes(_folder(store, name))}
-    numbers = {path: int(stem) for path, stem in found.items() if path.startswith("_versions/") and stem.isdecimal()}
-    return sorted(numbers, key=lambda path: numbers[path] if len(found[path]) == 20 else NEWEST - numbers[path])
+    stems = {path: path.removeprefix("_versions/").removesuffix(".manifest") for path in sizes(_folder(store, name))}
+    numbers = {path: int(stem) for path, stem in stems.items() if path.startswith("_versions/") and stem.isdecimal()}
+    return sorted(numbers, key=lambda path: numbers[path] if len(stems[path]) == 20 else NEWEST - numbers[path])
 
 
 def _folder(store: Store, name: str) -> str:

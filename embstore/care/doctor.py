@@ -1,4 +1,4 @@
-"""Is this machine fit for the store? File system, disk, processors, torch, weights, engines, format."""
+"""Check whether this machine is suitable for the store: file system, disk, processors, torch, weights, versions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from embstore.errors import EmbstoreError, MissingStoreError, StoreError
 from embstore.store import Store
 from embstore.tabular import Listing
 
-ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "timm", "scikit-learn")
+ENGINES = ("lancedb", "pylance", "pyarrow", "duckdb", "numpy", "torch", "timm")
 MOUNTS = Path("/proc/self/mounts")
-# Lance commits by an atomic rename or link, which these do not keep
+# Lance commits by an atomic rename or link, which these file systems do not guarantee
 RISKY = ("nfs", "fuse", "cifs", "smb", "9p", "afs")
 GB = 1_000_000_000
 LOW_GB, FULL_GB = 10, 1
@@ -25,7 +25,7 @@ LOW_GB, FULL_GB = 10, 1
 
 @dataclass(frozen=True)
 class Check:
-    """One thing about the machine: `result` is ok, warn or fail."""
+    """One check of the machine; `result` is ok, warn or fail."""
 
     check: str
     result: str
@@ -34,7 +34,7 @@ class Check:
 
 
 def doctor(uri: str | Path) -> Listing[Check]:
-    """Return checks of this machine and of the store at `uri`, which may be missing; never writes."""
+    """Return checks of this machine and of the store at `uri`, which need not exist; never writes."""
     uri = str(uri)
     checks = [*_store(uri)]
     if "://" not in uri:
@@ -55,31 +55,33 @@ def _store(uri: str) -> Iterator[Check]:
 
 
 def _nearest(path: Path) -> Path:
-    """Return the path, or the folder above it that is there: where a new store would lie."""
+    """Return the path if it exists, else the nearest folder above it that does: where a new store would be made."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _file_system(folder: Path) -> Check:
     if not MOUNTS.is_file():
-        return Check("file system", "ok", "its kind cannot be seen on this system", "keep the store on a local disk")
+        return Check(
+            "file system", "ok", "its type cannot be determined on this system", "keep the store on a local disk"
+        )
     kind = file_system(folder, MOUNTS.read_text(encoding="utf-8"))
     if kind.startswith(RISKY):
-        todo = "two writers, or a kill, may break a commit there: move the store to a local disk or to s3://"
+        todo = "two writers, or a kill, may corrupt a commit there: move the store to a local disk or to s3://"
         return Check("file system", "warn", kind, todo)
     return Check("file system", "ok", kind)
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    """Return the kind of file system that holds a folder, by the lines of /proc/self/mounts; the last mount counts."""
-    found = [(len(Path(at).parts), kind) for at, kind in _mounted(mounts) if folder.is_relative_to(at)]
-    deepest = max((depth for depth, _ in found), default=0)
-    return next((kind for depth, kind in reversed(found) if depth == deepest), "unknown")
+    """Return the type of the file system that contains a folder, from the lines of /proc/self/mounts."""
+    mounted = [(len(Path(at).parts), kind) for at, kind in _mounted(mounts) if folder.is_relative_to(at)]
+    deepest = max((depth for depth, _ in mounted), default=0)
+    return next((kind for depth, kind in reversed(mounted) if depth == deepest), "unknown")
 
 
 def _mounted(mounts: str) -> Iterator[tuple[str, str]]:
     for line in mounts.splitlines():
         _, at, kind, *_ = line.split(" ")
-        yield at.replace("\\040", " "), kind  # as the kernel writes a blank
+        yield at.replace("\\040", " "), kind  # the kernel writes a blank like this
 
 
 def _disk(folder: Path) -> Check:
@@ -92,22 +94,22 @@ def _disk(folder: Path) -> Check:
 
 def _machine() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = find_device()
-    threads = f"{cores} cores, {found.threads} torch threads"
-    if found.threads < cores:
+    device = find_device()
+    threads = f"{cores} cores, {device.threads} torch threads"
+    if device.threads < cores:
         yield Check("cores", "warn", threads, "unset OMP_NUM_THREADS to use all cores")
     else:
         yield Check("cores", "ok", threads)
-    gpu = ", ".join(found.gpus) or "no GPU: networks run on the processor"
-    yield Check("torch", "ok", f"{found.torch}, {gpu}")
+    gpu = ", ".join(device.gpus) or "no GPU: networks run on the processor"
+    yield Check("torch", "ok", f"{device.torch}, {gpu}")
 
 
 def _weights() -> Check:
     try:
         ready = [backbone.name for backbone in backbone_records().values() if availability(backbone)[0]]
-    except EmbstoreError as error:  # a record of the user's that is wrong
-        return Check("weights", "warn", str(error), "until then, only built-in backbones can be used")
-    return Check("weights", "ok", f"ready: {', '.join(ready)}", "`embstore backbones list` says how to get the others")
+    except EmbstoreError as error:  # a user's record is invalid
+        return Check("weights", "warn", str(error), "until it is corrected, only built-in backbones can be used")
+    return Check("weights", "ok", f"ready: {', '.join(ready)}", "`embstore backbones list` shows how to get the others")
 
 
 def _engines() -> Check:

@@ -1,25 +1,25 @@
-"""What a check of the store found, and what to do about it: each of these ends in a store that is whole."""
+"""What `verify` reports, and what to do about it: each of these remedies makes the store whole again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-REPAIR = "`embstore verify --repair` takes them out, and the same ingest, embed or bench brings them again"
-RERUN = f"run the command again that was stopped, or {REPAIR}"
-FROM_COPY = f"bring the files back from a copy of the store, or {REPAIR}"
+REPAIR = "`embstore verify --repair` removes them, and the same ingest, embed or bench writes them again"
+RERUN = f"run the interrupted command again, or {REPAIR}"
+FROM_COPY = f"restore the files from a copy of the store, or {REPAIR}"
 ANEW = (
-    "bring it back from a copy of the store, or `embstore verify --repair` makes it anew, "
+    "restore it from a copy of the store, or `embstore verify --repair` makes it again, empty, "
     "and the same ingest, embed or bench fills it again"
 )
-UNTAG = "bring the files back from a copy of the store, or `embstore verify --repair` takes the tag off this table"
-RECORD = "ingest or embed with its backbone again records it, or `embstore verify --repair` takes its vectors out"
-JOIN = "`embstore verify --repair` joins the groups; bench again, since older scores may rest on a divided group"
+UNTAG = "restore the files from a copy of the store, or `embstore verify --repair` removes the tag from this table"
+RECORD = "ingest or embed with its backbone again to record it, or `embstore verify --repair` removes its vectors"
+JOIN = "`embstore verify --repair` joins the groups; then bench again, since earlier splits may have divided a group"
 REMOVE = "`embstore remove --where false` finishes it"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be; a `note` is worth knowing, all else is wrong."""
+    """One thing that is wrong, or (a `note`) worth knowing."""
 
     check: str
     table: str

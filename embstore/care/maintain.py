@@ -1,4 +1,4 @@
-"""Fewer files, fewer bytes: small fragments become large ones, and old versions that no tag names go."""
+"""Reduce files and bytes: join small fragments, and delete old versions that no tag names."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, TypedDict
 
 from embstore.care.tags import list_tags
 from embstore.errors import DISK_FULL, EmbstoreError, StoreError, first_line
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.store import Store, TableStatus, refuse_reader
 from embstore.tabular import Listing
 
 _log = logging.getLogger(__name__)
 
-KEEP_DAYS = 7.0  # long enough for a reader that opened an old version, or for a mistake to be noticed
+KEEP_DAYS = 7.0  # long enough for readers that opened an old version, and for mistakes to be noticed
 
-COMPACT_ATTEMPTS = 5  # at compacting a table that others write to
+COMPACT_ATTEMPTS = 5  # to compact a table while others write to it
 
 
 class MaintainedTable(TypedDict):
     """What `maintain` did to one table.
 
-    `tagged_versions` are the older ones that tags keep, `tagged_bytes` the bytes of files that only these need.
+    `tagged_versions` counts the older versions that tags keep, `tagged_bytes` the bytes of files that only these need.
     """
 
     table: str
@@ -38,9 +38,9 @@ class MaintainedTable(TypedDict):
 
 
 class KeptByTag(TypedDict):
-    """What one tag keeps from being cleaned: older versions of tables, and the bytes of files that only these need.
+    """What one tag keeps from being deleted: older versions of tables, and the bytes of files that only these need.
 
-    `freed_bytes` are those that neither the newest version nor any other tag needs: deleting the tag frees them.
+    `freed_bytes` counts files that neither the newest version nor another tag needs: deleting the tag frees them.
     """
 
     tag: str
@@ -53,16 +53,17 @@ class KeptByTag(TypedDict):
 def maintain(
     store: Store, *, older_than_days: float = KEEP_DAYS, progress: Progress | None = None
 ) -> Listing[MaintainedTable]:
-    """Compact every table and remove its versions older than `older_than_days` that no tag names (writes).
+    """Compact every table, and delete versions older than `older_than_days` days that no tag names (writes).
 
-    Tagged versions stay whole, so that what was scored on them can be computed again. Returns one row a table. May be
-    stopped at any moment and run again.
+    Tagged versions stay complete, so that scores can be computed again from them. Returns one row for each table. May
+    be interrupted at any moment and run again. Raises EmbstoreError for a negative age, and StoreError if a table
+    cannot be maintained.
     """
     if older_than_days < 0:
         raise EmbstoreError(f"--older-than is {older_than_days:g} days, wanted 0 or more")
     refuse_reader(store)
     before = {state["name"]: state for state in store.status()}
-    for name in told(list(before), "tables", progress):
+    for name in tracked(list(before), "tables", progress):
         compact(store, name)
         clean(store, name, older_than_days)
     after = {state["name"]: state for state in store.status()}
@@ -72,9 +73,9 @@ def maintain(
 
 
 def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
-    """Join a table's small fragments; `drop_deleted` also rewrites each that holds any deleted row.
+    """Join a table's small fragments; `drop_deleted` also rewrites fragments with deleted rows (writes).
 
-    Where another process writes to the table meanwhile, it is done again, a few times.
+    It is retried a few times if another process writes to the table meanwhile; then it raises StoreError.
     """
     options = {"materialize_deletions_threshold": 0.0} if drop_deleted else {}
     for attempt in range(1, COMPACT_ATTEMPTS + 1):
@@ -89,7 +90,9 @@ def compact(store: Store, name: str, *, drop_deleted: bool = False) -> None:
 
 
 def clean(store: Store, name: str, older_than_days: float) -> None:
-    """Remove a table's versions of more than so many days that no tag names, and the files that only they need."""
+    """Delete a table's versions older than so many days that no tag names, with their files (writes); may raise
+    StoreError.
+    """
     try:
         store.dataset(name).cleanup_old_versions(
             older_than=timedelta(days=older_than_days), error_if_tagged_old_versions=False
@@ -100,12 +103,12 @@ def clean(store: Store, name: str, older_than_days: float) -> None:
 
 def _failed(what: str, name: str, error: Exception) -> str:
     line = first_line(error)
-    again = "run the same command again" if "commit conflict" in str(error) else "`embstore verify` says what is wrong"
+    again = "run the same command again" if "commit conflict" in str(error) else "`embstore verify` checks the table"
     return f"could not {what} {name}: {line}{'' if line == DISK_FULL else f'; {again}'}"
 
 
 def _tagged(store: Store, name: str) -> tuple[int, int]:
-    """Return how many older versions of a table tags keep, and the bytes of files that only these need."""
+    """Return how many older versions of a table are kept by tags, and the bytes of files that only these need."""
     newest = store.dataset(name)
     versions = {tagged[name] for tagged in store.tags([name]).values()} - {newest.version}
     files: dict[str, int] = {}
@@ -116,7 +119,7 @@ def _tagged(store: Store, name: str) -> tuple[int, int]:
 
 
 def kept_by_tags(store: Store) -> Listing[KeptByTag]:
-    """Return what each tag keeps that the newest versions of the tables do not need, the largest first; reads only."""
+    """Return what each tag keeps that the newest versions do not need, the largest first; reads only."""
     files: dict[str, dict[str, int]] = {}  # tag -> file -> bytes
     versions: Counter[str] = Counter()
     for name in store.table_names():

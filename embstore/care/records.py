@@ -1,4 +1,4 @@
-"""Do records still say what they were frozen with? Spaces and splits by their digests, entries by their tags."""
+"""Check that records still match what they were frozen with: spaces and splits by digest, entries by tag."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, SpaceRow, Store, e
 
 
 def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
-    """Yield spaces whose record, name, table or length of vectors do not go together."""
+    """Yield spaces whose record, name, table and length of vectors do not match."""
     for space in spaces:
         name = embeddings_name(space["digest"])
         if (now := digest_now(space)) != space["digest"]:
-            found = f"the record of {short(space['digest'])} now has the digest {short(now)}"
-            yield Finding("spaces", "spaces", found, REPAIR)
+            problem = f"the record of {short(space['digest'])} now has the digest {short(now)}"
+            yield Finding("spaces", "spaces", problem, REPAIR)
         if name not in store.table_names():
-            found = f"the space {short(space['digest'])} has no table {name}"
-            yield Finding("spaces", "spaces", found, ANEW)
+            problem = f"the space {short(space['digest'])} has no table {name}"
+            yield Finding("spaces", "spaces", problem, ANEW)
         elif name in names:
-            held = dim_of(store, name)
-            if held != space["dim"]:
-                yield Finding("dim", name, f"vectors of {held} numbers where spaces says {space['dim']}", REPAIR)
+            dim = dim_of(store, name)
+            if dim != space["dim"]:
+                yield Finding("dim", name, f"vectors of {dim} numbers, but spaces has {space['dim']}", REPAIR)
     for name in unrecorded(names, spaces):
         if store.dataset(name).count_rows():
             yield Finding("spaces", name, "vectors of a space that is not in spaces", RECORD)
@@ -39,27 +39,27 @@ def unrecorded(names: Sequence[str], spaces: Sequence[SpaceRow]) -> list[str]:
 
 
 def digest_now(row: SpaceRow) -> str:
-    """Return the digest that a row of `spaces` makes as it now is."""
+    """Return the digest of a row of `spaces` as it is now."""
     values: dict[str, Any] = dict(row)
     known = {field.name: values[field.name] for field in fields(Space) if field.name not in LATER_FIELDS}
-    later = {name: values.get(name) or "" for name in LATER_FIELDS}  # a store of format 1 has no such columns
+    later = {name: values.get(name) or "" for name in LATER_FIELDS}  # stores of format 1 have no such columns
     return Space(**known | later | {"roles": tuple(row["roles"])}).digest
 
 
 def dim_of(store: Store, name: str) -> int:
-    """Return how long the vectors of a table are."""
+    """Return the length of a table's vectors."""
     return int(store.dataset(name).schema.field("vector").type.list_size)
 
 
 def check_splits(store: Store) -> Iterator[Finding]:
-    """Yield splits whose groups or spec are no longer those that their digest froze."""
+    """Yield splits whose groups or spec no longer match their digest."""
     for name in changed_splits(store):
-        found = f"the split {name} has changed since it was frozen"
-        yield Finding("splits", "splits", found, f"do not trust scores made with it; {REPAIR}")
+        problem = f"the split {name} has changed since it was frozen"
+        yield Finding("splits", "splits", problem, f"do not trust scores made with it; {REPAIR}")
 
 
 def changed_splits(store: Store) -> Iterator[str]:
-    """Yield the names of splits whose groups or spec are no longer those that their digest froze."""
+    """Yield the names of splits whose groups or spec no longer match their digest."""
     for split in store.read("splits", ["name", "spec", "digest"]).to_pylist():
         sql = "SELECT group_id, fold FROM split_groups WHERE name = $name ORDER BY group_id"
         groups = select(store, sql, {"name": split["name"]}, tables=["split_groups"]).to_pylist()
@@ -68,15 +68,15 @@ def changed_splits(store: Store) -> Iterator[str]:
 
 
 def check_removal(store: Store, names: Sequence[str]) -> Iterator[Finding]:
-    """Yield a removal that was stopped before its end."""
+    """Yield a removal that was interrupted."""
     if PENDING in store.tags([name for name in names if name in ROOTS]):
-        yield Finding("removal", "images", "a removal was stopped before its end", REMOVE)
+        yield Finding("removal", "images", "a removal was interrupted", REMOVE)
 
 
 def check_entries(store: Store, names: Sequence[str]) -> Iterator[Finding]:
-    """Yield, as a note, entries whose tag is gone: their figures stay, what they were made from may not."""
+    """Yield, as a note, entries whose tag is missing: their figures stay, but the rows behind them may be deleted."""
     tags = store.tags(names)
     lost = [e["entry"] for e in store.read("entries", ["entry", "tag"]).to_pylist() if e["tag"] not in tags]
     if lost:
-        found = counted(len(lost), "entries whose tag is gone", min(lost))
-        yield Finding("tags", "entries", found, "their figures stay; they cannot be computed again", note=True)
+        problem = counted(len(lost), "entries whose tag is missing", min(lost))
+        yield Finding("tags", "entries", problem, "their figures stay, but cannot be computed again", note=True)

@@ -1,6 +1,6 @@
-"""Do the tables agree with each other? Keys once, nothing without what it belongs to, counts as recorded.
+"""Check that the tables agree with each other: unique keys, no row without its owner, counts as recorded.
 
-Every query goes over hashed parts of its key, so that memory is bounded by a part, not by the table.
+Every query runs over hashed parts of its key, so that memory is bounded by the part, not by the table.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ PART_ROWS = 8_000_000
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
 MISCOUNTED = "images whose completion record, cells and vectors differ in number"
-DIVIDED = "images or profiles name proteins of several groups, so that a split may divide them"
+DIVIDED = "images or profiles name proteins of several groups, which a split may separate"
 REBENCH = "the same bench again completes them"
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """Values of `column` that must be in `holder.key`; `where` narrows them."""
+    """Values of `column` that must be in `holder.key`; `where` restricts the rows."""
 
     table: str
     column: str
@@ -38,11 +38,11 @@ class ForeignKey:
 
 FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
-    ForeignKey("ingested", "image_id", "images", "image_id", "completion records of no image", RERUN),
-    ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not recorded", RECORD),
-    ForeignKey("split_groups", "name", "splits", "name", "splits cut off while written", REBENCH, note=True),
+    ForeignKey("ingested", "image_id", "images", "image_id", "completion records without an image", RERUN),
+    ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not in spaces", RECORD),
+    ForeignKey("split_groups", "name", "splits", "name", "splits that were not written completely", REBENCH, note=True),
     *(
-        ForeignKey(table, "entry", "entries", "entry", "entries cut off while written", REBENCH, note=True)
+        ForeignKey(table, "entry", "entries", "entry", "entries that were not written completely", REBENCH, note=True)
         for table in ("runs", "results", "predictions")
     ),
     *(
@@ -52,7 +52,7 @@ FOREIGN_KEYS = (
             holder,
             key,
             f"labelled {level} ids that are not in {holder}",
-            "harmless: labels of what was never ingested or was taken out",
+            "harmless: labels of something that was never ingested or was removed",
             where=f"level = '{level}'",
             note=True,
         )
@@ -66,7 +66,7 @@ FOREIGN_KEYS = (
 
 
 class BadRow(TypedDict):
-    """A row of an `IntegrityQuery`; only `miscounted` gives more than the example."""
+    """A row of an `IntegrityQuery`; only `miscounted` returns more than the example."""
 
     example: str
     image_id: NotRequired[str]
@@ -75,9 +75,9 @@ class BadRow(TypedDict):
 
 @dataclass(frozen=True)
 class IntegrityQuery:
-    """A SELECT over one part of some tables: a row for each thing that is wrong, with an `example` of words.
+    """A SELECT over one part of some tables: one row for each problem, with an `example` to print.
 
-    `grouped` are the tables whose rows are counted to choose the number of parts: a part groups that many keys.
+    `grouped` are the tables whose rows are counted to choose the number of parts: a part groups about that many keys.
     """
 
     sql: str
@@ -86,7 +86,7 @@ class IntegrityQuery:
 
 
 def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
-    """Yield what does not agree among the tables `names`, the readable ones; `spaces` are rows of that table."""
+    """Yield what does not match among the tables `names`, which can be read; `spaces` are rows of that table."""
     rows = {name: store.dataset(name).count_rows() for name in names}
     for name in (name for name in names if rows[name]):
         n, example = _tally(store, repeated(name))
@@ -108,30 +108,30 @@ def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> It
 
 
 def cell_spaces(spaces: Sequence[SpaceRow]) -> list[SpaceRow]:
-    """Return the spaces whose vectors are of cells."""
+    """Return the spaces whose vectors describe cells."""
     return [space for space in spaces if space["unit"] == "cell"]
 
 
 def foreign_keys(spaces: Sequence[SpaceRow]) -> Iterator[ForeignKey]:
-    """Yield what must hold between tables, holders before what they hold."""
+    """Yield the foreign keys between tables, owners before what they own."""
     yield from FOREIGN_KEYS
     for space in (space for space in spaces if space["unit"] in UNIT_TABLES):
         holder, key = UNIT_TABLES[space["unit"]]
-        found = f"vectors of no {space['unit']} in {holder}"
-        yield ForeignKey(embeddings_name(space["digest"]), "id", holder, key, found, RERUN)
+        problem = f"vectors without {space['unit']} in {holder}"
+        yield ForeignKey(embeddings_name(space["digest"]), "id", holder, key, problem, RERUN)
     for space in (space for space in spaces if space["unit"] == "image"):
-        found, where = "images marked as done that have no vector", f"space = '{space['digest']}'"
-        yield ForeignKey("ingested", "image_id", embeddings_name(space["digest"]), "id", found, REPAIR, where=where)
+        problem, where = "images marked as done that have no vector", f"space = '{space['digest']}'"
+        yield ForeignKey("ingested", "image_id", embeddings_name(space["digest"]), "id", problem, REPAIR, where=where)
 
 
 def repeated(name: str) -> IntegrityQuery:
-    """Ask for the keys of a table that have several rows."""
+    """Return the query for keys of a table that have several rows."""
     key = ", ".join(TABLES[name].key if name in TABLES else ("id",))
     return _query("verify_keys", {name}, {name}, key=key, table=_in_sql(name))
 
 
 def absent(want: ForeignKey) -> IntegrityQuery:
-    """Ask for the values that are not in their holder: each is the `example` of its row."""
+    """Return the query for values that their holder lacks; each is the `example` of its row."""
     holder = {"holder": _in_sql(want.holder), "key": want.key}
     asked = {"table": _in_sql(want.table), "column": want.column, "where": want.where}
     both = {want.table, want.holder}
@@ -139,26 +139,26 @@ def absent(want: ForeignKey) -> IntegrityQuery:
 
 
 def miscounted(space: SpaceRow) -> IntegrityQuery:
-    """Ask for the images whose completion record counts other cells (then not `has_cells`) or other vectors."""
+    """Return the query for images whose completion record counts other cells (not `has_cells`) or vectors."""
     table = embeddings_name(space["digest"])
-    # cells and vectors are counted by image, and one part is one pass over all of them
+    # cells and vectors are counted by image, and each part takes one pass over all of them
     tables = {"ingested", "cells", table}
     return _query("verify_counts", tables, {"ingested"}, table=table, space=space["digest"])
 
 
 def divided() -> IntegrityQuery:
-    """Ask for the images and profiles whose proteins are in several groups."""
+    """Return the query for images and profiles whose proteins are in several groups."""
     return _query("verify_groups", {"images", "profiles", "proteins"}, {"images", "profiles"})
 
 
 def bad_rows(store: Store, query: IntegrityQuery) -> list[BadRow]:
-    """Return every row that a query finds, in the order of its columns within each part."""
+    """Return every row that a query returns, in the order of its columns within each part."""
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY ALL"
     return [row for part in _parts(store, query, sql) for row in part.to_pylist()]
 
 
 def _tally(store: Store, query: IntegrityQuery) -> tuple[int, str]:
-    """Return how many rows a query finds over all parts, and the first example."""
+    """Return how many rows a query returns over all parts, and the first example."""
     sql = f"SELECT count(*) AS n, min(example) AS example FROM (\n{query.sql}\n)"
     total, first = 0, ""
     for part in _parts(store, query, sql):
@@ -168,7 +168,7 @@ def _tally(store: Store, query: IntegrityQuery) -> tuple[int, str]:
 
 
 def _parts(store: Store, query: IntegrityQuery, sql: str) -> Iterator[pa.Table]:
-    """Yield the answer over each part of the keys that the query groups."""
+    """Yield the answer for each part of the keys that the query groups."""
     parts = 1 + max(store.dataset(name).count_rows() for name in query.grouped) // PART_ROWS
     for part in range(parts):
         yield select(store, sql, {"parts": parts, "part": part}, timeout_s=DAY_S, tables=list(query.tables))

@@ -1,4 +1,4 @@
-"""Taking data out: images with all that hangs on them, and brought profiles with their vectors."""
+"""Remove images with everything that depends on them, and external profiles with their vectors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from embstore.store import (
     chunks,
     delete_ids,
     finish_removal,
+    refuse_no_condition,
     refuse_reader,
     select,
 )
@@ -28,7 +29,7 @@ from embstore.tabular import Tabular, arrow_table
 
 _log = logging.getLogger(__name__)
 
-# what SQL conditions are asked of, and the tables that this reads: the first whose columns they name
+# what a SQL condition is evaluated on (the first relation whose columns it uses), and the tables that this reads
 RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "images": {"image_current": ("images",), "cells": ("cells", "images", "proteins")},
     "profiles": {"profiles": ("profiles",)},
@@ -37,9 +38,9 @@ RELATIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, repr=False)
 class Removed(Tabular):
-    """What a removal takes out, or took; `tags` are those given up by a purge, `entries` cite them.
+    """What a removal removed, or would remove; `tags` are those that a purge deletes, `entries` cite them.
 
-    `tag` is the name under which all of it can still be read; "" after a purge, and where there is nothing to take out.
+    `tag` is the tag that still reads all of it; "" after a purge, or if there is nothing to remove.
     """
 
     images: int = 0
@@ -50,11 +51,11 @@ class Removed(Tabular):
     tag: str = ""
     tags: tuple[str, ...] = ()
     entries: int = 0
-    still_on_disk: tuple[str, ...] = ()  # tags that came later, whose files contain the deleted bytes
+    still_on_disk: tuple[str, ...] = ()  # later tags, whose files contain the deleted bytes
 
     @property
     def headline(self) -> str:
-        """Return how much a removal takes out, or took."""
+        """Return how much a removal removed, or would remove."""
         return f"removal of {self.images} images, {self.profiles} profiles and {self.cells} cells"
 
     def to_arrow(self) -> pa.Table:
@@ -69,15 +70,17 @@ Chosen = dict[str, list[str]]  # images, profiles -> ids
 def remove(
     store: Store, where: str, *, dataset: str | None = None, purge: bool = False, dry_run: bool = False
 ) -> Removed:
-    """Take out the images, and the profiles, that a SQL condition picks (writes, unless `dry_run`).
+    """Remove the images, and the profiles, that match a SQL condition (writes, unless `dry_run`).
 
-    `where` is asked of the columns of images, else of cells (an image goes when any of its cells is picked), and of
-    those of profiles. With an image go its cells, vectors, completion records and labels at image or cell level; scores
-    stay. A tag keeps the store as it was, a new one where none names its present state, until `purge`: then every tag
-    under which the condition picks something is given up, and no version holds it any more. Killed at any moment, the
-    next removal finishes it; ingesting the same source again brings everything back.
+    `where` is evaluated on the columns of images, else of cells (an image is removed if any of its cells matches), and
+    on those of profiles. An image is removed with its cells, vectors, completion records and labels at image or cell
+    level; scores stay. A tag keeps the store as it was, a new one if none names its present state, until `purge`: this
+    deletes every tag under which the condition matches, so that no version contains it any more. If a removal is
+    interrupted, the next one finishes it; ingesting the same source again restores everything. Raises QueryError for an
+    invalid condition.
     """
     refuse_reader(store)
+    refuse_no_condition(where)
     chosen = _choose(store, where, dataset)
     keeps = any(chosen.values()) and not purge
     if dry_run:
@@ -90,14 +93,14 @@ def remove(
         for table, ids in chosen.items():
             delete_ids(store, table, ROOTS[table], ids)
         finish_removal(store)
-        _log.info("removed what %r picks: %s", where, removed)
+        _log.info("removed what matches %r: %s", where, removed)
     if purge:
         return _purge(store, replace(removed, tags=tuple(_tags_with(store, where, dataset))))
     return removed
 
 
 def _keep(store: Store) -> str:
-    """Give the present state of the store a tag, unless it has one; return its name."""
+    """Tag the present state of the store, unless a tag names it; return the name of the tag."""
     name, versions = _tag_of_now(store), store.versions()
     known = store.tags().get(name, {})
     store.tag(name, {table: version for table, version in versions.items() if table not in known})
@@ -113,22 +116,22 @@ def _tag_of_now(store: Store) -> str:
 
 
 def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
-    """Return the ids that the condition picks; QueryError where it names columns that none of the tables has."""
+    """Return the ids that match the condition; QueryError if it uses columns that none of the tables has."""
     chosen: Chosen = {}
     refusals: list[EmbstoreError] = []
     for table, relations in RELATIONS.items():
         for relation, tables in relations.items():
-            # the dataset is asked outside: no OR in the condition can reach beyond it
+            # the dataset is tested outside: no OR in the condition can reach beyond it
             sql = (
                 f"SELECT DISTINCT id FROM (SELECT {ROOTS[table]} AS id, dataset FROM {relation} WHERE (\n{where}\n)) "
                 "WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             )
             try:
-                found = select(store, sql, {"dataset": dataset}, tables=tables)
-            except EmbstoreError as error:  # StoreError where a tag covers none of the tables
+                matching = select(store, sql, {"dataset": dataset}, tables=tables)
+            except EmbstoreError as error:  # StoreError if a tag covers none of the tables
                 refusals.append(error)
             else:
-                chosen[table] = found["id"].to_pylist()
+                chosen[table] = matching["id"].to_pylist()
                 break
     if not chosen:
         raise refusals[min(1, len(refusals) - 1)]
@@ -167,19 +170,19 @@ def _citing(store: Store, tags: Sequence[str]) -> int:
 
 
 def _tags_with(store: Store, where: str, dataset: str | None) -> list[str]:
-    """Return the tags under which the condition picks anything."""
+    """Return the tags under which the condition matches anything."""
     return [tag for tag in store.tags() if tag != PENDING and _picks(Store.open(store.uri, at=tag), where, dataset)]
 
 
 def _picks(store: Store, where: str, dataset: str | None) -> bool:
     try:
         return any(_choose(store, where, dataset).values())
-    except EmbstoreError:  # the tag covers none of the tables that the condition names
+    except EmbstoreError:  # the tag covers none of the tables that the condition uses
         return False
 
 
 def _purge(store: Store, removed: Removed) -> Removed:
-    """Give up the tags, then rewrite and clean what a removal touches; nothing older is left but what tags keep."""
+    """Delete the tags, then rewrite and clean what a removal touches; only what other tags keep is left."""
     entries = _citing(store, removed.tags)
     for tag in removed.tags:
         store.untag(tag)

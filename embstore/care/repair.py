@@ -1,7 +1,7 @@
-"""A store that is whole again: what is damaged, repeated or owned by nothing goes, so that ingesting brings it back.
+"""Make a store whole: remove what is damaged, repeated or without owner, so that the next ingest writes it again.
 
-In this order, so that a kill leaves nothing behind that the next run would not find: what is taken out of a table is
-first taken out of what says that it is there.
+Rows are first removed from the tables that declare them complete, so that after an interruption the next run finds
+everything that is left to do.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ _log = logging.getLogger(__name__)
 
 
 def repair(store: Store, *, progress: Progress | None = None) -> Listing[Repaired]:
-    """Take out of a store what `verify` calls wrong (writes); the same ingest, embed or bench then brings it again.
+    """Remove what `verify` reports as wrong (writes); the same ingest, embed or bench then writes it again.
 
-    Fragments that cannot be read, images of which any cell may be lost (with all their cells, vectors and completion
-    records), rows of a key that another row has, vectors that are not finite, rows without an owner, completion records
-    whose image or space is not whole, records of spaces and splits that are not what their digest froze. Missing tables
-    are made anew, empty. A tag of which files are gone no longer covers their table. What is whole stays, and so do
-    older and tagged versions. Where a record of a space is lost its vectors stay: the next ingest or embed with its
-    backbone records it again, or the next repair takes them out.
+    This removes fragments that cannot be read; images that may have lost a cell (with all cells, vectors and completion
+    records); rows whose key another row has; vectors that are not finite; rows without an owner; completion records
+    whose image or space is incomplete; and records of spaces and splits that do not match their digest. Missing tables
+    are made again, empty. A tag whose files are missing no longer covers their table. Everything else stays, including
+    older and tagged versions. If the record of a space is lost, its vectors stay: the next ingest or embed with its
+    backbone records it again, or the next repair removes them.
 
-    May be stopped at any moment and run again. Run it while nothing else writes to the store: while an ingest writes,
-    its rows have no owner yet. Returns what was done, in order.
+    May be interrupted at any moment and run again. Run it while nothing else writes to the store: the rows of an ingest
+    have no owner until it is done with an image. Returns what was done, in order.
     """
     refuse_reader(store)
     steps = (_records, _cells, _spaces, _removal, _vectors, _rows, _groups, _counts, _splits)
@@ -79,46 +79,46 @@ def _records(store: Store, _: bool) -> Iterator[Repaired]:
 
 
 def _cells(store: Store, _: bool) -> Iterator[Repaired]:
-    """Take out the images whose cells may be lost before what is left of `cells` looks as if it were all."""
+    """Remove images that may have lost cells, before the remaining cells look complete."""
     lost = is_lost(store, "cells")
     yield from reopen(store, TABLES["cells"])
     sound, broken = readable(store, "cells")
     if lost or broken:
-        yield from _take_out(store, _without_cells(store, sound), "images may have lost cells and are out")
+        yield from _take_out(store, _without_cells(store, sound), "images that may have lost cells were removed")
     yield from release_tags(store, "cells")
     yield from drop_unreadable(store, "cells")
 
 
 def _without_cells(store: Store, sound: Sequence[Any]) -> list[str]:
-    """Return the images of which these fragments hold no current cell, or fewer than a completion record says.
+    """Return the images of which these fragments have no current cell, or fewer than a completion record counts.
 
-    An image that has none may be one in which there are none: it costs little to look again, and flagged cells without
-    a vector are in no completion record.
+    Images without cells are returned too: checking them again costs little, and flagged cells without a vector are in
+    no completion record.
     """
     columns = ["image_id", "segmentation"]
     schema = pa.schema([TABLES["cells"].schema.field(column) for column in columns])
     batches = [batch.select(columns) for part in sound for batch in read_batches(part, columns)]
     cells = pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
-    held = cells.group_by(columns).aggregate([([], "count_all")]).to_pylist()
-    found = {(row["image_id"], row["segmentation"]): row["count_all"] for row in held}
+    rows = cells.group_by(columns).aggregate([([], "count_all")]).to_pylist()
+    counts = {(row["image_id"], row["segmentation"]): row["count_all"] for row in rows}
     sql = """
         SELECT i.image_id, i.segmentation, greatest(1, max(m.n_cells)) AS wanted
         FROM image_current AS i
         LEFT JOIN ingested AS m ON m.image_id = i.image_id AND m.segmentation = i.segmentation
         GROUP BY ALL ORDER BY ALL"""
     images = select(store, sql, tables=["images", "ingested"]).to_pylist()
-    return [i["image_id"] for i in images if found.get((i["image_id"], i["segmentation"]), 0) < i["wanted"]]
+    return [i["image_id"] for i in images if counts.get((i["image_id"], i["segmentation"]), 0) < i["wanted"]]
 
 
 def _take_out(store: Store, images: Sequence[str], why: str) -> Iterator[Repaired]:
-    """Delete images, by which all that is theirs has no owner any more."""
+    """Delete images, so that everything that depends on them has no owner any more."""
     if images:
         delete_ids(store, "images", "image_id", images)
         yield Repaired("images", why, len(images))
 
 
 def _spaces(store: Store, _: bool) -> Iterator[Repaired]:
-    """Make the tables of recorded spaces readable, and take out records that are not those of their vectors."""
+    """Make the tables of recorded spaces readable, and delete records that do not match their vectors."""
     for space in store.read("spaces").to_pylist():
         half = space["precision"].startswith("float16")
         table = embeddings(space["digest"], space["dim"], half=half)
@@ -126,26 +126,27 @@ def _spaces(store: Store, _: bool) -> Iterator[Repaired]:
         other = dim_of(store, table.name) != space["dim"]
         if other or digest_now(space) != space["digest"]:
             store.delete("spaces", f"digest = {quoted(space['digest'])}")
-            yield Repaired("spaces", f"the record of {table.name} was not that of its vectors", 1)
+            yield Repaired("spaces", f"the record of {table.name} did not match its vectors", 1)
         if other:
             store.delete("ingested", f"space = {quoted(space['digest'])}")
             drop_table(store, table.name)
-            yield Repaired(table.name, "is out with its tags: vectors of another length")
+            yield Repaired(table.name, "was removed with its tags: vectors of another length")
 
 
 def _vectors(store: Store, records_lost: bool) -> Iterator[Repaired]:
-    """Take out vectors of no recorded space, and those that are not finite.
+    """Delete vectors of spaces that are not recorded, and vectors that are not finite.
 
-    Where records were lost just now, their vectors stay: the next ingest or embed with the backbone records it again.
+    If records were lost just now, their vectors stay: the next ingest or embed with the backbone records the space
+    again.
     """
     spaces = store.read("spaces").to_pylist()
     for name in () if records_lost else unrecorded(store.table_names(), spaces):
         try:
             rows = store.dataset(name).count_rows()
             store.delete(name, "true")
-        except StoreError:  # nobody says what its columns were
+        except StoreError:  # its columns are unknown
             drop_table(store, name)
-            yield Repaired(name, "could not be opened and belongs to no space: it is out with its tags")
+            yield Repaired(name, "could not be opened and belongs to no space: it was removed with its tags")
         else:
             yield from _done(name, "vectors of a space that is not in spaces", rows)
             yield from release_tags(store, name)
@@ -160,13 +161,13 @@ def _removal(store: Store, _: bool) -> Iterator[Repaired]:
     if PENDING in store.tags():
         try:
             finish_removal(store)
-        except StoreError:  # what was there before cannot be read: what has no owner goes all the same
+        except StoreError:  # the earlier rows cannot be read; rows without owner are deleted below in any case
             store.untag(PENDING)
-        yield Repaired("images", "the removal that was stopped is finished")
+        yield Repaired("images", "the interrupted removal was finished")
 
 
 def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
-    """Take out all but one row of a key, then images that have other cells than was counted, then what has no owner."""
+    """Delete repeated rows of a key, then images whose number of cells differs, then rows without owner."""
     spaces = store.read("spaces").to_pylist()
     for name in store.table_names():
         if bad_rows(store, repeated(name)):
@@ -175,7 +176,7 @@ def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
             yield from _done(name, "rows whose key another row has", before - store.dataset(name).count_rows())
     wrong = [row for space in cell_spaces(spaces) for row in bad_rows(store, miscounted(space))]
     short = sorted({row["image_id"] for row in wrong if not row["has_cells"]})
-    yield from _take_out(store, short, "images had other cells than their completion records say and are out")
+    yield from _take_out(store, short, "images whose cells differ from their completion records were removed")
     for want in foreign_keys(spaces):
         if want.note or (records_lost and want.holder == "spaces"):
             continue
@@ -187,12 +188,12 @@ def _rows(store: Store, records_lost: bool) -> Iterator[Repaired]:
 
 def _groups(store: Store, _: bool) -> Iterator[Repaired]:
     yield from _done(
-        "proteins", "proteins were put into the group of those that an image names with them", join_groups(store)
+        "proteins", "proteins were put into the group of proteins named by the same image", join_groups(store)
     )
 
 
 def _counts(store: Store, _: bool) -> Iterator[Repaired]:
-    """Delete completion records of images that have their cells and not their vectors, so that these are made again."""
+    """Delete completion records of images that have cells but not all vectors, so that these are computed again."""
     for space in cell_spaces(store.read("spaces").to_pylist()):
         images = [row["image_id"] for row in bad_rows(store, miscounted(space))]
         delete_ids(store, "ingested", "image_id", images, f"space = {quoted(space['digest'])} AND ")
@@ -205,7 +206,7 @@ def _splits(store: Store, _: bool) -> Iterator[Repaired]:
     for name in list(changed_splits(store)):
         store.delete("splits", f"name = {quoted(name)}")
         store.delete("split_groups", f"name = {quoted(name)}")
-        yield Repaired("splits", f"the split {name}, which had changed since it was frozen, is out", 1)
+        yield Repaired("splits", f"the split {name}, which had changed since it was frozen, was removed", 1)
 
 
 def _done(table: str, what: str, rows: int) -> Iterator[Repaired]:

@@ -1,4 +1,4 @@
-"""A name for the store as it is now: one version of every table, kept by every cleaning."""
+"""Tags: names for the present version of every table, which cleaning keeps."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def list_tags(store: Store) -> Listing[TagStatus]:
 def create_tag(store: Store, name: str) -> dict[str, int]:
     """Tag the newest version of every table (writes); return table -> version.
 
-    A tag of that name with the very same versions is completed; with others it is an EmbstoreError: what was cited
-    under a name must not change.
+    If a tag of that name exists with the same versions, it is completed; with other versions, EmbstoreError is raised,
+    because what was cited under a name must not change.
     """
     if not re.fullmatch(r"\w[\w.-]*", name, flags=re.ASCII):
         raise EmbstoreError(f"the tag is called {name!r}; wanted letters, digits, '.', '_' and '-'")
@@ -47,15 +47,15 @@ def create_tag(store: Store, name: str) -> dict[str, int]:
         raise EmbstoreError("the store changed while it was being tagged; run the same command again")
     known = store.tags().get(name, {})
     if any(versions.get(table) != version for table, version in known.items()):
-        raise EmbstoreError(f"there is a tag {name} already, of other versions; choose another name")
+        raise EmbstoreError(f"a tag {name} exists already, with other versions; choose another name")
     store.tag(name, {table: version for table, version in versions.items() if table not in known})
     return versions
 
 
 def delete_tag(store: Store, name: str) -> dict[str, int]:
-    """Delete a tag (writes), so that the next cleaning may remove its versions; one that an entry cites stays.
+    """Delete a tag (writes), so that the next cleaning may delete its versions; EmbstoreError if an entry cites it.
 
-    Return table -> version that it named.
+    Returns the table -> version that it named.
     """
     refuse_reader(store)
     tags = store.tags()

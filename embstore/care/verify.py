@@ -1,4 +1,4 @@
-"""Is the store whole? Every check over every table, reading only, in batches and over parts of the keys."""
+"""Check the whole store: every check on every table, reading only, in batches and by parts of the keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embstore.care.findings import ANEW, Finding
 from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.store import LATER_TABLES, TABLES, Store
 from embstore.tabular import Listing, Tabular
 
@@ -34,25 +34,25 @@ class Verdict(Tabular):
         return f"{verdict}: {self.rows} rows in {self.tables} tables"
 
     def to_arrow(self) -> pa.Table:
-        """Return one row a finding, what is wrong before the notes, as a `pyarrow.Table`."""
+        """Return one row for each finding, what is wrong before the notes, as a `pyarrow.Table`."""
         return Listing((*self.wrong, *self.notes), Finding, "finding").to_arrow()
 
 
 def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
-    """Read the whole store and say what is wrong with it; never writes.
+    """Read the whole store and return what is wrong with it; never writes.
 
-    Files missing or cut short (of the newest and of tagged versions), rows that cannot be read, keys with several rows,
-    vectors that are not finite or of another length, cells, vectors and completion records without what they belong to,
-    counts that disagree, spaces and splits that are no longer what their digest froze. A table that cannot be read is
-    left out of the checks that need it. `progress(stage, done, total)` is called after every table.
+    It finds files that are missing or truncated (of the newest and of tagged versions), rows that cannot be read, keys
+    with several rows, vectors that are not finite or have the wrong length, rows without an owner, counts that
+    disagree, and spaces and splits that no longer match their digest. A table that cannot be read is left out of the
+    checks that need it. `progress(stage, done, total)` is called after every table.
     """
     names = store.table_names()
     findings: list[Finding] = [] if store.at else list(_missing(names))
     damaged = set()
-    for name in told(names, "tables", progress):
-        found = list(read_through(store, name))
-        findings += found
-        damaged |= {f.table for f in found if f.check in ("table", "files", "fragments")}
+    for name in tracked(names, "tables", progress):
+        of_table = list(read_through(store, name))
+        findings += of_table
+        damaged |= {f.table for f in of_table if f.check in ("table", "files", "fragments")}
     sound = [name for name in names if name not in damaged]
     findings += _checks(store, sound)
     rows = sum(store.dataset(name).count_rows() for name in sound)
@@ -62,7 +62,7 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
 
 def _missing(names: Sequence[str]) -> Iterator[Finding]:
     for name in sorted(set(TABLES).difference(names, LATER_TABLES)):
-        yield Finding("table", name, "the table is not there", ANEW)
+        yield Finding("table", name, "the table is missing", ANEW)
 
 
 def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from embstore.backbones.crops import check_roles
 from embstore.errors import ImageError
-from embstore.ingest.failures import image_failure, unread_failure
+from embstore.ingest.failures import embed_failure, image_failure, unread_failure
 from embstore.ingest.prepare import check_nucleus
 from embstore.ingest.reading import read_ahead
 from embstore.ingest.work import Work
@@ -32,19 +32,26 @@ def foreseen(work: Sequence[Work], spaces: Sequence[Space]) -> Iterator[Failure 
 
 
 def _foreseen(spaces: Sequence[Space], work: Work) -> Failure | str:
+    assignment, failure = "", None
     try:
         shape, roles, assignment = foresee_channels(work.root, work.image)
         if work.segmentation is None:
             check_nucleus(work, roles)
             for mask in work.image.masks.files if work.image.masks else ():
                 check_mask(mask, shape)
-        for space in spaces:
-            if space.digest in work.spaces:
-                check_roles(roles, space.roles, space.backbone)
+        failure = _without_role(work, roles, spaces)
     except ImageError as error:
         failure = image_failure(work, error.found, error.todo)
     except OSError as error:
         failure = unread_failure(work, error)
-    else:
-        return assignment
-    return replace(failure, source=work.image.listed or failure.source)
+    return replace(failure, source=work.image.listed or failure.source) if failure else assignment
+
+
+def _without_role(work: Work, roles: Sequence[str], spaces: Sequence[Space]) -> Failure | None:
+    """Return the failure of an image that has no role of the first space for which this is so; None without one."""
+    for space in (space for space in spaces if space.digest in work.spaces):
+        try:
+            check_roles(roles, space.roles, space.backbone)
+        except ImageError as error:
+            return embed_failure(work, space, error.found, error.todo)
+    return None

@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 
 from embstore.arrays import Float32s
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.errors import ImageError
 from embstore.ingest.cells import crops_of
-from embstore.ingest.failures import image_failure
+from embstore.ingest.failures import embed_failure, image_failure
 from embstore.ingest.finished import Embedded, Finished, finished
 from embstore.ingest.prepare import Prepared, prepare
 from embstore.ingest.reading import StoredCells, read_ahead, with_cells
@@ -21,7 +22,7 @@ from embstore.ingest.work import Work
 from embstore.pixels.field import square_field
 from embstore.sources.record import Failure
 from embstore.space import Space
-from embstore.store import CellRow
+from embstore.store import CellRow, as_stored
 
 TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
 TOGETHER_GPU = 256
@@ -30,7 +31,7 @@ AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, an image; what takes
 
 
 def embed_images(
-    works: Sequence[Work], cells: StoredCells, encoders: Sequence[Encoder]
+    works: Sequence[Work], cells: StoredCells, encoders: Sequence[CropEncoder]
 ) -> Iterator[Finished | Failure]:
     """Yield each image, in order, with its vectors in the encoders' spaces that it lacks, or why it cannot be used.
 
@@ -129,33 +130,56 @@ def _batches(images: Iterable[_CutImage | Failure], enough: int) -> Iterator[lis
         yield batch.images
 
 
-def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[Encoder]) -> Iterator[Finished | Failure]:
+def _embed_batch(batch: Sequence[_CutImage | Failure], encoders: Sequence[CropEncoder]) -> Iterator[Finished | Failure]:
     images = [item for item in batch if isinstance(item, _CutImage)]
-    try:
-        vectors = _vectors_by_space(images, encoders)
-    except ImageError as error:  # of the shape that they have in common
-        for item in batch:
-            yield item if isinstance(item, Failure) else image_failure(item.image.work, error.found, error.todo)
-        return
-    embedded = iter(vectors)
+    lacking = [encoder for encoder in encoders if images and encoder.space.digest in images[0].image.work.spaces]
+    of_encoders = [_vectors_or_failures(images, position, encoder) for position, encoder in enumerate(lacking)]
+    numbers = count()
     for item in batch:
-        yield item if isinstance(item, Failure) else finished(item.image, next(embedded))
+        if isinstance(item, Failure):
+            yield item
+            continue
+        number = next(numbers)
+        outcomes = {encoder.space.digest: each[number] for encoder, each in zip(lacking, of_encoders, strict=True)}
+        vectors = {space: outcome for space, outcome in outcomes.items() if isinstance(outcome, Embedded)}
+        failures = [outcome for outcome in outcomes.values() if isinstance(outcome, Failure)]
+        yield failures[0] if failures else finished(item.image, vectors)
 
 
-def _vectors_by_space(images: Sequence[_CutImage], encoders: Sequence[Encoder]) -> list[dict[str, Embedded]]:
-    """Return the vectors of each image by space digest; the images have the same spaces and shape."""
-    embedded: list[dict[str, Embedded]] = [{} for _ in images]
-    wanted = [e for e in encoders if images and e.space.digest in images[0].image.work.spaces]
-    for position, encoder in enumerate(wanted):
-        ids = [item.image.ids(encoder.space.unit) for item in images]
-        vectors = _encode(images, position, encoder) if any(ids) else np.empty((0, encoder.dim), np.float32)
-        parts = np.split(vectors, np.cumsum([len(of_image) for of_image in ids])[:-1])
-        for of_image, names, part in zip(embedded, ids, parts, strict=True):
-            of_image[encoder.space.digest] = Embedded(names, part)
-    return embedded
+def _vectors_or_failures(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> list[Embedded | Failure]:
+    """Return the vectors of each image from one encoder, or why it has none; the images have the same shape."""
+    try:
+        vectors = _vectors(images, position, encoder)
+        return [_checked(item, embedded, encoder.space) for item, embedded in zip(images, vectors, strict=True)]
+    except ImageError as error:
+        if len(images) == 1:
+            return [embed_failure(images[0].image.work, encoder.space, error.found, error.todo)]
+    # of one of them, or of what they have in common
+    return [outcome for image in images for outcome in _vectors_or_failures([image], position, encoder)]
 
 
-def _encode(images: Sequence[_CutImage], position: int, encoder: Encoder) -> Float32s:
+def _vectors(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> list[Embedded]:
+    """Return the vectors of each image; `position` is that of the encoder among those whose spaces they lack."""
+    ids = [item.image.ids(encoder.space.unit) for item in images]
+    vectors = _encode(images, position, encoder) if any(ids) else np.empty((0, encoder.dim), np.float32)
+    parts = np.split(vectors, np.cumsum([len(of_image) for of_image in ids])[:-1])
+    return [Embedded(names, part) for names, part in zip(ids, parts, strict=True)]
+
+
+def _checked(item: _CutImage, embedded: Embedded, space: Space) -> Embedded | Failure:
+    """Return the vectors of an image, or a failure where the space cannot store one of them."""
+    half = space.precision.startswith("float16")
+    bad = np.flatnonzero(~np.isfinite(as_stored(embedded.vectors, half=half)).all(axis=1))
+    if not len(bad):
+        return embedded
+    what, todo = "a number beyond float16's 65504", "add :precision=float32 to the backbone's spec"
+    if not np.isfinite(embedded.vectors[bad]).all():
+        what, todo = "NaN or infinity", f"look at its pixels, or at the weights of {space.backbone}"
+    error = f"the vector of {embedded.ids[bad[0]]} in {space.label} contains {what} ({len(bad)} such vectors)"
+    return embed_failure(item.image.work, space, error, todo)
+
+
+def _encode(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> Float32s:
     crops = [item.crops[position] for item in images if item.crops is not None]
     if crops:
         return encoder(_joined(crops))

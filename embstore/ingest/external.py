@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 
 from embstore.arrays import Bools, Int64s
 from embstore.backbones.record import HAND_MADE_PRECISION
-from embstore.backbones.registry import backbone_records
+from embstore.backbones.registry import check_free
 from embstore.errors import EmbstoreError
 from embstore.ingest.external_rows import (
     ProfileRows,
@@ -34,7 +33,8 @@ from embstore.ingest.work import check_dataset
 from embstore.progress import Progress, tell
 from embstore.sources.columns import said_of_genes, said_of_ids
 from embstore.sources.record import Failure, Label
-from embstore.sources.vectors import Columns, ExternalEmbeddings, read_vectors
+from embstore.sources.vector_columns import Columns, with_names
+from embstore.sources.vectors import ExternalEmbeddings, read_vectors
 from embstore.space import Space
 from embstore.store import (
     Store,
@@ -86,6 +86,7 @@ def import_embeddings(
     unlabelled: str | None = None,
     header: bool = True,
     table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     fill_nan: str | None = None,
     replace: bool = False,
     dry_run: bool = False,
@@ -97,7 +98,8 @@ def import_embeddings(
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array, or every column that has no other meaning (numbers of rows and bookkeeping
     such as Metadata_Plate are left out; the report's notes name them). `id_column`, `gene_column` and `label_column`
-    name the columns of protein ids, genes and locations; `unlabelled` is the label that means none. The columns of a
+    name the columns of protein ids, genes and locations, and so does `columns` (`{"Symbol": "gene"}`; names: ensg_id,
+    uniprot_id, gene, locations); `unlabelled` is the label that means none. The columns of a
     table without a `header` are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy
     files of one vector each.
 
@@ -112,20 +114,21 @@ def import_embeddings(
     """
     job = Job("import", given(locals()))
     check_dataset(dataset)
-    columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
-    external = read_vectors(Path(path).resolve(), columns)
+    given_columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
+    meanings = with_names(given_columns, columns)
+    external = read_vectors(Path(path).resolve(), meanings)
     space = _space(backbone, external.features)
     data = filled(external, fill_nan)
-    named = bool(id_column or gene_column)
+    named = bool(meanings.identifier or meanings.gene)
     plan = _plan(opened_if_any(store, force=force), dataset, space, data, named=named, progress=progress)
     if not replace:
         refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
-    report = _report(plan, columns)
+    report = _report(plan, meanings)
     if not dry_run:
         target = opened(store, force=force)
         with recorded(target, job, report) as recording:
             recording.spaces = {space.digest: backbone}
-            _write(target, plan, report, columns, recording=recording, progress=progress)
+            _write(target, plan, report, meanings, recording=recording, progress=progress)
     return report
 
 
@@ -187,7 +190,7 @@ def _write(
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
     report.vectors_deleted = len(gone)
-    report.labels_changed = _set_labels(store, plan, columns.label)
+    report.labels_changed = _set_labels(store, plan, columns.scheme)
     join_groups(store)
     for failure in plan.failures:
         log_failure(failure)
@@ -210,11 +213,7 @@ def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | Non
 
 
 def _space(backbone: str, features: str) -> Space:
-    if not re.fullmatch(r"[\w.+-]+", backbone) or backbone in backbone_records():
-        raise EmbstoreError(
-            f"external embeddings cannot be called {backbone!r}; wanted a name of letters, digits, '.', '_', '+' and "
-            f"'-' that is no backbone of embstore ({', '.join(backbone_records())})"
-        )
+    check_free(backbone)
     return Space(
         backbone=backbone,
         revision=1,

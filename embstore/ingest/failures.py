@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from embstore.files import files_state
+from embstore.ids import short
 from embstore.ingest.work import Work
 from embstore.sources.record import Failure
+from embstore.space import Space
 from embstore.store import FailureRow, Store, now, quoted
 
 _log = logging.getLogger(__name__)
@@ -19,6 +22,16 @@ def image_failure(work: Work, error: str, todo: str) -> Failure:
     masks = work.image.masks.files if work.image.masks else ()
     files = tuple(map(str, [*(work.root / file for file in work.image.files), *masks]))
     return Failure(files[0], "read", error, todo, files)
+
+
+def embed_failure(work: Work, space: Space, error: str, todo: str) -> Failure:
+    """Return what is wrong with an image in one space: in other spaces it may have its vectors."""
+    return replace(image_failure(work, error, todo), stage=embed_stage(space.digest))
+
+
+def embed_stage(space: str) -> str:
+    """Return the stage of images whose vectors in a space, named by its digest, cannot be computed."""
+    return f"embed {short(space)}"
 
 
 def unread_failure(work: Work, error: OSError) -> Failure:

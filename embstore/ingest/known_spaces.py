@@ -55,7 +55,7 @@ def _weights(backbone: Backbone, row: SpaceRow) -> str | None:
 
 def _precisions(backbone: Backbone, on_cpu: str, device: str) -> tuple[str, ...]:
     """Return in what the vectors would be computed on the device, by how a space spells it."""
-    if backbone.kind == "hand-made" or device == "cpu":
+    if backbone.kind in {"hand-made", "encoder"} or device == "cpu":
         return (on_cpu,)
     if device not in DEVICES:
         return ()  # `load` says so

@@ -12,6 +12,7 @@ import pyarrow as pa
 from embstore.errors import EmbstoreError
 from embstore.ingest.label_join import join_labels
 from embstore.ingest.work import check_dataset
+from embstore.sources.columns import named_columns
 from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
 from embstore.sources.record import Label, Subject, labels_of
 from embstore.store import LabelRow, Store, quoted, require_dataset, rows
@@ -84,18 +85,25 @@ class LabelsAdded(Tabular):
 
 
 def add_labels(
-    store: Store, path: str | Path, *, dataset: str, scheme: str | None = None, level: str | None = None
+    store: Store,
+    path: str | Path,
+    *,
+    dataset: str,
+    scheme: str | None = None,
+    level: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset; what it says of a subject replaces what was said before.
 
-    `join_labels` tells how subjects join. Changed subjects get the next revision; earlier table versions keep the old
-    labels. EmbstoreError where nothing in the dataset is meant. Writes.
+    `join_labels` tells how subjects join, `columns` what the table's columns are called here (`{"Where is it?":
+    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. EmbstoreError
+    where nothing in the dataset is meant. Writes.
     """
     check_dataset(dataset)
     path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
-    table = read_label_table(path, scheme=scheme, level=level)
+    table = read_label_table(path, scheme=scheme, level=level, renaming=named_columns(columns))
     joined = join_labels(store, table, dataset)
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.table.schemes]
     _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)

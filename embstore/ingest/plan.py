@@ -10,6 +10,7 @@ from typing import cast
 from embstore.files import files_state, touched
 from embstore.hdf5 import file_and_dataset
 from embstore.ids import image_id
+from embstore.ingest.failures import embed_stage
 from embstore.ingest.work import (
     NO_NUCLEUS,
     WHOLE,
@@ -22,7 +23,7 @@ from embstore.ingest.work import (
     renewed,
     states_of,
 )
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.record import Failure, Source, SourceImage
 from embstore.store import FailureRow, ImageRow, IngestedRow, Store, rows
 
@@ -85,7 +86,7 @@ def make_plan(
     outcomes: list[Compared | Failure | _FailedBefore] = []
     names: set[str] = set()
     n_work = 0
-    for image in told(source.images, "files", progress):
+    for image in tracked(source.images, "files", progress):
         name = image_id(dataset, image.key)
         second = name in names
         outcome = _second(source.root, image) if second else _compare(source.root, image, name, wanted, known)
@@ -156,7 +157,7 @@ def _known(store: Store, wanted: Wanted) -> _Known:
     return _Known(
         {row["image_id"]: row for row in images},
         ingested_spaces(store, drop_flagged=wanted.drop_flagged),
-        {} if retry else _failed(store, wanted.unit),
+        {} if retry else _failed(store, wanted),
     )
 
 
@@ -209,12 +210,13 @@ def ingested_spaces(store: Store, *, drop_flagged: bool) -> Done:
     }
 
 
-def _failed(store: Store, unit: str) -> dict[str, FailureRow]:
+def _failed(store: Store, wanted: Wanted) -> dict[str, FailureRow]:
     # only reading is worth saving: what planning found is seen again for nothing, and may be corrected by another file
+    stages = {"read", *map(embed_stage, wanted.spaces)}
     stored = cast("list[FailureRow]", store.read("failures").to_pylist())
-    read = [row for row in stored if row["stage"] == "read"]
+    read = [row for row in stored if row["stage"] in stages]
     # a whole image can do without cells
-    return {row["source"]: row for row in read if unit != "image" or not row["error"].startswith(NO_NUCLEUS)}
+    return {row["source"]: row for row in read if wanted.unit != "image" or not row["error"].startswith(NO_NUCLEUS)}
 
 
 def _not_utf8(paths: Sequence[Path]) -> Failure | None:

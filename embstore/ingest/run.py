@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
-from embstore.backbones.crops import Encoder
+from embstore.arrays import Float32s
+from embstore.backbones.crops import CropEncoder
 from embstore.backbones.encoder import load
+from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
 from embstore.backbones.record import Backbone, Choices
-from embstore.backbones.registry import parse
-from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError
-from embstore.ingest.canary import open_space
+from embstore.backbones.registry import check_free, parse
+from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
+from embstore.ingest.canary import canary_vectors, open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import foreseen
 from embstore.ingest.embedding import embed_images
@@ -27,11 +29,11 @@ from embstore.ingest.report import Report, compared, count, count_assignment
 from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, told
+from embstore.progress import Progress, tell, tracked
 from embstore.sources.layouts import read_source
 from embstore.sources.record import Failure, Source
 from embstore.space import Space
-from embstore.store import SpaceRow, Store, add_proteins, join_groups, list_spaces, told_apart
+from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
 
 
 def ingest(
@@ -45,6 +47,7 @@ def ingest(
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
@@ -60,15 +63,15 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make spaces of their own. `channels` says what planes or names show
-    where the layout does not, `source_root` where the files of a table lie (default: beside it). `masks` is a folder of
-    label images in place of the built-in segmentation, `segmenter` the name of one that a package registers (see
-    `ingest.segmenters`), and `pixel_size_um` what a pixel measures whatever files and layout say: with other ones,
-    images that are in the store get new cells, and their old ones stay for results that cite them; cells stay as they
-    are where neither `masks` nor a `segmenter` is given. `limit` is how many images, of those that need anything, are
-    taken: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag (see
-    `pixels.quality`) are kept as rows and get no vector. In the unit `image`, each image gets one vector, also without
-    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
-    changed, though size and time are as they were.
+    where the layout does not, `source_root` where the files of a table lie (default: beside it), and `columns` what
+    columns of the table are called here (`{"Where is it?": "locations"}`). `masks` is a folder of label images in place
+    of the built-in segmentation, `segmenter` the name of one that a package registers (see `ingest.segmenters`), and
+    `pixel_size_um` what a pixel measures whatever files and layout say: with other ones, images that are in the store
+    get new cells, and their old ones stay for results that cite them; cells stay as they are where neither `masks` nor
+    a `segmenter` is given. `limit` is how many images, of those that need anything, are taken: the next call takes the
+    next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are kept as rows and get no
+    vector. In the unit `image`, each image gets one vector, also without a cell or a nucleus channel. `device` is auto,
+    cpu or cuda. With `rehash`, files are read to see whether they changed, though size and time are as they were.
 
     Writes only what is missing: a rerun continues, a finished one finds nothing to do. Files that cannot be used become
     rows of `failures` and the rest goes in. `progress(stage, done, total)` is called for every image, in the stages
@@ -93,6 +96,7 @@ def ingest(
         channels=channels,
         source_root=_path(source_root),
         masks=_path(masks),
+        columns=columns,
         whole=unit == "image",
     )
     existing = opened_if_any(store, force=force)
@@ -146,7 +150,7 @@ def _fill(
         _begin(recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
         report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
 
@@ -164,23 +168,32 @@ def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
 def embed(
     store: Store | str | Path,
     *,
-    backbones: Sequence[str],
+    backbones: Sequence[str] = (),
+    encoder: Encoder | None = None,
     dataset: str | None = None,
     source_root: str | Path | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    **keys: Unpack[EncoderKeys],
 ) -> Report:
     """Compute vectors from further backbones for the cells, or whole images, in the store; images are read again.
 
-    The vectors equal those that ingesting with these backbones would have made. Images that moved are looked for under
-    `source_root`, which is recorded where they are the same; missing or changed ones become rows of `failures`. Cells
-    that were dropped for their flags get their vectors too, unless `drop_flagged` leaves them out again.
+    The vectors equal those that ingesting with these backbones would have made. In place of `backbones`, `encoder` is a
+    function or torch.nn.Module of your own (see `Encoder`), with `name`, `roles`, `input_px` and further `EncoderKeys`:
+    `embed(store, encoder=network, name="mine", roles=["nucleus", "protein"], input_px=64)`.
+
+    Images that moved are looked for under `source_root`, which is recorded where they are the same; missing or changed
+    ones become rows of `failures`. Cells that were dropped for their flags get their vectors too, unless `drop_flagged`
+    leaves them out again.
     """
-    job = Job("embed", given(locals()))
-    named = _named(backbones)
+    if encoder is not None and backbones:
+        raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
+    if encoder is None and keys:
+        raise EmbstoreError(f"{min(keys)}= describes an encoder of your own, and none was given; add encoder=network")
+    job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
-    asked = _Asked(named, device, store)
+    asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of(encoder, keys, device)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
@@ -188,10 +201,10 @@ def embed(
     if plan.work and asked.load():
         plan = find([space.digest for space in asked.spaces])
     images = len(plan.work) + plan.done + len(plan.failures)
-    report = Report(dataset or "all datasets", images, named[0].choices.unit, done_before=plan.done)
+    report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
         _begin(recording, plan, asked)
-        _run(store, plan, asked.encoders, report, committer=committer, progress=progress)
+        _run(store, plan, asked, report, committer=committer, progress=progress)
     return report
 
 
@@ -207,7 +220,7 @@ def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress
     """Report the plan, and every failure that can be told without decoding pixels."""
     compared(report, plan)
     report.failures = list(plan.failures)
-    for work, outcome in zip(told(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
+    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
         if isinstance(outcome, Failure):
             report.failures.append(outcome)
         else:
@@ -252,11 +265,21 @@ class _Asked:
 
     def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
         self._named, self._device = named, device
-        self.encoders: list[Encoder] = []
+        self.encoders: list[CropEncoder] = []
+        self._canaries: dict[str, Float32s] = {}  # by the encoder's space
         known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
         self.spaces = known or ()
         if known is None:
             self.load()
+
+    @classmethod
+    def of(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> _Asked:
+        """Return what is asked of an encoder of the user's own, which is loaded."""
+        asked = cls((), device, None)
+        check_free(keys.get("name", ""))
+        asked.encoders = [own_encoder(encoder, keys, device)]
+        asked.spaces = (asked.encoders[0].space,)
+        return asked
 
     def load(self) -> bool:
         """Load the encoders unless they are loaded; True if their spaces are other than those that were known."""
@@ -264,20 +287,29 @@ class _Asked:
             return False
         encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
         self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
+        for encoder in self.encoders:  # before a store is made or written to: one that cannot compute these is refused
+            self.canary(encoder)
         known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
         return known != self.spaces
+
+    def canary(self, encoder: CropEncoder) -> Float32s:
+        """Return the golden vectors of one of the encoders, computed once."""
+        digest = encoder.space.digest
+        if digest not in self._canaries:
+            self._canaries[digest] = canary_vectors(encoder)
+        return self._canaries[digest]
 
 
 def _labels(spaces: Sequence[Space]) -> dict[str, str]:
     """Return what to call each space in the report, by digest."""
     rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
-    return {row["digest"]: name for row, name in zip(rows, told_apart(rows), strict=True)}
+    return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}
 
 
 def _run(
     store: Store,
     plan: Plan,
-    encoders: Sequence[Encoder],
+    asked: _Asked,
     report: Report,
     *,
     committer: Committer,
@@ -290,12 +322,12 @@ def _run(
     for failure in plan.failures:
         log_failure(failure)
     recorded = {space["digest"] for space in list_spaces(store)}
-    for encoder in encoders:
+    for encoder in asked.encoders:
         if plan.work or (plan.done and encoder.space.digest not in recorded):  # lost: its vectors are here
-            open_space(store, encoder)
-    labels = _labels([encoder.space for encoder in encoders])
-    try:
-        images = embed_images(plan.work, partial(stored_cells, store), encoders)
+            open_space(store, encoder, asked.canary(encoder))
+    labels = _labels([encoder.space for encoder in asked.encoders])
+    with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
+        images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)
         for done, image in enumerate(images, start=1):
             if isinstance(image, Failure):
                 report.failures.append(image)
@@ -304,7 +336,4 @@ def _run(
                 committer.add(image)
                 count(report, image, labels)
             tell(progress, "images", done, len(plan.work), failures=len(report.failures))
-    finally:
-        committer.flush()
-        report.images_removed = len(committer.taken_back)
-        record_failures(store, report.failures, usable=plan.usable)
+    report.images_removed = len(committer.taken_back)

@@ -1,15 +1,15 @@
-"""What simulated proteins and their files are called: in the published forms, in ranges that nobody else uses."""
+"""The names of simulated proteins and their files: in the published forms, in ranges that nobody else uses."""
 
 from __future__ import annotations
 
 from embstore.phantom.v1.law import PLATE_WELLS
 
-# A range that Ensembl has never used: an id that begins so is simulated, in whatever store it turns up.
+# a range that Ensembl has never used: an id that begins like this is simulated, whatever store it appears in
 PHANTOM_ENSG = "ENSG99"
-MAX_ATLAS_SEED, MAX_PROTEINS, MAX_FIELDS = 9_999, 99_999, 999  # what the digits of the ids can count
+MAX_ATLAS_SEED, MAX_PROTEINS, MAX_FIELDS = 9_999, 99_999, 999  # the largest numbers that the digits of the ids allow
 
-# OpenCell's name -> HPA's for the same place, in the pairs of SubCell's location_group_mapping.tsv
-# (there "Nuclear speckles" means OpenCell's chromatin, so that OpenCell's nuclear_punctae are "Nuclear bodies").
+# OpenCell's name -> HPA's name of the same place, in the pairs of SubCell's location_group_mapping.tsv
+# (there "Nuclear speckles" means OpenCell's chromatin, so OpenCell's nuclear_punctae are "Nuclear bodies")
 HPA_NAMES: dict[str, str] = {
     "nucleoplasm": "Nucleoplasm",
     "nuclear_membrane": "Nuclear membrane",
@@ -49,12 +49,12 @@ def opencell_key(seed: int, index: int, field: int) -> str:
 
 
 def hpa_key(seed: int, index: int, field: int) -> str:
-    """Return `<plate>_<well>_<n>`: one protein a well, plates from 900000000, far above HPA's own."""
+    """Return `<plate>_<well>_<n>`: one protein per well, plates from 900000000, far above HPA's own."""
     plate, well = divmod(index, PLATE_WELLS)
     row, column = divmod(well, 12)
     return f"9{seed:04d}{plate:04d}_{'ABCDEFGH'[row]}{column + 1}_{field + 1}"
 
 
 def image_key(layout: str, seed: int, index: int, field: int) -> str:
-    """Return the key by which the layout knows a field."""
+    """Return the key that the layout gives a field."""
     return (opencell_key if layout == "opencell" else hpa_key)(seed, index, field)

@@ -1,4 +1,4 @@
-"""The store's cells against an atlas' truth: how well they were segmented, and what each really shows."""
+"""Compare the store's cells with an atlas's truth: how well they were segmented, and what each really shows."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from embstore.errors import EmbstoreError
 from embstore.ingest import set_labels
 from embstore.phantom.truth_files import read_cell_truth, read_field_keys, read_request, read_true_mask
 from embstore.pixels.crop import unpack_mask
-from embstore.progress import Progress, told
+from embstore.progress import Progress, tracked
 from embstore.sources.record import Label
 from embstore.store import CellRow, Store, require_dataset, rows, select_columns
 from embstore.tabular import Tabular, arrow_table
 
 TRUTH_SCHEME = "truth"  # the label set is `<dataset>/truth`, at level cell
 MATCH_IOU = 0.5  # of the nuclei: the usual bar of segmentation scores
-SLIVER_UM2 = 10.0  # a nucleus of which the border leaves less than this is neither asked for nor counted
+SLIVER_UM2 = 10.0  # a nucleus of which the border leaves less than this is not counted
 
 
 @dataclass(frozen=True, repr=False)
 class TruthReport(Tabular):
-    """How an atlas' nuclei were found, and how many cells of the store now carry their true locations.
+    """How well an atlas's nuclei were segmented, and how many cells of the store now have their true locations.
 
-    `f1` is 2 tp / (2 tp + fp + fn) at IoU 0.5 of nuclei, `iou` the mean over those matched; slivers at the border below
-    10 µm² count neither way.
+    `f1` is 2 tp / (2 tp + fp + fn) at IoU 0.5 of nuclei, `iou` the mean over matched nuclei; slivers at the border
+    below 10 µm² are not counted.
     """
 
     label_set: str
     images: int
-    nuclei: int  # of the truth
+    nuclei: int  # in the truth
     found: int
     matched: int
     f1: float
@@ -47,19 +47,19 @@ class TruthReport(Tabular):
 
     @property
     def headline(self) -> str:
-        """Return how well the nuclei were found, and how many cells were labelled."""
+        """Return how well the nuclei were segmented, and how many cells were labelled."""
         return f"{self.label_set}: {self.labelled} cells labelled; F1 of the nuclei {self.f1:.3f}, IoU {self.iou:.3f}"
 
 
 def add_truth(
     store: Store, atlas: str | Path, *, dataset: str | None = None, progress: Progress | None = None
 ) -> TruthReport:
-    """Give the store's cells of a phantom atlas their own true locations, as `<dataset>/truth` at level cell.
+    """Label the store's cells of a phantom atlas with their true locations, as `<dataset>/truth` at level cell.
 
-    Each current cell takes the label of the true nucleus that it covers with an IoU above 0.5; the grade
-    (3, 2, 1) follows from its own mixture, so that cells of one protein may differ. Cells that match none get no label.
-    Writes `labels`; a second call changes nothing. `progress(stage, done, total)` is called after every image. Raises
-    EmbstoreError where folder or store contain no such atlas.
+    Each current cell gets the label of the true nucleus that it overlaps with an IoU above 0.5; the grade (3, 2, 1) is
+    computed from its own mixture, so that cells of one protein may differ. Cells without a match get no label. Writes
+    `labels`; a second call changes nothing. `progress(stage, done, total)` is called after every image. Raises
+    EmbstoreError if folder or store do not contain such an atlas, or its fields have other sizes.
     """
     from embstore.phantom.v1.law import LAYOUTS
 
@@ -71,15 +71,15 @@ def add_truth(
     shapes = _shapes(store, dataset)
     labels: list[Label] = []
     asked: list[tuple[str, str, str]] = []
-    nuclei = found = 0
+    nuclei = n_segmented = 0
     overlaps: list[float] = []
-    for key, mine in told(list(cells.items()), "images", progress):
+    for key, mine in tracked(list(cells.items()), "images", progress):
         true = read_true_mask(atlas / "truth", key, "nuclei")
         if list(true.shape) != shapes[key]:
-            held = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"
-            raise EmbstoreError(f"{held}; give the atlas that was ingested")
+            mismatch = f"{key} has {shapes[key]} pixels in the store and {list(true.shape)} in {atlas}"
+            raise EmbstoreError(f"{mismatch}; give the atlas that was ingested")
         matches = _matched(true, mine, um)
-        nuclei, found = nuclei + matches.nuclei, found + matches.found
+        nuclei, n_segmented = nuclei + matches.nuclei, n_segmented + matches.found
         overlaps += matches.overlaps
         asked += [(TRUTH_SCHEME, "cell", _subject(cell, dataset)) for cell in mine]
         labels += _labels(matches.pairs, truth.get(key, {}), dataset)
@@ -89,9 +89,9 @@ def add_truth(
         label_set=f"{dataset}/{TRUTH_SCHEME}",
         images=len(cells),
         nuclei=nuclei,
-        found=found,
+        found=n_segmented,
         matched=tp,
-        f1=2 * tp / max(nuclei + found, 1),
+        f1=2 * tp / max(nuclei + n_segmented, 1),
         iou=float(np.mean(overlaps)) if overlaps else 0.0,
         labelled=len({label.subject for label in labels}),
     )
@@ -99,25 +99,25 @@ def add_truth(
 
 @dataclass(frozen=True)
 class _Matches:
-    pairs: list[tuple[CellRow, int]]  # a cell of the store and the label that it truly is
+    pairs: list[tuple[CellRow, int]]  # a cell of the store, and the label of its true nucleus
     overlaps: list[float]
     nuclei: int
     found: int
 
 
 def _cells(store: Store, dataset: str, atlas: Path) -> dict[str, list[CellRow]]:
-    """Return the current cells of each of the atlas' images that the store has, by image key, in order of label."""
+    """Return the store's current cells of each image of the atlas, by image key, in order of label."""
     known = set(read_field_keys(atlas / "truth"))
-    there = rows(
+    stored = rows(
         store, "SELECT DISTINCT image_id FROM images WHERE dataset = $dataset ORDER BY 1", {"dataset": dataset}
     )
-    keys = [row["image_id"].removeprefix(f"{dataset}/") for row in there]
+    keys = [row["image_id"].removeprefix(f"{dataset}/") for row in stored]
     ours = {key: list[CellRow]() for key in keys if key in known}
     if not ours:
         require_dataset(store, dataset)
         raise EmbstoreError(
             f"the store's dataset {dataset!r} has {len(keys)} images, none of them of {atlas}; "
-            f"embstore ingest {atlas}/images first, or name the dataset it went into with --dataset"
+            f"embstore ingest {atlas}/images first, or name the dataset that contains it with --dataset"
         )
     sql = "SELECT cell_id, image_id, box, nucleus_mask FROM cells WHERE dataset = $dataset ORDER BY image_id, label"
     cells: list[CellRow] = select_columns(store, sql, {"dataset": dataset}).to_pylist()
@@ -135,11 +135,11 @@ def _shapes(store: Store, dataset: str) -> dict[str, list[int]]:
 
 
 def _matched(true: npt.NDArray[np.int32], cells: Sequence[CellRow], um: float) -> _Matches:
-    """Pair the nuclei of one image; above an IoU of a half, no two cells can claim one nucleus."""
+    """Match the nuclei of one image; with an IoU above 0.5, no two cells can match the same nucleus."""
     sizes = np.bincount(true.ravel())
     counted = sizes * um**2 >= SLIVER_UM2
     counted[0] = False
-    pairs, overlaps, found = [], [], 0
+    pairs, overlaps, n_segmented = [], [], 0
     for cell in cells:
         y0, x0, y1, x1 = cell["box"]
         mask = unpack_mask(cell["nucleus_mask"], (y1 - y0, x1 - x0))
@@ -154,8 +154,8 @@ def _matched(true: npt.NDArray[np.int32], cells: Sequence[CellRow], um: float) -
             overlaps.append(iou)
         elif mask.sum() * um**2 < SLIVER_UM2:
             continue
-        found += 1
-    return _Matches(pairs, overlaps, int(counted.sum()), found)
+        n_segmented += 1
+    return _Matches(pairs, overlaps, int(counted.sum()), n_segmented)
 
 
 def _labels(pairs: Sequence[tuple[CellRow, int]], truth: dict[int, dict[str, float]], dataset: str) -> Iterator[Label]:

@@ -1,9 +1,9 @@
-"""What is true of a written atlas, beside its images: masks, every cell's mixture, proteins, plates and fields.
+"""The truth of a written atlas, next to its images: masks, every cell's mixture, proteins, plates and fields.
 
-`truth/masks/<key>_nuclei.png` and `_cells.png` are instance masks, uint16 (y, x), labels shared. Tables are CSV:
-`cells` (one row a cell: its share of each location, its phase), `proteins`, `looks` (how a protein's structures at one
-location differ from another's), `fields` (the field's own effects and its plate's). Shares are of the pattern light and
-sum to 1; lengths are in µm, brightness is a factor.
+`truth/masks/<key>_nuclei.png` and `_cells.png` are instance masks, uint16 (y, x), with shared labels. Tables are CSV:
+`cells` (one row per cell: its share of each location, its phase), `proteins`, `looks` (how a protein's structures at
+one location differ from another's), `fields` (the effects of the field and of its plate). Shares are fractions of the
+pattern's light and sum to 1; lengths are in µm, brightness is a factor.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WRITE_AGAIN = "write the atlas again with the same command"
 
 
 class AtlasRequest(TypedDict):
-    """What an atlas was asked for, as `phantom.json` beside it says."""
+    """What an atlas was requested with, as recorded in its `phantom.json`."""
 
     version: str
     digest: str  # of the simulator version, 64 hex
@@ -47,18 +47,18 @@ class AtlasRequest(TypedDict):
 
 
 class TruthFiles:
-    """Writes the truth of an atlas field by field, so that memory does not grow with it."""
+    """Writes the truth of an atlas field by field, so that memory does not grow with the atlas."""
 
     def __init__(self, folder: Path, layout: str) -> None:
         self._folder, self._layout = folder, layout
-        self._files = ExitStack()  # each table whole, or as it was: a stopped call leaves no half of one
+        self._files = ExitStack()  # written as a whole, so that an interrupted call leaves no half table
         self._tables: dict[str, Any] = {}
 
     def __enter__(self) -> TruthFiles:
         from embstore.phantom.v1.law import LOCATIONS
 
         (self._folder / "masks").mkdir(parents=True, exist_ok=True)
-        # opened before the first cell: an atlas may hold none
+        # opened before the first cell, because an atlas may contain none
         self._open("cells", ["image", "label", "phase", "brightness", *LOCATIONS])
         return self
 
@@ -80,7 +80,8 @@ class TruthFiles:
         key = names.image_key(self._layout, protein.seed, protein.index, number)
         for name, labels in (("nuclei", field.nuclei), ("cells", field.cells)):
             Image.fromarray(labels.astype(np.uint16)).save(mask_path(self._folder, key, name), compress_level=1)
-        effects = {f"{of} {k}": _rounded(v) for of in ("field", "plate") for k, v in asdict(getattr(field, of)).items()}
+        levels = ("field", "plate")
+        effects = {f"{at} {k}": _rounded(v) for at in levels for k, v in asdict(getattr(field, at)).items()}
         gene = names.gene(protein.seed, protein.index)
         self._write("fields", {"image": key, "gene": gene, "n_cells": len(field.truths)} | effects)
         for truth in field.truths:
@@ -130,12 +131,12 @@ def _rounded(value: float) -> float:
 
 
 def mask_path(truth: Path, key: str, name: str) -> Path:
-    """Return where the instance masks (`nuclei` or `cells`) of a field are."""
+    """Return the path of a field's instance masks (`nuclei` or `cells`)."""
     return truth / "masks" / f"{key}_{name}.png"
 
 
 def read_true_mask(truth: Path, key: str, name: str) -> npt.NDArray[np.int32]:
-    """Return a field's instance mask, int32 (y, x); EmbstoreError where it cannot be read."""
+    """Return a field's instance mask, int32 (y, x); EmbstoreError if it cannot be read."""
     from PIL import Image
 
     path = mask_path(truth, key, name)
@@ -145,7 +146,7 @@ def read_true_mask(truth: Path, key: str, name: str) -> npt.NDArray[np.int32]:
     except OSError as error:
         raise EmbstoreError(f"{path} cannot be read ({error}); {WRITE_AGAIN}") from error
     if labels.ndim != 2:
-        raise EmbstoreError(f"{path} has the shape {labels.shape}, wanted one label a pixel; {WRITE_AGAIN}")
+        raise EmbstoreError(f"{path} has the shape {labels.shape}, wanted one label per pixel; {WRITE_AGAIN}")
     return labels
 
 
@@ -155,11 +156,11 @@ def read_field_keys(truth: Path) -> list[str]:
 
 
 def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Return image key -> label -> location -> share, of every cell of an atlas; EmbstoreError for a damaged table."""
+    """Return image key -> label -> location -> share for all cells; EmbstoreError if a table is damaged."""
     from embstore.phantom.v1.law import LOCATIONS
 
     path = truth / "cells.csv"
-    found: dict[str, dict[int, dict[str, float]]] = {}
+    shares_of: dict[str, dict[int, dict[str, float]]] = {}
     for number, row in enumerate(_rows(path, "image", "label", *LOCATIONS), start=2):
         try:
             shares = {location: float(row[location]) for location in LOCATIONS if row[location]}
@@ -168,8 +169,8 @@ def read_cell_truth(truth: Path) -> dict[str, dict[int, dict[str, float]]]:
             raise EmbstoreError(f"{path}, line {number}: {error}; {WRITE_AGAIN}") from error
         if abs(sum(shares.values()) - 1) > 1e-3:
             raise EmbstoreError(f"{path}, line {number}: shares of {sum(shares.values()):g}, wanted 1; {WRITE_AGAIN}")
-        found.setdefault(row["image"], {})[label] = shares
-    return found
+        shares_of.setdefault(row["image"], {})[label] = shares
+    return shares_of
 
 
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
@@ -185,12 +186,12 @@ def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
 
 
 def read_request(atlas: Path) -> AtlasRequest:
-    """Return what an atlas was asked for; EmbstoreError where it is none, or of a simulator version that is unknown."""
+    """Return what an atlas was requested with; EmbstoreError if it is no atlas or its version is unknown."""
     note = atlas / ATLAS
     try:
         request: AtlasRequest = json.loads(note.read_text("utf-8"))
     except FileNotFoundError:
-        raise EmbstoreError(f"{atlas} holds no {ATLAS}; give the folder that `embstore phantom write` made") from None
+        raise EmbstoreError(f"{atlas} has no {ATLAS}; give the folder that `embstore phantom write` made") from None
     except (OSError, ValueError) as error:
         raise EmbstoreError(f"{note} cannot be read ({error}); delete it, then {WRITE_AGAIN}") from error
     from embstore.phantom.v1.law import LAYOUTS
@@ -200,9 +201,9 @@ def read_request(atlas: Path) -> AtlasRequest:
         or request.get("layout") not in LAYOUTS
         or not {"version", "digest"} <= set(request)
     ):
-        raise EmbstoreError(f"{note} is no request of an atlas; delete it, then {WRITE_AGAIN}")
+        raise EmbstoreError(f"{note} does not describe an atlas; delete it, then {WRITE_AGAIN}")
     if request["digest"] != atlas_digest(str(request["version"])):
         raise EmbstoreError(
-            f"{atlas} was drawn by another law ({str(request['digest'])[:12]}); {WRITE_AGAIN} to a new folder"
+            f"{atlas} was simulated by another version ({str(request['digest'])[:12]}); {WRITE_AGAIN} to a new folder"
         )
     return request

@@ -1,4 +1,4 @@
-"""The frozen laws by name: what each simulates, and the digest that nobody can change unseen."""
+"""The frozen versions of the simulator: what each simulates, and a digest that reveals any change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError, choices
 
-# A released law never changes: its digest is pinned by a test, and a correction is a new folder and a new name.
+# a released version never changes: a test pins its digest, and a correction is a new folder with a new name
 VERSIONS = ("v1",)
 LATEST = VERSIONS[-1]
 
@@ -20,7 +20,7 @@ def check_version(version: str) -> str:
 
 
 def atlas_digest(version: str = LATEST) -> str:
-    """Return the sha256 (64 hex) over a law's parameters and code: names and bytes of its files, in order."""
+    """Return the sha256 (64 hex digits) of a version's parameters and code: names and bytes of its files, in order."""
     folder = Path(__file__).parent / check_version(version)
     whole = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):

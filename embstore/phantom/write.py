@@ -1,4 +1,4 @@
-"""The atlas on disk: fields under the names that OpenCell and HPA publish, their labels, and the truth beside them."""
+"""Write the atlas to disk: fields named as OpenCell and HPA publish them, their labels, and the truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Layout = Literal["opencell", "hpa"]
 LAYOUTS = ("opencell", "hpa")
-LICENCE = "phantom"  # simulated: scores on it say so
+LICENCE = "phantom"  # marks the scores of simulated images
 # side of a field: narrower than a crop (25 µm), or wider than any camera, is a mistake
 FIELD_PX = {"opencell": (128, 4096), "hpa": (320, 4096)}
 LABEL_FILES = {"opencell": "labels.csv", "hpa": "image_labels.csv"}
@@ -36,7 +36,7 @@ LABEL_FILES = {"opencell": "labels.csv", "hpa": "image_labels.csv"}
 class PhantomReport(Tabular):
     """What was written: where, how much, and the digest of the simulator version.
 
-    `cells` counts those with any pixel in a field.
+    `cells` counts the cells of which at least one pixel is in a field.
     """
 
     images_folder: Path
@@ -69,15 +69,16 @@ def write_phantom(
     field_px: int | None = None,
     progress: Progress | None = None,
 ) -> PhantomReport:
-    """Write simulated fields of known localization as OpenCell or HPA publish theirs; the same call, the same bytes
-    (on one machine, under the same libraries).
+    """Write simulated fields with known localization, as OpenCell or HPA publish theirs; returns a report. The same
+    call writes the same bytes (on one machine, with the same libraries).
 
-    Under `out`: `images/`, for opencell `<GENE>_<ENSG>/OC-FOV_<GENE>_<ENSG>_CID<6>_FID<8>_proj.tif`, uint16 (2, y, x),
-    for hpa `<plate>_<well>_<n>_{red,green,blue,yellow}.png`, uint8 (y, x); the labels as published, one protein in
-    twenty with a wrong one (`labels.csv` with grades, or `image_labels.csv`); `truth/` with what is so; `phantom.json`
-    with the request. Fields are squares of `field_px` (default: 600 for opencell as published, 1536 for hpa). A call
-    that was stopped is made good by the same call, which draws all again; a folder of another request is refused.
-    `progress(stage, done, total)` is called after every field. Raises EmbstoreError.
+    Under `out`, it writes the images in `images/`: for opencell,
+    `<GENE>_<ENSG>/OC-FOV_<GENE>_<ENSG>_CID<6>_FID<8>_proj.tif`, uint16 (2, y, x); for hpa,
+    `<plate>_<well>_<n>_{red,green,blue,yellow}.png`, uint8 (y, x). The published labels are wrong for one protein in
+    twenty (`labels.csv` with grades, or `image_labels.csv`); `truth/` contains the truth and `phantom.json` the
+    request. Fields are squares of `field_px` (default: 600 for opencell as published, 1536 for hpa). To complete an
+    interrupted call, repeat it: it simulates everything again. `progress(stage, done, total)` is called after every
+    field. Raises EmbstoreError for values out of range, and for a folder that contains something else.
     """
     _check(layout, proteins=proteins, fields=fields, seed=seed, field_px=field_px)
     from embstore.phantom.v1.law import LAYOUTS as DRAWN
@@ -116,7 +117,7 @@ def write_phantom(
 def _write_fields(
     folder: Path, layout: Layout, plan: list[Protein], request: AtlasRequest, progress: Progress | None
 ) -> int:
-    """Draw and write every field with its truth; return how many cells these show."""
+    """Simulate and write every field with its truth; return how many cells are visible."""
     from embstore.phantom.v1.field import draw_field
 
     save = _save_opencell if layout == "opencell" else _save_hpa
@@ -137,29 +138,29 @@ def _check(layout: str, *, proteins: int, fields: int, seed: int, field_px: int 
     if layout not in LAYOUTS:
         raise EmbstoreError(choices(layout, "phantom layout", LAYOUTS))
     low_px, high_px = FIELD_PX[layout]
-    for what, found, low, high in (
+    for what, value, low, high in (
         ("proteins", proteins, 1, names.MAX_PROTEINS),
         ("fields per protein", fields, 1, names.MAX_FIELDS),
         ("seed", seed, 0, names.MAX_ATLAS_SEED),
         ("field pixels", low_px if field_px is None else field_px, low_px, high_px),
     ):
-        if not low <= found <= high:
-            raise EmbstoreError(f"{what} asked of the phantom atlas: {found}; ask for {low} to {high}")
+        if not low <= value <= high:
+            raise EmbstoreError(f"{what} of the phantom atlas: {value}; wanted {low} to {high}")
 
 
 def _claim(out: Path, request: AtlasRequest) -> None:
-    """Make the folder and say in it what it is for; refuse one that holds something else."""
+    """Make the folder and record the request in it; raise EmbstoreError if it contains something else."""
     note = out / ATLAS
     if not note.exists():
         if out.exists() and any(not path.name.lstrip(".").startswith(ATLAS) for path in out.iterdir()):
-            raise EmbstoreError(f"{out} is not empty and holds no phantom atlas; write to a new folder")
+            raise EmbstoreError(f"{out} is not empty and contains no phantom atlas; write to a new folder")
         out.mkdir(parents=True, exist_ok=True)
         with whole_file(note, replaces=False) as unfinished:
             unfinished.write_text(json.dumps(request, indent=1) + "\n", "utf-8")
-    held = read_request(out)
-    if held != request:
-        differs = ", ".join(f"{k} {held.get(k)} (asked: {v})" for k, v in request.items() if held.get(k) != v)
-        raise EmbstoreError(f"{out} holds another phantom atlas: {differs}; write to another folder, or delete it")
+    recorded = read_request(out)
+    if recorded != request:
+        differs = ", ".join(f"{k} {recorded.get(k)} (asked: {v})" for k, v in request.items() if recorded.get(k) != v)
+        raise EmbstoreError(f"{out} contains another phantom atlas: {differs}; write to another folder, or delete it")
     (out / "images").mkdir(exist_ok=True)
 
 
@@ -169,12 +170,12 @@ def _save_opencell(images: Path, protein: Protein, number: int, field: Field) ->
     seed, index = protein.seed, protein.index
     folder = images / f"{names.gene(seed, index)}_{names.ensg_id(seed, index)}"
     folder.mkdir(exist_ok=True)
-    # no software or date tag: the bytes depend on the pixels alone
+    # no software or date tag, so that the bytes depend only on the pixels
     tifffile.imwrite(
         folder / f"{names.opencell_key(seed, index, number)}.tif",
         field.pixels,
         compression="zlib",
-        compressionargs={"level": 1},  # noise compresses no better at 6, and takes three times as long
+        compressionargs={"level": 1},  # level 6 compresses noise no better, and takes three times as long
         photometric="minisblack",
         metadata={"axes": "CYX"},
         software=False,
@@ -188,13 +189,13 @@ def _save_hpa(images: Path, protein: Protein, number: int, field: Field) -> None
 
     stem = names.hpa_key(protein.seed, protein.index, number)
     for role, plane in zip(DRAWN["hpa"].roles, field.pixels, strict=True):
-        # Huffman codes alone (2): matches are rare in noise, so that files are a tenth smaller, and sooner written
+        # Huffman codes only (2): matches are rare in noise, so files are a tenth smaller, and written faster
         path = images / f"{stem}_{names.HPA_COLOURS[role]}.png"
         Image.fromarray(plane).save(path, compress_level=1, compress_type=2)
 
 
 def _write_labels(path: Path, layout: Layout, plan: list[Protein], fields: int) -> Path:
-    """Write what an annotator published, wrong labels included."""
+    """Write what an annotator would publish, including wrong labels."""
     if layout == "opencell":
         header = ["target_name", "ensg_id", "grade_3", "grade_2", "grade_1", "licence"]
         return _write_csv(path, header, (_graded(protein) for protein in plan))

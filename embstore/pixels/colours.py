@@ -1,4 +1,4 @@
-"""Pictures in colour: what of their planes is light, and which of them are grey."""
+"""Colour pictures: which of their planes carry light, and which are grey."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ COLOUR_OF_SAMPLES = {2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def light(planes: np.ndarray, colour: str) -> tuple[np.ndarray, str]:
-    """Return the planes (c, y, x) of a picture that say something, and what they are.
+    """Return the planes (c, y, x) of a picture that carry information, and what they are.
 
-    An opaque alpha is no plane; three colours that are equal everywhere are one grey plane, unless they are as blank as
-    an empty channel.
+    An opaque alpha channel is dropped; three colours that are equal everywhere become one grey plane, unless they are
+    as blank as an empty channel.
     """
     if colour.endswith("A") and _is_opaque(planes[-1]):
         planes, colour = planes[:-1], colour[:-1]
@@ -21,7 +21,7 @@ def light(planes: np.ndarray, colour: str) -> tuple[np.ndarray, str]:
 
 
 def brightest(planes: np.ndarray, colour: str) -> np.ndarray:
-    """Return the one channel (y, x) that a grey or pseudo-coloured picture shows; its alpha is no light."""
+    """Return the one channel (y, x) that a grey or pseudo-coloured picture shows, without its alpha."""
     channel: np.ndarray = planes[: 1 if colour == "LA" else 3].max(axis=0)
     return channel
 

@@ -1,4 +1,4 @@
-"""Where the cells of a segmentation lie, and the square of pixels around each."""
+"""The position and size of each cell of a segmentation, and the crop around it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from PIL import Image
 from embstore.errors import ImageError
 from embstore.pixels.segmentation import Segmentation
 
-# Every choice of `crop` is in the name, because the name is what a space's digest sees.
+# every choice of `crop` is part of this name, because the name is part of a space's digest
 CROP_SPEC = "square/subpixel/triangle-filter/zero-outside/1"
-MAX_SIDE_PX = 16384  # beyond any field: a side like this comes from a wrong pixel size
+MAX_SIDE_PX = 16384  # larger than any field: such a crop comes from a wrong pixel size
 
 
 @dataclass(frozen=True)
 class CellGeometry:
-    """Place and size of one cell: half-open box (y0, x0, y1, x1) and centroid (y, x) in pixels of the image.
+    """Position and size of one cell: half-open box (y0, x0, y1, x1) and centroid (y, x) in pixels of the image.
 
-    A pixel's own position is its centre: a cell of the single pixel (0, 0) has box (0, 0, 1, 1) and centroid (0, 0).
+    A pixel's position is that of its centre: a cell of the single pixel (0, 0) has box (0, 0, 1, 1), centroid (0, 0).
     """
 
     label: int
@@ -32,7 +32,7 @@ class CellGeometry:
 
 
 def geometries(segmentation: Segmentation) -> list[CellGeometry]:
-    """Return the place and size of every cell, in order of label; areas in pixels."""
+    """Return the position and size of every cell, in order of label; areas are in pixels."""
     from scipy import ndimage
 
     cells = segmentation.cells
@@ -57,13 +57,14 @@ def _geometry(label: int, box: tuple[slice, slice], cells: np.ndarray, nucleus_a
 
 
 def crop(planes: np.ndarray, centroid: tuple[float, float], side_px: float, output_px: int) -> np.ndarray:
-    """Cut the square of `side_px` source pixels around a centroid and resize it; outside the image is 0.
+    """Cut out the square of `side_px` source pixels around a centroid and resize it; pixels outside the image are 0.
 
-    `planes` float32 (c, y, x) -> float32 (c, output_px, output_px). The square is placed at sub-pixel precision; a
-    triangle filter as wide as the reduction keeps fine structures from aliasing.
+    `planes` float32 (c, y, x) -> float32 (c, output_px, output_px). The square is placed with sub-pixel precision; a
+    triangle filter as wide as the reduction prevents aliasing. Raises ImageError if the square is wider than
+    MAX_SIDE_PX.
     """
     _check_side(side_px)
-    margin = math.ceil(side_px / output_px) + 2  # what the filter may reach for beyond the square
+    margin = math.ceil(side_px / output_px) + 2  # how far the filter may reach beyond the square
     y0, x0 = (math.floor(c + 0.5 - side_px / 2) - margin for c in centroid)
     window_px = math.ceil(side_px) + 2 * margin + 1
     top, left = (c + 0.5 - side_px / 2 - start for c, start in zip(centroid, (y0, x0), strict=True))
@@ -77,7 +78,7 @@ def crop(planes: np.ndarray, centroid: tuple[float, float], side_px: float, outp
 
 
 def crop_mask(mask: np.ndarray, centroid: tuple[float, float], side_px: float, output_px: int) -> np.ndarray:
-    """Cut the same square out of a mask bool (y, x) by the nearest pixel -> bool (output_px, output_px)."""
+    """Cut the same square out of a mask bool (y, x), by nearest neighbour -> bool (output_px, output_px)."""
     _check_side(side_px)
     offsets = (np.arange(output_px) + 0.5) * (side_px / output_px) - side_px / 2
     rows, columns = (np.floor(c + 0.5 + offsets).astype(np.int64) for c in centroid)
@@ -88,7 +89,7 @@ def crop_mask(mask: np.ndarray, centroid: tuple[float, float], side_px: float, o
 
 
 def pack_mask(mask: np.ndarray) -> bytes:
-    """Pack a mask bool (h, w) to one bit a pixel, row by row, the first pixel in the highest bit."""
+    """Return a mask bool (h, w) packed to one bit per pixel, row by row, the first pixel in the highest bit."""
     return np.packbits(mask).tobytes()
 
 
@@ -99,7 +100,7 @@ def unpack_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _window(planes: np.ndarray, y0: int, x0: int, side: int) -> np.ndarray:
-    """Return the (c, side, side) window that starts at (y0, x0), zero where it leaves the image."""
+    """Return the (c, side, side) window that starts at (y0, x0), zero outside the image."""
     window = np.zeros((len(planes), side, side), np.float32)
     height, width = planes.shape[1:]
     top, left = max(0, -y0), max(0, -x0)

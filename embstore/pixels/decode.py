@@ -1,4 +1,4 @@
-"""Image files to planes, with every claim of a file checked before any memory is spent on it."""
+"""Read image files as planes; whatever a file's header states is checked before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from embstore.pixels.unpack import GZIP_SIGNATURE, unpacked
 
 
 def read_planes(path: str | Path, channels: int | None = None, *, labels: bool = False) -> Planes:
-    """Read every channel of one image file: TIFF, PNG, JPEG, WebP, BMP or npy, told by content, not suffix.
+    """Read every channel of one image file: TIFF, PNG, JPEG, WebP, BMP or npy, recognised by content, not suffix.
 
-    `FILE.h5::DATASET` is a dataset of an HDF5 file.
-    Returns pixels (c, y, x) of uint8, uint16 or float32, which other integers, floats and bits become (see `counts`).
-    Values are those that the file stores, in every depth; where it says that zero is white, they are inverted. An RGB
-    file gives three planes, or one where they are equal, and an opaque alpha is no plane. With `labels` values keep the
-    file's own dtype, zero is white in bits alone, and the indices of a palette are not turned into colours. The pixel
-    size comes from OME or ImageJ metadata, else from TIFF's resolution where that is no print resolution. A file that
-    is packed with gzip is unpacked first. With `channels`, how many are expected, a z-stack is read as its maximum
-    projection. Raises ImageError for files that are missing, damaged, no image, too large, of a kind whose values have
-    another meaning (CMYK, complex numbers, ...), or other stacks over depth or time.
+    `FILE.h5::DATASET` names a dataset of an HDF5 file.
+    Returns pixels (c, y, x) of uint8, uint16 or float32, to which other types are converted (see `counts`). Values are
+    as stored, at any bit depth, but inverted if the file declares that zero is white. An RGB file gives three planes,
+    or one if they are equal; an opaque alpha channel is dropped. With `labels`, values keep the file's dtype, "zero is
+    white" applies to bits only, and palette indices are not turned into colours. The pixel size comes from OME or
+    ImageJ metadata, else from TIFF's resolution if that cannot be a print resolution. A file packed with gzip is
+    unpacked first. If `channels`, the number expected, is given, a z-stack is read as its maximum projection. Raises
+    ImageError for files that are missing, damaged, not images, too large, or whose values are not intensities (CMYK,
+    complex numbers, ...), and for other stacks over depth or time.
     """
     path = Path(path)
     with _checked(path, channels, labels=labels) as (claim, how):
@@ -46,10 +46,10 @@ def read_planes(path: str | Path, channels: int | None = None, *, labels: bool =
 
 
 def read_header(path: str | Path, channels: int | None = None) -> Header:
-    """Return how the channels lie in a file, from its header alone, except that pictures in colour are decoded.
+    """Return how the channels are arranged in a file, from its header alone; only colour pictures are decoded.
 
-    Whether their colours are equal and their alpha is opaque, no header says. Raises the errors of `read_planes`,
-    except for damage that only decoding finds.
+    No header states whether colours are equal and alpha is opaque. Raises the errors of `read_planes`, except for
+    damage that only decoding finds.
     """
     path = Path(path)
     with _checked(path, channels) as (claim, how):
@@ -60,7 +60,7 @@ def read_header(path: str | Path, channels: int | None = None) -> Header:
 
 
 def read_shape(path: str | Path, channels: int | None = None) -> tuple[int, int, int]:
-    """Return the shape (c, y, x) that `read_planes` would give, with the errors of `read_header`."""
+    """Return the shape (c, y, x) that `read_planes` would return; raises the errors of `read_header`."""
     return read_header(path, channels).shape
 
 
@@ -72,7 +72,7 @@ def _shown(path: Path, claim: Claim, how: Arrangement) -> tuple[np.ndarray, str]
 
 @contextmanager
 def _checked(path: Path, channels: int | None, *, labels: bool = False) -> Iterator[tuple[Claim, Arrangement]]:
-    """Open an image file and check all that it claims; whatever is wrong with the file is an ImageError."""
+    """Open an image file and check everything that its header states; raises ImageError if anything is wrong."""
     with ExitStack() as files:
         with decoding(path):
             claim = files.enter_context(_opened(path, channels, labels=labels))

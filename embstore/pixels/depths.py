@@ -1,4 +1,4 @@
-"""Any real dtype to one of the three that all else works on, without loss of meaning: uint8, uint16 or float32."""
+"""Convert any real dtype to uint8, uint16 or float32 without loss of meaning."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from embstore.errors import ImageError
 from embstore.pixels.limits import DTYPES
 
 MAX_COUNT = 65535
-MIN_STEPS = 256  # how many steps of a float32 the values must span, as many as an 8-bit picture has
+MIN_STEPS = 256  # how many float32 steps the values must span: as many as an 8-bit picture has
 
 
 def counts(path: Path, pixels: np.ndarray) -> np.ndarray:
     """Return pixels of any shape as uint8, uint16 or float32.
 
-    Those dtypes stay. Bits become 0 and 255, as in an 8-bit binary image; other whole numbers uint16 where all lie in
-    0 to 65535, else float32 (negative values and sums); other floats float32, in which numbers beyond its range are
-    infinite. ImageError where values lie so close together, far from zero, that float32 could not tell them apart.
+    These dtypes are kept. Bits become 0 and 255, as in an 8-bit binary image. Other integers become uint16 if all are
+    in 0 to 65535, else float32 (negative values and sums). Other floats become float32; numbers beyond its range become
+    infinite. Raises ImageError if values are so close together, far from zero, that float32 could not distinguish them.
     """
     if pixels.dtype.name in DTYPES:
         return pixels
@@ -32,7 +32,7 @@ def counts(path: Path, pixels: np.ndarray) -> np.ndarray:
         step = float(np.spacing(max(np.abs(cast.min()), np.abs(cast.max()))))
     if 0 < high - low < MIN_STEPS * step:
         raise ImageError(
-            f"{path.name} holds {pixels.dtype.name} values from {low:g} to {high:g}, too close together for float32; "
+            f"{path.name} has {pixels.dtype.name} values from {low:g} to {high:g}, too close together for float32; "
             "wanted intensities that start near zero; subtract an offset"
         )
     return cast

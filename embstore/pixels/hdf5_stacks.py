@@ -1,4 +1,4 @@
-"""Images that are datasets of HDF5 files; HDF5 is tried in a process of its own before it reads a file in this one."""
+"""Images that are datasets of HDF5 files; a separate process tests a file before this one reads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_NAMES = 5
 
 @contextmanager
 def open_hdf5(path: Path, dataset: str, channels: int | None) -> Iterator[Claim]:
-    """Open one dataset (y, x), (c, y, x) or (y, x, c); `channels`, how many are expected, says which axis they are."""
+    """Open one dataset (y, x), (c, y, x) or (y, x, c); `channels`, how many are expected, determines which it is."""
     h5py = _h5py()
     state = path.stat()
     refuse_crashing_once(path, state.st_size, state.st_mtime_ns)
@@ -34,7 +34,7 @@ def open_hdf5(path: Path, dataset: str, channels: int | None) -> Iterator[Claim]
 
 @lru_cache(maxsize=64)
 def refuse_crashing_once(path: Path, _size: int, _mtime_ns: int) -> None:
-    """Raise EmbstoreError where reading a file crashes HDF5; one that does not is tried once until it changes."""
+    """Raise EmbstoreError if reading a file crashes HDF5; a file that passes is tested again only after it changes."""
     try:
         refuse_crashing(path, ["/"])
     except ImageError:
@@ -44,12 +44,12 @@ def refuse_crashing_once(path: Path, _size: int, _mtime_ns: int) -> None:
 
 
 def _dataset(path: Path, file: Any, name: str, h5py: Any) -> Any:
-    """Return the dataset of this very file that has a name; ImageError that lists those that there are otherwise."""
-    # a link leads to another file, whose changes nobody would see
+    """Return the dataset with this name in this very file; else ImageError, listing those that exist."""
+    # links lead to other files, whose changes would not be noticed
     linked = isinstance(file.get(name, getlink=True), h5py.ExternalLink) if name and name in file else False
-    found = file.get(name) if name and not linked else None
-    if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual):
-        return found
+    dataset = file.get(name) if name and not linked else None
+    if isinstance(dataset, h5py.Dataset) and not (dataset.external or dataset.is_virtual):
+        return dataset
     names: list[str] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "") or "none"
@@ -58,15 +58,15 @@ def _dataset(path: Path, file: Any, name: str, h5py: Any) -> Any:
     raise ImageError(f"{path.name} is HDF5 and has {what}, wanted one of: {listed}", todo=f"name it as {example}")
 
 
-def _claim(path: Path, found: Any, channels: int | None) -> Claim:
-    shape, dtype = tuple(found.shape or ()), found.dtype
+def _claim(path: Path, dataset: Any, channels: int | None) -> Claim:
+    shape, dtype = tuple(dataset.shape or ()), dataset.dtype
     check_dtype(path, dtype)
     axes = array_axes(path, shape, channels)
     check_size(path, math.prod(shape) * dtype.itemsize)
-    check_size(path, math.prod(found.chunks or (1,)) * dtype.itemsize)
+    check_size(path, math.prod(dataset.chunks or (1,)) * dtype.itemsize)
 
     def read() -> np.ndarray:
-        return np.asarray(found[()])
+        return np.asarray(dataset[()])
 
     return Claim(shape, axes, dtype, UNKNOWN, read)
 

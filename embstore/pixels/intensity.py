@@ -1,13 +1,13 @@
-"""Raw counts to [0, 1], so that cameras, exposures and bit depths can be compared.
+"""Scale raw counts to [0, 1], so that cameras, exposures and bit depths can be compared.
 
 | name | each pixel x becomes | over |
 |---|---|---|
-| `percentile` (default) | (x - p0.1) / (p99.9 - p0.1), cut off at 0 and 1 | each channel of the image |
+| `percentile` (default) | (x - p0.1) / (p99.9 - p0.1), clipped to 0 and 1 | each channel of the image |
 | `minmax` | (x - min) / (max - min) | each channel of the image |
-| `minmax-joint` | (x - min) / (max - min) | all channels of the image together: their ratio stays |
-| `zscore` | (z + 3) / 6 with z = (x - mean) / sd, cut off at 0 and 1 | each channel of the image |
+| `minmax-joint` | (x - min) / (max - min) | all channels of the image together, which keeps their ratio |
+| `zscore` | (z + 3) / 6 with z = (x - mean) / sd, clipped to 0 and 1 | each channel of the image |
 
-A constant channel becomes zeros. SubCell's networks were trained on `minmax-joint`, those of DINO4Cells on z-scores.
+A constant channel becomes zeros. SubCell's networks were trained with `minmax-joint`, those of DINO4Cells on z-scores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from embstore.errors import EmbstoreError, ImageError, choices
 
 LOW_PERCENTILE = 0.1
 HIGH_PERCENTILE = 99.9
-# Every constant is in the name, because the name is what a space's digest sees.
+# every constant is part of the name, because the name is part of a space's digest
 INTENSITY_SPEC = "percentile-0.1-99.9/image-channel/sparse-max/float32/1"
 
 
@@ -32,23 +32,23 @@ INTENSITIES = {
 
 
 def intensity_spec(name: str) -> str:
-    """Return the spec that a space records of the named scaling; EmbstoreError, listing them, where there is none."""
+    """Return the spec that a space records for a named scaling; EmbstoreError, listing the names, if there is none."""
     if name not in INTENSITIES:
         raise EmbstoreError(choices(name, "intensity scaling", INTENSITIES))
     return INTENSITIES[name]
 
 
 def intensity_name(spec: str) -> str:
-    """Return the name of a recorded spec; one that has none is its own name."""
+    """Return the name of a recorded spec; a spec without a name is returned unchanged."""
     return next((name for name, known in INTENSITIES.items() if known == spec), spec)
 
 
 def scale(pixels: np.ndarray, spec: str = INTENSITY_SPEC) -> np.ndarray:
-    """Scale an image as a spec says, by default so that each channel's 0.1 and 99.9 percentiles become 0 and 1.
+    """Scale an image according to a spec; by default, each channel's 0.1 and 99.9 percentiles become 0 and 1.
 
-    `pixels` (c, y, x) of uint8, uint16 or float32 -> float32 (c, y, x) in [0, 1]. A constant channel becomes zeros. In
-    a channel where fewer than 0.1 % of the pixels differ from the rest (a few bright spots on black), the percentiles
-    coincide and the minimum and maximum take their place. Raises ImageError for values that are not finite.
+    `pixels` (c, y, x) of uint8, uint16 or float32 -> float32 (c, y, x) in [0, 1]. A constant channel becomes zeros. If
+    fewer than 0.1 % of a channel's pixels differ from the rest (a few bright spots on black), the percentiles coincide,
+    and the minimum and maximum are used instead. Raises ImageError if values are not finite.
     """
     _check_finite(pixels)
     if spec == INTENSITIES["minmax-joint"]:
@@ -63,9 +63,9 @@ def scale(pixels: np.ndarray, spec: str = INTENSITY_SPEC) -> np.ndarray:
 
 def _check_finite(pixels: np.ndarray) -> None:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        found = int((~np.isfinite(pixels)).sum())
+        count = int((~np.isfinite(pixels)).sum())
         raise ImageError(
-            f"{found} pixels are not finite numbers (NaN, infinite or beyond 3.4e38), wanted intensities; "
+            f"{count} pixels are not finite numbers (NaN, infinite or beyond 3.4e38), wanted intensities; "
             "export the image again"
         )
 
@@ -85,7 +85,7 @@ def _scale_channel(channel: np.ndarray) -> np.ndarray:
 
 
 def _scale_counts(channel: np.ndarray) -> np.ndarray:
-    """Scale integers through their histogram and a lookup table: exact, and 3 times cheaper than sorting."""
+    """Scale integers through their histogram and a lookup table: exact, and 3 times faster than sorting."""
     counts = np.bincount(channel.ravel())
     low, high = (_count_percentile(counts, q) for q in (LOW_PERCENTILE, HIGH_PERCENTILE))
     low, high = _limits(low, high, float(np.flatnonzero(counts)[0]), float(len(counts) - 1))
@@ -95,7 +95,7 @@ def _scale_counts(channel: np.ndarray) -> np.ndarray:
 
 
 def _count_percentile(counts: np.ndarray, q: float) -> float:
-    """Return the percentile of a histogram, interpolated linearly between neighbours as numpy does."""
+    """Return the percentile of a histogram, interpolated linearly between neighbours like NumPy's."""
     cumulative = np.cumsum(counts)
     position = (cumulative[-1] - 1) * q / 100
     below = np.floor(position)

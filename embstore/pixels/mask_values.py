@@ -1,4 +1,4 @@
-"""What the values of a mask mean: whether there is an outside, whether each label is one object, whether it is flat."""
+"""Check what the values of a mask mean: is there a background, is each label one object, are objects filled?"""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 
-FRAGMENT = 0.1  # of a label's largest piece: smaller ones are stray pixels, which most tools leave
-MANY_PIECES = 3  # two may be a cell that the border cuts, or the nuclei of a binucleate cell
-SCATTERED = 0.25  # the share of labels with many pieces from which on labels are classes or grey values
+FRAGMENT = 0.1  # of a label's largest piece: smaller pieces are stray pixels, which most tools leave
+MANY_PIECES = 3  # two pieces may be a cell that the border cuts, or the nuclei of a binucleate cell
+SCATTERED = 0.25  # if this share of labels has many pieces, labels are classes or grey values
 MOST_OF_BORDER = 0.5
-ENCLOSED = 0.01  # of the background's area: objects that lie in it
+ENCLOSED = 0.01  # of the background's area: the size of the objects enclosed by it
 MAX_COLOURS = 8  # of a drawn mask; a photograph or a resized mask has hundreds
-THIN_PX, HOLLOW = 2, 0.5  # a line is gone after so many erosions, and encloses so many times its own area
+THIN_PX, HOLLOW = 2, 0.5  # a line disappears after so many erosions, and encloses so many times its own area
 _SHOWN = 3
 _OBJECTS = "export one number for each object and 0 outside (ilastik: Object Identities), or one class as 0 and 1"
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the labels of a mask (1..n) are: how many pieces each consists of, small fragments left out."""
+    """How many pieces each label of a mask (1..n) consists of, not counting small fragments."""
 
     pieces: np.ndarray  # int (n,)
 
     @property
     def scattered(self) -> bool:
-        """True if so many labels have many pieces that they are no objects."""
+        """True if so many labels have many pieces that they cannot be objects."""
         return int((self.pieces >= MANY_PIECES).sum()) >= SCATTERED * len(self.pieces) > 0
 
     @property
     def divided(self) -> np.ndarray:
-        """Return the labels that consist of more than one piece."""
+        """Return the labels that consist of more than one piece, int (m,)."""
         return np.flatnonzero(self.pieces > 1) + 1
 
 
 def meaning(labels: LabelImage) -> Meaning:
-    """Return what the labels 1..n of an image (y, x) are; every one of them has a pixel."""
+    """Return the number of pieces of the labels 1..n of an image (y, x), each of which has at least one pixel."""
     from skimage.measure import label
 
     parts = label(labels, background=0, connectivity=2)
@@ -52,41 +52,42 @@ def meaning(labels: LabelImage) -> Meaning:
 
 
 def check_numbers(name: str, values: np.ndarray) -> None:
-    """Raise ImageError where values are no labels: not finite, negative or fractions."""
+    """Raise ImageError if values, of any shape, cannot be labels: not finite, negative or fractions."""
     if not np.isfinite(values).all():
-        found, todo = "NaN or infinite values", "save 0 outside"
+        problem, todo = "NaN or infinite values", "save 0 outside"
     elif values.min() < 0:
         low = values.min()
-        found, todo = f"{low:g}", "-1 outside? save 0" if low == -1 else "save labels from 1 up"
+        problem, todo = f"{low:g}", "-1 outside? save 0" if low == -1 else "save labels from 1 up"
     elif (values != np.floor(values)).any():
         fraction = values[values != np.floor(values)][0]
-        found, todo = f"fractions such as {fraction:.3g}", "a probability map? apply a threshold, or export labels"
+        problem, todo = f"fractions such as {fraction:.3g}", "a probability map? apply a threshold, or export labels"
     else:
         return
     raise ImageError(
-        f"the mask {name} holds values that are no labels ({found}); wanted whole numbers, 0 outside; {todo}"
+        f"the mask {name} has values that are not labels ({problem}); wanted whole numbers, 0 outside; {todo}"
     )
 
 
 def check_objects(name: str, labels: LabelImage, present: np.ndarray) -> str:
-    """Return a note on labels (1..n, which are `present` in the file) that consist of several pieces, empty for none.
+    """Return a note on labels 1..n (y, x) that consist of several pieces, "" if none does; `present` (n,) are the
+    file's.
 
-    Raises ImageError where labels are no objects: a class map (all nuclei under one number), a grey picture, a
-    probability map, a mask that was resized with interpolation.
+    Raises ImageError if labels are not objects: a class map (all nuclei have one number), a grey picture, a probability
+    map, or a mask that was resized with interpolation.
     """
-    found = meaning(labels)
-    divided = found.divided
-    if found.scattered:
-        first = int(np.argmax(found.pieces))
+    kinds = meaning(labels)
+    divided = kinds.divided
+    if kinds.scattered:
+        first = int(np.argmax(kinds.pieces))
         kind = "a class map" if len(present) <= MAX_COLOURS else "a picture, a probability map or a resized mask"
-        one = f"value {present[first]:.0f} alone is {found.pieces[first]} pieces"
+        one = f"value {present[first]:.0f} alone is {kinds.pieces[first]} pieces"
         raise ImageError(
-            f"the mask {name} has {len(present)} values, and {one}: {kind}, wanted one number an object; {_OBJECTS}"
+            f"the mask {name} has {len(present)} values, and {one}: {kind}, wanted one number per object; {_OBJECTS}"
         )
     if (n := _around_others(labels)) >= SCATTERED * len(present) > 0:
         raise ImageError(
-            f"the mask {name} has {len(present)} values, {n} of them around others, as classes or distances lie, "
-            f"wanted one number an object; {_OBJECTS}"
+            f"the mask {name} has {len(present)} values, {n} of them enclosing others, like classes or distances, "
+            f"wanted one number per object; {_OBJECTS}"
         )
     if not len(divided):
         return ""
@@ -96,7 +97,7 @@ def check_objects(name: str, labels: LabelImage, present: np.ndarray) -> str:
 
 
 def _around_others(labels: LabelImage) -> int:
-    """Return how many labels enclose other labels of some size in their holes, as no object does."""
+    """Return how many labels enclose larger labels in their holes, which objects do not."""
     from scipy import ndimage
 
     n = 0
@@ -108,10 +109,10 @@ def _around_others(labels: LabelImage) -> int:
 
 
 def check_outside(name: str, values: np.ndarray) -> str:
-    """Return a note where the labels of an image (y, x) leave it open what is outside, empty where 0 is.
+    """Return a note if the labels of an image (y, x) leave it open what is background, "" if 0 is.
 
-    Raises ImageError where a label is the background: it covers most of the border, and there is no 0 or it encloses
-    others.
+    Raises ImageError if a label is the background: it covers most of the border, and either no pixel is 0 or the label
+    encloses others.
     """
     border = _border(values)
     labels, counts = np.unique(border[border > 0], return_counts=True)
@@ -123,7 +124,7 @@ def check_outside(name: str, values: np.ndarray) -> str:
     inside = values == label
     if not everywhere and not surrounds(inside):
         return f"label {label:.0f} covers {share:.0%} of the border"
-    nothing = "no outside (0), and " if everywhere else ""
+    nothing = "no background (0), and " if everywhere else ""
     raise ImageError(
         f"the mask {name} has {nothing}label {label:.0f} on {share:.0%} of the border: its background, as in a class "
         f"map (ilastik's Simple Segmentation) or an inverted mask, wanted 0 there; {_OBJECTS}"
@@ -131,7 +132,7 @@ def check_outside(name: str, values: np.ndarray) -> str:
 
 
 def surrounds(inside: Bools) -> bool:
-    """True if a part of an image (y, x) lies around the rest: on most of the border, with others in its holes."""
+    """True if a part of an image (y, x) surrounds the rest: it covers most of the border and encloses others."""
     return bool(_border(inside).mean() > MOST_OF_BORDER and _enclosed(inside) >= ENCLOSED * inside.sum())
 
 
@@ -140,16 +141,16 @@ def _border(values: np.ndarray) -> np.ndarray:
 
 
 def check_filled(name: str, inside: Bools) -> None:
-    """Raise ImageError where objects (y, x) are drawn as outlines: thin lines around empty insides."""
+    """Raise ImageError if objects (y, x) are drawn as outlines: thin lines around empty insides."""
     from scipy import ndimage
 
     area = int(inside.sum())
     if area and _enclosed(inside) >= HOLLOW * area and not ndimage.binary_erosion(inside, iterations=THIN_PX).any():
-        raise ImageError(f"the mask {name} shows outlines, wanted filled objects; export labels, one number an object")
+        raise ImageError(f"the mask {name} shows outlines, wanted filled objects; export labels, one number per object")
 
 
 def _enclosed(inside: Bools) -> int:
-    """Return how many pixels lie in holes of a foreground."""
+    """Return how many pixels are in holes of a foreground."""
     return int(_holes(inside).sum())
 
 
@@ -165,9 +166,9 @@ def _holes(inside: Bools) -> Bools:
 
 
 def colour_labels(planes: np.ndarray) -> tuple[LabelImage, bool]:
-    """Return the colours of a grey + alpha, RGB or RGBA picture (c, y, x) as 1..n; 0 where it is black or transparent.
+    """Return the colours of a grey + alpha, RGB or RGBA picture (c, y, x) as labels 1..n, 0 if black or transparent.
 
-    A picture whose channels are equal is a grey one (True), whose values are kept.
+    The second value is True if the channels are equal: a grey picture, whose values are kept as labels.
     """
     shown = planes[: 1 if len(planes) == 2 else 3].astype(np.int64)
     opaque = planes[-1] > 0 if len(planes) in (2, 4) else np.ones(planes.shape[1:], bool)

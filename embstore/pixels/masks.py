@@ -1,4 +1,4 @@
-"""Nuclei and cells from the label images of another tool, as the built-in segmentation would give them."""
+"""Nuclei and cells from the label images of another tool, in the form of the built-in segmentation."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from embstore.pixels.planes import Planes
 from embstore.pixels.segment import expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
-PLAIN = "cells and nuclei from masks"  # nothing had to be made up
-MAX_LABEL = 1_000_000  # beyond any field's cells: tables by label would take gigabytes
+PLAIN = "cells and nuclei from masks"  # nothing had to be derived
+MAX_LABEL = 1_000_000  # more than the cells of any field: tables by label would take gigabytes
 
 
 @dataclass(frozen=True)
 class Mask:
-    """One label image: int32 (y, x), 0 outside, and what was done to the file's own values to get there.
+    """One label image: int32 (y, x), 0 outside, and a note on how the file's own values were changed.
 
-    Without `instances` its labels are connected components of a foreground, which may hold several objects each.
+    If `instances` is False, labels are connected components of a foreground, each of which may contain several objects.
     """
 
     labels: LabelImage
     note: str = ""
     instances: bool = True
-    name: str = "of the foreground"  # its file's
+    name: str = "of the foreground"  # name of its file
 
 
 def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
-    """Return a label image: TIFF or PNG of any integer dtype, whose labels are kept, so that cell ids name them.
+    """Return a label image from a TIFF or PNG of any integer dtype; labels are kept, so that cell ids contain them.
 
-    A foreground mask (one value, bits, or colours on black or on nothing) says where objects are and not which:
-    it is split into connected components, and the note says so, as it names labels that consist of several pieces.
-    Raises ImageError where the values are no labels of objects (a class map, a picture, outlines, no outside), and
-    where the image's `shape` (y, x) is another.
+    A foreground mask (one value, bits, or colours on black or on nothing) shows where objects are but not which: it is
+    split into connected components, and the note states so; it also names labels that consist of several pieces. Raises
+    ImageError if the values are not labels of objects (a class map, a picture, outlines, no background), or if the
+    image's `shape` (y, x) differs.
     """
     path = Path(path)
     check_mask(path, shape)
@@ -67,7 +67,7 @@ def read_label_image(path: str | Path, shape: tuple[int, ...]) -> Mask:
 
 
 def _of_values(name: str, values: np.ndarray, what: str) -> Mask:
-    """Return the objects of a plane of whole numbers: its labels, or the components of its one value."""
+    """Return the objects of a plane of integers: its labels, or the components of its only value."""
     present = np.unique(values)
     present = present[present > 0]
     if len(present) == 1:
@@ -78,52 +78,52 @@ def _of_values(name: str, values: np.ndarray, what: str) -> Mask:
     numbers = (np.searchsorted(present, values) + (values > 0)).astype(np.int32)  # 1 to n
     notes = [check_outside(name, values), check_objects(name, numbers, present)]
     if len(present) and present[-1] > MAX_LABEL:
-        notes.insert(0, f"labels up to {present[-1]:.0f} numbered anew")
+        notes.insert(0, f"labels up to {present[-1]:.0f} renumbered")
         values = numbers
     return Mask(values.astype(np.int32), ", ".join(filter(None, notes)), name=name)
 
 
 def _of_bits(name: str, white: Bools) -> Mask:
-    """Return the objects of bits that are white where they are 0, or black, where white is what lies around them.
+    """Return the objects of bits: the pixels that are 0 (white), or the black ones if white surrounds them.
 
-    Libraries of Python save an array of True under this photometric interpretation too, as 1.
+    Python libraries also save an array of True with this photometric interpretation, as 1.
     """
     if not surrounds(white):
         return _of_values(name, white, "a foreground mask")
     mask = _of_values(name, ~white, "a foreground mask")
-    said = "bits that are 1, and black by the file's photometric interpretation, taken as the objects"
-    return replace(mask, note=f"{mask.note}, {said}" if mask.note else said)
+    note = "bits that are 1, and black by the file's photometric interpretation, taken as the objects"
+    return replace(mask, note=f"{mask.note}, {note}" if mask.note else note)
 
 
 def _of_colours(name: str, planes: Planes) -> Mask:
     """Return the objects of a picture: those of its grey values, else the components of its colours."""
     if not planes.colour:
         raise ImageError(
-            f"the mask {name} holds {len(planes.pixels)} planes, wanted one label image; save each to its own file"
+            f"the mask {name} has {len(planes.pixels)} planes, wanted one label image; save each to its own file"
         )
     labels, grey = colour_labels(planes.pixels)
     n = int(labels.max(initial=0))
     if grey or n < 2:
         return _of_values(name, labels, "a foreground mask" if grey else "a colour mask")
-    found = meaning(labels)
-    if found.scattered and n > MAX_COLOURS:
+    kinds = meaning(labels)
+    if kinds.scattered and n > MAX_COLOURS:
         raise ImageError(
-            f"the mask {name} is a picture of {n} colours, wanted labels; export one number an object, 0 outside"
+            f"the mask {name} is a picture of {n} colours, wanted labels; export one number per object, 0 outside"
         )
     mask = _components(name, labels > 0, f"a colour mask of {n} colours")
-    touching = int(found.pieces.sum()) > int(mask.labels.max())
+    touching = int(kinds.pieces.sum()) > int(mask.labels.max())
     return replace(mask, note=f"{mask.note} (objects that touch are one: export labels)") if touching else mask
 
 
 def check_mask(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise the ImageError that reading a mask of an image (y, x) would end in, as far as the file's header tells."""
+    """Raise the ImageError that reading a mask of an image (y, x) would raise, as far as the file's header shows."""
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ImageError(f"the mask {path.name} is a JPEG, which blurs labels; save it as PNG or TIFF")
-    found = read_shape(path)[1:]
-    if found != shape:
+    mask_shape = read_shape(path)[1:]
+    if mask_shape != shape:
         raise ImageError(
-            f"the mask {path.name} is {found} and its image {shape}; wanted one size",
-            todo="make the mask anew from this very image, and run the same command again",
+            f"the mask {path.name} is {mask_shape} and its image {shape}; wanted the same size",
+            todo="make a new mask from this image, and run the same command again",
         )
 
 
@@ -134,39 +134,43 @@ def from_masks(
     pixel_size_um: float | None,
     assumed_um: float | None = None,
 ) -> Segmentation:
-    """Return the cells that masks show, at least one of the two given; labels are the cells' own, else the nuclei's.
+    """Return the cells that masks show; at least one must be given. Labels are those of cells, else of nuclei.
 
-    Nuclei alone are grown into cells as the built-in segmentation does. For cells alone, the nuclei are those that the
-    built-in segmentation finds in `nucleus_channel` (none without one). A nucleus belongs to the cell that holds most
-    of it and is cut off at its outline; a cell may have no nucleus. Cells that come as a foreground without instances
-    are divided among the nuclei of the other mask, where those are more. The note says which of these happened. Where
-    the pixel size is not known it is `assumed_um`, else estimated from the median nucleus.
+    Nuclei alone are grown into cells as in the built-in segmentation. For cells alone, the built-in segmentation finds
+    the nuclei in `nucleus_channel` (y, x), none without it. A nucleus belongs to the cell that contains most of it, and
+    is cut off at its outline; a cell may have no nucleus. A foreground of cells without instances is divided among the
+    nuclei of the other mask if there are more of these. The note states what was done. If the pixel size is unknown, it
+    is `assumed_um`, else estimated from the median nucleus. Raises ImageError if no mask is given, or if the pixel size
+    is unknown and there is no nucleus to estimate it from.
     """
     if nuclei is not None and cells is not None and not cells.instances:
         cells = _divided(cells, nuclei.labels)
-    notes = [f"{of}: {note}" for of, mask in (("nuclei", nuclei), ("cells", cells)) if mask and (note := _note(mask))]
+    named = (("nuclei", nuclei), ("cells", cells))
+    notes = [f"{name}: {note}" for name, mask in named if mask and (note := _note(mask))]
     if nuclei is not None and cells is None:
         whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
-        found = Segmentation(nuclei.labels, whole, None, "")
+        segmentation = Segmentation(nuclei.labels, whole, None, "")
         notes.append("cells grown from the nuclei of a mask")
     elif cells is not None:
         inner = nuclei.labels if nuclei is not None else _found(nucleus_channel, cells.labels, pixel_size_um)
-        found, said = _joined(inner, cells.labels)
-        plain = f"{PLAIN}{said}"
-        notes.append(plain if nuclei is not None else f"cells from a mask, nuclei from the built-in segmentation{said}")
+        segmentation, unmatched = _joined(inner, cells.labels)
+        plain = f"{PLAIN}{unmatched}"
+        segmented = f"cells from a mask, nuclei from the built-in segmentation{unmatched}"
+        notes.append(plain if nuclei is not None else segmented)
     else:
         raise ImageError("no mask of nuclei or cells was given; wanted at least one")
-    if not found.cells.any():
-        notes.append("the mask holds no object")
-    um = pixel_size_um or assumed_um or (estimated_pixel_size_um(found.nuclei) if found.nuclei.any() else None)
-    if um is None and found.cells.any():
+    if not segmentation.cells.any():
+        notes.append("the mask has no object")
+    estimated_um = estimated_pixel_size_um(segmentation.nuclei) if segmentation.nuclei.any() else None
+    um = pixel_size_um or assumed_um or estimated_um
+    if um is None and segmentation.cells.any():
         todo = "give it with --pixel-size UM"
-        raise ImageError("the pixel size is not known and there is no nucleus to estimate it from", todo=todo)
-    return Segmentation(found.nuclei, found.cells, um, "; ".join(notes))
+        raise ImageError("the pixel size is unknown, and there is no nucleus to estimate it from", todo=todo)
+    return Segmentation(segmentation.nuclei, segmentation.cells, um, "; ".join(notes))
 
 
 def _note(mask: Mask) -> str:
-    """Return what has to be said of a mask; ImageError where its foreground is the background (see `check_outside`)."""
+    """Return the note on a mask; ImageError if its foreground is the background (see `check_outside`)."""
     return ", ".join(filter(None, [mask.note, "" if mask.instances else check_outside(mask.name, mask.labels)]))
 
 
@@ -179,9 +183,9 @@ def _components(name: str, foreground: Bools, what: str) -> Mask:
 
 
 def _divided(cells: Mask, nuclei: LabelImage) -> Mask:
-    """Divide a foreground of more nuclei than components among them, each pixel to the nearest within its component.
+    """Divide a foreground with more nuclei than components among them, each pixel to the nearest in its component.
 
-    The labels are then those of the nuclei; a component without one is left out, as it may be any number of cells.
+    The labels are then those of the nuclei; a component without a nucleus, which may be several cells, is left out.
     """
     from skimage.segmentation import watershed
 
@@ -191,8 +195,8 @@ def _divided(cells: Mask, nuclei: LabelImage) -> Mask:
         return cells
     labels = watershed(np.zeros(inside.shape, np.uint8), seeds, mask=inside)
     empty = len(np.setdiff1d(cells.labels[inside], cells.labels[labels > 0]))
-    said = f", {empty} components without a nucleus left out" if empty else ""
-    return replace(cells, labels=labels.astype(np.int32), note=f"a foreground mask, divided among its nuclei{said}")
+    dropped = f", {empty} components without a nucleus left out" if empty else ""
+    return replace(cells, labels=labels.astype(np.int32), note=f"a foreground mask, divided among its nuclei{dropped}")
 
 
 def _diameter_px(labels: LabelImage) -> float:
@@ -207,7 +211,7 @@ def _found(nucleus_channel: np.ndarray | None, cells: LabelImage, pixel_size_um:
 
 
 def _joined(nuclei: LabelImage, cells: LabelImage) -> tuple[Segmentation, str]:
-    """Give each nucleus to the cell that contains most of its pixels; also return a note on those without a partner."""
+    """Assign each nucleus to the cell that contains most of its pixels; also return a note on those left alone."""
     inside = nuclei > 0
     n_cells = int(cells.max(initial=0)) + 1
     pairs, counts = np.unique(nuclei[inside].astype(np.int64) * n_cells + cells[inside], return_counts=True)

@@ -1,4 +1,4 @@
-"""What the OME metadata of an OME-Zarr image say: axes, channels, pixel size (https://ngff.openmicroscopy.org)."""
+"""The OME metadata of an OME-Zarr image: axes, channels, pixel size (https://ngff.openmicroscopy.org)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from embstore.pixels.size import UNKNOWN, PixelSize, agreed
 
 AXES = "tczyx"
 ZARR_TODO = "export it as OME-Zarr 0.4 or 0.5 again"
-# what any JSON in place of the right one raises
+# what JSON of the wrong form raises
 WRONG_JSON = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError)
 
 
 @dataclass(frozen=True)
 class ZarrImage:
-    """One image: the names of its axes and channels, and what its metadata say of a pixel's size."""
+    """One image: the names of its axes and channels, and its pixel size as the metadata state it."""
 
     axes: str
     channel_names: tuple[str, ...]
@@ -30,7 +30,7 @@ class ZarrImage:
 
 
 def zarr_image(attributes: Mapping[str, Any], name: str) -> ZarrImage:
-    """Return what the attributes of a group called `name` say of its image; ImageError where they are no OME-Zarr's."""
+    """Return the image that the attributes of a group called `name` describe; ImageError if they are not OME-Zarr."""
     if "multiscales" not in attributes:
         raise ImageError(f"{name} has no OME image ('multiscales' is missing), wanted multiscales", todo=ZARR_TODO)
     try:
@@ -38,7 +38,7 @@ def zarr_image(attributes: Mapping[str, Any], name: str) -> ZarrImage:
         version = str(first.get("version") or attributes.get("version") or "of no version")
         if "axes" not in first:
             raise ImageError(
-                f"{name} is OME-Zarr {version} and names no axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)",
+                f"{name} is OME-Zarr {version} and does not name its axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)",
                 todo=ZARR_TODO,
             )
         axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in first["axes"]]
@@ -56,10 +56,10 @@ def zarr_image(attributes: Mapping[str, Any], name: str) -> ZarrImage:
 
 
 def below(name: str, part: str) -> str:
-    """Return a path that the metadata of a group name, which may not lead out of it."""
+    """Return a path that a group's metadata name; ImageError if it leads out of the group."""
     plain = os.path.normpath(part)
     if Path(plain).is_absolute() or plain.split("/")[0] == ".." or "\0" in plain:
-        raise ImageError(f"{name} names {part!r}, which leaves it; wanted a path below", todo=ZARR_TODO)
+        raise ImageError(f"{name} names {part!r}, which is outside; wanted a path inside it", todo=ZARR_TODO)
     return plain
 
 
@@ -76,21 +76,21 @@ def _pixel_size(
     """Return the product of the scales of an array and of its image, in the units of the axes."""
     levels = [level.get("coordinateTransformations") or [] for level in (dataset, multiscale)]
     factors = [_scales(transformations, len(axes)) for transformations in levels]
-    if unread := [kind for found in factors if isinstance(found, str) for kind in [found]]:
-        return PixelSize(ignored=f"its scale is by {unread[0]}, wanted a scale alone")
-    scales = [scale for found in factors for scale in found]
+    if unread := [kind for scale in factors if isinstance(scale, str) for kind in [scale]]:
+        return PixelSize(ignored=f"its scale is given by {unread[0]}, wanted only a scale")
+    scales = [scale for several in factors for scale in several]
     if not scales:
         return UNKNOWN
     sizes = [(axis, math.prod(of_axis)) for axis, *of_axis in zip(axes, *scales, strict=True) if axis["name"] in "yx"]
-    if all(float(size) == 1 and not axis.get("unit") for axis, size in sizes):  # what writers put who know nothing
+    if all(float(size) == 1 and not axis.get("unit") for axis, size in sizes):  # the default of writers
         return UNKNOWN
     return agreed([(f"scale of {axis['name']}", str(size), str(axis.get("unit") or "")) for axis, size in sizes])
 
 
 def _scales(transformations: Sequence[Mapping[str, Any]], n_axes: int) -> list[Sequence[float]] | str:
-    """Return the scales among transformations, or the kind of one that changes sizes in another way.
+    """Return the scales among transformations, or the kind of a transformation that changes sizes in another way.
 
-    SpatialData's name an `output`, one for each coordinate system: several of them are no product.
+    SpatialData names an `output` for each coordinate system; the scales of several systems cannot be multiplied.
     """
     if len([t for t in transformations if "output" in t]) > 1:
         return "several coordinate systems"

@@ -1,4 +1,4 @@
-"""Arrays of NumPy's own format (.npy) as images: mapped into memory, and never unpickled."""
+"""Arrays in NumPy's own format (.npy) as images: mapped into memory, never unpickled."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _TODO = "save it again with numpy.save"
 
 
 def open_npy(path: Path, channels: int | None) -> Claim:
-    """Return what an array (y, x), (c, y, x) or (y, x, c) claims, checked against the size of its file.
+    """Return what the header of an array (y, x), (c, y, x) or (y, x, c) claims, checked against the size of its file.
 
-    Which of the two the axes of three are, `channels` says: how many are expected.
+    `channels`, how many are expected, determines which axis of three they are. Raises ImageError for pickles,
+    unsupported types and sizes that differ.
     """
     with path.open("rb") as file:
         shape, in_columns, dtype = _header(file)
@@ -33,10 +34,10 @@ def open_npy(path: Path, channels: int | None) -> Claim:
     axes = array_axes(path, shape, channels)
     claimed = math.prod(shape) * dtype.itemsize if min(shape, default=1) > 0 else 0
     check_size(path, claimed)
-    held = path.stat().st_size - start
-    if held != claimed:
-        what = "is cut off" if held < claimed else "goes on behind its array"
-        raise ImageError(f"{path.name} {what}: {held:,} bytes of pixels, wanted {claimed:,} for {shape}; {_TODO}")
+    stored = path.stat().st_size - start
+    if stored != claimed:
+        what = "is truncated" if stored < claimed else "continues after its array"
+        raise ImageError(f"{path.name} {what}: {stored:,} bytes of pixels, wanted {claimed:,} for {shape}; {_TODO}")
 
     def read() -> np.ndarray:
         return np.array(np.memmap(path, dtype, "r", start, shape, "F" if in_columns else "C"))
@@ -45,7 +46,7 @@ def open_npy(path: Path, channels: int | None) -> Claim:
 
 
 def array_axes(path: Path, shape: tuple[int, ...], channels: int | None) -> str:
-    """Return the axes of an array that names none; ImageError where its shape does not say which are the channels."""
+    """Return the axes of an array without axis names; ImageError if its shape does not show which are the channels."""
     if len(shape) == 2 or any(n <= 0 for n in shape):
         return "YX" if len(shape) == 2 else "CYX"[-len(shape) :]
     if len(shape) != 3 or channels is None or (shape[0] == channels) == (shape[2] == channels):
@@ -61,5 +62,5 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = npy_format.read_magic(file)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     with WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that Python 2 wrote it
+        warnings.simplefilter("ignore")  # the note that Python 2 wrote it
         return read(file)

@@ -1,4 +1,4 @@
-"""OME-XML (schema 2016-06): channels, pixel size, and which file holds which plane."""
+"""OME-XML (schema 2016-06): channels, pixel size, and which file contains which plane."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from embstore.errors import ImageError
 from embstore.pixels.size import UNKNOWN, PixelSize, agreed
 
-MOST_PLANES = 1 << 20  # of an image: more are a mistake
-_TODO = "export the file again, or say what its planes show: --channels nucleus,protein"
+MOST_PLANES = 1 << 20  # of an image; more are a mistake
+_TODO = "export the file again, or name what its planes show: --channels nucleus,protein"
 
 
 class OmeXmlError(ImageError):
-    """OME metadata that are broken: the pixels may be sound."""
+    """OME metadata that are damaged, although the pixels may be sound."""
 
 
 @dataclass(frozen=True)
 class OmePlane:
-    """Where one plane of an image lies: `file` is empty where that is the file that the XML stands in."""
+    """The position of one plane of an image; `file` is empty if it is in the file that contains the XML."""
 
     c: int
     z: int
@@ -30,7 +30,7 @@ class OmePlane:
 
 @dataclass(frozen=True)
 class OmeImage:
-    """One Image element: the names of its channels, what a pixel measures, and its planes where the XML lists them."""
+    """One Image element: the names of its channels, its pixel size, and its planes if the XML lists them."""
 
     channel_names: tuple[str, ...] = ()
     size: PixelSize = UNKNOWN
@@ -38,30 +38,30 @@ class OmeImage:
 
     @property
     def own(self) -> tuple[OmePlane, ...]:
-        """Return the planes in the file that the XML stands in, ordered by channel, z and t."""
+        """Return the planes in the file that contains the XML, ordered by channel, z and t."""
         return tuple(sorted((p for p in self.planes if not p.file), key=lambda p: (p.c, p.z, p.t)))
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Return the names of the other files that hold planes of this image: it is a set of files."""
+        """Return the names of the other files that contain planes of this image, which is then a set of files."""
         return tuple(dict.fromkeys(plane.file for plane in self.planes if plane.file))
 
 
 def parsed(text: str, name: str) -> ET.Element:
-    """Return the root of OME-XML; ImageError where it is no XML, or declares entities, which OME-XML never does."""
+    """Return the root of OME-XML; ImageError if it is not XML, or declares entities, which OME-XML never does."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ImageError(f"{name} has OME metadata with a document type, wanted plain OME-XML", todo=_TODO)
     try:
         return ET.fromstring(text)
     except (ET.ParseError, ValueError, LookupError) as error:
-        raise OmeXmlError(f"{name} has OME metadata that are no XML ({error}), wanted OME-XML", todo=_TODO) from error
+        raise OmeXmlError(f"{name} has OME metadata that are not XML ({error}), wanted OME-XML", todo=_TODO) from error
 
 
 def ome_image(text: str, name: str) -> OmeImage:
-    """Return the Image of the file `name` that some OME-XML describes: the first that has planes in it.
+    """Return the Image of the file `name` that OME-XML describes: the first that has planes in it.
 
-    Files of a set each describe all of their images. A file that was renamed is known by its UUID. ImageError where
-    the XML is broken.
+    Each file of a set describes all images of the set. A file that was renamed is recognised by its UUID. Raises
+    ImageError if the XML is damaged.
     """
     root = parsed(text, name)
     images = [_image(pixels, root.get("UUID") or "", name) for pixels in _all(root, "Image", "Pixels")]
@@ -69,12 +69,12 @@ def ome_image(text: str, name: str) -> OmeImage:
 
 
 def n_images(text: str, name: str) -> int:
-    """Return how many images some OME-XML describes; ImageError where it is broken."""
+    """Return how many images OME-XML describes; ImageError if it is damaged."""
     return sum(1 for _ in _all(parsed(text, name), "Image"))
 
 
 def companion(text: str, name: str) -> str:
-    """Return the name of the file that has the metadata in place of this one (`BinaryOnly`), or ''."""
+    """Return the name of the file that contains the metadata instead of this one (`BinaryOnly`), or ''."""
     if "BinaryOnly" not in text:
         return ""
     return next((e.get("MetadataFile") or "" for e in _all(parsed(text, name), "BinaryOnly")), "")
@@ -92,7 +92,7 @@ def _image(pixels: ET.Element, own_uuid: str, name: str) -> OmeImage:
 
 
 def _planes(pixels: ET.Element, own_uuid: str, name: str) -> Iterator[OmePlane]:
-    """Yield where planes lie, as `TiffData` elements say; ValueError where numbers are none, or beyond any file."""
+    """Yield where planes are, as `TiffData` elements state; ValueError if numbers are missing or too large."""
     order = pixels.get("DimensionOrder", "XYZCT")[2:]
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZT"}
     total = sizes["C"] * sizes["Z"] * sizes["T"]
@@ -115,7 +115,7 @@ def _planes(pixels: ET.Element, own_uuid: str, name: str) -> Iterator[OmePlane]:
 
 
 def _all(element: ET.Element, *path: str) -> Iterator[ET.Element]:
-    """Yield the children (of children) of these names, in whatever namespace."""
+    """Yield the children (of children) with these names, in any namespace."""
     for child in element:
         if child.tag.rpartition("}")[2] == path[0]:
             yield from _all(child, *path[1:]) if path[1:] else (child,)

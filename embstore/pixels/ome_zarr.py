@@ -1,4 +1,4 @@
-"""OME-Zarr images (versions 0.4 and 0.5): their attributes and their full resolution; the only reader of zarr."""
+"""OME-Zarr images (versions 0.4 and 0.5): their attributes and full resolution; the only module that imports zarr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embstore.pixels.ngff import ZARR_TODO, ZarrImage, zarr_image
 from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 
 METADATA = (".zattrs", ".zgroup", "zarr.json")
-ZARR_ERRORS = (*DECODING_ERRORS, AssertionError)  # zarr asserts what metadata should be
+ZARR_ERRORS = (*DECODING_ERRORS, AssertionError)  # zarr asserts that metadata are valid
 
 
 def is_zarr(path: Path) -> bool:
@@ -22,27 +22,27 @@ def is_zarr(path: Path) -> bool:
 
 
 def attributes(path: Path) -> dict[str, Any]:
-    """Return the OME metadata of a group, of either version; ImageError where there is none."""
+    """Return the OME metadata of a group, of either version; ImageError if there are none."""
     zarr = _zarr()
     try:
         attrs = zarr.open_group(path, mode="r").attrs.asdict()
     except ZARR_ERRORS as error:
         raise ImageError(
-            f"{path.name} is no group of Zarr ({one_line(error)}), wanted OME-Zarr", todo=ZARR_TODO
+            f"{path.name} is not a Zarr group ({one_line(error)}), wanted OME-Zarr", todo=ZARR_TODO
         ) from error
-    found = attrs.get("ome", attrs)
-    if not isinstance(found, dict):
-        raise ImageError(f"{path.name} has {found!r:.60} as its OME metadata, wanted multiscales", todo=ZARR_TODO)
-    return found
+    metadata = attrs.get("ome", attrs)
+    if not isinstance(metadata, dict):
+        raise ImageError(f"{path.name} has {metadata!r:.60} as its OME metadata, wanted multiscales", todo=ZARR_TODO)
+    return metadata
 
 
 def describe(path: Path) -> ZarrImage:
-    """Return what the metadata of one image say; ImageError where it is no OME-Zarr image."""
+    """Return the metadata of one image; ImageError if it is not an OME-Zarr image."""
     return zarr_image(attributes(path), path.name)
 
 
 def open_zarr(path: Path, max_bytes: int) -> Claim:
-    """Open the full resolution of an image; ImageError where it claims more than `max_bytes` or is damaged."""
+    """Open the full resolution of an image; ImageError if it claims more than `max_bytes` or is damaged."""
     image = describe(path)
     zarr = _zarr()
     try:
@@ -58,7 +58,7 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
             f"{path.name} claims {shape} with axes {image.axes}, {claimed / 1e9:,.1f} GB; wanted at most "
             f"{max_bytes / 1e9:.1f} GB; cut it into fields"
         )
-    if any("pickle" in codec.lower() for codec in codecs):  # which could run any code
+    if any("pickle" in codec.lower() for codec in codecs):  # unpickling could run any code
         raise ImageError(f"{path.name} has chunks that are pickles, which are never loaded", todo=ZARR_TODO)
 
     def read() -> np.ndarray:
@@ -71,7 +71,7 @@ def open_zarr(path: Path, max_bytes: int) -> Claim:
 
 
 def _absent(path: Path, array: Any) -> tuple[int, int]:
-    """Return how many chunks of an array are not stored, which read as its fill value, and how many it has."""
+    """Return how many chunks of an array are not stored (and read as its fill value), and how many it has."""
     try:
         n = math.prod(math.ceil(size / chunk) for size, chunk in zip(array.shape, array.chunks, strict=True))
         return max(0, n - int(array.nchunks_initialized)), n

@@ -1,4 +1,4 @@
-"""PNG, JPEG, WebP and BMP files to arrays, by Pillow; every claim checked first."""
+"""Read PNG, JPEG, WebP and BMP files with Pillow; everything that a header claims is checked first."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from embstore.pixels.size import UNKNOWN
 from embstore.pixels.vendors import CONVERT, vendor_suffix
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-# samples a pixel and the dtype that numpy gets, by mode; tests/pixels/test_modes.py has a test of each
+# mode -> samples per pixel and dtype; tests/pixels/test_modes.py tests each of them
 PILLOW_MODES = {
     "1": (1, "bool"),
     "L": (1, "u1"),
-    "P": (1, "u1"),  # indices of a palette: labels as they are, else the palette's colours
+    "P": (1, "u1"),  # palette indices: kept in labels, else replaced by the palette's colours
     "LA": (2, "u1"),
     "RGB": (3, "u1"),
     "RGBA": (4, "u1"),
 }
-# samples a pixel of a PNG of 16 bits, by colour type: Pillow narrows colours to 8
+# colour type of a 16-bit PNG -> samples per pixel; Pillow would reduce colours to 8 bits
 PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
 PNG_STEPS = {2: 85, 4: 17}  # by which Pillow multiplies grey values of few bits
 
 
 @contextmanager
 def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
-    """Open a picture of one frame, whose pixel size is never sure; with `labels`, a palette's indices stay."""
+    """Open a picture of one frame, without a known pixel size; with `labels`, palette indices are kept.
+
+    Raises ImageError for files that are no such picture, are truncated, or claim too much.
+    """
     try:
         # Pillow only warns between one and two times its pixel limit
         with WARNINGS, warnings.catch_warnings():
@@ -48,10 +51,10 @@ def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
         ) from None
     except UnidentifiedImageError:
         if suffix := vendor_suffix(path.name):
-            found = f"{path.name} is in a microscope's own format ({suffix}), wanted TIFF, PNG, JPEG, WebP or BMP"
-            raise ImageError(found, todo=CONVERT.replace("them", "it")) from None
+            problem = f"{path.name} is in a microscope's own format ({suffix}), wanted TIFF, PNG, JPEG, WebP or BMP"
+            raise ImageError(problem, todo=CONVERT.replace("them", "it")) from None
         raise ImageError(
-            f"{path.name} is not an image this program knows, wanted TIFF, PNG, JPEG, WebP, BMP or npy; "
+            f"{path.name} is not an image that embstore can read, wanted TIFF, PNG, JPEG, WebP, BMP or npy; "
             "convert the file"
         ) from None
     with image:
@@ -65,22 +68,20 @@ def open_pillow(path: Path, *, labels: bool = False) -> Iterator[Claim]:
 
 
 def _check_png(path: Path) -> tuple[int, int]:
-    """Return the bits a sample and the colour type of a PNG.
+    """Return the bits per sample and the colour type of a PNG.
 
-    Refuses one that ends before its pixels do, by the lengths that its chunks claim; none of them is read.
+    Raises ImageError for a file that ends before its pixels do, from the lengths that its chunks claim, unread.
     """
-    size, start = path.stat().st_size, 8  # behind the signature
+    size, start = path.stat().st_size, 8  # after the signature
     with path.open("rb") as file:
-        bits, colour_type = file.read(26)[24:]  # behind width and height in the first chunk
+        bits, colour_type = file.read(26)[24:]  # after width and height in the first chunk
         file.seek(start)
         kind = b""
         while kind != b"IEND" and len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            start += 12 + length  # behind the chunk's length, kind, data and checksum
+            start += 12 + length  # after the chunk's length, kind, data and checksum
             if start > size and kind in (b"IHDR", b"IDAT"):
-                raise ImageError(
-                    f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again"
-                )
+                raise ImageError(f"{path.name} ends at {size} bytes, wanted all of its pixels; copy the file again")
             file.seek(start)
     return bits, colour_type
 
@@ -88,16 +89,16 @@ def _check_png(path: Path) -> tuple[int, int]:
 def _check_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
-        raise ImageError(f"{path.name} holds {frames} frames, wanted one; export each to its own file")
+        raise ImageError(f"{path.name} has {frames} frames, wanted one; export each to its own file")
 
 
 def _claim(path: Path, image: Image.Image, *, labels: bool, step: int) -> Claim:
-    """Return what a picture of at most 8 bits a sample claims; its grey values were multiplied by `step`."""
-    # BMP of 5 bits a colour, which Pillow stretches to 8
+    """Return the claim of a picture of at most 8 bits per sample; Pillow multiplied its grey values by `step`."""
+    # BMP of 5 bits per colour, which Pillow stretches to 8
     stretched = any(str(tile[3]).find("BGR;1") >= 0 for tile in getattr(image, "tile", ()))
     if image.mode not in PILLOW_MODES or stretched:
-        found = "5-bit colours" if stretched else f"pixels of Pillow mode {image.mode}"
-        raise ImageError(f"{path.name} has {found}, wanted grey or RGB (8 or 16 bit); convert the file")
+        problem = "5-bit colours" if stretched else f"pixels of Pillow mode {image.mode}"
+        raise ImageError(f"{path.name} has {problem}, wanted grey or RGB (8 or 16 bit); convert the file")
     mode = image.mode
     if mode == "P" and not labels:
         mode = "RGBA" if "transparency" in image.info else "RGB"
@@ -112,7 +113,7 @@ def _claim(path: Path, image: Image.Image, *, labels: bool, step: int) -> Claim:
 
 
 def _deep_claim(path: Path, image: Image.Image, samples: int) -> Claim:
-    """Return what a PNG of 16 bits claims, which is decoded by imagecodecs."""
+    """Return the claim of a 16-bit PNG, which imagecodecs decodes."""
     dtype = np.dtype(np.uint16)
     _check_claim(path, image, samples, dtype)
 
@@ -120,7 +121,7 @@ def _deep_claim(path: Path, image: Image.Image, samples: int) -> Claim:
         from imagecodecs import png_decode
 
         pixels = png_decode(path.read_bytes()).reshape(image.height, image.width, -1)
-        return np.squeeze(pixels[..., :samples], 2) if samples == 1 else pixels[..., :samples]  # no alpha of tRNS
+        return np.squeeze(pixels[..., :samples], 2) if samples == 1 else pixels[..., :samples]  # drops tRNS's alpha
 
     return _named(image, samples, dtype, read)
 

@@ -1,4 +1,4 @@
-"""What an image file claims, what reading it gives, and what decoders raise where it is damaged."""
+"""What an image file's header claims, what reading it returns, and what decoders raise if it is damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from embstore.errors import ImageError
 from embstore.pixels.size import UNKNOWN, PixelSize
 
-# What decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors.
+# what decoders raise on damaged files, found by flipping bytes; imagecodecs' errors are RuntimeErrors
 DECODING_ERRORS = (
     OSError,
     ValueError,
@@ -35,7 +35,7 @@ DECODING_ERRORS = (
 )
 
 
-OWN_MISTAKES = (TypeError, AttributeError)  # of these, what our own code raised is a bug and no damage
+OWN_MISTAKES = (TypeError, AttributeError)  # of these, the ones that our own code raises are bugs, not damage
 
 
 WARNINGS = threading.Lock()  # `warnings.catch_warnings` changes the whole process
@@ -43,11 +43,11 @@ WARNINGS = threading.Lock()  # `warnings.catch_warnings` changes the whole proce
 
 @dataclass(frozen=True)
 class Claim:
-    """What the header of an open image file says, checked against what it may: `read` decodes its pixels.
+    """What the header of an open image file states, checked against the limits; `read` decodes its pixels.
 
-    `axes` name the dimensions of `shape` as tifffile does, `size` is what a pixel measures. `colour` is LA, RGB or
-    RGBA where the file says that the axis S holds colours; no other axis ever does. `white_is_zero` bits are those of a
-    TIFF that says so (photometric interpretation 0); `read` returns them inverted.
+    `axes` names the dimensions of `shape` as tifffile does, `size` is the pixel size. `colour` is LA, RGB or RGBA if
+    the file states that axis S contains colours; no other axis does. `white_is_zero` is true for bits of a TIFF that
+    states so (photometric interpretation 0); `read` returns them inverted.
     """
 
     shape: tuple[int, ...]
@@ -56,17 +56,16 @@ class Claim:
     size: PixelSize
     read: Callable[[], np.ndarray]
     colour: str = ""
-    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many exist
     white_is_zero: bool = False
 
 
 @dataclass(frozen=True)
 class Header:
-    """How the channels of one image lie in its file: the `shape` (c, y, x) that reading gives, and where from.
+    """How the channels of one image are arranged in its file; `shape` (c, y, x) is what reading returns.
 
-    `axis` is the file's axis that the channels are taken from (C, S, I, Q or Z; none where there is one plane),
-    `colour` is LA, RGB or RGBA where they are colours, `depth` how many planes of a z-stack each channel is the maximum
-    of.
+    `axis` is the file's axis that contains the channels (C, S, I, Q or Z; empty if there is one plane), `colour` is LA,
+    RGB or RGBA if they are colours, and `depth` is the number of planes of which each channel is the maximum.
     """
 
     shape: tuple[int, int, int]
@@ -77,9 +76,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Planes:
-    """The channels of one image: `pixels` (c, y, x), what a pixel measures, and how they lie in the file.
+    """The channels of one image: `pixels` (c, y, x), the pixel size, and how they are arranged in the file.
 
-    `assignment` says which plane became which role, and why, where roles are known.
+    `assignment` states which plane became which role, and why, if roles are known.
     """
 
     pixels: np.ndarray
@@ -88,38 +87,38 @@ class Planes:
     axis: str = ""
     colour: str = ""
     assignment: str = ""
-    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many it has
-    white_is_zero: bool = False  # the file says so of its bits, which are True where it is white
+    absent: tuple[int, int] = (0, 0)  # of the chunks of a Zarr: how many are not stored, and how many exist
+    white_is_zero: bool = False  # the file states that its bits, which are True where it is white, are inverted
 
     @property
     def header(self) -> Header:
-        """Return how the channels lie in the file."""
+        """Return how the channels are arranged in the file."""
         channels, height, width = self.pixels.shape
         return Header((channels, height, width), self.axis, self.colour, self.depth)
 
     @property
     def pixel_size_um(self) -> float | None:
-        """Return µm per pixel where the file is sure of it."""
+        """Return µm per pixel if the file states it reliably."""
         return self.size.um
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says on one line of at most 120 characters, or its kind."""
+    """Return an error's message on one line of at most 120 characters, or its type if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."
 
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn what a library raises on a file into an ImageError; a mistake of our own code stays what it is."""
+    """Turn what a library raises on a file into an ImageError; a bug of our own code is raised unchanged."""
     try:
         yield
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist, wanted an image; check the path or restore the file") from None
     except IsADirectoryError:
-        raise ImageError(f"{path} is a folder, wanted an image file; name a file in it") from None
+        raise ImageError(f"{path} is a folder, wanted an image file; name a file inside") from None
     except PermissionError:
-        raise ImageError(f"{path} may not be read by this user, wanted an image; change its permissions") from None
+        raise ImageError(f"{path} cannot be read by this user, wanted an image; change its permissions") from None
     except DECODING_ERRORS as error:
         if isinstance(error, OWN_MISTAKES) and _is_ours(error):
             raise
@@ -129,6 +128,6 @@ def decoding(path: Path) -> Iterator[None]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """True if an error was raised in a line of this package, and not in a library that it called."""
+    """True if an error was raised in a line of this package, not in a library that it called."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return str(frames[-1].f_globals.get("__name__", "")).startswith("embstore")

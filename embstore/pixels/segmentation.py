@@ -66,7 +66,7 @@ class Segmentation:
     """Nuclei and cells of one image as label images int32 (y, x), labels 1..n shared, each nucleus inside its cell.
 
     `pixel_size_um` is the one that was given, else estimated from the median nucleus, None without any nucleus. `note`
-    says why there is no cell where there is none, and what may be wrong with the cells; it is empty otherwise.
+    states why there is no cell, or what may be wrong with the cells; it is empty otherwise.
     """
 
     nuclei: np.ndarray
@@ -76,6 +76,6 @@ class Segmentation:
 
 
 def no_cells(shape: tuple[int, ...], pixel_size_um: float | None, note: str) -> Segmentation:
-    """Return the segmentation of an image (y, x) without a cell; `note` says why."""
+    """Return the segmentation of an image (y, x) without a cell; `note` states why."""
     empty = np.zeros(shape, np.int32)
     return Segmentation(empty, empty.copy(), pixel_size_um, note)

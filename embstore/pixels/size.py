@@ -1,4 +1,4 @@
-"""What a file's metadata says a pixel measures, in micrometres, and what it says that does not count."""
+"""The pixel size that a file's metadata state, in micrometres, and values that are ignored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SMALLEST_UM, LARGEST_UM = 0.001, 100.0  # a microscope's pixels lie between
-# the bare tags of TIFF are mostly print resolution: 72 to 2400 dots per inch are 353 to 10.6 µm
+SMALLEST_UM, LARGEST_UM = 0.001, 100.0  # the pixels of microscopes are between these
+# the bare tags of TIFF are mostly print resolutions: 72 to 2400 dots per inch are 353 to 10.6 µm
 TAG_SMALLEST_UM, TAG_LARGEST_UM = 0.01, 10.0
 DIFFER = 0.01  # the part by which x and y may differ
 
@@ -30,13 +30,13 @@ _NAMES = {
     914_400.0: ("yd", "yard"),
 }
 UM_IN = {name: um for um, names in _NAMES.items() for name in names}
-_LARGER = ("Mm", "Pm")  # OME's megametre and petametre, which in lower case would be others
+_LARGER = ("Mm", "Pm")  # OME's megametre and petametre, which in lower case would be other units
 _TAG_UNITS = {2: "inch", 3: "cm"}  # ResolutionUnit (TIFF 6.0)
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """µm per pixel where a file is sure of it; else what it says, and why that does not count."""
+    """µm per pixel if a file states it reliably; else what it states, and why that is ignored."""
 
     um: float | None = None
     ignored: str = ""
@@ -45,22 +45,23 @@ class PixelSize:
 UNKNOWN = PixelSize()
 
 
-def agreed(said: Sequence[tuple[str, str, str]]) -> PixelSize:
-    """Return the pixel size that x and y give, each as (name, number, unit); one of them alone is enough.
+def agreed(statements: Sequence[tuple[str, str, str]]) -> PixelSize:
+    """Return the pixel size from x and y, each given as (name, number, unit); one of them is enough.
 
-    A unit that is no known length, a size that no microscope has, and sizes more than 1 % apart do not count.
+    Unknown units, sizes that no microscope has, and x and y more than 1 % apart are ignored.
     """
-    if not said:
+    if not statements:
         return UNKNOWN
-    found = " and ".join(dict.fromkeys(f"{name} is {number} {unit or '(no unit)'}" for name, number, unit in said))
-    sizes = [_um(number, unit) for _, number, unit in said]
+    texts = dict.fromkeys(f"{name} is {number} {unit or '(no unit)'}" for name, number, unit in statements)
+    stated = " and ".join(texts)
+    sizes = [_um(number, unit) for _, number, unit in statements]
     if None in sizes:
-        return PixelSize(ignored=f"{found}, wanted a number of µm, nm, mm or another length")
+        return PixelSize(ignored=f"{stated}, wanted a number of µm, nm, mm or another length")
     x, y = (sizes[0] or 0.0), (sizes[-1] or 0.0)
     if not SMALLEST_UM < x < LARGEST_UM or not SMALLEST_UM < y < LARGEST_UM:
-        return PixelSize(ignored=f"{found}, wanted {SMALLEST_UM:g} to {LARGEST_UM:g} µm a pixel")
+        return PixelSize(ignored=f"{stated}, wanted {SMALLEST_UM:g} to {LARGEST_UM:g} µm per pixel")
     if abs(x - y) > DIFFER * x:
-        return PixelSize(ignored=f"{found}, wanted square pixels")
+        return PixelSize(ignored=f"{stated}, wanted square pixels")
     return PixelSize(x)
 
 
@@ -75,7 +76,7 @@ def _um(number: str, unit: str) -> float | None:
 
 
 def imagej_size(metadata: Mapping[str, Any], tags: Any) -> PixelSize:
-    """Return what ImageJ's unit makes of the resolution, which is in pixels per unit; nothing where it names none."""
+    """Return the size from ImageJ's unit and the resolution, which is in pixels per unit; unknown without a unit."""
     unit = str(metadata.get("unit", "")).strip()
     if unit.lower() in ("", "pixel", "pixels"):
         return UNKNOWN
@@ -83,7 +84,7 @@ def imagej_size(metadata: Mapping[str, Any], tags: Any) -> PixelSize:
 
 
 def tag_size(tags: Any) -> PixelSize:
-    """Return what the resolution tags of a plain TIFF give, where that is no print resolution: 0.01 to 10 µm."""
+    """Return the size from the resolution tags of a plain TIFF if it cannot be a print resolution: 0.01 to 10 µm."""
     unit = _TAG_UNITS.get(int(tags["ResolutionUnit"].value)) if "ResolutionUnit" in tags else None
     if unit is None:
         return UNKNOWN
@@ -92,6 +93,6 @@ def tag_size(tags: Any) -> PixelSize:
 
 
 def _resolutions(tags: Any) -> list[tuple[str, float]]:
-    """Return pixels per unit of the tags XResolution and YResolution, where they are above zero."""
-    found = [(name, tags[name].value) for name in ("XResolution", "YResolution") if name in tags]
-    return [(name, pixels / units) for name, (pixels, units) in found if pixels > 0 and units > 0]
+    """Return pixels per unit from the tags XResolution and YResolution, if they are above zero."""
+    values = [(name, tags[name].value) for name in ("XResolution", "YResolution") if name in tags]
+    return [(name, pixels / units) for name, (pixels, units) in values if pixels > 0 and units > 0]

@@ -1,4 +1,4 @@
-"""Named axes to (channel, y, x): a z-stack as its maximum projection, told from channels by names or their number."""
+"""Turn an array with named axes into (channel, y, x); a z-stack becomes its maximum projection."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class Arrangement:
     sizes: tuple[int, ...]
     axes: str
     depth_axis: int | None
-    taken: str  # the file's own name of the axis that holds the channels, if any
+    taken: str  # the file's own name of the axis of the channels, if any
 
     @property
     def depth(self) -> int:
-        """Return how many planes of a z-stack each channel is the maximum of."""
+        """Return of how many planes of a z-stack each channel is the maximum."""
         return 1 if self.depth_axis is None else self.sizes[self.depth_axis]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Return the shape (c, y, x) that comes of it."""
+        """Return the resulting shape (c, y, x)."""
         sizes = {axis: n for i, (axis, n) in enumerate(zip(self.axes, self.sizes, strict=True)) if i != self.depth_axis}
         channels = [n for axis, n in sizes.items() if axis not in "YX"]
         return (channels[0] if channels else 1), sizes["Y"], sizes["X"]
 
 
 def arrangement(path: Path, shape: tuple[int, ...], axes: str, channels: int | None) -> Arrangement:
-    """Return how an array of this shape is read; `axes` name its dimensions as tifffile does.
+    """Return how an array of this shape is read; `axes` names its dimensions as tifffile does.
 
-    With `channels`, how many are expected, depth is projected (the maximum over z), but never the only axis that could
-    hold the channels: where several are expected and z is the only axis, as many planes as channels are taken as the
-    channels, and any other number is refused. Where two unnamed axes stand before (y, x), the one of length `channels`
-    holds the channels and the other is depth, in either order. ImageError for anything else that is no
-    (channel, y, x): time, and stacks whose channels cannot be told from their depth.
+    If `channels`, the number expected, is given, depth is projected (the maximum over z), but never the only axis that
+    could be the channels: if several channels are expected and z is the only axis, as many planes as channels are read
+    as the channels, and any other number is refused. If (y, x) follow two unnamed axes, the one of length `channels` is
+    the channels and the other is depth, in either order. Raises ImageError for anything else that is not (channel, y,
+    x): a time series, or a stack whose channels and depth cannot be distinguished.
     """
     keep = [i for i, (axis, n) in enumerate(zip(axes, shape, strict=True)) if axis in "YX" or n > 1]
     sizes, own = tuple(shape[i] for i in keep), "".join(axes[i] for i in keep)
@@ -55,7 +55,7 @@ def arrangement(path: Path, shape: tuple[int, ...], axes: str, channels: int | N
 
 
 def _without_channels(path: Path, sizes: tuple[int, ...], axes: str, channels: int) -> str:
-    """Return axes with a z-stack's planes as channels, where several are expected and no other axis can hold them."""
+    """Return axes with a z-stack's planes as channels if several are expected and no other axis can be the channels."""
     if channels == 1 or set(axes) - {*"YXZ"}:
         return axes
     planes = sizes[axes.index("Z")]
@@ -80,7 +80,7 @@ def arranged(pixels: np.ndarray, how: Arrangement) -> np.ndarray:
 
 
 def _named(sizes: tuple[int, ...], axes: str, channels: int) -> str:
-    """Name the axes C and Z of a four-dimensional array of which one is as long as there are channels."""
+    """Return four axes with the one of length `channels` named C and the other unnamed one Z."""
     if len(axes) != 4 or not axes.endswith("YX"):
         return axes
     of_channels = [i for i in (0, 1) if (axes[i] == "C" or "C" not in axes[:2]) and sizes[i] == channels]
@@ -99,6 +99,6 @@ def _check_axes(path: Path, sizes: tuple[int, ...], axes: str) -> None:
     most = MAX_UNNAMED_PLANES if axes[0] in "IQ" else MAX_CHANNELS
     if planes > most:
         raise ImageError(
-            f"{path.name} holds {planes} planes with axes {axes}, wanted at most {most} channels; "
+            f"{path.name} has {planes} planes with axes {axes}, wanted at most {most} channels; "
             "export a projection, or name the channel axis C"
         )

@@ -12,7 +12,7 @@ THUMBNAIL_UM = 25.0  # two nuclei wide
 THUMBNAIL_PX = 128
 WEBP_QUALITY = 85
 WEBP_METHOD = 2  # half the time of the default, 4, for 2 % more bytes
-# Colours (R, G, B) as the Human Protein Atlas draws its channels; ER at low weight, since it fills the cell.
+# colours (R, G, B) as in the Human Protein Atlas; ER at low weight, since it fills the cell
 ROLE_COLOURS = {
     "nucleus": (0.0, 0.0, 1.0),
     "protein": (0.0, 1.0, 0.0),
@@ -23,9 +23,9 @@ OTHER_COLOUR = (0.5, 0.5, 0.5)
 
 
 def composite(crop: np.ndarray, roles: Sequence[str]) -> np.ndarray:
-    """Draw nucleus blue, protein green, microtubules red and ER dim yellow into one picture; other roles grey.
+    """Return one picture with nucleus blue, protein green, microtubules red and ER dim yellow; other roles grey.
 
-    `crop` float (c, y, x) in [0, 1], one role a channel -> uint8 (y, x, 3); sums above 1 saturate.
+    `crop` float (c, y, x) in [0, 1], one channel for each role -> uint8 (y, x, 3); sums above 1 saturate.
     """
     colours = np.array([ROLE_COLOURS.get(role, OTHER_COLOUR) for role in roles], np.float32)  # (c, 3)
     rgb = np.einsum("cyx,ck->yxk", crop.astype(np.float32), colours)
@@ -34,13 +34,13 @@ def composite(crop: np.ndarray, roles: Sequence[str]) -> np.ndarray:
 
 
 def encode_thumbnail(rgb: np.ndarray) -> bytes:
-    """Return a picture uint8 (y, x, 3) as WebP of quality 85."""
+    """Return a picture uint8 (y, x, 3) as the bytes of a WebP file of quality 85."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
     return buffer.getvalue()
 
 
 def decode_thumbnail(data: bytes) -> np.ndarray:
-    """Return the picture uint8 (y, x, 3) that WebP bytes hold."""
+    """Return the picture uint8 (y, x, 3) of the bytes of a WebP file."""
     with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
         return np.asarray(image.convert("RGB"))

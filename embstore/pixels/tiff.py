@@ -1,4 +1,4 @@
-"""TIFF files to arrays and the names of their axes: every claim checked first, parts and pages all there."""
+"""Read TIFF files as arrays with named axes; every claim is checked first, and all parts and pages must exist."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from embstore.pixels.photometric import check_mode, check_palette, colour_of, en
 from embstore.pixels.planes import DECODING_ERRORS, Claim, one_line
 from embstore.pixels.size import UNKNOWN, PixelSize, imagej_size, tag_size
 
-# Codecs whose output size is bound by the caller; a JPEG inside a TIFF allocates what its own header claims.
+# codecs whose output size the caller limits; a JPEG inside a TIFF allocates what its own header claims
 TIFF_CODECS = frozenset({"NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA"})
 MAX_XML_BYTES = 64 << 20
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# What tifffile logs about a damaged file is raised here as an ImageError; without a handler it would reach stderr too.
+# what tifffile logs about a damaged file is raised here as an ImageError; without a handler it would be printed too
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @contextmanager
 def open_tiff(path: Path, channels: int | None, *, labels: bool = False) -> Iterator[Claim]:
-    """Open a TIFF of one image; with `channels`, how many are expected, it may be a z-stack.
+    """Open a TIFF of one image; if `channels`, the number expected, is given, it may be a z-stack.
 
-    With `labels`, zero is white in bits alone: label images with an inverting lookup table keep their labels.
+    With `labels`, zero is white in bits only: label images with an inverting lookup table keep their labels.
     """
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
         ome = _described(path, tiff)
         if ome.others:
-            tiff.is_ome = False  # tifffile would read the other files of the set, and fill missing ones with zeros
+            tiff.is_ome = False  # else tifffile reads the other files of the set, and fills missing ones with zeros
         series = _checked_series(path, tiff, MAX_CHANNELS if channels is None else MAX_STACK_PAGES)
         size = _pixel_size(tiff, ome.size)
         if ome.others:
@@ -58,7 +58,7 @@ def _white_is_zero(page: Any) -> bool:
 
 
 def _described(path: Path, tiff: Any) -> OmeImage:
-    """Return what the OME metadata of an open TIFF say of its image; of broken ones, that they do not count."""
+    """Return the image that the OME metadata of an open TIFF describe; damaged metadata are ignored and noted."""
     try:
         text = _ome_text(path, tiff)
         return ome_image(text, path.name) if text else OmeImage()
@@ -67,20 +67,20 @@ def _described(path: Path, tiff: Any) -> OmeImage:
 
 
 def _part_of_set(path: Path, tiff: Any, ome: OmeImage, size: PixelSize, expected: int | None) -> Claim:
-    """Return what a file of a set holds: its own planes of an image whose other planes are in other files."""
+    """Return the claim of a file of a set: its own planes of an image whose other planes are in other files."""
     own = ome.own
     channels, depths = ({getattr(plane, axis) for plane in own} for axis in ("c", "z"))
     if expected is not None and len(channels) < expected:
         raise ImageError(
-            f"{path.name} holds {len(channels)} of {expected} channels, and is one of a set with "
+            f"{path.name} has {len(channels)} of {expected} channels, and is one of a set with "
             f"{', '.join(ome.others[:2])}; read the set as one image: --layout ome"
         )
     pages = [tiff.pages[plane.ifd] for plane in own if plane.ifd < len(tiff.pages)]
     shapes = {(page.shape, page.dtype) for page in pages}
     if len(own) != len(channels) * len(depths) or len(pages) < len(own) or len(shapes) != 1 or len(pages[0].shape) != 2:
         raise ImageError(
-            f"{path.name} is one of the files of a set ({', '.join(ome.others[:2])}), and does not hold whole channels "
-            "of it, wanted one file a channel or an image; join the set into one file"
+            f"{path.name} is one of the files of a set ({', '.join(ome.others[:2])}), and does not contain whole "
+            "channels of it, wanted one file per channel or per image; join the set into one file"
         )
     shape = (len(channels), len(depths), *pages[0].shape)  # of one time point
     read = _reading(path, lambda: np.stack([page.asarray() for page in pages]).reshape(shape), pages[0], labels=False)
@@ -88,7 +88,7 @@ def _part_of_set(path: Path, tiff: Any, ome: OmeImage, size: PixelSize, expected
 
 
 def _reading(path: Path, decode: Callable[[], np.ndarray], page: Any, *, labels: bool) -> Callable[[], np.ndarray]:
-    """Return the function that decodes pixels to the values that the photometric interpretation of a page gives."""
+    """Return the function that decodes pixels to values according to a page's photometric interpretation."""
     photometric, _, bits = mode_of(page)
     if photometric == "PALETTE" and not labels:
         check_palette(path, page)
@@ -97,9 +97,9 @@ def _reading(path: Path, decode: Callable[[], np.ndarray], page: Any, *, labels:
 
 
 def ome_xml(path: Path) -> str:
-    """Return the OME metadata of a TIFF, empty where it has none; ImageError for other files.
+    """Return the OME metadata of a TIFF, "" if it has none; ImageError for other files.
 
-    They may stand in another file (`.companion.ome`), which is then read.
+    They may be in another file (`.companion.ome`), which is then read.
     """
     import tifffile
 
@@ -107,7 +107,7 @@ def ome_xml(path: Path) -> str:
         with tifffile.TiffFile(path) as tiff:
             return _ome_text(path, tiff)
     except DECODING_ERRORS as error:
-        raise ImageError(f"{path.name} is no complete TIFF ({one_line(error)}), wanted OME-TIFF") from error
+        raise ImageError(f"{path.name} is not a complete TIFF ({one_line(error)}), wanted OME-TIFF") from error
 
 
 def _ome_text(path: Path, tiff: Any) -> str:
@@ -117,49 +117,50 @@ def _ome_text(path: Path, tiff: Any) -> str:
         return text
     beside = path.with_name(Path(other).name)
     if not beside.is_file():
-        raise OmeXmlError(f"{path.name} has its metadata in {beside.name}, which is missing; put it beside this file")
+        raise OmeXmlError(f"{path.name} has its metadata in {beside.name}, which is missing; put it next to this file")
     if is_tiff(beside):
         return "" if beside == path else ome_xml(beside)
     if beside.stat().st_size > MAX_XML_BYTES:
-        raise ImageError(f"{beside.name} holds {beside.stat().st_size / 1e6:,.0f} MB, wanted OME-XML; replace the file")
+        raise ImageError(f"{beside.name} has {beside.stat().st_size / 1e6:,.0f} MB, wanted OME-XML; replace the file")
     return beside.read_text("utf-8")
 
 
 def is_tiff(path: Path) -> bool:
-    """True if a file begins as TIFFs do."""
+    """True if a file begins like a TIFF."""
     with path.open("rb") as file:
         return file.read(4) in TIFF_SIGNATURES
 
 
 def _checked_series(path: Path, tiff: Any, most_pages: int) -> Any:
-    """Return the one series of a TIFF after checking its page count, claimed size, codec and stored parts."""
+    """Return the only series of a TIFF after checking its page count, claimed size, codec and stored parts."""
     n_pages = len(tiff.pages)
     if n_pages == 0 or _next_page_offset(tiff, tiff.pages[n_pages - 1].offset) != 0:
-        # tifffile stops where the chain of pages breaks, and a two-channel file would pass for one channel
-        raise ImageError(f"{path.name} is cut off after {n_pages} pages, wanted all of them; copy the file again")
+        # tifffile stops where the chain of pages breaks, so a two-channel file would pass for one channel
+        raise ImageError(f"{path.name} ends after {n_pages} pages, wanted all of them; copy the file again")
     if n_pages > most_pages:
         raise ImageError(
-            f"{path.name} holds {n_pages} pages, wanted 1 to {most_pages} channels; export a projection or one plane"
+            f"{path.name} has {n_pages} pages, wanted 1 to {most_pages} channels; export a projection or one plane"
         )
     pages = [tiff.pages[i] for i in range(n_pages)]
     for page in pages:
         _check_page(path, page)
     if len(modes := {mode_of(page) for page in pages}) > 1:
-        found = " and ".join(sorted(f"{photometric} of {bits} bits" for photometric, _, bits in modes))
-        raise ImageError(f"{path.name} holds pages of {found}, wanted one kind; export each to its own file")
+        kinds = " and ".join(sorted(f"{photometric} of {bits} bits" for photometric, _, bits in modes))
+        raise ImageError(f"{path.name} has pages of {kinds}, wanted one kind; export each to its own file")
     if len(tiff.series) != 1:
         shapes = " and ".join(str(series.shape) for series in tiff.series[:3])
         raise ImageError(
-            f"{path.name} holds {len(tiff.series)} images ({shapes}), wanted one; export each to its own file"
+            f"{path.name} has {len(tiff.series)} images ({shapes}), wanted one; export each to its own file"
         )
     series = tiff.series[0]
     if any(page is None for page in series.pages):
-        raise ImageError(f"{path.name} lacks planes that its OME metadata name, wanted all; export the file again")
+        raise ImageError(f"{path.name} is missing planes that its OME metadata list, wanted all; export the file again")
     claimed = math.prod(series.shape) * series.dtype.itemsize
     check_size(path, claimed)
     if claimed > sum(page.nbytes for page in pages):
         raise ImageError(
-            f"{path.name} names shape {series.shape} but its pages hold less, wanted every plane; export the file again"
+            f"{path.name} declares the shape {series.shape} but its pages contain less, wanted every plane; "
+            "export the file again"
         )
     return series
 
@@ -175,7 +176,7 @@ def _next_page_offset(tiff: Any, offset: int) -> int:
 
 
 def _check_page(path: Path, page: Any) -> None:
-    """Refuse a page that claims too much, uses another codec, or whose parts lie outside the file."""
+    """Raise ImageError for a page that claims too much, uses another codec, or has parts outside the file."""
     import tifffile
 
     if page.dtype is not None:
@@ -190,12 +191,12 @@ def _check_page(path: Path, page: Any) -> None:
     size = path.stat().st_size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(parts) < math.prod(page.chunked) or any(n <= 0 or start + n > size for start, n in parts):
-        # the decoder would fill what is missing with zeros without warning
-        raise ImageError(f"{path.name} is cut off at {size} bytes, wanted all of its pixels; copy the file again")
+        # the decoder would fill missing parts with zeros without warning
+        raise ImageError(f"{path.name} ends at {size} bytes, wanted all of its pixels; copy the file again")
 
 
 def _pixel_size(tiff: Any, size: PixelSize) -> PixelSize:
-    """Return the size that OME metadata give, else ImageJ's, else the tags' where they are no print resolution."""
+    """Return the size from OME metadata, else ImageJ's, else from tags that cannot be a print resolution."""
     tags = tiff.pages[0].tags
     if size == UNKNOWN and tiff.is_imagej:
         size = imagej_size(tiff.imagej_metadata or {}, tags)

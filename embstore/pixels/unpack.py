@@ -1,4 +1,4 @@
-"""Images that were packed with gzip, unpacked for as long as they are read."""
+"""Images packed with gzip, unpacked while they are read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def unpacked(path: Path, *, max_bytes: int, max_ratio: int, free_bytes: int) -> Iterator[Path]:
-    """Yield a temporary file that holds what a gzip file packs, under its name without `.gz`; removed afterwards.
+    """Yield a temporary file with the content of a gzip file, named without `.gz`; it is deleted afterwards.
 
-    Stops with an ImageError at `max_bytes`, or beyond `free_bytes` at `max_ratio` times the packed size: a small file
-    may claim any amount. ImageError too where the file is damaged.
+    Stops with an ImageError at `max_bytes`, or beyond `free_bytes` at `max_ratio` times the packed size, because a
+    small file may claim any amount. Raises ImageError if the file is damaged.
     """
     limit = min(max_bytes, max(free_bytes, max_ratio * path.stat().st_size))
     with tempfile.TemporaryDirectory(prefix="embstore-") as folder:

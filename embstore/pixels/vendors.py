@@ -1,10 +1,10 @@
-"""Microscopes' own file formats, which are not read: known by their suffixes, to name what converts them."""
+"""Microscope vendors' own file formats, which embstore does not read; it recognises them to name a converter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# as Bio-Formats lists them
+# as listed by Bio-Formats
 VENDOR_SUFFIXES = (
     ".nd2",  # Nikon
     ".czi",  # Zeiss
@@ -49,12 +49,14 @@ CONVERT = "convert them to OME-TIFF (Bio-Formats' bfconvert, Fiji) or OME-Zarr (
 
 
 def vendor_suffix(file: str) -> str:
-    """Return the suffix of a file in a microscope's own format, or ''."""
+    """Return the suffix of a file in a vendor's own format, or ''."""
     return next((suffix for suffix in VENDOR_SUFFIXES if file.lower().endswith(suffix)), "")
 
 
 def vendor_files(files: Sequence[str]) -> str:
-    """Return what to report of the files in microscopes' own formats: how many, their suffixes, what converts them."""
-    found = [suffix for file in files if (suffix := vendor_suffix(file))]
-    kinds = ", ".join(sorted(set(found)))
-    return f"{len(found)} files in microscopes' own formats ({kinds}), which are not read: {CONVERT}" if found else ""
+    """Return a note on files in vendors' own formats: how many, their suffixes, and what converts them."""
+    suffixes = [suffix for file in files if (suffix := vendor_suffix(file))]
+    if not suffixes:
+        return ""
+    kinds = ", ".join(sorted(set(suffixes)))
+    return f"{len(suffixes)} files in microscopes' own formats ({kinds}), which are not read: {CONVERT}"

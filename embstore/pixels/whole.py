@@ -8,20 +8,20 @@ import numpy as np
 
 from embstore.pixels.segmentation import Segmentation
 
-# As the segmenter's, the record is part of the cell ids.
+# like the segmenter's, this record is part of the cell ids
 WHOLE_IMAGE: dict[str, Any] = {
     "name": "whole-image",
     "revision": 1,
     "cell": "every pixel",
     "nucleus": "otsu, its largest object, holes filled",
-    "width_um": 25.0,  # what a crop of unknown pixel size is taken to show across: as much as embstore's own crops
+    "width_um": 25.0,  # assumed width of a crop of unknown pixel size: that of embstore's own crops
 }
 
 
 def whole_image(pixels: np.ndarray, nucleus: np.ndarray | None, pixel_size_um: float | None) -> Segmentation:
-    """Take an image (c, y, x) as one cell; its nucleus is the largest bright object of `nucleus` (y, x), if any.
+    """Return an image (c, y, x) as one cell; its nucleus is the largest bright object of `nucleus` (y, x), if any.
 
-    Where the pixel size is not known, it is that of `assumed_pixel_size_um`.
+    If the pixel size is unknown, that of `assumed_pixel_size_um` is used.
     """
     shape = pixels.shape[1:]
     cells = np.ones(shape, np.int32)

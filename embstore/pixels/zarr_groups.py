@@ -1,4 +1,4 @@
-"""Where images lie in a group of Zarr: itself, a plate's wells, series of bioformats2raw, images of SpatialData."""
+"""Find the images of a Zarr group: itself, a plate's wells, series of bioformats2raw, or images of SpatialData."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from embstore.pixels.ome_zarr import attributes, is_zarr
 from embstore.pixels.planes import one_line
 
 SERIES = "bioformats2raw.layout"
-# what scPortrait calls its masks
+# the names that scPortrait gives its masks
 OF_SCPORTRAIT = {"seg_all_nucleus": "nuclei", "seg_all_cytosol": "cells"}
 
 
 class PlatePosition(TypedDict, total=False):
-    """Where on a plate a field was imaged; empty for an image that is on none."""
+    """Where on a plate a field was imaged; empty for other images."""
 
     plate: str
     well: str
@@ -28,10 +28,10 @@ class PlatePosition(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ZarrField:
-    """One image of a group: its path below ("" is the group itself), and its place on a plate.
+    """One image of a group: its path inside ("" is the group itself), and its position on a plate.
 
-    `labels` are its label images by name where the group says so, else they are the image's own. A `contained` image is
-    one of a container, and is called after it.
+    `labels` are its label images by name if the group lists them, else they are the image's own. A `contained` image is
+    one of a container, and is named after it.
     """
 
     path: str = ""
@@ -41,11 +41,11 @@ class ZarrField:
 
 
 def fields_of(path: Path) -> tuple[list[ZarrField], list[ImageError]]:
-    """Return the images of a group, and why wells of it that cannot be read are left out; ImageError for no group."""
-    found = attributes(path)
-    if "plate" in found:
-        return _of_plate(path, found["plate"])
-    if "multiscales" in found:
+    """Return the images of a group, and errors for wells that cannot be read; ImageError if it is not a group."""
+    metadata = attributes(path)
+    if "plate" in metadata:
+        return _of_plate(path, metadata["plate"])
+    if "multiscales" in metadata:
         return [ZarrField()], []
     if is_series(path):
         return [ZarrField(name, contained=True) for name in _series(path)], []
@@ -53,18 +53,18 @@ def fields_of(path: Path) -> tuple[list[ZarrField], list[ImageError]]:
         return _of_spatial_data(path), []
     if inside := sorted(p.name for p in path.iterdir() if is_zarr(p) and "multiscales" in _attributes_if_any(p))[:3]:
         raise ImageError(
-            f"{path.name} is no OME image, wanted multiscales; its groups are: give {path.name}/{inside[0]}"
+            f"{path.name} is not an OME image, wanted multiscales; its groups are: give {path.name}/{inside[0]}"
         )
     return [ZarrField()], []
 
 
 def is_series(path: Path) -> bool:
-    """True if a group contains the series that bioformats2raw converts a file to."""
+    """True if a group contains the series into which bioformats2raw converts a file."""
     return is_zarr(path) and (SERIES in _attributes_if_any(path) or is_zarr(path / "OME"))
 
 
 def label_images(path: Path) -> dict[str, Path]:
-    """Return name -> group of the label images that an image brings, none where it has no group `labels`."""
+    """Return name -> group of an image's label images; empty without a group `labels`; ImageError if it is invalid."""
     if not is_zarr(path / "labels"):
         return {}
     names = attributes(path / "labels").get("labels", [])
@@ -98,11 +98,11 @@ def _of_well(path: Path, plate: str, well: str) -> list[ZarrField]:
         raise ImageError(
             f"well {well} of {path.name} is damaged ({one_line(error)}), wanted images", todo=ZARR_TODO
         ) from error
-    found = []
+    fields = []
     for site in (below(path.name, site) for site in sites):
         place: PlatePosition = {"plate": plate, "well": well.replace("/", ""), "site": site}
-        found.append(ZarrField(f"{well}/{site}", place))
-    return found
+        fields.append(ZarrField(f"{well}/{site}", place))
+    return fields
 
 
 def _series(path: Path) -> list[str]:
@@ -119,17 +119,17 @@ def _series(path: Path) -> list[str]:
 
 
 def _of_spatial_data(path: Path) -> list[ZarrField]:
-    """Return the images of SpatialData; labels are those of the only image, else of the one they are named after."""
+    """Return the images of SpatialData; labels belong to the only image, else to the one they are named after."""
     images, labels = (_groups(path / kind) for kind in ("images", "labels"))
-    found = []
+    fields = []
     for image in images:
         of_image = {
             OF_SCPORTRAIT.get(name, name.removeprefix(f"{image}_")): path / "labels" / name
             for name in labels
             if len(images) == 1 or name.startswith(f"{image}_")
         }
-        found.append(ZarrField(f"images/{image}", labels=of_image, contained=True))
-    return found
+        fields.append(ZarrField(f"images/{image}", labels=of_image, contained=True))
+    return fields
 
 
 def _groups(path: Path) -> list[str]:

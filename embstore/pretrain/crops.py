@@ -1,4 +1,4 @@
-"""The cells to learn from, cut out once and kept on disk: shards of uint8 crops, read without loading them."""
+"""The cells to train on, cut out once and kept on disk: shards of uint8 crops, memory-mapped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARD_IMAGES = 64
 
 @dataclass(frozen=True)
 class CropSet:
-    """Crops of cells, uint8 (n, roles, y, x) spread over shards; `image` says which field each cell is of."""
+    """Crops of cells, uint8 (n, roles, y, x) in several shards; `image` is the index of each cell's field."""
 
     shards: tuple[npt.NDArray[np.uint8], ...]
     cell_ids: npt.NDArray[np.str_]  # (n,)
@@ -44,7 +44,7 @@ class CropSet:
         return np.stack([self.shards[s][i] for s, i in zip(shard, chosen - starts, strict=True)])
 
     def neighbour(self, position: int, random: np.random.Generator) -> int:
-        """Return the position of another cell of the same field, or of the cell itself where it is alone."""
+        """Return the position of another cell of the same field, or of the cell itself if it is the only one."""
         first, end = np.searchsorted(self.image, [self.image[position], self.image[position] + 1])
         if end - first < 2:
             return position
@@ -55,11 +55,12 @@ class CropSet:
 def cut_crops(
     store: Store, dataset: str | None, recipe: Recipe, folder: Path, progress: Progress | None = None
 ) -> CropSet:
-    """Return the crops of a dataset's current cells, cut from the images again where `folder` does not hold them.
+    """Return the crops of a dataset's current cells; those that `folder` lacks are cut from the images again.
 
-    They are CUT_WIDER times `crop_um` wide, at the recipe's pixels per µm; a channel that an image lacks is black.
-    Writes shards of 64 images each into the folder, so that a stopped run goes on. Images that cannot be read are
-    `failures`. EmbstoreError where nothing is left.
+    Crops are CUT_WIDER times `crop_um` wide, at the recipe's pixels per µm; a channel that an image lacks is black.
+    Writes shards of 64 images each into the folder, so that an interrupted run continues. Images that cannot be read
+    are listed in `failures`. Raises EmbstoreError if no image can be read, or if there are fewer cells than two
+    batches.
     """
     plan = stored_plan(store, dataset, ["pretraining"], None)
     if not plan.work:
@@ -68,19 +69,19 @@ def cut_crops(
     folder.mkdir(parents=True, exist_ok=True)
     works, failures, shards = plan.work, list(plan.failures), []
     for start in range(0, len(works), SHARD_IMAGES):
-        some = works[start : start + SHARD_IMAGES]
-        shards.append(_shard(store, some, recipe, folder, failures))
+        batch = works[start : start + SHARD_IMAGES]
+        shards.append(_shard(store, batch, recipe, folder, failures))
         tell(progress, "crops", min(start + SHARD_IMAGES, len(works)), len(works), failures=len(failures))
     ids = [np.load(path.with_suffix(".ids.npy")) for path in shards]
     cells = np.concatenate(ids)
     if len(cells) < 2 * recipe.batch:
         raise EmbstoreError(
-            f"{len(cells)} cells to learn from, wanted at least two batches of {recipe.batch}; "
-            "ingest more images, or make the batch smaller with --batch"
+            f"{len(cells)} cells to train on, wanted at least two batches of {recipe.batch}; "
+            "ingest more images, or choose a smaller batch with --batch"
         )
     fields = np.array([cell.rsplit(":", 2)[0] for cell in cells.tolist()])
-    image = np.cumsum(np.concatenate([[False], fields[1:] != fields[:-1]]))  # a field's cells stand together
-    pixels = tuple(np.load(path, mmap_mode="r") for path, found in zip(shards, ids, strict=True) if len(found))
+    image = np.cumsum(np.concatenate([[False], fields[1:] != fields[:-1]]))  # the cells of one field are adjacent
+    pixels = tuple(np.load(path, mmap_mode="r") for path, shard_ids in zip(shards, ids, strict=True) if len(shard_ids))
     what = [(work.image_id, work.sha256) for work in works]
     return CropSet(pixels, cells, image, digest([_spec(recipe), what, cells.tolist()]), tuple(failures))
 
@@ -91,27 +92,27 @@ def _spec(recipe: Recipe) -> list[object]:
 
 
 def cut_px(recipe: Recipe) -> int:
-    """Return the side of a kept crop in pixels."""
+    """Return the side of a stored crop in pixels."""
     return round(recipe.input_px * CUT_WIDER)
 
 
 def _shard(store: Store, works: Sequence[Work], recipe: Recipe, folder: Path, failures: list[Failure]) -> Path:
-    """Return the file with the crops of some images, made where it is not there; its name tells what is in it."""
+    """Return the file with the crops of some images, cutting them if it is missing; its content names it."""
     name = digest([_spec(recipe), [(w.image_id, w.revision, w.segmentation, w.sha256) for w in works]])[:16]
     path = folder / f"{name}.npy"
     if path.exists():
         return path
     ids: list[str] = []
-    found: list[npt.NDArray[np.uint8]] = []
+    cuts: list[npt.NDArray[np.uint8]] = []
     for image in prepared_images(works, partial(stored_cells, store), intensity_spec(recipe.intensity)):
         cut = _cut(image, recipe) if isinstance(image, Prepared) else image
         if isinstance(cut, Failure):
             failures.append(cut)
         elif len(cut):
             ids += [cell["cell_id"] for cell in image.cells]  # type: ignore[union-attr]
-            found.append(cut)
+            cuts.append(cut)
     side = cut_px(recipe)
-    pixels = np.concatenate(found) if found else np.zeros((0, len(recipe.roles), side, side), np.uint8)
+    pixels = np.concatenate(cuts) if cuts else np.zeros((0, len(recipe.roles), side, side), np.uint8)
     _write(path.with_suffix(".ids.npy"), np.array(ids, np.str_))
     _write(path, pixels)
     return path
@@ -124,7 +125,7 @@ def _cut(image: Prepared, recipe: Recipe) -> npt.NDArray[np.uint8] | Failure:
         return shown[:0]
     try:
         crops = crops_of(image.cells, image.scaled, image.roles, recipe.crop_um * CUT_WIDER / image.pixel_size_um, side)
-    except ImageError as error:  # wider than any field: the image's pixel size is wrong
+    except ImageError as error:  # a crop wider than any field: the image's pixel size is wrong
         return Failure(image.work.image_id, "pretrain", error.found, error.todo)
     for channel, role in enumerate(recipe.roles):
         if role in image.roles:

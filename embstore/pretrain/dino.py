@@ -1,4 +1,4 @@
-"""The training itself: student and teacher, multi-crop views, centring and schedules, by lightly's parts."""
+"""The training itself: student and teacher, multi-crop views, centring and schedules, built from lightly's parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Training:
-    """A training at some step: two networks with their projection heads, the loss with its centre, the optimiser."""
+    """The state of a training: two networks with their projection heads, the loss with its centre, the optimiser."""
 
     recipe: Recipe
     student: torch.nn.Module
@@ -40,7 +40,7 @@ class Training:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, by name."""
+        """Return what a checkpoint stores, by name."""
         return {
             "student": self.student,
             "teacher": self.teacher,
@@ -54,7 +54,7 @@ class Training:
 def begin(recipe: Recipe, device: str = "cpu") -> Training:
     """Return a training before its first step; the same seed gives the same weights.
 
-    Raises EmbstoreError where lightly is not installed.
+    Raises EmbstoreError if lightly is not installed.
     """
     import torch
 
@@ -69,10 +69,10 @@ def begin(recipe: Recipe, device: str = "cpu") -> Training:
         ) from error
     torch.manual_seed(recipe.seed)
     backbone = backbone_of(recipe, "being trained")
-    student, teacher = build(backbone), build(backbone)  # called, they return the CLS token after the last norm
+    student, teacher = build(backbone), build(backbone)  # when called, they return the CLS token after the last norm
     hidden, bottleneck, prototypes = recipe.head
     width = VIT_SIZES[recipe.size][0]
-    with warnings.catch_warnings():  # lightly still makes its last layer by torch's older weight norm
+    with warnings.catch_warnings():  # lightly still makes its last layer with torch's older weight norm
         warnings.simplefilter("ignore", FutureWarning)
         heads = [DINOProjectionHead(width, hidden, bottleneck, prototypes, norm_last_layer=True) for _ in range(2)]
     teacher.load_state_dict(student.state_dict())
@@ -97,14 +97,14 @@ def _optimiser(recipe: Recipe, student: torch.nn.Module, head: torch.nn.Module) 
 
 
 def steps_in_all(recipe: Recipe, cells: int) -> int:
-    """Return how many steps the recipe takes over so many cells; the last, smaller batch of an epoch is left out."""
+    """Return how many steps the recipe takes for so many cells; the last, smaller batch of an epoch is dropped."""
     return recipe.epochs * (cells // recipe.batch)
 
 
 def train(training: Training, crops: CropSet, until: int | None = None) -> Iterator[dict[str, float]]:
-    """Go on from the training's step; yields the measures of each step, and changes the training.
+    """Continue from the training's step; yields the measures of each step, and changes the training.
 
-    Order and views depend on the recipe's seed and the step alone, so that a resumed training goes on as it would have.
+    Order and views depend only on the recipe's seed and the step, so that a resumed training continues unchanged.
     """
     recipe, total = training.recipe, steps_in_all(training.recipe, len(crops))
     per_epoch = len(crops) // recipe.batch
@@ -133,7 +133,7 @@ def _stepped(training: Training, crops: CropSet, chosen: npt.NDArray[np.int64], 
     loss = training.loss(teacher_out, student_out)
     if recipe.spread:
         loss = loss + recipe.spread * sum(training.koleo(t.float()) for t in tokens[:2])
-    if not torch.isfinite(loss):  # before anything is changed by it
+    if not torch.isfinite(loss):  # checked before it changes anything
         raise EmbstoreError(f"the loss is {float(loss)} at step {step}; try a smaller --learning-rate")
     training.optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -151,7 +151,7 @@ def _stepped(training: Training, crops: CropSet, chosen: npt.NDArray[np.int64], 
 
 
 def _autocasts(device: str) -> bool:
-    """Say whether products are worth rounding to bfloat16: on a GPU that has it. CPUs without AMX are slower so."""
+    """True if rounding to bfloat16 makes products faster: on a GPU that supports it; CPUs without AMX become slower."""
     import torch
 
     return device == "cuda" and torch.cuda.is_bf16_supported()
@@ -178,7 +178,7 @@ def _schedule(training: Training, total: int) -> None:
 def _partners(
     crops: CropSet, chosen: npt.NDArray[np.int64], recipe: Recipe, step: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return the crops of the cells chosen and of their partners: themselves, or another cell of each one's field."""
+    """Return the crops of the selected cells and of their partners: themselves, or another cell of each one's field."""
     first = crops.take(chosen)
     if recipe.views == "cell":
         return first, first
@@ -187,7 +187,7 @@ def _partners(
 
 
 def _views(first: torch.Tensor, second: torch.Tensor, recipe: Recipe, step: int) -> list[torch.Tensor]:
-    """Return the views, the two large ones first; they take turns between the cells chosen and their partners."""
+    """Return the views, the two large ones first; they are taken in turn from the selected cells and their partners."""
     import torch
 
     random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -197,7 +197,7 @@ def _views(first: torch.Tensor, second: torch.Tensor, recipe: Recipe, step: int)
 
 
 def _projected(training: Training, views: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Return the student's CLS tokens and outputs for every view; views of one size go through together."""
+    """Return the student's CLS tokens and outputs for every view; views of one size are computed together."""
     import torch
 
     tokens = [training.student(torch.cat(views[:2]))]
@@ -208,7 +208,7 @@ def _projected(training: Training, views: list[torch.Tensor]) -> tuple[list[torc
 
 
 def _entropy(training: Training, teacher_out: list[torch.Tensor]) -> float:
-    """Return the entropy (nats) of the teacher's mean assignment: 0 where all cells fall together, a collapse."""
+    """Return the entropy (nats) of the teacher's mean assignment; 0 if all cells are assigned alike, a collapse."""
     import torch
 
     with torch.no_grad():
@@ -218,25 +218,25 @@ def _entropy(training: Training, teacher_out: list[torch.Tensor]) -> float:
 
 
 def cls_tokens(training: Training, crops: CropSet, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the teacher's CLS tokens of the crops at these positions, float32 (n, width), seen as at the end."""
+    """Return the teacher's CLS tokens of the crops at these positions, float32 (n, width), in central views."""
     import torch
 
     margin, side = (crops.shards[0].shape[-1] - training.recipe.input_px) // 2, training.recipe.input_px
-    found = []
+    tokens = []
     training.teacher.eval()
     with torch.inference_mode():
         for start in range(0, len(positions), 64):
-            some = crops.take(positions[start : start + 64])[..., margin : margin + side, margin : margin + side]
-            shown = bright_log(torch.from_numpy(some).to(training.device).float() / 255)
-            found.append(training.teacher(shown).float().cpu().numpy())
+            batch = crops.take(positions[start : start + 64])[..., margin : margin + side, margin : margin + side]
+            shown = bright_log(torch.from_numpy(batch).to(training.device).float() / 255)
+            tokens.append(training.teacher(shown).float().cpu().numpy())
     training.teacher.train()
-    return np.concatenate(found)
+    return np.concatenate(tokens)
 
 
 def save_checkpoint(training: Training, path: Path, kept: TrainingState, identity: dict[str, str]) -> None:
-    """Write where the training stands; a kill leaves the checkpoint before it whole.
+    """Write the state of a training; if this is interrupted, the previous checkpoint stays intact.
 
-    `identity` says what may go on from it, `kept` is given back then.
+    `identity` states which training may continue from it; `kept` is returned then.
     """
     import torch
 
@@ -246,9 +246,9 @@ def save_checkpoint(training: Training, path: Path, kept: TrainingState, identit
 
 
 def resume(training: Training, path: Path, identity: dict[str, str]) -> TrainingState:
-    """Put a checkpoint's state into the training; returns what was kept beside it.
+    """Load a checkpoint's state into the training; returns what was stored with it.
 
-    Raises EmbstoreError where it is of another recipe or of other cells, or cannot be read.
+    Raises EmbstoreError if it is from another recipe or other cells, or cannot be read.
     """
     import pickle
 
@@ -261,7 +261,7 @@ def resume(training: Training, path: Path, identity: dict[str, str]) -> Training
         raise EmbstoreError(f"{path} cannot be read ({str(error).splitlines()[0]}); {again}") from error
     for what, digest in identity.items():
         if state["identity"][what] != digest:
-            raise EmbstoreError(f"{path} is a training with another {what}; {again}")
+            raise EmbstoreError(f"{path} is from a training with another {what}; {again}")
     for name, part in training.parts.items():
         part.load_state_dict(state[name])
     training.step = state["step"]

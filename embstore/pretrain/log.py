@@ -1,4 +1,4 @@
-"""The log of a training, and what a stopped training needs of it to continue."""
+"""The log of a training, and what an interrupted training needs from it to continue."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class LogRow(TypedDict):
     step: int
     loss: float | None
     entropy: float | None
-    knn_macro_f1: float | None  # None without a label set to watch
+    knn_macro_f1: float | None  # None without a label set to monitor
     seconds: float
 
 
 class TrainingState(TypedDict):
-    """What a training has logged so far, kept in its checkpoint."""
+    """What a training has logged so far, stored in its checkpoint."""
 
     log: list[LogRow]
     measures: list[dict[str, float]]  # of the epoch's steps so far

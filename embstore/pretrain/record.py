@@ -1,4 +1,4 @@
-"""A finished training becomes a backbone: its record in the registry, and beside it what it is made of."""
+"""Turn a finished training into a backbone: its record in the registry, and a file that documents the training."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TRAINING_LIBRARIES = ("embstore", "torch", "timm", "lightly", "numpy")
 def keep_pretrained(
     trained: Pretrained, name: str, *, licence: str = "", replaces: bool = False
 ) -> tuple[Backbone, Path]:
-    """Add a trained network to the registry; returns its record and the file that says how it was made.
+    """Add a trained network to the registry; returns its record and the file that documents the training.
 
     Writes `<name>.safetensors`, `<name>.toml` and `<name>.pretraining.json` (recipe, digest of the data, log, versions
-    of the libraries) into the weights folder. Raises EmbstoreError as `registry.keep` does.
+    of the libraries) into the weights folder. Raises the EmbstoreErrors of `registry.keep`.
     """
     recipe = trained.recipe
     backbone = replace(
@@ -39,7 +39,7 @@ def keep_pretrained(
 
 
 def made_of(trained: Pretrained, record: Backbone) -> dict[str, Any]:
-    """Return what a reader needs to judge a training, and to do it again."""
+    """Return what a reader needs to judge a training, and to repeat it."""
     return {
         "backbone": record.name,
         "revision": record.revision,

@@ -1,4 +1,4 @@
-"""From a store's cells to a trained network: cut, train, watch, and keep what a stopped training goes on from."""
+"""From a store's cells to a trained network: cut crops, train, monitor, and keep checkpoints to continue from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.arrays import Float32s
+from embstore.errors import in_any_case
 from embstore.pretrain import dino
 from embstore.pretrain.crops import CropSet, cut_crops
 from embstore.pretrain.knn import Watched, knn_macro_f1, watched_cells
@@ -23,12 +24,12 @@ from embstore.tabular import Tabular, arrow_table
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINT_S = 60.0  # a kill should lose no more than this
+CHECKPOINT_S = 60.0  # at most this much is lost if the process is killed
 
 
 @dataclass(frozen=True, repr=False)
 class Pretrained(Tabular):
-    """A finished training: the teacher's tensors by timm's names, what it learnt from, and a log row an epoch."""
+    """A finished training: the teacher's tensors by timm's names, its data, and a log row for each epoch."""
 
     recipe: Recipe
     tensors: dict[str, Float32s]
@@ -36,12 +37,12 @@ class Pretrained(Tabular):
     images: int
     data_digest: str
     watched: str | None
-    resumed_at: int  # the step that it went on from, 0 where it began
+    resumed_at: int  # the step from which it continued, 0 if it began anew
     failures: tuple[str, ...]
     log: list[LogRow] = field(default_factory=list)
 
     def to_arrow(self) -> pa.Table:
-        """Return the log: a row an epoch."""
+        """Return the log: one row for each epoch."""
         return arrow_table(self.log, LogRow)
 
     @property
@@ -61,11 +62,11 @@ def pretrain(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Pretrained:
-    """Train a vision transformer on the cells of a dataset (default: all) without labels, or go on where it stopped.
+    """Train a vision transformer on the cells of a dataset (default: all) without labels, or continue a training.
 
-    `work` keeps crops, the checkpoint (of each epoch, and of the last minute) and `log.csv`; the same recipe on the
-    same cells goes on there, another one is refused. `watch` names the label set of the log's k-NN score. Reads the
-    store only. Raises EmbstoreError for settings that cannot be trained with. `progress(stage, done, total)`.
+    `work` contains crops, the checkpoint (of each epoch, and of the last minute) and `log.csv`; the same recipe on the
+    same cells continues there, another one is refused. `watch` names the label set of the log's k-NN score. Only reads
+    the store. Raises EmbstoreError for settings that cannot be trained with. Calls `progress(stage, done, total)`.
     """
     check_recipe(recipe)
     work = Path(work)
@@ -88,7 +89,7 @@ def pretrain(
 
 
 class _Run:
-    """A training on its way: what it has logged, and the folder that it can go on from."""
+    """A training in progress: what it has logged, and the folder from which it can continue."""
 
     def __init__(self, training: dino.Training, crops: CropSet, watched: Watched | None, work: Path) -> None:
         self.training, self.crops, self.watched, self.work = training, crops, watched, work
@@ -106,7 +107,7 @@ class _Run:
         return {"recipe": self.training.recipe.digest, "data": self.crops.digest}
 
     def resume(self) -> int:
-        """Take up the folder's checkpoint, where there is one; returns its step."""
+        """Load the folder's checkpoint, if there is one; returns its step."""
         if not self.checkpoint.exists():
             return 0
         kept = dino.resume(self.training, self.checkpoint, self._identity)
@@ -114,11 +115,11 @@ class _Run:
         return self.training.step
 
     def finish(self, progress: Progress | None) -> None:
-        """Train to the end; whatever stops it, what was learnt up to the last whole step is kept."""
+        """Train to the end; if it is stopped, everything up to the last complete step is kept."""
         total = dino.steps_in_all(self.training.recipe, len(self.crops))
         if not self.log:
             self._end_epoch()
-        try:
+        with in_any_case(self.save):
             started = time.monotonic()
             for measures in dino.train(self.training, self.crops):
                 self.measures.append(measures)
@@ -129,8 +130,6 @@ class _Run:
                     self.save()
                 tell(progress, "steps", self.training.step, total)
                 started = time.monotonic()
-        finally:
-            self.save()
 
     def _end_epoch(self) -> None:
         mean = {name: float(np.mean([m[name] for m in self.measures])) for name in ("loss", "entropy") if self.measures}
@@ -154,7 +153,7 @@ class _Run:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint, and the log beside it for people to read."""
+        """Write the checkpoint, and the log for people to read."""
         kept: TrainingState = {"log": self.log, "measures": self.measures, "seconds": self.seconds}
         dino.save_checkpoint(self.training, self.checkpoint, kept, self._identity)
         with (self.work / "log.csv").open("w", newline="", encoding="utf-8") as handle:

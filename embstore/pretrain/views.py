@@ -1,4 +1,4 @@
-"""Random views of crops: turned, flipped, scaled and shifted in one resampling, then dimmed, blurred, made noisy."""
+"""Random views of crops: rotated, flipped, scaled and shifted in one resampling, then dimmed, blurred, made noisy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from embstore.pretrain.recipe import Recipe
 
-NOISE_SD = 0.5  # of a channel, the most that is added
+NOISE_SD = 0.5  # the largest sd of added noise, relative to a channel
 
 
 def random_views(
     crops: torch.Tensor, recipe: Recipe, scale: tuple[float, float], side_px: int, random: torch.Generator
 ) -> torch.Tensor:
-    """Return one view of each crop as the network is shown it, float32 (n, roles, side_px, side_px).
+    """Return one view of each crop at the network's scale, float32 (n, roles, side_px, side_px).
 
-    `crops` are uint8 (n, roles, y, x), CUT_WIDER times as wide as what is shown at the end; `scale` is the range of a
-    view's side as a share of that. Intensities vary by role: microscopes set each channel by itself.
+    `crops` are uint8 (n, roles, y, x), CUT_WIDER times as wide as the network's final input; `scale` is the range of a
+    view's side as a fraction of that input. Intensities vary by role, because microscopes set each channel separately.
     """
     shown = _sampled(crops, scale, side_px, random)
     shown = shown.clamp_min(1e-4) ** _normal(crops, random).mul(recipe.gamma).exp()
@@ -32,9 +32,9 @@ def random_views(
 
 
 def bright_log(shown: torch.Tensor) -> torch.Tensor:
-    """Return crops as `normalise` does by `bright-log`, computed where the tensor lies: a GPU while training.
+    """Return crops (n, roles, y, x) normalised like `normalise` with `bright-log`, on the tensor's device.
 
-    Each channel of each crop has mean 0 and sd 1; what lies more than 2 sd above is bent to a logarithm.
+    Each channel of each crop has mean 0 and sd 1; values above 2 sd are compressed logarithmically.
     """
     import torch
 
@@ -52,9 +52,9 @@ def _sampled(crops: torch.Tensor, scale: tuple[float, float], side_px: int, rand
 
     n = len(crops)
     draws = torch.rand((5, n), generator=random)
-    side = (scale[0] + (scale[1] - scale[0]) * draws[0]) / CUT_WIDER  # shares of the cut side
+    side = (scale[0] + (scale[1] - scale[0]) * draws[0]) / CUT_WIDER  # fractions of the cut side
     angle, flip = 2 * math.pi * draws[1], torch.where(draws[2] < 0.5, -1.0, 1.0)
-    # a small view lies anywhere on the cell, a large one about its centre
+    # a small view is anywhere on the cell, a large one around its centre
     dy, dx = ((2 * d - 1) * (1 / CUT_WIDER - side).clamp_min(0.08) for d in draws[3:])
     sin, cos = angle.sin() * side, angle.cos() * side
     matrix = torch.stack([torch.stack([cos * flip, -sin, dx], 1), torch.stack([sin * flip, cos, dy], 1)], 1)
@@ -64,7 +64,7 @@ def _sampled(crops: torch.Tensor, scale: tuple[float, float], side_px: int, rand
 
 
 def _blurred(shown: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """Return each channel mixed with its own blur by 3 x 3 Gaussian weights, by a strength (n, c, 1, 1) in [0, 1]."""
+    """Return each channel mixed with its own blur by 3 x 3 Gaussian weights; strength (n, c, 1, 1) is in [0, 1]."""
     from torch.nn import functional
 
     channels = shown.shape[1]
@@ -75,7 +75,7 @@ def _blurred(shown: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
 
 
 def _chosen(crops: torch.Tensor, chance: float, random: torch.Generator) -> torch.Tensor:
-    """Return a strength in [0, 1] for each channel (n, c, 1, 1), 0 but for a share of `chance` of them."""
+    """Return a strength in [0, 1] for each channel (n, c, 1, 1); it is 0 except for a fraction `chance` of them."""
     import torch
 
     draws = torch.rand((2, *crops.shape[:2], 1, 1), generator=random)

@@ -12,23 +12,23 @@ from embstore.tabular import Tabular
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """What every neighbour has; several genes or locations of one are separated by ";".
+    """The columns that every neighbour has; several genes or locations are separated by ";".
 
-    `nearest` are the ids of the neighbour's own vectors, nearest to the query first and six at most: those of its
-    cells, or of its images or profiles where the space is of these.
+    `nearest` are the ids of at most six of the neighbour's own vectors, nearest to the query first: its cells, or its
+    images or profiles if the space describes these.
     """
 
     rank: int  # 1 is nearest
-    gene: str  # empty where the protein is not known
+    gene: str  # empty if the protein is unknown
     dataset: str
     similarity: float  # cosine, -1 to 1
-    locations: str  # of the strictest label set that has any; empty where none has
+    locations: str  # from the strictest label set that has any; empty if none has
     nearest: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarProtein(Neighbour):
-    """A protein of one dataset, by the mean of its vectors there; `n_cells` is how many these are."""
+    """A protein of one dataset, represented by the mean of its vectors there; `n_cells` is their number."""
 
     protein_id: str  # several, of one antibody, are separated by ";"
     n_cells: int
@@ -43,9 +43,9 @@ class SimilarCell(Neighbour):
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What was searched for: its name, locations and `nearest` as those of a `Neighbour`."""
+    """What was searched for; `locations` and `nearest` are as in a `Neighbour`."""
 
-    name: str  # as asked for; of a cell its gene, if it has one
+    name: str  # as typed; for a cell, its gene if it has one
     locations: str
     nearest: tuple[str, ...]
 
@@ -55,11 +55,11 @@ N = TypeVar("N", bound=Neighbour)
 
 @dataclass(frozen=True, repr=False)
 class Neighbours(Tabular, Generic[N]):
-    """The neighbours of `query` in one space, nearest first; `to_arrow` has the columns that scripts rely on."""
+    """The neighbours of `query` in one space, nearest first; `to_arrow` returns the columns that scripts rely on."""
 
-    query: str  # as asked for
+    query: str  # as typed
     space: str  # NAME:STRATEGY
-    centred: bool  # whether the mean of the searched vectors was subtracted first
+    centred: bool  # True if the mean of the searched vectors was subtracted first
     asked: Query
     rows: tuple[N, ...]
 
@@ -71,7 +71,7 @@ class Neighbours(Tabular, Generic[N]):
 
     @property
     def headline(self) -> str:
-        """Return what was asked, and in which space."""
+        """Return what was searched for, and in which space."""
         return f"nearest to {self.query} in {self.space} (cosine similarity)"
 
 

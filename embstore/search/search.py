@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from embstore.backbones.registry import embed_advice
 from embstore.errors import EmbstoreError, choices, nearest
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells, SimilarProtein, SimilarProteins
-from embstore.search.units import is_of_proteins, located_rows, number_proteins, read_units
-from embstore.store import Store, Vectors, find_proteins, find_space, list_spaces, told_apart
+from embstore.search.units import has_gene, is_of_proteins, located_rows, number_proteins, read_units
+from embstore.store import Store, Vectors, distinguishing_specs, find_proteins, find_space, list_spaces
 
-ID_PREFIX = 4  # letters that tell a protein id from a gene: ENSG
-BESIDE = 200  # ids before and after a missing one among which the nearest are looked for
-PICTURED = 6  # vectors of a neighbour that are named, and pictured in a sheet
+ID_PREFIX = 4  # letters by which a protein id, such as ENSG..., is distinguished from a gene
+BESIDE = 200  # how many ids before and after a missing one are compared with it
+PICTURED = 6  # how many vectors of a neighbour are named, and drawn in a sheet
 
 
 def similar_proteins(
@@ -32,16 +32,17 @@ def similar_proteins(
     k: int = 10,
     centre: bool = False,
 ) -> SimilarProteins:
-    """Return the proteins whose mean vector is nearest to that of the protein `name` (gene symbol or protein id).
+    """Return the proteins whose mean vectors are most similar to that of `name` (a gene symbol or protein id).
 
-    A protein is one row a dataset: the mean of its cells (in other spaces, its whole images or external embeddings)
-    there, and `n_cells` is how many. Proteins of the query's own group are left out. `backbone` (a spec such as
-    `hpa:crop_um=40`) and `space` (the start of a digest) choose the space; `centre` subtracts the mean of the searched
-    vectors first. With `dataset`, neighbours are of that dataset, and so are the cells that stand for the query, unless
-    it has none there. Reads only; EmbstoreError where the space lacks `name`.
+    Each row is a protein of one dataset, represented by the mean of its `n_cells` vectors there (of cells, or in other
+    spaces of whole images or external embeddings). Proteins of the query's own group are left out. `backbone` (a spec
+    such as `hpa:crop_um=40`) or `space` (the beginning of a digest) selects the space; `centre` subtracts the mean of
+    the searched vectors first. With `dataset`, only proteins of that dataset are returned, and the query is represented
+    by its cells there, if it has any. Similarity is the cosine, from -1 to 1. Reads only. Raises EmbstoreError if no
+    space or several match, or if the space has no vector of `name`.
     """
     chosen = find_space(store, backbone, digest=space, advice=embed_advice)
-    (space_name,) = told_apart([chosen], list_spaces(store))
+    (space_name,) = distinguishing_specs([chosen], list_spaces(store))
     units = read_units(store, chosen["digest"])
     units = units.filter(pc.is_valid(units["group_id"]))
     is_asked = _is_asked(store, name, units, space_name)
@@ -82,12 +83,12 @@ def similar_cells(
     k: int = 10,
     centre: bool = False,
 ) -> SimilarCells:
-    """Return the cells nearest to one cell, itself left out; in a space of whole images, those nearest to an image.
+    """Return the cells most similar to one cell; in a space of whole images, the images most similar to one.
 
-    The choices are those of `similar_proteins`. Reads only; EmbstoreError where the space does not hold the cell.
+    The other arguments are those of `similar_proteins`. Reads only. Raises EmbstoreError if the space has no such cell.
     """
     chosen = find_space(store, backbone, digest=space, advice=embed_advice)
-    (space_name,) = told_apart([chosen], list_spaces(store))
+    (space_name,) = distinguishing_specs([chosen], list_spaces(store))
     units = read_units(store, chosen["digest"])
     is_asked = pc.equal(units["id"], cell_id).to_numpy()
     if not is_asked.any():
@@ -117,15 +118,15 @@ def similar_cells(
 
 
 def cosine(vectors: Vectors, query: Vectors) -> Vectors:
-    """Return the cosine similarity of each row of (n, dim) with a query (dim,); a zero vector is similar to nothing."""
-    # einsum holds no second copy of the matrix: four times as fast as np.linalg.norm at 100k × 384
+    """Return the cosine similarity of each row of (n, dim) with a query (dim,), float32 (n,); 0 for a zero vector."""
+    # einsum makes no second copy of the matrix: four times as fast as np.linalg.norm at 100k × 384
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors)) * np.linalg.norm(query)
     similarity: Vectors = np.divide(vectors @ query, norms, out=np.zeros(len(vectors), np.float32), where=norms > 0)
     return similarity
 
 
 def _inside(units: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
-    """Tell of each unit whether it is of the dataset, if one is named; EmbstoreError where no unit is."""
+    """Return which units are in the dataset (all if none is named), bool (n,); EmbstoreError if no unit is."""
     if dataset is None:
         return np.ones(units.num_rows, bool)
     inside: npt.NDArray[np.bool_] = pc.equal(units["dataset"], dataset).to_numpy()
@@ -137,7 +138,7 @@ def _inside(units: pa.Table, dataset: str | None) -> npt.NDArray[np.bool_]:
 def _within(
     units: pa.Table, is_asked: npt.NDArray[np.bool_], dataset: str | None
 ) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-    """Keep the units of a dataset; those that were asked for are kept from others only where it has none."""
+    """Return the units of a dataset, and of other datasets the query's own units if it has none in that one."""
     inside = _inside(units, dataset)
     keep = inside if (inside & is_asked).any() else inside | is_asked
     return units.filter(pa.array(keep)), is_asked[keep]
@@ -146,7 +147,7 @@ def _within(
 def _eligible(
     units: pa.Table, is_asked: npt.NDArray[np.bool_], first: npt.NDArray[np.int64], dataset: str | None
 ) -> npt.NDArray[np.bool_]:
-    """Tell of each protein, by its first unit, whether it may be a neighbour: of another group, of the dataset."""
+    """Return which proteins may be neighbours, bool (p,): those of another group, and of the dataset."""
     groups = units["group_id"].combine_chunks()
     of_query = groups.filter(pa.array(is_asked))
     other: npt.NDArray[np.bool_] = ~pc.is_in(groups.take(pa.array(first)), value_set=of_query).to_numpy(False)
@@ -159,9 +160,9 @@ def _vectors(store: Store, digest: str, units: pa.Table, *, centre: bool) -> Vec
 
 
 def _is_asked(store: Store, name: str, units: pa.Table, space: str) -> npt.NDArray[np.bool_]:
-    """Tell of each unit whether it is of the protein that was asked for; EmbstoreError where none is."""
+    """Return which units are of the protein that is searched for, bool (n,); EmbstoreError if none is."""
     protein_ids = find_proteins(store, name)
-    is_asked = is_of_proteins(units, protein_ids)
+    is_asked = is_of_proteins(units, protein_ids) | has_gene(units, name)
     if not is_asked.any():
         raise EmbstoreError(_no_protein(name, protein_ids, units, space))
     return is_asked
@@ -180,30 +181,30 @@ class _ProteinMeans:
 def _protein_means(units: pa.Table, vectors: Vectors) -> _ProteinMeans:
     owner = number_proteins(units)
     first, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
-    # summed run by run after sorting: three times as fast as np.add.at at 100k × 384
+    # summing runs after sorting is three times as fast as np.add.at at 100k × 384
     order = np.argsort(owner, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)
     return _ProteinMeans(owner, first, counts, (sums / counts[:, None]).astype(np.float32))
 
 
-def _descending(similarity: Vectors, of: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the numbers of the chosen rows, most similar first; equal ones stay in their order."""
-    chosen = np.flatnonzero(of)
+def _descending(similarity: Vectors, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the indices of the selected rows, most similar first; ties keep their order."""
+    chosen = np.flatnonzero(mask)
     return chosen[np.argsort(-similarity[chosen], kind="stable")]
 
 
-def _nearest(units: pa.Table, to_query: Vectors, of: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(units["id"].take(pa.array(_descending(to_query, of)[:PICTURED])).to_pylist())
+def _nearest(units: pa.Table, to_query: Vectors, mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(units["id"].take(pa.array(_descending(to_query, mask)[:PICTURED])).to_pylist())
 
 
 def _no_protein(name: str, protein_ids: Sequence[str], units: pa.Table, space: str) -> str:
     if protein_ids:
-        return f"{name} has no cells in {space}; embed its images with that backbone, or choose another --backbone"
+        return f"{name} has no cells in {space}; run `embstore embed` with that backbone, or choose another --backbone"
     genes = {gene for joined in pc.unique(units["gene"]).to_pylist() if joined for gene in joined.split(";")}
     if not genes:
         return f"no cell of {space} is of a named protein; ingest its images with --labels that name their genes"
-    # what begins like an id, such as "ENSG" or "ensembl:ENSG", is compared with ids
+    # only names that begin like an id, such as "ENSG" or "ensembl:ENSG", are compared with ids
     ids = {protein.partition(":")[2] for protein in pc.unique(pc.list_flatten(units["protein_ids"])).to_pylist()}
     bare = name.rpartition(":")[2]
     is_id = len(bare) > ID_PREFIX and any(known.startswith(bare[:ID_PREFIX].upper()) for known in ids - genes)
@@ -213,7 +214,7 @@ def _no_protein(name: str, protein_ids: Sequence[str], units: pa.Table, space: s
 def _no_cell(cell_id: str, units: pa.Table, space: str, unit: str) -> str:
     ids = units["id"].to_pylist()
     place = bisect(ids, cell_id)
-    beside = ids[max(0, place - BESIDE) : place + BESIDE]  # of a million, those that begin alike
+    beside = ids[max(0, place - BESIDE) : place + BESIDE]  # ids are sorted, so these begin alike
     kind = "an image_id" if unit == "image" else "a cell_id"
     examples = " or ".join(nearest(cell_id, beside)[:2]) or "none yet"
     return f"{space} has no vector of {cell_id!r}; wanted {kind} such as {examples}"

@@ -1,4 +1,4 @@
-"""Contact sheets: the cells behind an answer, on one physical scale, with what they are."""
+"""Contact sheets: pictures of the cells behind a search result, on one physical scale."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ STEP_PX = THUMBNAIL_PX + GAP_PX
 CAPTION_PX = 210  # left of the thumbnails
 TOP_PX = 58  # above them
 BAR_UM = 5.0
-# "um": the font that comes with Pillow has no micro sign
+# the font that comes with Pillow has no micro sign, hence "um"
 LEGEND = (
-    "nucleus blue, protein green, microtubules red, ER dim yellow; tiles 25 um, bar 5 um; "
+    "nucleus blue, protein green, microtubules red, ER dim yellow; thumbnails 25 um, bar 5 um; "
     "cells nearest to the query first"
 )
 INK, PAPER, PALE_INK = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 
 
 def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path) -> Path:
-    """Draw the query and its neighbours, a row each, nearest first; write the picture and return its path.
+    """Draw the query and its neighbours, one row each, nearest first; write the picture and return its path.
 
-    Every thumbnail shows the same 25 µm, cut around one cell; the scale bar is 5 µm. The format follows the suffix:
-    .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole images, external
-    embeddings).
+    Every thumbnail shows 25 µm around one cell; the scale bar is 5 µm. The suffix determines the format: .png, .webp or
+    .jpg. Raises EmbstoreError if the space has no pictures (vectors of whole images, external embeddings) or the file
+    cannot be written.
     """
     path, captions = Path(out), [_query_caption(neighbours), *map(_caption, neighbours.rows)]
     cells = [neighbours.asked.nearest, *(row.nearest for row in neighbours.rows)]
     pictures = thumbnails(store, itertools.chain(*cells))
     if not pictures:
         raise EmbstoreError(
-            f"{neighbours.space} holds no vectors of cells, and only cells have pictures; leave out --sheet"
+            f"{neighbours.space} has no vectors of cells, and only cells have pictures; leave out --sheet"
         )
     width = max(CAPTION_PX + max(map(len, cells)) * STEP_PX + GAP_PX, 640)
     sheet = Image.new("RGB", (width, TOP_PX + len(cells) * STEP_PX + 30), PAPER)
@@ -69,9 +69,9 @@ def _save(sheet: Image.Image, path: Path, n_rows: int) -> Path:
 
 
 def check_sheet(out: str | Path) -> None:
-    """Refuse, before any work is done, a file that is not of a picture."""
+    """Raise EmbstoreError, before any work is done, if a file's suffix is not that of a picture."""
     if Path(out).suffix.lower() not in SUFFIXES:
-        raise EmbstoreError(f"{Path(out).name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
+        raise EmbstoreError(f"{Path(out).name} is not the name of a picture; wanted {', '.join(SUFFIXES)}")
 
 
 def _draw_heading(pen: ImageDraw.ImageDraw, neighbours: Neighbours[Any]) -> None:
@@ -81,12 +81,12 @@ def _draw_heading(pen: ImageDraw.ImageDraw, neighbours: Neighbours[Any]) -> None
 
 
 def _query_caption(neighbours: Neighbours[Any]) -> list[str]:
-    """Return the title and the details beside the query's own cells."""
+    """Return the title and the details to the left of the query's cells."""
     return [f"{neighbours.asked.name} (asked for)", neighbours.asked.locations]
 
 
 def _caption(row: Neighbour) -> list[str]:
-    """Return the title and the details beside a neighbour's cells."""
+    """Return the title and the details to the left of a neighbour's cells."""
     return [f"{row.rank}  {row.gene or '(no protein)'}  {row.similarity:.3f}", row.locations, row.dataset]
 
 

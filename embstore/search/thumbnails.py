@@ -15,9 +15,9 @@ from embstore.tabular import HTML_ROWS, Tabular
 
 
 class Thumbnails(Tabular, Mapping[str, bytes]):
-    """Pictures by cell id: `thumbnails[cell_id]` is a WebP file in bytes, RGB of 128 × 128 pixels that show 25 µm.
+    """Pictures by cell id: `thumbnails[cell_id]` is a WebP file as bytes, RGB, 128 × 128 pixels that show 25 µm.
 
-    `PIL.Image.open(io.BytesIO(...))` reads it. A notebook shows the pictures.
+    `PIL.Image.open(io.BytesIO(...))` reads it. Notebooks show the pictures.
     """
 
     def __init__(self, pictures: Mapping[str, bytes]) -> None:
@@ -52,7 +52,7 @@ class Thumbnails(Tabular, Mapping[str, bytes]):
 
 
 def thumbnails(store: Store, cell_ids: Iterable[str]) -> Thumbnails:
-    """Return the stored pictures of cells by their ids, in the order asked for; ids without a picture are left out.
+    """Return the stored pictures of cells by id, in the order of `cell_ids`; cells without a picture are left out.
 
     A picture shows 25 µm around a cell: nucleus blue, protein green, microtubules red, ER dim yellow. Reads only.
     """

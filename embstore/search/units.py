@@ -1,4 +1,4 @@
-"""What can be searched in one space, as columns: one row a vector, in the order of ids."""
+"""The units that can be searched in one space, as columns: one row for each vector, in the order of ids."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LABELS_SQL = """
     WHERE subject_id IN (SELECT unnest($subjects::VARCHAR[]))
     ORDER BY label_set, grade DESC NULLS LAST, location
 """
-OF_LIST, OF_KEY = "\x1f", "\x1e"  # separators that no id contains
+OF_LIST, OF_KEY = "\x1f", "\x1e"  # separators that occur in no id
 
 
 class UnitRow(TypedDict):
-    """A row of the searched units, and where it is located."""
+    """One searched unit, with its locations."""
 
     id: str
     dataset: str
@@ -30,7 +30,7 @@ class UnitRow(TypedDict):
     protein_ids: list[str]
     group_id: str | None
     image_id: str | None
-    locations: str  # separated by ";", by the strictest label set that has any
+    locations: str  # separated by ";", from the strictest label set that has any
 
 
 def read_units(store: Store, digest: str) -> pa.Table:
@@ -43,7 +43,7 @@ def read_units(store: Store, digest: str) -> pa.Table:
 
 
 def is_of_proteins(units: pa.Table, protein_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Tell of each unit whether it is of one of the proteins."""
+    """Return which units are of one of the proteins, bool (n,)."""
     column = units["protein_ids"].combine_chunks()
     named = pc.is_in(pc.list_flatten(column), value_set=pa.array(protein_ids, pa.string()))
     mask = np.zeros(units.num_rows, bool)
@@ -51,8 +51,19 @@ def is_of_proteins(units: pa.Table, protein_ids: Sequence[str]) -> npt.NDArray[n
     return mask
 
 
+def has_gene(units: pa.Table, symbol: str) -> npt.NDArray[np.bool_]:
+    """Return which units have this gene symbol, in upper or lower case, bool (n,).
+
+    If a unit has different numbers of genes and protein ids, the table `proteins` cannot match them.
+    """
+    listed = [genes for genes in pc.unique(units["gene"]).to_pylist() if genes]
+    matching = [genes for genes in listed if symbol.lower() in genes.lower().split(";")]
+    mask: npt.NDArray[np.bool_] = pc.is_in(units["gene"], value_set=pa.array(matching, pa.string())).to_numpy()
+    return mask
+
+
 def number_proteins(units: pa.Table) -> npt.NDArray[np.int64]:
-    """Return a number for each unit, the same for those of one protein in one dataset, counted in order of units."""
+    """Return an index for each unit, int64 (n,): the same for units of one protein and dataset."""
     protein = pc.binary_join(units["protein_ids"], OF_LIST)
     keys = pc.binary_join_element_wise(units["dataset"], protein, OF_KEY).combine_chunks()
     numbers: npt.NDArray[np.int64] = keys.dictionary_encode().indices.to_numpy().astype(np.int64)
@@ -60,7 +71,7 @@ def number_proteins(units: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def located_rows(store: Store, units: pa.Table, numbers: Sequence[int]) -> list[UnitRow]:
-    """Return a few of the units as dictionaries, with their locations."""
+    """Return a few units as dictionaries, with their locations."""
     few: list[UnitRow] = units.take(pa.array(numbers, pa.int64())).to_pylist()
     labels: dict[tuple[str, str], dict[str, list[str]]] = {}
     for label in rows(store, LABELS_SQL, {"subjects": [subject for unit in few for subject in _subjects(unit)]}):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import split_list
+from embstore.sources.tables import Renaming
 
 # What stains and columns are called, in lower case. A name that is not here is asked for with --channels.
 ROLE_NAMES = {
@@ -43,6 +44,7 @@ class Reading:
     labels: Path | None = None
     channels: Channels = Channels()
     root: Path | None = None
+    renaming: Renaming | None = None  # what the user calls the columns of the table
 
 
 def parse_channels(text: str) -> Channels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,8 +13,8 @@ from embstore.errors import EmbstoreError
 from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
-from embstore.sources.tables import abridged
-from embstore.sources.values import is_missing, looks_like_list, names_in, spelled_missing
+from embstore.sources.tables import RenamedColumns, TextTable, abridged
+from embstore.sources.values import clean_name, is_missing, looks_like_list, names_in, spelled_missing
 
 TextRow = Mapping[str, str]
 
@@ -37,6 +38,13 @@ MEANINGS = {
         *("localisations", "subcellular_location", "subcellular_locations", "subcellular_localization"),
     ),
 }
+# names of image files
+FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "file_path", "filepath")
+# what `--columns` may call a column
+OUR_NAMES = (
+    *("image_id", "cell_id", "gene", "ensg_id", "uniprot_id", "plate", "well", "site", "cell_line", "antibody"),
+    *("licence", "pixel_size_um", "locations", "grade", "file", "channels"),
+)
 SHOWN_GENES = 5
 DEFAULT_SCHEME = "main"  # of labels whose table names no scheme
 
@@ -55,6 +63,56 @@ class ImageFields(TypedDict, total=False):
     pixel_size_um: float | None
     pixel_size_source: str
     extra: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """What a user's columns are called here: `Where is it?` -> `locations`; called by `text_table`."""
+
+    ours: Mapping[str, str]
+
+    def __call__(self, path: Path, columns: Sequence[str]) -> RenamedColumns:
+        """Return every column's name; a named one hides others of its meaning, which are left out and reported."""
+        absent = [column for column in self.ours if clean_name(column) not in columns]
+        if absent:
+            listed = ", ".join(columns)
+            raise EmbstoreError(f"{path} has no column {absent[0]!r}, which --columns names; it has: {listed}")
+        ours = {clean_name(column): name for column, name in self.ours.items()}
+        hidden, notes = hidden_columns(columns, ours)
+        names = {column: ours.get(column, column) for column in columns}
+        return RenamedColumns(names | dict.fromkeys(hidden, ""), notes)
+
+
+def hidden_columns(columns: Sequence[str], ours: Mapping[str, str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the columns whose meaning a column of `ours` has, and a note on each of those."""
+    by_column = {
+        column: [other for other in columns if other not in ours and column_key(other) in _synonyms(name)]
+        for column, name in ours.items()
+    }
+    left_out = {column: f"; {', '.join(others)} of the same meaning left out" for column, others in by_column.items()}
+    notes = (
+        f"column {column} read as {name}{left_out[column] if by_column[column] else ''}"
+        for column, name in ours.items()
+    )
+    return [other for others in by_column.values() for other in others], tuple(notes)
+
+
+def named_columns(columns: Mapping[str, str] | None) -> ColumnNames | None:
+    """Return the names of a user's columns, None for none; EmbstoreError for a name that has no meaning here."""
+    if not columns:
+        return None
+    unknown = next((name for name in columns.values() if name not in OUR_NAMES), None)
+    if unknown is not None:
+        raise EmbstoreError(f"--columns gives a column the name {unknown!r}; wanted one of: {', '.join(OUR_NAMES)}")
+    meanings = [_synonyms(name) for name in columns.values()]
+    twice = [name for name in columns.values() if meanings.count(_synonyms(name)) > 1]
+    if twice:
+        raise EmbstoreError(f"--columns names two columns for one meaning ({', '.join(twice)}); wanted one")
+    return ColumnNames(columns)
+
+
+def _synonyms(name: str) -> tuple[str, ...]:
+    return next((names for names in (*MEANINGS.values(), FILE_COLUMNS) if name in names), (name,))
 
 
 def column_key(name: str) -> str:
@@ -115,6 +173,15 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
         "pixel_size_source": "manifest",
         "extra": {column: text for column, text in row.items() if column not in kept and text},
     }
+
+
+def notes_on(table: TextTable, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return how a table was read, and which columns with a meaning contain dates, as a spreadsheet makes of text."""
+    dated = {column: table.dates[column] for column in known.values() if column in table.dates}
+    counted = (f"{len(texts)} cells of {column} are dates ({', '.join(texts[:3])})" for column, texts in dated.items())
+    if not dated:
+        return table.notes
+    return (*table.notes, f"{'; '.join(counted)}: a spreadsheet makes them of text such as 2-1; restore the text")
 
 
 def refuse_lists(path: Path, rows: Iterable[TextRow], column: str) -> None:

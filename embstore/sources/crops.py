@@ -12,7 +12,7 @@ from embstore.sources.described import with_descriptions
 from embstore.sources.grouped import grouped
 from embstore.sources.manifest import read_manifest
 from embstore.sources.record import POSITION, Failure, Source, SourceImage
-from embstore.sources.tables import IMAGE_SUFFIXES, bare_name, image_files, is_table
+from embstore.sources.tables import IMAGE_SUFFIXES, bare_name, image_files, is_table_file
 
 _TODO = "rename it, or say what it shows: --channels NAME=ROLE for `<cell>_NAME.tif`"
 
@@ -24,7 +24,7 @@ def read_crops(source: Path, reading: Reading) -> Source:
     what a file shows. `labels` has a row a cell, by the name of its files. A table is read like a manifest (columns
     `r_image, y_image, b_image, g_image, output_prefix` are SubCellPortable's).
     """
-    if source.is_file() and is_table(source):
+    if is_table_file(source):
         return read_manifest(source, reading, one_cell=True)
     if reading.root:
         raise EmbstoreError("--source-root goes with a table of crops; leave it out, or give the table")
@@ -34,7 +34,7 @@ def read_crops(source: Path, reading: Reading) -> Source:
         found = Source(root, _multi_channel(root, paths, channels))
     else:
         found = _by_name(root, paths, channels)
-    return with_descriptions(found, labels) if labels else found
+    return with_descriptions(found, labels, reading.renaming) if labels else found
 
 
 def _multi_channel(root: Path, paths: Sequence[Path], channels: Channels) -> tuple[SourceImage, ...]:

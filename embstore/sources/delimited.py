@@ -15,12 +15,13 @@ from typing import BinaryIO, cast
 
 from embstore.errors import EmbstoreError
 from embstore.pixels.unpack import GZIP_SIGNATURE
+from embstore.sources.workbooks import OLE_SIGNATURE, ZIP_SIGNATURE
 
-WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
-WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+OTHER_WORKBOOKS = (".xls", ".xlsb", ".ods", ".numbers")  # of spreadsheet programs, not read
 _WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=(?P<mark>[^\r\n"])"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _COMMAED = re.compile(rb'"?\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*"?')
+_GROUPED = re.compile(rb'"?\s*[+-]?[1-9]\d{0,2},\d{3}\s*"?')
 _DOTTED = re.compile(rb'"?\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*"?')
 _AS_UTF8 = "wanted UTF-8 text: save the table as `CSV UTF-8`"
 _QUOTES = "close every quote, and write a quote within a quoted field twice"
@@ -99,18 +100,25 @@ def delimiter(path: Path) -> str:
 def decimal_mark(path: Path) -> str:
     """Return what separates a number's whole from its fraction: a comma where `;` or a tab separates fields, some
     field of the file is a number with a comma, and none is a number with a dot.
+
+    EmbstoreError where every number with a comma may have it between thousands (1,234).
     """
     mark = delimiter(path).encode()
     if mark not in (b";", b"\t"):
         return "."
-    commas = False
+    unclear, proved = b"", False
     with open_packed(path) as file:
         for line in file:
             for field in re.split(rb"[\r\n" + mark + b"]+", line) if b"," in line or b"." in line else ():
                 if _DOTTED.fullmatch(field):
                     return "."
-                commas = commas or bool(_COMMAED.fullmatch(field))
-    return "," if commas else "."
+                if _COMMAED.fullmatch(field):
+                    unclear = unclear or field
+                    proved = proved or not _GROUPED.fullmatch(field)
+    if unclear and not proved:
+        number = unclear.decode().strip('" ')
+        raise EmbstoreError(f"{path} has numbers such as {number}, which can be read in two ways; write a decimal dot")
+    return "," if proved else "."
 
 
 def _first_line(path: Path) -> bytes:
@@ -171,7 +179,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(0)
-        if head in WORKBOOK_SIGNATURES:
+        if head == ZIP_SIGNATURE:
+            raise EmbstoreError(f"{path} contains a workbook or another archive; call it .xlsx, or save it as CSV")
+        if head == OLE_SIGNATURE:
             raise _is_workbook(path)
         if head.startswith(GZIP_SIGNATURE):
             with gzip.open(file) as unpacked:
@@ -181,10 +191,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_workbook(path: Path) -> None:
-    """Raise EmbstoreError where the name is that of a spreadsheet program's own file."""
-    if path.suffix.lower() in WORKBOOKS:
+    """Raise EmbstoreError where the name is that of a workbook of another kind than xlsx."""
+    if path.suffix.lower() in OTHER_WORKBOOKS:
         raise _is_workbook(path)
 
 
 def _is_workbook(path: Path) -> EmbstoreError:
-    return EmbstoreError(f"{path} is a workbook; wanted text: save its sheet as CSV and give that")
+    return EmbstoreError(f"{path} is a workbook that is not read; save it as .xlsx, or its sheet as CSV")

@@ -14,7 +14,7 @@ from embstore.sources import hpa, opencell
 from embstore.sources.channels import Channels
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.manifest import DEFAULT_NAMES, file_columns
-from embstore.sources.tables import bare_name, image_files, is_image, is_table, table_head
+from embstore.sources.tables import bare_name, image_files, is_image, is_table_file, table_head
 from embstore.sources.tool_files import files_below, what_lies_there
 
 MOST_CHANNELS = 8  # of a field whose files are told apart by their endings
@@ -27,7 +27,7 @@ def detect(source: str | Path) -> tuple[str, str]:
     if source.name.endswith(VECTOR_SUFFIXES):
         raise _embeddings(source, "is a file of embeddings")
     refuse_workbook(source)
-    if source.is_file() and is_table(source):
+    if is_table_file(source):
         return _of_table(source)
     if source.is_dir() and (name := next((n for n in DEFAULT_NAMES if (source / n).is_file()), None)):
         return "manifest", f"it holds {name}"

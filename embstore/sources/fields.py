@@ -43,7 +43,7 @@ def read_field_files(source: Path, reading: Reading) -> Source:
     if left_out:
         notes.append(f"no images, for they end in none of {', '.join(endings)}: {abridged(left_out)}")
     found = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
-    return with_descriptions(found, reading.labels) if reading.labels else found
+    return with_descriptions(found, reading.labels, reading.renaming) if reading.labels else found
 
 
 def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:

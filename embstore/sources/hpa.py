@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from embstore.sources.channels import Reading
 from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
 from embstore.sources.composites import composite_files, composites_note, named_composite
 from embstore.sources.described import with_descriptions
@@ -27,12 +28,13 @@ HPA_KEY = re.compile(r"^(?P<plate>\d+)_(?P<well>[A-H]\d{1,2})_(?P<site>\d+)$")
 HPA_COMPOSITE = re.compile(r"^\d+_[A-H]\d{1,2}_\d+(?:_(?:red|green|blue|yellow)){2,}$")
 
 
-def read_hpa(source: Path, labels: Path | None) -> Source:
+def read_hpa(source: Path, reading: Reading) -> Source:
     """Return the images of an HPA folder, files packed with gzip too.
 
     `labels` says what each image shows (columns `ID, Label_idx`, or a Kaggle train.csv), or where each protein is
     (`subcellular_location.tsv`), or describes images (proteins, cell lines, ...) and gives no locations.
     """
+    labels, renaming = reading.labels, reading.renaming
     root, paths = image_files(source)
     paths, composites = _channels(root, paths)
     fields: dict[str, dict[str, str]] = {}
@@ -48,11 +50,11 @@ def read_hpa(source: Path, labels: Path | None) -> Source:
         else:
             files[colour] = relative.as_posix()
 
-    if labels is None or only_describes(labels):
+    if labels is None or only_describes(labels, renaming):
         images = tuple(_image(key, files, {}) for key, files in fields.items())
         found = Source(root, images, failures=tuple(failures), notes=tuple(composites_note(composites)))
-        return with_descriptions(found, labels) if labels else found
-    table = read_label_table(labels, rather="image")
+        return with_descriptions(found, labels, renaming) if labels else found
+    table = read_label_table(labels, rather="image", renaming=renaming)
     rows = table.rows
     known_as = _row_names(fields, rows)
     images = tuple(_image(key, files, rows.get(known_as.get(key, ""), {})) for key, files in fields.items())

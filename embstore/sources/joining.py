@@ -29,14 +29,6 @@ def loose_name(text: str) -> str:
     return bare_name(name) if is_image(Path(name)) else name
 
 
-def unambiguous(names: Iterable[str], loosely: Callable[[str], str] = loose_name) -> dict[str, str]:
-    """Return loose name -> name, for the loose names that only one name has."""
-    called: dict[str, set[str]] = {}
-    for name in names:
-        called.setdefault(loosely(name), set()).add(name)
-    return {loose: next(iter(those)) for loose, those in called.items() if len(those) == 1}
-
-
 def keys_by_name(keys: Iterable[str], spelled: Callable[[str], str] = str) -> dict[str, list[str]]:
     """Return name -> the keys that are, or whose file is, called so, as `spelled`."""
     by_name: dict[str, list[str]] = {}

@@ -15,13 +15,15 @@ from embstore.sources.columns import (
     TextRow,
     column_key,
     known_columns,
+    notes_on,
     refuse_lists,
     unknown_ids,
 )
+from embstore.sources.image_rows import names_images
 from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
-from embstore.sources.tables import numbered_rows, read_table
+from embstore.sources.tables import Renaming, TextTable, text_table
 from embstore.sources.values import names_in
 
 LABEL_LEVELS = ("protein", "image", "cell")
@@ -55,32 +57,49 @@ class LabelTable:
 
 
 def read_label_table(
-    path: str | Path, *, scheme: str | None = None, level: str | None = None, rather: str | None = None
+    path: str | Path,
+    *,
+    scheme: str | None = None,
+    level: str | None = None,
+    rather: str | None = None,
+    renaming: Renaming | None = None,
 ) -> LabelTable:
     """Read OpenCell's annotations, HPA's `subcellular_location.tsv`, a Kaggle train.csv, or a table of a lab's own.
 
     A lab's own has a column that names proteins (`ensg_id`, `gene`), images (`image_id`) or cells (`cell_id`, or an
     image and `Cell_index`), and one of `;`-joined `locations`; `scheme` names its label set (default `main`), `level`
-    chooses where it names several, or else the level `rather` where it has that. Of a published table `scheme` picks
-    one of its label sets, or names them. EmbstoreError for a table of another kind, naming its columns.
+    chooses where it names several, or else the level `rather` where it has that; `renaming` says what the user calls
+    its columns. Of a published table `scheme` picks one of its label sets, or names them. EmbstoreError for a table of
+    another kind, naming its columns.
     """
-    path = Path(path)
-    rows = read_table(path)
-    columns = set(rows[0]) if rows else set()
-    for wanted, read, its_level in PUBLISHED:
-        if wanted <= columns and (level, its_level) != ("cell", "image"):
-            if level not in (None, its_level):
-                raise EmbstoreError(f"{path} speaks of each {its_level}, not of each {level}; leave out --level")
-            return _called(read(path, rows), scheme)
-    return _own(path, rows, scheme or DEFAULT_SCHEME, level, rather)
+    table = text_table(Path(path), renaming)
+    published = _published(table, level) if renaming is None else None
+    if published is None:
+        read = _own(table, scheme or DEFAULT_SCHEME, level, rather)
+    elif level not in (None, published[2]):
+        raise EmbstoreError(f"{path} speaks of each {published[2]}, not of each {level}; leave out --level")
+    else:
+        read = _called(published[1](table.path, table.rows), scheme)
+    notes = notes_on(table, known_columns(table.columns))
+    return replace(read, notes=(*notes, *read.notes)) if notes else read
 
 
-def only_describes(path: Path) -> bool:
-    """Tell whether a table names images or wells and no locations: what it says of them is all that it says."""
-    columns = (read_table(path) or [{}])[0]
-    known = known_columns(columns)
-    published = any(wanted <= set(columns) for wanted, _, _ in PUBLISHED)
-    return not published and "locations" not in known and not known.keys().isdisjoint({"key", "well"})
+def _published(table: TextTable, level: str | None) -> Published | None:
+    """Return the kind of published table that this one is by its columns; its cells may have labels of their own."""
+    kinds = (kind for kind in PUBLISHED if kind[0] <= set(table.columns) and (level, kind[2]) != ("cell", "image"))
+    return next(kinds, None) if table.numbered else None
+
+
+def only_describes(path: Path, renaming: Renaming | None = None) -> bool:
+    """True if a table names images or wells and no locations, or images by their files alone.
+
+    What it says of them is then all that it says.
+    """
+    table = text_table(path, renaming)
+    known = known_columns(table.columns)
+    if renaming is None and _published(table, None):
+        return False
+    return names_images(table) and not ("locations" in known and "key" in known)
 
 
 def _called(table: LabelTable, scheme: str | None) -> LabelTable:
@@ -128,8 +147,10 @@ def _hpa_images(path: Path, rows: Sequence[TextRow]) -> LabelTable:
     return _images(path, rows, "main", "ID", lambda row: split_list(row["Label_idx"], ","))
 
 
-# the columns by which a published table is known, the more particular ones first
-PUBLISHED: tuple[tuple[set[str], Callable[[Path, Sequence[TextRow]], LabelTable], str], ...] = (
+# the columns by which a published table is known, how it is read, and its level
+Published = tuple[set[str], Callable[[Path, Sequence[TextRow]], LabelTable], str]
+# the more particular ones first
+PUBLISHED: tuple[Published, ...] = (
     ({"annotation_name"}, _opencell, "protein"),
     ({"grade_3"}, _opencell, "protein"),
     ({"annotations_grade_3"}, _opencell, "protein"),
@@ -163,7 +184,8 @@ def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str
     return [names[int(index)] for index in indices]
 
 
-def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, rather: str | None) -> LabelTable:
+def _own(table: TextTable, scheme: str, level: str | None, rather: str | None) -> LabelTable:
+    path, rows = table.path, table.rows
     for column in rows[0] if rows else ():
         if column_key(column) in MEANINGS["locations"]:
             refuse_lists(path, rows, column)
@@ -171,7 +193,7 @@ def _own(path: Path, rows: Sequence[TextRow], scheme: str, level: str | None, ra
     found = f"{path} has the columns {', '.join(rows[0]) if rows else '(no rows)'}"
     if "locations" not in known:
         raise EmbstoreError(f"{found}; wanted `locations` (or `location`, `label`), `;`-joined")
-    numbered = numbered_rows(path)
+    numbered = table.numbered
     naming = None
     if level in (None, "cell"):
         naming = cell_naming(path, numbered, taken=[known["locations"]], asked=level == "cell")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from embstore.pixels.planes import Planes
 from embstore.pixels.size import PixelSize
 from embstore.pixels.vendors import vendor_files
 from embstore.sources.assignment import channels_in_file, fitting_roles, told_assignment
+from embstore.sources.beside import table_beside
 from embstore.sources.channels import Reading, parse_channels
+from embstore.sources.columns import named_columns
 from embstore.sources.crops import read_crops
 from embstore.sources.fields import read_field_files
 from embstore.sources.hpa import read_hpa
@@ -24,10 +26,11 @@ from embstore.sources.masks import with_masks
 from embstore.sources.ome import read_ome
 from embstore.sources.opencell import read_opencell
 from embstore.sources.record import ATLAS, Failure, Source, SourceImage
+from embstore.sources.tables import is_table_file
 from embstore.sources.tool_files import files_below, what_lies_there
 
 # layouts whose names say what each channel shows
-NAMED: dict[str, Callable[[Path, Path | None], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
+NAMED: dict[str, Callable[[Path, Reading], Source]] = {"opencell": read_opencell, "hpa": read_hpa}
 # layouts that may need to be told
 ASKED: dict[str, Callable[[Path, Reading], Source]] = {
     "manifest": read_manifest,
@@ -53,12 +56,14 @@ def read_source(
     channels: str = "",
     source_root: str | Path | None = None,
     masks: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     whole: bool = False,
 ) -> Source:
     """Return what a folder (or one file) holds, as the named layout reads it; nothing is decoded yet.
 
-    With a folder of `masks`, each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a
-    failure, unless it is a crop of one cell, or `whole` images are all that is asked for.
+    `columns` says what a table's columns are called here (`Where is it?` -> `locations`). With a folder of `masks`,
+    each image has its own (see `with_masks`). One that shows no nucleus and has no mask is a failure, unless it is a
+    crop of one cell, or `whole` images are all that is asked for.
     """
     source, labels, source_root, masks = Path(source), _path(labels), _path(source_root), _path(masks)
     if (source / ATLAS).exists():  # its masks are images too
@@ -67,19 +72,29 @@ def read_source(
         )
     if layout not in NAMED | ASKED:
         raise EmbstoreError(choices(layout, "image layout", NAMED | ASKED))
-    if layout in NAMED:
-        if channels or source_root:
-            given = "--channels" if channels else "--source-root"
-            raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
-        found = NAMED[layout](source, labels)
-    else:
-        found = ASKED[layout](source, Reading(labels, parse_channels(channels), source_root))
+    if layout in NAMED and (channels or source_root):
+        given = "--channels" if channels else "--source-root"
+        raise EmbstoreError(f"{given} does not go with --layout {layout}: its names say all; leave it out")
+    reading = Reading(labels, parse_channels(channels), source_root, named_columns(columns))
+    found = (NAMED | ASKED)[layout](source, reading)
+    if labels is None and layout != "manifest" and not is_table_file(source):
+        found = _with_table_beside(source, layout, reading, found)
     if not found.images and not found.failures:
         raise EmbstoreError(_nothing_known(source, layout, found.notes))
     if vendors := vendor_files(files_below(source)):
         found = replace(found, notes=(*found.notes, vendors))
     masked = found if masks is None else with_masks(found, masks)
     return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+
+
+def _with_table_beside(source: Path, layout: str, reading: Reading, found: Source) -> Source:
+    """Return a source as the table that lies beside its images describes it; as it is where there is none."""
+    table, notes = table_beside(source, found, reading.renaming)
+    if table is None and reading.renaming is not None:
+        why = "; ".join([f"no table describes {source}", *notes])
+        raise EmbstoreError(f"--columns names columns of a table, and {why}; give it with --labels")
+    described = found if table is None else (NAMED | ASKED)[layout](source, replace(reading, labels=table))
+    return replace(described, notes=(*notes, *described.notes))
 
 
 def _nothing_known(source: Path, layout: str, notes: Sequence[str]) -> str:

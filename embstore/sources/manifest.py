@@ -14,23 +14,23 @@ from embstore.hdf5 import file_and_dataset
 from embstore.ids import split_list
 from embstore.sources.channels import Channels, Reading
 from embstore.sources.columns import (
+    FILE_COLUMNS,
     ImageFields,
     TextRow,
     column_key,
     description,
     known_columns,
     locations_of,
+    notes_on,
     tidy_rows,
     unknown_ids,
 )
 from embstore.sources.delimited import refuse_workbook
 from embstore.sources.located import difference, existing_like, foreign_folder, with_slashes, without_folder
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, labels_of
-from embstore.sources.tables import TABLE_SUFFIXES, abridged, bare_name, is_image, is_table, numbered_rows
+from embstore.sources.tables import TABLE_SUFFIXES, abridged, bare_name, is_image, is_table_file, text_table
 
 LOAD_DATA = re.compile(r"(?P<image>Image_)?FileName_(?P<channel>.+)", re.IGNORECASE)  # CellProfiler's LoadData
-# as `column_key` writes them
-FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "file_path", "filepath")
 DEFAULT_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 
@@ -71,7 +71,8 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
             "with `embstore labels add`"
         )
     path = find_manifest(source)
-    rows = numbered_rows(path, as_written=True)
+    table = text_table(path, reading.renaming, as_written=True)
+    rows = table.numbered
     if not rows:
         raise EmbstoreError(f"{path} has no row below its header; wanted one a field")
     root = (reading.root or path.parent).resolve()
@@ -87,6 +88,7 @@ def read_manifest(source: Path, reading: Reading, *, one_cell: bool = False) -> 
         tuple(failures),
         (
             f"{path.name}: {len(images)} of {len(rows)} rows can be used; {_said(columns)}",
+            *notes_on(table, columns.known),
             *located.notes,
             *_unread_files(rows, columns),
             *_shared_files(images),
@@ -139,7 +141,7 @@ def _images(
 def find_manifest(source: Path) -> Path:
     """Return the table itself, or the one called manifest in a folder."""
     refuse_workbook(source)
-    if source.is_file() and is_table(source):
+    if is_table_file(source):
         return source
     for name in DEFAULT_NAMES:
         if (source / name).is_file():

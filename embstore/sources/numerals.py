@@ -27,6 +27,11 @@ def plain_numbers(texts: Sequence[str], column: str) -> list[str]:
     ]
 
 
+def is_marked_number(text: str) -> bool:
+    """True if a text is a number that is written with marks between thousands, or with a decimal comma."""
+    return bool(_PLAIN.fullmatch(text.strip())) and not re.fullmatch(r"[+-]?[\d.]+([eE][+-]?\d+)?", text.strip())
+
+
 def _decimal_mark(numbers: Sequence[str], column: str) -> str:
     votes = {mark: number for number in numbers if (mark := _vote(number))}
     if len(votes) > 1:

@@ -52,7 +52,7 @@ def read_ome(source: Path, reading: Reading) -> Source:
             failures.append(_failure(root / file, error))
     notes = (*_channels(images), *_labels(images, sorted(left_out)))
     found = Source(root, tuple(images), failures=tuple(failures), notes=notes)
-    return with_descriptions(found, reading.labels) if reading.labels else found
+    return with_descriptions(found, reading.labels, reading.renaming) if reading.labels else found
 
 
 def _files(source: Path) -> tuple[Path, list[tuple[str, ZarrField]], list[Failure]]:

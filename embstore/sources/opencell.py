@@ -14,14 +14,18 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
+from embstore.sources.channels import Reading
+from embstore.sources.described import with_descriptions
+from embstore.sources.image_rows import names_images
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, Subject, labels_of
-from embstore.sources.tables import abridged, bare_name, find_column, image_files, numbered_rows, read_table
+from embstore.sources.tables import abridged, bare_name, find_column, image_files, numbered_rows, read_table, text_table
 
 OPENCELL_ROLES = ("nucleus", "protein")
 OPENCELL_PIXEL_SIZE_UM = 0.206349
 # gene names may hold hyphens, never underscores
 OPENCELL_NAME = re.compile(r"^OC-FOV_(?P<gene>[^_]+)_(?P<ensg>ENSG\d{11})_CID\d{6}_FID\d{8}_(?P<kind>proj|stack)$")
 
+GRADED = {"annotation_name", "grade_3", "annotations_grade_3"}  # columns of OpenCell's tables
 AMBIGUOUS = "nothing, as several targets have the gene"
 # a location counts in a scheme from this grade up; lower grades are negative there
 SCHEMES = {"grade3": 3, "grade2plus": 2, "any": 1}
@@ -70,8 +74,14 @@ class Annotations:
         return by_gene
 
 
-def read_opencell(source: Path, labels: Path | None) -> Source:
-    """Return the images and graded labels of an OpenCell folder; `labels` is wide (`grade_3`, ...) or flat."""
+def read_opencell(source: Path, reading: Reading) -> Source:
+    """Return the images and graded labels of an OpenCell folder; the table of labels is wide (`grade_3`, ...) or flat.
+
+    Any other table has a row an image, as in other layouts.
+    """
+    labels = reading.labels
+    if labels and (reading.renaming or not _is_annotations(labels)):
+        return with_descriptions(read_opencell(source, Reading()), labels, reading.renaming)
     root, paths = image_files(source)
     paths, notes = _projected(paths)
     known = read_annotations(labels) if labels else Annotations(root, [], {})
@@ -162,6 +172,11 @@ def _image(path: Path, target: Annotation, *, certain: bool) -> SourceImage:
         cell_line="HEK293T" if certain else None,  # every published OpenCell line is one
         licence=target.licence,
     )
+
+
+def _is_annotations(path: Path) -> bool:
+    table = text_table(path)
+    return not GRADED.isdisjoint(table.columns) or not names_images(table)
 
 
 def read_annotations(path: Path) -> Annotations:

@@ -48,6 +48,7 @@ class ParquetTable:
     schema: pa.Schema
     decode: Decoder
     indices: Collection[str] = ()
+    notes: tuple[str, ...] = ()
 
     def texts(self, names: Sequence[str]) -> pa.Table:
         """Return some columns whole, as they are typed."""

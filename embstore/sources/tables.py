@@ -1,41 +1,91 @@
-"""Label tables and manifests: CSV, TSV and Parquet files with named columns; and the image files of a folder."""
+"""Label tables and manifests: CSV, TSV, Parquet and xlsx with named columns; and the image files of a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from pathlib import Path, PurePosixPath
 
 from embstore.errors import EmbstoreError
 from embstore.hdf5 import file_and_dataset
 from embstore.sources.delimited import text_records
 from embstore.sources.values import as_text, clean_name, is_missing
+from embstore.sources.workbooks import Sheet, file_and_sheet, is_workbook, open_sheet, sheet_records
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SHOWN = 3
-TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".xlsx", ".xlsm")
 # the columns of SubCellPortable's path_list.csv
 SUBCELL = ("r_image", "y_image", "b_image", "g_image", "output_prefix")
 
 
-def read_table(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV, TSV or (by its suffix) Parquet file; every value is text, missing ones are empty.
+NumberedRows = Iterator[tuple[int, dict[str, str]]]
 
-    EmbstoreError for a file that is missing, empty, without a header line or no UTF-8 text, for rows with more or fewer
-    fields than the header, and for two columns of one name.
+
+@dataclass(frozen=True)
+class RenamedColumns:
+    """The columns of a table under the names that a user gave them; those with an empty name are left out."""
+
+    names: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+Renaming = Callable[[Path, Sequence[str]], RenamedColumns]
+
+
+@dataclass(frozen=True, repr=False)
+class TextTable:
+    """The rows of a table as text, each with its line (its row in xlsx, its number from 1 in Parquet).
+
+    `dates` are those cells of a column that a workbook stores as dates or times.
     """
-    return [row for _, row in numbered_rows(Path(path))]
+
+    path: Path
+    columns: tuple[str, ...]
+    numbered: list[tuple[int, dict[str, str]]]
+    notes: tuple[str, ...] = ()
+    dates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows without their lines."""
+        return [row for _, row in self.numbered]
+
+    def __repr__(self) -> str:
+        return f"<TextTable {self.path.name}: {len(self.numbered)} rows, {', '.join(self.columns)}>"
 
 
-def numbered_rows(path: Path, *, as_written: bool = False) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of `read_table`, each with its line in the file (its number from 1 in Parquet).
+def text_table(path: Path, renaming: Renaming | None = None, *, as_written: bool = False) -> TextTable:
+    """Return a CSV, TSV or (by its suffix) Parquet or xlsx file; every value is text, missing ones are empty.
 
-    `as_written`: text that may stand for a missing value (`none`) stays, as it is a value in a column of treatments.
+    `renaming` says what the user calls columns. `as_written`: text that may stand for a missing value (`none`) stays,
+    as it is a value in a column of treatments. EmbstoreError for a file that is missing, empty, without a header line
+    or no UTF-8 text, for rows with more or fewer fields than the header, and for two columns of one name.
     """
-    rows = list(_parquet_rows(path) if is_parquet(path) else _text_rows(path)[1])
+    columns, read, notes, dates = _opened_rows(path)
+    rows = list(read)
+    columns = columns or list(rows[0][1] if rows else ())
     if not as_written:
         for _, row in rows:
             row.update((column, "") for column, text in row.items() if text and is_missing(text))
-    return rows
+    if renaming is None:
+        return TextTable(path, tuple(columns), rows, notes, dates)
+    renamed = renaming(path, columns)
+    named = {column: name for column in columns if (name := renamed.names[column])}
+    rows = [(line, {name: row[column] for column, name in named.items()}) for line, row in rows]
+    dates = {named[column]: texts for column, texts in dates.items() if column in named}
+    return TextTable(path, tuple(named.values()), rows, notes + renamed.notes, dates)
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Return the rows of `text_table` without their lines."""
+    return text_table(Path(path)).rows
+
+
+def numbered_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of `text_table`, each with its line in the file (its number from 1 in Parquet)."""
+    return text_table(path).numbered
 
 
 def _cell(value: object) -> str:
@@ -45,11 +95,54 @@ def _cell(value: object) -> str:
 
 def table_head(path: Path) -> tuple[list[str], dict[str, str]]:
     """Return the columns of a table and its first row (empty where it has none), without reading the rest."""
+    columns, rows, _, _ = _opened_rows(path, batch=1)
+    first = next(rows, (0, {}))[1]
+    return columns or list(first), first
+
+
+def _opened_rows(
+    path: Path, batch: int = 1 << 16
+) -> tuple[list[str], NumberedRows, tuple[str, ...], dict[str, list[str]]]:
+    """Return the columns (none for Parquet without rows), the rows, notes, and the dates that reading them will find.
+
+    The first row of Parquet names its columns.
+    """
     if is_parquet(path):
-        first = next(_parquet_rows(path, batch=1), (0, {}))[1]
-        return list(first), first
+        return [], _parquet_rows(path, batch), (), {}
+    if is_workbook(path):
+        sheet = open_sheet(path)
+        dates: dict[str, list[str]] = {}
+        columns, rows = _sheet_rows(sheet, dates)
+        return columns, rows, sheet.notes, dates
     columns, rows = _text_rows(path)
-    return columns, next(rows, (0, {}))[1]
+    return columns, rows, (), {}
+
+
+def _sheet_rows(sheet: Sheet, dates: dict[str, list[str]]) -> tuple[list[str], NumberedRows]:
+    """Return the columns and the rows of a sheet, and put the dates of each column into `dates`."""
+    records = sheet_records(sheet)
+    _, cells = next(records, (0, ()))
+    header = [_cell(cell) for cell in cells]
+    if not header:
+        raise EmbstoreError(f"{sheet.path} has nothing in sheet {sheet.name}; wanted a table with a header row")
+    if _names_images(header):
+        raise _no_header(sheet.path)
+    columns = _column_names(sheet.path, header)
+    comments = _commented(columns) or set(SUBCELL) <= set(columns)
+    if comments:
+        columns[0] = columns[0].lstrip("# ")
+
+    def rows() -> NumberedRows:
+        for number, cells in records:
+            texts = list(map(_cell, cells))
+            if comments and _commented(texts):
+                continue
+            for column, cell, text in zip(columns, cells, texts, strict=True):
+                if isinstance(cell, (date, time, timedelta)):
+                    dates.setdefault(column, []).append(text)
+            yield number, dict(zip(columns, texts, strict=True))
+
+    return columns, rows()
 
 
 def is_parquet(path: Path) -> bool:
@@ -57,7 +150,7 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+def _text_rows(path: Path) -> tuple[list[str], NumberedRows]:
     """Return the columns and the rows of a text table; `#` before a header line makes lines that begin so comments.
 
     So do SubCell's lists, whose lines with `#` are left out by SubCell too.
@@ -68,14 +161,18 @@ def _text_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
         raise EmbstoreError(f"{path} is empty; wanted a CSV with a header line")
     columns = [header[0].lstrip("# "), *header[1:]] if _commented(header) else header
     if _names_images(columns):
-        raise EmbstoreError(
-            f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
-            f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
-        )
+        raise _no_header(path)
     columns = _column_names(path, columns)
     comments = _commented(header) or set(SUBCELL) <= set(columns)
     kept = ((line, fields) for line, fields in records if not (comments and _commented(fields)))
     return columns, _even_rows(path, columns, len(header), kept)
+
+
+def _no_header(path: Path) -> EmbstoreError:
+    return EmbstoreError(
+        f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
+        f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
+    )
 
 
 def _column_names(path: Path, header: Sequence[str]) -> list[str]:
@@ -91,7 +188,7 @@ def _column_names(path: Path, header: Sequence[str]) -> list[str]:
 
 def _even_rows(
     path: Path, columns: Sequence[str], width: int, records: Iterable[tuple[int, list[str]]]
-) -> Iterator[tuple[int, dict[str, str]]]:
+) -> NumberedRows:
     """Yield records as rows; EmbstoreError that names the lines on which fields are missing or too many."""
     uneven: list[str] = []
     for line, fields in records:
@@ -119,7 +216,7 @@ def _names_images(fields: Sequence[str]) -> bool:
     return any(is_image(Path(field.strip())) for field in fields)
 
 
-def _parquet_rows(path: Path, batch: int = 1 << 16) -> Iterator[tuple[int, dict[str, str]]]:
+def _parquet_rows(path: Path, batch: int) -> NumberedRows:
     number = 0
     for columns, values in _parquet_batches(path, batch):
         for row in zip(*values, strict=True):
@@ -155,8 +252,13 @@ def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
 
 
 def is_table(path: Path) -> bool:
-    """Tell by its suffix whether a file is a table; one packed with gzip counts."""
-    return path.name.lower().endswith(TABLE_SUFFIXES)
+    """True if a file is a table by its suffix; one packed with gzip counts, and so does a sheet (`t.xlsx::Sheet 1`)."""
+    return file_and_sheet(path)[0].name.lower().endswith(TABLE_SUFFIXES)
+
+
+def is_table_file(path: Path) -> bool:
+    """True if a path names a table, and there is such a file."""
+    return is_table(path) and file_and_sheet(path)[0].is_file()
 
 
 def image_files(

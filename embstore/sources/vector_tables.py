@@ -18,10 +18,15 @@ from embstore.sources.decoding import Decoder
 from embstore.sources.delimited import decimal_mark, delimiter, lines, open_packed, text_records
 from embstore.sources.features import COUNTER, FeatureChoice, choose_features, counts_rows
 from embstore.sources.matrix import MAX_DIM, EmbeddingMatrix, Numbers, rows_per_block
+from embstore.sources.numerals import is_marked_number
 from embstore.sources.parquet_vectors import column_names, open_parquet, side_by_side
+from embstore.sources.tables import is_parquet
+from embstore.sources.values import is_missing
+from embstore.sources.workbook_vectors import open_workbook
+from embstore.sources.workbooks import is_workbook
 
 CSV_BLOCK_BYTES = 8 << 20
-_SHOWN = 12
+_SHOWN, _SHOWN_TEXT = 12, 40
 
 
 class VectorTable(Protocol):
@@ -34,6 +39,10 @@ class VectorTable(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """Its columns."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How it was read, where that may surprise."""
 
     @property
     def indices(self) -> Collection[str]:
@@ -99,9 +108,31 @@ def _refuse_text(table: VectorTable, names: Sequence[str], patterns: str | None)
     if bad is None:
         return
     kind = table.schema.field(bad).type
-    what = "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else str(kind)
+    what = f"text{_example(table, bad)}" if _is_text(kind) else str(kind)
     wanted = repr(patterns) if patterns else "every column without another meaning (--embeddings names them)"
     raise EmbstoreError(f"{table.path}: column {bad!r} holds {what}; wanted numbers in {wanted}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _example(table: VectorTable, name: str) -> str:
+    """Return the first text of a column that is no number, and what is wrong with its marks if it is written as one."""
+    texts = (text for text in table.first(name).to_pylist() if isinstance(text, str) and not is_missing(text))
+    found = next((text for text in texts if not _is_number(text)), None)
+    if found is None:
+        return ""
+    marks = ", with a mark between thousands or another decimal mark" if is_marked_number(found) else ""
+    return f" such as {found[:_SHOWN_TEXT]!r}{marks}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lists(table: VectorTable, name: str) -> EmbeddingMatrix:
@@ -145,7 +176,7 @@ def some(names: Sequence[str]) -> str:
 
 def open_table(path: Path, *, named: Sequence[str], header: bool) -> VectorTable:
     """Return a table of embeddings; EmbstoreError where it has no rows, or two columns of one name."""
-    table = open_parquet(path) if path.suffix == ".parquet" else _csv(path, named, header=header)
+    table = _opened(path, named, header=header)
     names = table.schema.names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or not names or not len(table.first(names[0])):
@@ -155,6 +186,12 @@ def open_table(path: Path, *, named: Sequence[str], header: bool) -> VectorTable
         if name not in names:
             raise EmbstoreError(f"{path} has no column {name!r}; it has {some(names)}")
     return table
+
+
+def _opened(path: Path, named: Sequence[str], *, header: bool) -> VectorTable:
+    if is_parquet(path):
+        return open_parquet(path)
+    return open_workbook(path, named, header=header) if is_workbook(path) else _csv(path, named, header=header)
 
 
 @dataclass(frozen=True)
@@ -167,6 +204,7 @@ class CsvTable:
     decode: Decoder
     marks: tuple[str, str]  # between fields, and before decimals
     indices: Collection[str] = ()
+    notes: tuple[str, ...] = ()
 
     def texts(self, names: Sequence[str]) -> pa.Table:
         """Return some columns whole, as text: an id 007 is no number, a gene is no date."""

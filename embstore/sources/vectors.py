@@ -1,4 +1,4 @@
-"""External embeddings: npz, npy, CSV(.gz), TSV, Parquet and h5ad files of one vector a row, of proteins or of cells."""
+"""External embeddings: npz, npy, CSV(.gz), TSV, Parquet, xlsx and h5ad files of one vector a row."""
 
 from __future__ import annotations
 
@@ -20,32 +20,11 @@ from embstore.sources.matrix import EmbeddingMatrix
 from embstore.sources.multi_hot import locations_of_hot
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
 from embstore.sources.values import as_text, spelled_missing
+from embstore.sources.vector_columns import Columns
 from embstore.sources.vector_tables import VectorTable, open_table, some, table_matrix
+from embstore.sources.workbooks import file_and_sheet
 
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns (tables) or arrays mean what; `embeddings` is a key, or patterns such as `FS*,FP*`.
-
-    Without `embeddings`, the vectors are all columns of a table that have no other meaning. Without `identifier` and
-    `gene` the rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` names
-    the rows of a .npy.
-    """
-
-    embeddings: str | None = None
-    identifier: str | None = None
-    gene: str | None = None
-    label: str | None = None
-    unlabelled: str | None = None  # the value that stands for no label
-    header: bool = True
-    table: str | Path | None = None
-
-    @property
-    def named(self) -> list[str]:
-        """The columns of text."""
-        return list(dict.fromkeys(c for c in (self.identifier, self.gene, self.label) if c))
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +72,7 @@ def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
     path = Path(path)
     if path.is_dir():
         return _of_folder(path, columns)
-    if not path.is_file():
+    if not file_and_sheet(path)[0].is_file():
         raise EmbstoreError(f"there is no file {path}; give a file of embeddings ({VECTOR_FORMATS})")
     refuse_workbook(path)
     if is_table(path):
@@ -112,7 +91,8 @@ def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
 
 def _of_table(path: Path, columns: Columns) -> ExternalEmbeddings:
     table = open_table(path, named=columns.named, header=columns.header)
-    choice, numbers, matrix = table_matrix(table, patterns=columns.embeddings, named=columns.named)
+    hidden, renamed = columns.hidden(table.schema.names)
+    choice, numbers, matrix = table_matrix(table, patterns=columns.embeddings, named=[*columns.named, *hidden])
     (ids, genes, locations), missing = _texts(table, columns, matrix.shape[0])
     features = short(digest(numbers))
     return ExternalEmbeddings(
@@ -122,7 +102,7 @@ def _of_table(path: Path, columns: Columns) -> ExternalEmbeddings:
         genes,
         locations,
         features,
-        choice.notes + missing,
+        table.notes + renamed + choice.notes + missing,
         choice.columns if len(choice.columns) == matrix.shape[1] else (),
         sources=_by_line(table, matrix.shape[0]),
     )
@@ -178,7 +158,7 @@ def _of_npy(path: Path, columns: Columns) -> ExternalEmbeddings:
 
 def _beside(path: Path, columns: Columns, rows: int) -> tuple[Texts, tuple[str, ...]]:
     beside = Path(columns.table) if columns.table else path.with_suffix(".csv")
-    if not beside.is_file():
+    if not file_and_sheet(beside)[0].is_file():
         raise EmbstoreError(
             f"{path.name} contains numbers alone and there is no {beside}; name its rows with --table FILE"
         )

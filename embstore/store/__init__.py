@@ -1,9 +1,10 @@
-"""The store: versioned Lance tables and SQL over them; the only room that imports lance, lancedb and DuckDB."""
+"""The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
+from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.ingests import list_ingests, put_ingest
 from embstore.store.proteins import add_proteins, find_proteins, join_groups
-from embstore.store.query import SQL_VIEWS, Answer, query, rows, select, select_columns, sql_text
+from embstore.store.query import Answer, query, rows, select_columns
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -28,18 +29,18 @@ from embstore.store.row_types import (
 from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES, Table, embeddings, embeddings_name
 from embstore.store.spaces import (
     add_space,
+    distinguishing_specs,
     find_space,
     label,
     list_spaces,
     list_spaces_sql,
     matches,
     put_vectors,
-    told_apart,
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
 from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
-from embstore.store.vectors import Vectors
+from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
@@ -73,10 +74,12 @@ __all__ = [
     "Vectors",
     "add_proteins",
     "add_space",
+    "as_stored",
     "cells_of",
     "chunks",
     "code_version",
     "delete_ids",
+    "distinguishing_specs",
     "drop_fragments",
     "drop_repeats",
     "drop_table",
@@ -99,12 +102,13 @@ __all__ = [
     "query",
     "quoted",
     "read_only",
+    "refuse_no_condition",
     "refuse_reader",
     "require_dataset",
     "rows",
     "select",
     "select_columns",
     "sql_text",
+    "stream",
     "take_back",
-    "told_apart",
 ]

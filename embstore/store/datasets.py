@@ -15,7 +15,7 @@ def list_datasets(store: Store) -> list[str]:
 
 
 def require_dataset(store: Store, name: str) -> None:
-    """Raise an EmbstoreError that lists the datasets where the store has none of that name."""
+    """Raise an EmbstoreError that lists the datasets if the store has none of that name."""
     names = list_datasets(store)
     if name not in names:
         raise EmbstoreError(choices(name, "dataset", names))

@@ -1,4 +1,4 @@
-"""The runs of ingest, embed and import that a store has seen: one row each of the table `ingests`."""
+"""The runs of ingest, embed and import that wrote to a store: one row each in the table `ingests`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ KILLED_OR_RUNNING = "killed or still running"  # on another machine, or on one w
 def list_ingests(store: Store) -> Listing[IngestsRow]:
     """Return the runs of ingest, embed and import that wrote to the store, newest first.
 
-    A run that did not record its end has the status `running` or `killed` where its process is, or would be, on this
-    machine, else `killed or still running`.
+    A run that did not record its end has the status `running` or `killed` if it was started on this machine (depending
+    on whether its process is alive), else `killed or still running`.
     """
     stored: list[IngestsRow] = []
-    if "ingests" in store.table_names():  # a store that was made before this table has none until its next ingest
+    if "ingests" in store.table_names():  # stores made before this table existed have none until their next ingest
         stored = cast("list[IngestsRow]", store.read("ingests").to_pylist())
     newest_first = sorted(stored, key=lambda row: (row["started"], row["run"]), reverse=True)
     return Listing([{**row, "status": _status(row)} for row in newest_first], IngestsRow, "run")
 
 
 def put_ingest(store: Store, row: IngestsRow) -> int:
-    """Write one row of `ingests`, in place of that of the same run (writes); return the table's new version."""
+    """Write one row of `ingests`, replacing the row of the same run (writes); return the table's new version."""
     if "ingests" not in store.table_names():
         make_table(store, TABLES["ingests"])
     return store.upsert("ingests", [row])
@@ -48,9 +48,9 @@ def _status(row: IngestsRow) -> str:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)  # sends nothing
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # another user's process
         return True
     return True

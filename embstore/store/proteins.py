@@ -1,33 +1,33 @@
-"""Which proteins the store knows, and their groups."""
+"""The proteins of a store, and their groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from embstore.ids import connected_groups
-from embstore.store.query import select
+from embstore.store.connection import select
 from embstore.store.row_types import ProteinRow
 from embstore.store.store import Store
 
 
 def add_proteins(store: Store, named: Iterable[tuple[Sequence[str], Sequence[str]]]) -> int:
-    """Add the proteins of images or profiles, given as (protein ids, genes), and renew every group that they join.
+    """Add the proteins of images or profiles, given as (protein ids, genes), and update every group that they join.
 
-    A group is a connected component over ids that occur together, within and across datasets. Writes only the rows
-    that change; returns how many. See `join_groups` for two processes that do this at once.
+    A group is a connected component over ids that occur together, within and across datasets. Writes only rows that
+    change, and returns how many. See `join_groups` for two processes that do this at once.
     """
     pairs, n_written = list(named), 0
-    while changed := _changed(store, pairs):  # again: another process may have written in between
+    while changed := _changed(store, pairs):  # repeated, because another process may have written in between
         store.upsert("proteins", changed)
         n_written += len(changed)
     return n_written
 
 
 def join_groups(store: Store) -> int:
-    """Join the groups of proteins that a stored image or profile names together (writes); return the rows written.
+    """Join the groups of proteins that a stored image or profile names together (writes); return how many rows changed.
 
-    Two ingests that add proteins at the same time may each overwrite a group that the other joined. Each calls this
-    once its images are in: whichever reads last sees the images of both.
+    Two ingests that add proteins at the same time may each overwrite a group that the other joined. Each therefore
+    calls this function after its images are stored: whichever reads last sees the images of both.
     """
     sql = """
         SELECT DISTINCT protein_ids FROM (FROM images SELECT protein_ids UNION ALL FROM profiles SELECT protein_ids)
@@ -37,7 +37,7 @@ def join_groups(store: Store) -> int:
 
 
 def _changed(store: Store, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[ProteinRow]:
-    """Return the rows of proteins that are new, or whose group or gene is another."""
+    """Return the rows of proteins that are new, or whose group or gene changed."""
     known: dict[str, ProteinRow] = {row["protein_id"]: row for row in store.read("proteins").to_pylist()}
     linked = [(p["group_id"], p["protein_id"]) for p in known.values()] + [ids for ids, _ in pairs]
     genes = {protein: gene for ids, names in pairs for protein, gene in _named(ids, names)}
@@ -46,7 +46,10 @@ def _changed(store: Store, pairs: Sequence[tuple[Sequence[str], Sequence[str]]])
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    # ids and genes of one antibody come in one order; a list of another length cannot be paired
+    # ids and genes of one antibody are in the same order; several ids of one gene all belong to it, and lists of
+    # different lengths cannot be paired
+    if len(names) == 1:
+        return [(protein, names[0]) for protein in ids]
     return zip(ids, names, strict=True) if len(ids) == len(names) else ()
 
 
@@ -55,7 +58,7 @@ def _differs(row: ProteinRow, old: ProteinRow | None) -> bool:
 
 
 def _protein(protein: str, group: str, genes: Mapping[str, str], old: ProteinRow | None) -> ProteinRow:
-    """Return the row of a protein; a gene that is known already stays."""
+    """Return the row of a protein; a gene that is already known is kept."""
     unnamed = protein.removeprefix("gene:")
     gene = (old and old["gene"]) or unnamed
     return {
@@ -68,7 +71,7 @@ def _protein(protein: str, group: str, genes: Mapping[str, str], old: ProteinRow
 
 
 def find_proteins(store: Store, name: str) -> list[str]:
-    """Return the ids of the proteins that a gene symbol, a synonym or a protein id (namespace or not) names."""
+    """Return the ids of the proteins with this gene symbol, synonym or protein id (namespace optional)."""
     table = store.read("proteins", ["protein_id", "gene", "synonyms"])
     return [
         row["protein_id"]

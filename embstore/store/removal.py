@@ -1,4 +1,4 @@
-"""Taking rows out with all that hangs on them, so that a kill at any moment leaves what the next removal finishes."""
+"""Delete images or profiles with everything that depends on them; the next removal finishes one that was killed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pyarrow.compute as pc
 from embstore.store.schema import EMBEDDINGS_PREFIX
 from embstore.store.store import Store, quoted
 
-# the intent: while a removal is under way, it names the versions from before
+# the name of the tag that marks the versions from before a removal, until it is finished
 PENDING = "removal-under-way"
 ROOTS = {"images": "image_id", "profiles": "profile_id"}
 IDS_PER_CONDITION = 5_000
 
 
 def finish_removal(store: Store) -> None:
-    """Finish the removal that is under way, if any (writes): what belonged to images or profiles that are gone goes.
+    """Finish an interrupted removal, if there is one (writes): delete what belongs to images or profiles that are gone.
 
-    What is gone is what was there before and is not now, so that images which an ingest is writing are never touched.
+    Gone is what the tagged versions contain and the newest do not, so images that an ingest is writing are not touched.
     """
     before = store.tags().get(PENDING)
     if before is None:
@@ -32,9 +32,9 @@ def finish_removal(store: Store) -> None:
 
 
 def take_back(store: Store, images: Sequence[str], cells: Sequence[str]) -> None:
-    """Take out images that a removal met while they were written, with the `cells` that were written of them (writes).
+    """Delete images that were removed while they were being written, and the `cells` written for them (writes).
 
-    What is left of it after a kill goes when they are ingested again.
+    If this is interrupted, ingesting the images again deletes the rest.
     """
     _delete_dependants(store, "images", images, cells)
     delete_ids(store, "images", "image_id", images)
@@ -54,17 +54,17 @@ def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequ
 
 
 def delete_ids(store: Store, table: str, column: str, ids: Sequence[str], also: str = "") -> None:
-    """Delete the rows whose `column` is one of `ids`, and that a further condition picks (`... AND `) (writes)."""
+    """Delete the rows whose `column` is one of `ids`, subject to an additional condition, `... AND ` (writes)."""
     for chunk in chunks(ids):
         store.delete(table, f"{also}{column} IN ({', '.join(map(quoted, chunk))})")
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the ids in pieces that one SQL condition can list."""
+    """Yield the ids in pieces short enough for one SQL condition."""
     return (ids[start : start + IDS_PER_CONDITION] for start in range(0, len(ids), IDS_PER_CONDITION))
 
 
 def cells_of(store: Store, images: Sequence[str]) -> list[str]:
-    """Return the ids of all cells of some images, those of earlier segmentations included."""
+    """Return the ids of all cells of the given images, including those of earlier segmentations."""
     cells: list[str] = store.read("cells", ["cell_id"], pc.field("image_id").isin(list(images)))["cell_id"].to_pylist()
     return cells

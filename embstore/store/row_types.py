@@ -1,7 +1,7 @@
-"""The rows of the stored tables as Python sees them: one TypedDict for each table, spelled as `schema.TABLES`.
+"""The rows of the stored tables as Python types: one TypedDict for each table, with the columns of `schema.TABLES`.
 
-A reader that asks for some of the columns gets rows of the same type that contain only these. The keys of a table and
-the columns that every writer fills are never None; the others are marked.
+Code that reads only some columns gets rows of the same type that contain only these. Keys, and columns that are always
+written, are never None; the others are marked. `tables.toml` describes the columns.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class SpaceRow(TypedDict):
 
 
 class CanarySpaceRow(SpaceRow):
-    """A row of `spaces`, with what the encoder made of the golden crops."""
+    """A row of `spaces`, with the encoder's vectors of the built-in crops."""
 
     canary: list[float]
 
@@ -164,7 +164,7 @@ class SplitRow(TypedDict):
 
 
 class IngestsRow(TypedDict):
-    """A row of `ingests`: one run of ingest, embed or import; what is not known before its end is None until then."""
+    """A row of `ingests`: one run of ingest, embed or import; values known only at its end are None until then."""
 
     run: str
     kind: str

@@ -1,4 +1,4 @@
-"""The tables of a store and their columns; `tables.toml` says what each means, and docs/tables.md lists them."""
+"""The tables of a store and their columns; `tables.toml` describes each of them, and docs/tables.md lists them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pyarrow as pa
 FORMAT_VERSION = 2
 PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
-# format -> table -> columns that it added; the first write to a store of an older format adds them, null in its rows
+# format -> table -> columns added in it; the first write to a store of an older format adds them, null in its old rows
 ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
 
-# tables that came without a new format: stores that were made before lack them until such a row is written
+# tables added without a new format: older stores lack them until the first row is written
 LATER_TABLES = ("ingests",)
 
-# The emb_<digest> tables: one a space, the vector and its id, nothing else.
+# the emb_<digest> tables, one for each space, contain only an id and its vector
 EMBEDDINGS_PREFIX = "emb_"
 TIME = pa.timestamp("us", tz="UTC")
 STRINGS = pa.list_(pa.string())

@@ -1,4 +1,4 @@
-"""Which space is meant: from a backbone spec or a digest to one row of `spaces`."""
+"""Find one space: from a backbone spec or a digest to a row of `spaces`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embstore.store.upkeep import make_table
 from embstore.store.vectors import vector_rows
 from embstore.tabular import Listing
 
-# of a spec and the names of the store's backbones: the line that makes its vectors, "" where there is none
+# (spec, names of the store's backbones) -> the command line that computes its vectors, "" if there is none
 Advice = Callable[[BackboneSpec, Collection[str]], str]
 
 
@@ -38,9 +38,9 @@ def list_spaces_sql() -> tuple[str, dict[str, Any]]:
 def add_space(
     store: Store, record: Mapping[str, Any], dim: int, *, half: bool, canary: Sequence[float] = ()
 ) -> dict[str, int]:
-    """Record a space and make its empty table (writes); a space that is known is left as it is.
+    """Record a space and make its empty table (writes); a space that is already recorded is not changed.
 
-    Return table -> version, of `spaces` and of the table of vectors.
+    Returns table -> version, for `spaces` and the table of vectors.
     """
     store._ready_to_write()
     table = embeddings(record["digest"], dim, half=half)
@@ -51,9 +51,9 @@ def add_space(
 
 
 def put_vectors(store: Store, space: str, ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]]) -> int:
-    """Insert vectors (n, dim) under their ids (writes), cast to what the space stores; non-finite ones are refused.
+    """Insert vectors (n, dim) under their ids (writes), cast to the space's type; StoreError if not finite.
 
-    Return the new version of the space's table.
+    Returns the new version of the space's table.
     """
     name = embeddings_name(space)
     return store.upsert(name, vector_rows(ids, vectors, space, store.dataset(name).schema))
@@ -62,10 +62,10 @@ def put_vectors(store: Store, space: str, ids: Sequence[str], vectors: npt.NDArr
 def find_space(
     store: Store, spec: str | None = None, *, digest: str | None = None, advice: Advice | None = None
 ) -> SpaceRow:
-    """Return the one space that a backbone spec or the start of a digest names; with neither, the only one.
+    """Return the one space that a backbone spec or the beginning of a digest matches; with neither, the only space.
 
-    What the spec leaves out matches anything. None or several matches are an EmbstoreError that lists the specs of
-    those that exist; where there is none, what `advice` returns or raises comes with it.
+    Parts that the spec omits match anything. If no space or several match, raises EmbstoreError listing the specs of
+    those that exist; if none matches, the message ends with what `advice` returns (or `advice` raises its own).
     """
     spaces = list_spaces(store)
     described = None if spec is None else parse_spec(spec)
@@ -74,25 +74,26 @@ def find_space(
         return matching[0]
     wanted = " ".join(filter(None, [spec, f"--space {digest}" if digest else ""]))
     if matching:
-        found = f"{len(matching)} spaces match {wanted}" if wanted else f"there are {len(matching)} spaces"
-        raise EmbstoreError(f"{found}; choose one with --backbone: {', '.join(told_apart(matching, spaces))}")
+        count = f"{len(matching)} spaces match {wanted}" if wanted else f"there are {len(matching)} spaces"
+        listed = ", ".join(distinguishing_specs(matching, spaces))
+        raise EmbstoreError(f"{count}; choose one with --backbone: {listed}")
     todo = advice(described, {space["backbone"] for space in spaces}) if described and advice else ""
     raise EmbstoreError(_none_matches(spaces, wanted, todo))
 
 
 def _none_matches(spaces: Sequence[SpaceRow], wanted: str, todo: str) -> str:
-    listed = f"no space matches {wanted}; the store's spaces are: {', '.join(told_apart(spaces))}"
+    listed = f"no space matches {wanted}; the store's spaces are: {', '.join(distinguishing_specs(spaces))}"
     line = listed if spaces else "the store has no vectors yet"
     return f"{line}; {todo or 'ingest images or import embeddings first'}" if todo or not spaces else line
 
 
 def label(space: SpaceRow) -> str:
-    """Return `NAME:strategy`, or NAME alone where the embeddings are external."""
+    """Return `NAME:strategy`, or NAME alone if the embeddings are external."""
     return str(space["backbone"] if space["strategy"] == "brought" else f"{space['backbone']}:{space['strategy']}")
 
 
 def spec_of(space: SpaceRow) -> BackboneSpec:
-    """Return the spec that says everything of a space that a spec can say; a value that is not recorded is None."""
+    """Return the most specific spec that matches a space; values that were not recorded are None."""
     external, px = space["strategy"] == "brought", space["input_px"]
     native = px is None and space["unit"] == "image" and not external
     return BackboneSpec(
@@ -111,15 +112,15 @@ def spec_of(space: SpaceRow) -> BackboneSpec:
 
 
 def _recorded(value: str | None) -> str | None:
-    """Return a value that a spec can name; how external embeddings were made is not known, and has none."""
+    """Return a value that a spec can name, else None: how external embeddings were computed is unknown."""
     return None if not value or value.startswith("as brought") else value
 
 
-def told_apart(spaces: Sequence[SpaceRow], among: Sequence[SpaceRow] | None = None) -> list[str]:
+def distinguishing_specs(spaces: Sequence[SpaceRow], among: Sequence[SpaceRow] | None = None) -> list[str]:
     """Return for each space the shortest spec that no other space of `among` (default: `spaces`) matches.
 
-    It names the strategy, and the keys in which spaces of the same name and strategy differ. Where no spec is enough
-    (other revisions or weights), ` --space DIGEST` follows, as on the command line.
+    It names the strategy, and those keys in which spaces of the same name and strategy differ. If no spec is enough
+    (because revisions or weights differ), ` --space DIGEST` follows, as on the command line.
     """
     others = spaces if among is None else among
     return [_shortest(space, [other for other in others if other["backbone"] == space["backbone"]]) for space in spaces]
@@ -135,7 +136,7 @@ def _shortest(space: SpaceRow, others: Sequence[SpaceRow]) -> str:
 
 
 def matches(space: SpaceRow, spec: BackboneSpec | None, digest: str | None = None) -> bool:
-    """True if a spec and the start of a digest, where they are given, name this space."""
+    """True if a spec and the beginning of a digest, if given, match this space."""
     if digest is not None and not space["digest"].startswith(digest):
         return False
     if spec is None:

@@ -1,4 +1,4 @@
-"""What the packages that look after a store do with its tables; none of it is for users of a store."""
+"""Table operations for the packages that maintain a store; not part of its public interface."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ROWS_PER_DELETE = 5_000
 
 
 def refuse_reader(store: Store) -> None:
-    """Raise a StoreError where the store is open at a tag."""
+    """Raise a StoreError if the store is open at a tag."""
     store._tables.refuse_reader()
 
 
 def make_table(store: Store, table: Table) -> int:
-    """Make a table, empty, where there is none that could be opened (writes); return its version."""
+    """Make a table, empty, unless one exists that can be opened (writes); return its version."""
     return store._tables.make(table)
 
 
@@ -28,14 +28,14 @@ def drop_table(store: Store, name: str) -> None:
 
 
 def drop_fragments(store: Store, name: str, fragments: Sequence[int]) -> int:
-    """Take fragments out of a table without reading them (writes); return its new version (older ones keep them)."""
+    """Remove fragments from a table without reading them (writes); return its new version (older ones keep them)."""
     store._ready_to_write()
-    with writing(f"take fragments out of {name}"):
+    with writing(f"remove fragments from {name}"):
         return delete_fragments(store.dataset(name), fragments)
 
 
 def drop_repeats(store: Store, name: str) -> int:
-    """Delete the rows whose key a row before them has (writes); return the table's new version."""
+    """Delete rows whose key an earlier row already has (writes); return the table's new version."""
     data = store._open_to_write(name)
     with writing(f"delete from {name}"):
         extra = extra_rows(data, key_of(name))

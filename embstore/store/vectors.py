@@ -1,4 +1,4 @@
-"""Vectors between Arrow's columns and numpy's arrays, always by id: never by position."""
+"""Vectors between Arrow's columns and NumPy's arrays; matched by id, never by position."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from embstore.ids import short
 
 Vectors = npt.NDArray[np.float32]
 
-TAKE_SHARE = 0.3  # of the rows: beyond, one scan is quicker than picking
+TAKE_SHARE = 0.3  # of the rows; above this, one scan is faster than taking single rows
 
 
 def picked(dataset: Any, ids: Sequence[str], space: str) -> Vectors:
-    """Return the vectors of `ids` from a space's `lance` dataset, float32 (n, dim): in that order, repeats kept.
+    """Return the vectors of `ids` from a space's `lance` dataset, float32 (n, dim), in that order, with repeats.
 
-    An id that is not there is a StoreError; Lance's own take returns storage order and drops repeats.
+    Raises StoreError if an id is missing. Lance's own take returns storage order and drops repeats.
     """
     known = dataset.scanner(columns=["id"], scan_in_order=True).to_table()["id"]
     offsets = pc.index_in(pa.array(ids, pa.string()), value_set=known)
     if offsets.null_count:
         absent = ids[pc.index(pc.is_null(offsets), True).as_py()]
         raise StoreError(
-            f"space {short(space)} holds no vector of {absent!r} ({offsets.null_count} of {len(ids)} absent)"
+            f"space {short(space)} has no vector of {absent!r} ({offsets.null_count} of {len(ids)} absent)"
         )
     if not len(ids):
         return np.empty((0, dataset.schema.field("vector").type.list_size), np.float32)
@@ -48,19 +48,24 @@ def to_numpy(column: pa.ChunkedArray) -> Vectors:
 
 
 def vector_rows(ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]], space: str, schema: pa.Schema) -> pa.Table:
-    """Return the rows of a space's table, cast to what it stores (`schema`).
+    """Return vectors as rows of a space's table, cast to its type (`schema`).
 
-    A StoreError where the shape is not (len(ids), dim of the space), or a vector is not finite after the cast.
+    Raises StoreError if the shape is not (len(ids), dim of the space), or if a vector is not finite after the cast.
     """
     field = schema.field("vector")
-    dtype = np.float16 if field.type.value_type == pa.float16() else np.float32
-    with np.errstate(over="ignore"):  # said in our own words, below
-        cast = np.ascontiguousarray(vectors, dtype=dtype)
+    cast = as_stored(vectors, half=field.type.value_type == pa.float16())
     if cast.shape != (len(ids), field.type.list_size):
-        raise StoreError(f"space {short(space)} takes ({len(ids)}, {field.type.list_size}), got {cast.shape}")
+        shape = f"({len(ids)}, {field.type.list_size})"
+        raise StoreError(f"space {short(space)} takes vectors of shape {shape}, got {cast.shape}")
     finite = np.isfinite(cast).all(axis=1)
     if not finite.all():
         bad = ids[int(np.argmin(finite))]
         raise StoreError(f"the vector of {bad!r} is not finite as {cast.dtype} ({(~finite).sum()} such vectors)")
     column = pa.FixedSizeListArray.from_arrays(pa.array(cast.ravel()), field.type.list_size)
     return pa.Table.from_arrays([pa.array(ids), column], schema=schema)
+
+
+def as_stored(vectors: npt.NDArray[np.floating[Any]], *, half: bool) -> npt.NDArray[np.floating[Any]]:
+    """Return vectors as float16 where they are stored in `half` precision, else as float32; what overflows is inf."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(vectors, dtype=np.float16 if half else np.float32)

@@ -14,7 +14,7 @@ import pytest
 from embstore.backbones.pixel_stats import reference
 from embstore.backbones.record import Backbone, Choices, space_of
 from embstore.backbones.registry import BACKBONES, availability, backbone_records, find, parse, write_record
-from embstore.backbones.weights import local_file, missing_line, weights_path
+from embstore.backbones.weights import local_file, missing, weights_path
 from embstore.errors import EmbstoreError
 from embstore.ids import digest
 from embstore.space import Space
@@ -41,7 +41,7 @@ RECORDS = {
     "dinov2-b14@1": "2db8f6bfd4ec59d4",
     "dinov2-l14@1": "c72848e9df4b15dc",
     "hpa@1": "f6f7025cb67fefa4",
-    "hpa-cell@1": "b55704cde6f5ac51",
+    "hpa-cell@2": "f1618accd3780404",
     "opencell@1": "aa236a0801a26818",
     "subcell-rybg@1": "505b4fa4756d8b52",
     "subcell-rbg@1": "fbf501e40a01853f",
@@ -60,17 +60,35 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_no_built_in_record_changes_without_a_new_revision() -> None:
     """Architecture, slots, sizes, normalisation, pooling and pinned weights of a revision are those of its release."""
-    only_said = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin"}
+    descriptive = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin", "init"}
     found = {}
     for name, backbone in BACKBONES.items():
-        decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in only_said}
+        decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in descriptive}
         found[f"{name}@{backbone.revision}"] = digest(decides)[:16]
     assert found == RECORDS
 
 
+def test_hpa_cell_shows_cells_as_its_authors_did() -> None:
+    """512 px of the atlas around the centre of a segmented cell, pixel for pixel, on a network of 16 px patches."""
+    space = space_of(BACKBONES["hpa-cell"], Choices(), None)
+    assert (space.input_px, space.masked, space.revision) == (512, True, 2)
+    assert space.crop_um is not None
+    assert space.crop_um / 0.0800885 == pytest.approx(512, abs=1e-6)
+
+
+def test_records_state_what_training_began_from() -> None:
+    """Random weights, other weights, or "" if the authors do not state it; it is not part of a space."""
+    assert {name for name, backbone in BACKBONES.items() if not backbone.init} == {
+        "pixel-stats", "opencell", "subcell-rybg", "subcell-rbg", "subcell-ybg", "subcell-bg",
+    }  # fmt: skip
+    assert BACKBONES["hpa"].init == BACKBONES["imagenet-b8"].init == "random"
+    space = space_of(BACKBONES["hpa"], Choices(), None)
+    assert space_of(dataclasses.replace(BACKBONES["hpa"], init="ImageNet"), Choices(), None) == space
+
+
 @pytest.mark.parametrize("spec", PINNED)
 def test_the_spaces_of_backbones_that_need_no_download_never_change_unawares(spec: str) -> None:
-    """A space's digest is the one that stores out there hold."""
+    """A space's digest is the one that existing stores have."""
     backbone, choices = parse(spec)
     space = space_of(backbone, choices, backbone.weights_sha256)
     assert space.label == spec
@@ -109,7 +127,7 @@ def test_a_spec_becomes_a_backbone_and_choices_whose_defaults_are_the_records() 
 
 
 def test_a_spec_that_says_the_defaults_makes_the_same_space() -> None:
-    """Said or left out: the digest is over what is done."""
+    """Given or omitted: the digest depends on what is done."""
     said = "vit-random:mapping:unit=cell:masked=no:crop_um=25:fill=0:intensity=percentile:precision=float16"
     spaces = [space_of(*parse(spec), None) for spec in ("vit-random", said)]
     assert spaces[0].digest == spaces[1].digest
@@ -160,7 +178,7 @@ def test_availability_says_how_to_get_what_is_missing() -> None:
     for name in ("imagenet", "hpa"):
         usable, line = availability(BACKBONES[name])
         assert not usable
-        assert line == missing_line(BACKBONES[name])
+        assert line == "; ".join(missing(BACKBONES[name]))
         weights_path(BACKBONES[name]).parent.mkdir(exist_ok=True)
         weights_path(BACKBONES[name]).write_bytes(b"")
         assert availability(BACKBONES[name]) == (True, "")
@@ -208,7 +226,7 @@ def test_a_users_record_is_written_and_found_beside_the_built_in_ones(folder: Pa
     assert [path.name for path in folder.iterdir()] == ["mine.toml"]
 
 
-def test_another_record_under_a_name_is_a_new_revision_only_when_it_is_said(folder: Path) -> None:
+def test_another_record_under_a_name_is_a_new_revision_only_on_request(folder: Path) -> None:
     """The same again changes nothing; something else is refused, or is the next revision."""
     write_record(mine())
     before = (folder / "mine.toml").read_bytes()
@@ -330,5 +348,5 @@ def test_any_vision_transformer_of_timms_has_a_record_without_being_written_down
     assert parse("timm:vit_small_patch16_224.dino")[0].hub == BACKBONES["imagenet"].hub
     assert space_of(backbone, Choices(), None).normalisation == "fixed [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]"
     assert availability(backbone)[0] is False
-    with pytest.raises(EmbstoreError, match="there is no vision transformer 'resnet50' in timm; the nearest of"):
-        parse("timm:resnet50")
+    with pytest.raises(EmbstoreError, match="there is no network 'resnet500' in timm; the nearest of"):
+        parse("timm:resnet500")

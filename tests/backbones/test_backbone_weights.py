@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from embstore.backbones.crops import Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.network import build
 from embstore.backbones.record import POOLINGS, Choices
-from embstore.backbones.registry import BACKBONES
-from embstore.backbones.weights import check_weights, random_weights, weights_sha256
+from embstore.backbones.registry import BACKBONES, keep
+from embstore.backbones.weights import check_weights, local_file, random_weights, weights_path, weights_sha256
 from embstore.errors import WeightsError
 
 SHAPES = {"patch.weight": (3, 4), "patch.bias": (3,), "norm.weight": (3,)}
@@ -45,6 +46,20 @@ def test_the_digest_is_over_names_types_shapes_and_bytes_in_sorted_order() -> No
     assert weights_sha256({"b": b, "a": a}) == by_hand
     assert weights_sha256({"a": np.asfortranarray(a), "b": b.astype(">f4")}) == by_hand
     assert weights_sha256({"a": a.reshape(3, 2), "b": b}) != by_hand
+
+
+def test_a_users_backbone_and_timms_have_files_of_their_own(tmp_path: Path) -> None:
+    """The weights of `timm_tiny` are never those of `timm:tiny`; a file that is where timm's used to be is found."""
+    timms = replace(BACKBONES["imagenet"], name="timm:tiny", hub="", origin="timm")
+    former = tmp_path / "timm_tiny.safetensors"
+    save_file({"a": np.zeros(1, np.float32)}, former)
+    assert local_file(timms) == former
+    mine = keep(replace(BACKBONES["opencell"], name="timm_tiny"), {"a": np.ones(1, np.float32)})
+    assert local_file(mine) == former
+    assert local_file(timms) is None
+    weights_path(timms).parent.mkdir(parents=True)
+    save_file({"a": np.zeros(1, np.float32)}, weights_path(timms))
+    assert local_file(timms) == weights_path(timms) != local_file(mine)
 
 
 def test_random_weights_follow_the_usual_recipe() -> None:

@@ -72,7 +72,7 @@ def test_dino_checkpoints_give_the_tokens_that_the_equations_give(
     assert found.shape == (3, 1 + (px // shape["patch"]) ** 2, shape["width"])
     assert lowest_cosine(found, wanted) >= 0.99999
     np.testing.assert_allclose(found, wanted, atol=2e-3)
-    assert lowest_cosine(wanted[:1], wanted[1:2]) < 0.999  # the weights tell images apart
+    assert lowest_cosine(wanted[:1], wanted[1:2]) < 0.999  # the weights distinguish images
 
 
 def test_timm_files_interpolate_positions_as_timm_does(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_timm_and_safetensors_files_hold_the_same_network(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("extra", [{}, {"reg_token": (1, 4, 128)}])
 def test_the_architecture_is_read_from_the_shapes(tmp_path: Path, extra: dict[str, tuple[int, ...]]) -> None:
-    """Width, patch, channels, grid, depth, MLP ratio and registers; the number of heads is width / 64, or said."""
+    """Width, patch, channels, grid, depth, MLP ratio and registers; the number of heads is width / 64, or given."""
     weights = {name: tensor.numpy() for name, tensor in dino_weights(**TINY).items()}
     weights |= {name: np.zeros(shape, np.float32) for name, shape in extra.items()}
     if extra:  # DINOv2's registers, as timm keeps them: their positions are in the tokens themselves

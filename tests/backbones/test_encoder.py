@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.network import build
 from embstore.backbones.record import Choices
@@ -36,7 +36,7 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mapping() -> Encoder:
+def mapping() -> CropEncoder:
     return load(BACKBONES["vit-random"], Choices())
 
 
@@ -62,7 +62,7 @@ def normalised(plane: np.ndarray, constants: tuple[float, float]) -> np.ndarray:
 
 
 def test_mapping_puts_each_role_in_its_slot_and_fills_the_rest(
-    mapping: Encoder, pixels: np.ndarray, oracle: Forward
+    mapping: CropEncoder, pixels: np.ndarray, oracle: Forward
 ) -> None:
     """Protein goes to green, the nucleus to blue, and the missing microtubules are 0 after normalisation."""
     shown = np.zeros((2, 3, PX, PX), np.float32)
@@ -73,14 +73,16 @@ def test_mapping_puts_each_role_in_its_slot_and_fills_the_rest(
     assert found.shape == (2, mapping.dim) == (2, 384)
 
 
-def test_the_order_of_channels_and_roles_it_does_not_know_change_nothing(mapping: Encoder, pixels: np.ndarray) -> None:
+def test_the_order_of_channels_and_roles_it_does_not_know_change_nothing(
+    mapping: CropEncoder, pixels: np.ndarray
+) -> None:
     """Roles, not positions, decide; an ER channel has no slot."""
     swapped = np.concatenate([pixels[:, ::-1], pixels[:, :1]], axis=1)
     found = mapping(crops_of(swapped, ("protein", "nucleus", "er")))
     np.testing.assert_array_equal(found, mapping(crops_of(pixels, ("nucleus", "protein"))))
 
 
-def test_microtubules_are_red(mapping: Encoder, pixels: np.ndarray, oracle: Forward) -> None:
+def test_microtubules_are_red(mapping: CropEncoder, pixels: np.ndarray, oracle: Forward) -> None:
     """A third channel takes the first slot."""
     shown = np.stack([normalised(pixels[:, 1], RED), normalised(pixels[:, 0], GREEN), np.zeros_like(pixels[:, 0])], 1)
     found = mapping(crops_of(pixels, ("protein", "microtubules")))
@@ -109,7 +111,7 @@ def test_fill_and_listed_roles_are_options_and_part_of_the_space(pixels: np.ndar
     assert encoder.space.fill == 0.5
 
 
-def test_a_vector_does_not_depend_on_the_batch_it_came_in(mapping: Encoder) -> None:
+def test_a_vector_does_not_depend_on_the_batch_it_came_in(mapping: CropEncoder) -> None:
     """One crop embedded alone, among 7 and among 17 (two batches) points the same way."""
     many = np.random.default_rng(2).uniform(size=(17, 2, PX, PX)).astype(np.float32)
     alone, seven, all_17 = (mapping(crops_of(many[:n], ("nucleus", "protein"))) for n in (1, 7, 17))
@@ -118,11 +120,11 @@ def test_a_vector_does_not_depend_on_the_batch_it_came_in(mapping: Encoder) -> N
     assert mapping(crops_of(many[:0], ("nucleus", "protein"))).shape == (0, 384)
 
 
-def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: Encoder, pixels: np.ndarray) -> None:
+def test_crops_that_cannot_be_shown_are_refused_in_one_line(mapping: CropEncoder, pixels: np.ndarray) -> None:
     """Another size, and crops without a role that the network knows."""
     with pytest.raises(EmbstoreError, match="crops are 96 x 96 px and vit-random wants 224 x 224; resize them"):
         mapping(crops_of(pixels[:, :, :96, :96], ("nucleus", "protein")))
-    with pytest.raises(EmbstoreError, match="it holds er and vit-random is shown microtubules, protein, nucleus"):
+    with pytest.raises(EmbstoreError, match="it has er and vit-random uses microtubules, protein, nucleus"):
         mapping(crops_of(pixels[:, :1], ("er",)))
     with pytest.raises(EmbstoreError, match="name each role once"):
         load(BACKBONES["vit-random"], Choices("replication", ("protein", "protein")))
@@ -147,7 +149,7 @@ def test_weights_that_are_not_the_pinned_ones_are_refused() -> None:
         ({"nucleus": np.zeros((2, 8, 8), bool)}, "wanted bool"),
     ],
 )
-def test_crops_are_checked_at_the_door(change: dict[str, object], line: str) -> None:
+def test_crops_are_checked_when_they_are_made(change: dict[str, object], line: str) -> None:
     """Types and shapes that disagree never reach a network."""
     good = crops_of(np.zeros((1, 2, 8, 8)), ("nucleus", "protein"))
     assert len(good) == 1

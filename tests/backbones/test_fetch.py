@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from filelock import FileLock
 from published import dino_weights, subcell_of, write_dino
 from safetensors.torch import save_file
 
@@ -33,7 +33,7 @@ TINY: dict[str, int] = {"width": 128, "depth": 2, "patch": 8, "channels": 4, "gr
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one file, which can be told to behave badly; `asked` holds the Range of each request."""
+    """A server of one file, which can be made to behave badly; `asked` lists the Range of each request."""
 
     content = b""
     etag: str | None = '"one"'
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: served.drop_after])
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -126,17 +126,17 @@ def test_a_file_is_fetched_checked_and_converted_once(
     backbone: Backbone, server: Server, checkpoint: Path, tmp_path: Path
 ) -> None:
     """The backbone is ready, both hashes are kept, the download is not, and a second fetch asks nobody."""
-    said: list[tuple[str, int, int]] = []
+    message: list[tuple[str, int, int]] = []
     assert not availability(backbone)[0]
-    path = fetch_weights(backbone, progress=lambda *step: said.append(step))
+    path = fetch_weights(backbone, progress=lambda *step: message.append(step))
     assert path == weights_path(backbone)
     assert availability(backbone) == (True, "")
     assert left(tmp_path) == [f"{NAME}.safetensors"]
     _, sha256 = load_network(backbone)
     wanted = {"backbone": NAME, "file": "checkpoint.pth", "file_sha256": file_sha256(checkpoint)}
     assert weights_origin(path) == wanted | {"weights_sha256": sha256}
-    assert said[-1][0] == "MB"
-    assert said[-1][1] == said[-1][2] == len(server.content) // 1_000_000
+    assert message[-1][0] == "MB"
+    assert message[-1][1] == message[-1][2] == len(server.content) // 1_000_000
     assert fetch_weights(backbone) == path
     assert server.asked == [None]
 
@@ -153,7 +153,7 @@ def test_a_download_that_stopped_is_gone_on_with_by_the_next_command(
 ) -> None:
     """When nothing more comes it is one line, what came is kept, and the same command asks for the rest."""
     server.drop_after, server.gives_up = 5000, True
-    with pytest.raises(WeightsError, match="keeps stopping after 5000 bytes; run this again to go on") as caught:
+    with pytest.raises(WeightsError, match="keeps stopping after 5000 bytes; run this again to continue") as caught:
         fetch_weights(backbone)
     assert "\n" not in str(caught.value)
     assert server.asked == [None] + ["bytes=5000-"] * TRIES
@@ -198,12 +198,11 @@ def test_a_part_that_is_the_whole_file_is_not_downloaded_again(server: Server, t
 
 
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
-    """While one process holds the part of a file, another one's download of it is refused in one line."""
+    """While one process downloads a file, another one's download of it is refused in one line."""
     server.content = b"x" * 100
-    with (tmp_path / "checkpoint.pth.part").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(WeightsError, match="another process is downloading http"):
-            download(server.url, tmp_path)
+    refused = pytest.raises(WeightsError, match="another process is downloading http")
+    with FileLock(tmp_path / "checkpoint.pth.lock"), refused:
+        download(server.url, tmp_path)
     assert download(server.url, tmp_path).read_bytes() == server.content
 
 
@@ -218,7 +217,7 @@ def test_what_is_no_url_is_one_line(url: str, tmp_path: Path) -> None:
 def test_a_file_of_another_sha256_is_refused_and_not_kept(backbone: Backbone, server: Server, tmp_path: Path) -> None:
     """The line names both, and nothing is left."""
     server.content = b"x" + server.content[1:]
-    with pytest.raises(WeightsError, match=r"has the sha256 .*, hpa-tiny wants .*; get DINO_FOV_"):
+    with pytest.raises(WeightsError, match=r"has the sha256 .*, hpa-tiny needs .*; get DINO_FOV_"):
         fetch_weights(backbone)
     assert left(tmp_path) == []
 
@@ -249,7 +248,7 @@ def test_a_copy_on_this_disk_takes_the_place_of_the_download(
     fetch_weights(backbone, str(checkpoint))
     assert checkpoint.exists()
     assert server.asked == []
-    with pytest.raises(WeightsError, match=r"hpa-tiny is here already, at .*; move that away"):
+    with pytest.raises(WeightsError, match=r"hpa-tiny is at .* already; move it away"):
         fetch_weights(backbone, str(checkpoint))
     with pytest.raises(WeightsError, match="there is no file /nowhere to read; name the file or URL of DINO_FOV"):
         fetch_weights(replace(backbone, name="other"), "/nowhere")
@@ -273,7 +272,7 @@ def test_servers_that_say_no_or_nothing_are_one_line(backbone: Backbone, server:
         ("opencell", "opencell has no published file; pretrain one of your own"),
     ],
 )
-def test_what_has_no_file_is_said(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_reported(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn, shipped and unpublished backbones."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(WeightsError, match=line):
@@ -281,7 +280,7 @@ def test_what_has_no_file_is_said(name: str, line: str, tmp_path: Path, monkeypa
 
 
 class Hub(Handler):
-    """The few answers of the Hugging Face Hub that its client asks for; `asked` holds method and path."""
+    """The few answers of the Hugging Face Hub that its client requests; `asked` lists method and path."""
 
     def do_HEAD(self) -> None:
         self.server.asked.append(f"HEAD {self.path}")
@@ -317,6 +316,7 @@ print(before, sha256)
 """
 
 
+@pytest.mark.slow
 def test_timms_networks_come_from_the_hub_and_then_from_its_cache(server: Server, tmp_path: Path) -> None:
     """Downloaded once, without the classifier, exactly timm's network; the second time there is no network at all."""
     torch.manual_seed(1)

@@ -20,16 +20,16 @@ def planes() -> np.ndarray:
 
 def test_fixed_takes_the_mean_and_sd_of_each_channel(planes: np.ndarray) -> None:
     """ImageNet's way: the numbers come from the record, not from the crop."""
-    found = normalise(planes, "fixed", (0.1, 0.4), (0.5, 0.25))
-    np.testing.assert_allclose(found[:, 0], (planes[:, 0] - 0.1) / 0.5, rtol=1e-6)
-    np.testing.assert_allclose(found[:, 1], (planes[:, 1] - 0.4) / 0.25, rtol=1e-6, atol=1e-7)
+    result = normalise(planes, "fixed", (0.1, 0.4), (0.5, 0.25))
+    np.testing.assert_allclose(result[:, 0], (planes[:, 0] - 0.1) / 0.5, rtol=1e-6)
+    np.testing.assert_allclose(result[:, 1], (planes[:, 1] - 0.4) / 0.25, rtol=1e-6, atol=1e-7)
 
 
 def test_zscore_gives_each_channel_of_each_crop_mean_0_and_sd_1(planes: np.ndarray) -> None:
     """DINO4Cells' way: (x - mean) / (sd + 1e-7)."""
-    found = normalise(planes, "zscore")
-    np.testing.assert_allclose(found.mean(axis=(2, 3)), 0, atol=1e-6)
-    np.testing.assert_allclose(found.std(axis=(2, 3)), 1, atol=1e-5)
+    result = normalise(planes, "zscore")
+    np.testing.assert_allclose(result.mean(axis=(2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(result.std(axis=(2, 3)), 1, atol=1e-5)
 
 
 def test_minmax_stretches_each_channel_and_joint_keeps_their_ratio(planes: np.ndarray) -> None:
@@ -38,8 +38,8 @@ def test_minmax_stretches_each_channel_and_joint_keeps_their_ratio(planes: np.nd
     np.testing.assert_allclose(alone.max(axis=(2, 3)), 1, atol=1e-4)
     np.testing.assert_allclose(alone.min(axis=(2, 3)), 0)
     np.testing.assert_allclose(joint.max(axis=(1, 2, 3)), 1, atol=1e-4)
-    for crop, found in zip(planes, joint, strict=True):
-        np.testing.assert_allclose(found, (crop - crop.min()) / (crop.max() - crop.min() + 1e-6), atol=1e-6)
+    for crop, result in zip(planes, joint, strict=True):
+        np.testing.assert_allclose(result, (crop - crop.min()) / (crop.max() - crop.min() + 1e-6), atol=1e-6)
     assert joint[:, 0].max() < 0.3
 
 
@@ -48,11 +48,11 @@ def test_bright_log_bends_what_is_above_two_sd() -> None:
     plane = np.zeros((1, 1, 10, 10), np.float32)
     plane[0, 0, 0, :2] = 0.25, 1.0
     z = (plane - plane.mean()) / (plane.std() + 1e-3)
-    found = normalise(plane, "bright-log")[0, 0, 0]
+    result = normalise(plane, "bright-log")[0, 0, 0]
     assert z[0, 0, 0, 0] > 2
-    assert found[0] == pytest.approx(2 + 2 * np.log(z[0, 0, 0, 0] / 2), rel=1e-5)
-    assert found[1] == pytest.approx(2 + 2 * np.log(z[0, 0, 0, 1] / 2), rel=1e-5)
-    assert found[2] == pytest.approx(z[0, 0, 0, 2], rel=1e-5)
+    assert result[0] == pytest.approx(2 + 2 * np.log(z[0, 0, 0, 0] / 2), rel=1e-5)
+    assert result[1] == pytest.approx(2 + 2 * np.log(z[0, 0, 0, 1] / 2), rel=1e-5)
+    assert result[2] == pytest.approx(z[0, 0, 0, 2], rel=1e-5)
 
 
 @pytest.mark.parametrize("how", BY_CROP)
@@ -89,5 +89,5 @@ def test_a_native_field_is_cut_to_whole_patches_around_its_middle() -> None:
     """21 x 35 pixels at patches of 8 are the middle 16 x 32; a field below one patch is refused."""
     field = np.arange(21 * 35, dtype=np.float32).reshape(1, 21, 35)
     np.testing.assert_array_equal(native_field(field, 8), field[:, 2:18, 1:33])
-    with pytest.raises(ImageError, match="the field is 35 x 21 px and the network looks at squares of 32"):
+    with pytest.raises(ImageError, match="the field is 35 x 21 px and the network needs at least 32 x 32"):
         native_field(field, 32)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from embstore.backbones import pixel_stats
-from embstore.backbones.crops import Crops, Encoder
+from embstore.backbones.crops import CropEncoder, Crops
 from embstore.backbones.encoder import load
 from embstore.backbones.pixel_measures import measure
 from embstore.backbones.pixel_regions import REGIONS, distance, one_cell
@@ -44,7 +44,7 @@ def hand_made(seed: int = 0) -> Crops:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder() -> CropEncoder:
     return load(BACKBONES["pixel-stats"], Choices())
 
 
@@ -52,7 +52,7 @@ def test_regions_are_where_brute_force_finds_them() -> None:
     """Every pixel's region, from its distance to each pixel of the two outlines."""
     nucleus, cell = disc(20, 21, 8), disc(21, 20, 14)
     nucleus, cell = nucleus[:40, :40], cell[:40, :40]
-    found = dict(zip(REGIONS, one_cell(nucleus, cell), strict=True))
+    result = dict(zip(REGIONS, one_cell(nucleus, cell), strict=True))
 
     def nearest(y: int, x: int, mask: np.ndarray) -> float:
         return min(math.hypot(y - b, x - a) for b, a in np.argwhere(~mask))
@@ -78,8 +78,8 @@ def test_regions_are_where_brute_force_finds_them() -> None:
         else:
             wanted = "nuclear rim" if around <= 2 else "cell rim" if depth <= 3 else "cytoplasm"
         places = ("nucleus", "nuclear rim", "cytoplasm", "cell rim", "outside")
-        assert [place for place in places if found[place][y, x]] == [wanted]
-    whole = {name: int(mask.sum()) for name, mask in found.items()}
+        assert [place for place in places if result[place][y, x]] == [wanted]
+    whole = {name: int(mask.sum()) for name, mask in result.items()}
     assert sum(whole[f"nuclear ring {i}"] for i in range(4)) == whole["all nucleus"] == int(nucleus.sum())
     assert sum(whole[f"cytoplasmic ring {i}"] for i in range(5)) == whole["all cytoplasm"]
     assert whole["all cytoplasm"] == int((cell & ~nucleus).sum())
@@ -97,7 +97,7 @@ def test_distances_inside_the_mask_s_own_box_are_the_true_ones() -> None:
 def test_measurements_agree_with_brute_force() -> None:
     """Ratios, rings, percentiles, correlation, spread and counts, each computed the long way."""
     crops = hand_made()
-    found = {name: float(values[0]) for name, values in measure(crops).items()}
+    result = {name: float(values[0]) for name, values in measure(crops).items()}
     nucleus, cell = crops.nucleus[0], crops.cell[0]
     dye, protein = crops.pixels[0].astype(np.float64)
     mean = protein[cell].mean()
@@ -122,7 +122,7 @@ def test_measurements_agree_with_brute_force() -> None:
     ]
     wanted["protein: mean of centre ring 4"] = math.log2((np.mean(ring) + FAINT) / (mean + FAINT))
     for name, value in wanted.items():
-        assert found[name] == pytest.approx(value, abs=1e-4), name
+        assert result[name] == pytest.approx(value, abs=1e-4), name
 
 
 def test_detail_is_the_energy_of_a_difference_of_gaussians() -> None:
@@ -149,9 +149,9 @@ def test_spots_are_counted_where_they_are() -> None:
     protein = np.full((PX, PX), 0.05, np.float32)
     for y, x in [(48, 48), (40, 45), (55, 57), (48, 14), (20, 48), (76, 48), (48, 80), (24, 28)]:
         protein[y - 1 : y + 2, x - 1 : x + 2] = 1.0
-    found = measure(Crops(protein[None, None], ("protein",), nucleus[None], cell[None]))
-    assert found["protein: spots above 1.0 in all cytoplasm"][0] == pytest.approx(math.log2(1 + 5))
-    assert found["protein: spots above 1.0 in all nucleus"][0] == pytest.approx(math.log2(1 + 3))
+    result = measure(Crops(protein[None, None], ("protein",), nucleus[None], cell[None]))
+    assert result["protein: spots above 1.0 in all cytoplasm"][0] == pytest.approx(math.log2(1 + 5))
+    assert result["protein: spots above 1.0 in all nucleus"][0] == pytest.approx(math.log2(1 + 3))
 
 
 def test_one_sidedness_tells_a_golgi_from_a_ring() -> None:
@@ -160,14 +160,14 @@ def test_one_sidedness_tells_a_golgi_from_a_ring() -> None:
     ring = (disc(48, 48, 24) & ~nucleus).astype(np.float32)
     side = ring * (np.mgrid[:PX, :PX][1] > 60)
     planes = np.stack([ring, side]).astype(np.float32)[:, None]
-    found = measure(Crops(planes, ("protein",), np.stack([nucleus] * 2), np.stack([cell] * 2)))
-    ring_score, side_score = found["protein: one-sidedness in the cytoplasm"]
+    result = measure(Crops(planes, ("protein",), np.stack([nucleus] * 2), np.stack([cell] * 2)))
+    ring_score, side_score = result["protein: one-sidedness in the cytoplasm"]
     assert ring_score < 0.02
     assert side_score > 0.8
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turning_a_cell_changes_almost_nothing(encoder: Encoder, turns: int) -> None:
+def test_turning_a_cell_changes_almost_nothing(encoder: CropEncoder, turns: int) -> None:
     """A cell has no up: vectors of turned crops agree to 0.001 of a reference sd."""
     crops = hand_made(5)
     turned = Crops(
@@ -179,7 +179,7 @@ def test_turning_a_cell_changes_almost_nothing(encoder: Encoder, turns: int) -> 
     np.testing.assert_allclose(encoder(turned), encoder(crops), atol=1e-3)
 
 
-def test_nothing_makes_a_vector_infinite_or_empty(encoder: Encoder) -> None:
+def test_nothing_makes_a_vector_infinite_or_empty(encoder: CropEncoder) -> None:
     """No nucleus, no cell, constant or black channels, a full mask, a mask of one pixel: finite and within ±5."""
     good = hand_made()
     empty, full, dot = np.zeros((1, PX, PX), bool), np.ones((1, PX, PX), bool), np.zeros((1, PX, PX), bool)
@@ -193,7 +193,7 @@ def test_nothing_makes_a_vector_infinite_or_empty(encoder: Encoder) -> None:
             assert np.abs(vector).max() <= 5
 
 
-def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: Encoder) -> None:
+def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: CropEncoder) -> None:
     """Without a nucleus channel the protein's numbers stay as they are and the others are the fill, 0."""
     crops = hand_made()
     both, alone = encoder(crops)[0], encoder(Crops(crops.pixels[:, 1:], ("protein",), crops.nucleus, crops.cell))[0]
@@ -202,11 +202,11 @@ def test_an_absent_role_sits_at_the_centre_of_the_reference(encoder: Encoder) ->
     np.testing.assert_array_equal(alone[protein], both[protein])
     assert not alone[~protein].any()
     assert both[~protein].any()
-    with pytest.raises(EmbstoreError, match="it holds er and pixel-stats is shown nucleus, protein"):
+    with pytest.raises(EmbstoreError, match="it has er and pixel-stats uses nucleus, protein"):
         encoder(Crops(crops.pixels[:, :1], ("er",), crops.nucleus, crops.cell))
 
 
-def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: Encoder) -> None:
+def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: CropEncoder) -> None:
     """Twenty cells at once, in chunks, give what each gives alone, in order."""
     cells = [hand_made(seed) for seed in range(20)]
     pixels, nuclei, outlines = (np.concatenate([getattr(c, f) for c in cells]) for f in ("pixels", "nucleus", "cell"))
@@ -219,7 +219,7 @@ def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(encoder: Encode
     )
 
 
-def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encoder: Encoder) -> None:
+def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encoder: CropEncoder) -> None:
     """Its digest, by hand from the file, is the record's weights; every spread is positive."""
     path = Path(pixel_stats.__file__).with_name("pixel_stats_reference.json")
     rows = [[name, *pair] for name, pair in json.loads(path.read_text("utf-8")).items()]
@@ -245,7 +245,7 @@ def test_hand_made_measurements_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_real_proteins_spread_over_the_sphere(samples: Path, encoder: Encoder) -> None:
+def test_real_proteins_spread_over_the_sphere(samples: Path, encoder: CropEncoder) -> None:
     """Means of real OpenCell proteins point in different directions; unscaled, half of their pairs lie above 0.88."""
     from embstore.pixels.crop import crop, crop_mask, geometries
     from embstore.pixels.decode import read_planes
@@ -255,14 +255,14 @@ def test_real_proteins_spread_over_the_sphere(samples: Path, encoder: Encoder) -
     means = []
     for gene in ("ACTB_gallery", "CDC16_gallery", "CEP170_gallery", "LMNB1_thumb", "NPM1_thumb", "TERF1_thumb"):
         planes = read_planes(samples / "opencell" / "two_channel" / f"{gene}.tif").pixels
-        found = segment(planes[0], None)
-        side = 25.0 / float(found.pixel_size_um or 0)
-        cells = geometries(found)
+        result = segment(planes[0], None)
+        side = 25.0 / float(result.pixel_size_um or 0)
+        cells = geometries(result)
         crops = Crops(
             np.stack([crop(scale(planes), cell.centroid, side, PX) for cell in cells]),
             ("nucleus", "protein"),
-            np.stack([crop_mask(found.nuclei == cell.label, cell.centroid, side, PX) for cell in cells]),
-            np.stack([crop_mask(found.cells == cell.label, cell.centroid, side, PX) for cell in cells]),
+            np.stack([crop_mask(result.nuclei == cell.label, cell.centroid, side, PX) for cell in cells]),
+            np.stack([crop_mask(result.cells == cell.label, cell.centroid, side, PX) for cell in cells]),
         )
         means.append(encoder(crops).mean(axis=0))
     unit = np.stack(means) / np.linalg.norm(means, axis=1, keepdims=True)

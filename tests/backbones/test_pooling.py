@@ -31,7 +31,7 @@ def test_a_single_patch_has_no_spread_and_no_nan() -> None:
     assert pool_tokens(TOKENS[:, :2], 1, "cls+mean+std+max")[:, 10:15].abs().max() == 0
 
 
-def test_a_network_without_a_cls_token_is_told_so() -> None:
+def test_a_network_without_a_cls_token_is_refused() -> None:
     """One line that names the pooling to use."""
     check_pooling("mean", 0, "nameless")
     with pytest.raises(EmbstoreError, match=r"nameless has no CLS token, which pooling=cls\+mean asks for"):

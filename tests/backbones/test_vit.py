@@ -110,7 +110,7 @@ def test_replication_of_a_network_of_many_channels_shows_one_role_in_all_slots()
 
 @pytest.mark.parametrize("fill", [0.5, "mean", "copy"])
 def test_absent_slots_are_filled_after_normalisation(fill: float | str) -> None:
-    """With a number, with the mean of what is there, or with a copy of the protein; each is a space of its own."""
+    """With a number, with the mean of the other slots, or with a copy of the protein; each is a space of its own."""
     crops = drawn_crops(2, roles=("nucleus", "protein"))
     encoder = loaded(Choices(fill=fill), **MULTI)
     nucleus, protein = (zscored(crops.pixels[:, c]) for c in (0, 1))
@@ -162,14 +162,14 @@ def test_native_fields_may_have_any_size_and_are_cut_to_whole_patches() -> None:
     around[..., :2, :] = around[..., -2:, :] = around[..., :, 0] = 0
     np.testing.assert_array_equal(encoder(crops), encoder(replace(crops, pixels=around)))
     assert encoder(drawn_crops(3, px=(32, 64))).shape == (3, WIDTH)
-    with pytest.raises(ImageError, match="the field is 64 x 7 px and the network looks at squares of 8"):
+    with pytest.raises(ImageError, match="the field is 64 x 7 px and the network needs at least 8 x 8"):
         encoder(Crops(np.zeros((1, 1, 7, 64), np.float32), ("protein",), *np.zeros((2, 1, 7, 64), bool)))
     with pytest.raises(ImageError, match="a field of 2056 x 2056 px is 66050 tokens to tiny, wanted at most 65536"):
         encoder(Crops(np.zeros((1, 1, 2056, 2056), np.float32), ("protein",), *np.zeros((2, 1, 2056, 2056), bool)))
 
 
 def test_whole_fields_are_spaces_of_their_own() -> None:
-    """Cells, fields on a square, on another square and at native size never share a table; the specs say which."""
+    """Cells, fields on a square, on another square and at native size never share a table; the specs name which."""
     choices = [Choices(), *(Choices(unit="image", input_px=px) for px in (None, 64, 0))]
     spaces = [loaded(c).space for c in choices]
     assert len({space.digest for space in spaces}) == 4

@@ -101,7 +101,7 @@ def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path)
 
 
 def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Path) -> None:
-    """Only DINO's own layout says which is meant; Lightning's prefixes, and a third network, do not."""
+    """Only DINO's own layout defines which is meant; Lightning's prefixes, and a third network, do not."""
     weights = dino_weights(**TINY)
     both = prefixed("teacher.backbone.", weights) | prefixed("student.backbone.", weights)
     torch.save({"state_dict": both}, tmp_path / "lightning.ckpt")

@@ -6,7 +6,8 @@ import numpy as np
 
 from embstore_bench.baselines import baseline_vectors, baselines
 from embstore_bench.fitting import fit_all, fold_roles
-from embstore_bench.heads import HEADS, Classifier, Fold, Head
+from embstore_bench.heads import HEADS
+from embstore_bench.heads.recipe import Classifier, Fold, Head
 from embstore_bench.tasks import LeftOut, Task, TaskQuestion
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 
 from embstore.phantom import write_phantom
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY: dict[str, dict[str, Any]] = {
     "search": {"ROWS": 300, "DIM": 8},
@@ -105,7 +107,8 @@ def test_the_ceiling_is_drawn_trained_and_scored(tmp_path: Path, monkeypatch: py
     scores = vit.scores(net, cells.crops)
     assert scores.shape == cells.labels.shape
     assert ((scores >= 0) & (scores <= 1)).all()
-    report = calibrate._report(cells, cells, cells, {"floor": (scores, scores), "ceiling": (scores, scores)})
+    thresholds = np.full(scores.shape[1], 0.5, np.float32)
+    report = calibrate._report(cells, cells, {"floor": (thresholds, scores), "ceiling": (thresholds, scores)})
     assert report["difference"] == [0, 0, 0]
     assert len(report["classes"]) == cells.labels.shape[1]
 

@@ -44,6 +44,7 @@ def column(answer: Any, name: str) -> list[Any]:
     return [row[name] for row in answer.to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_corrected_task_is_scored_as_it_defines_beside_the_old(
     benched: Filler, first_report: BenchReport, corrected: str
 ) -> None:

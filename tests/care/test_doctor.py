@@ -1,4 +1,4 @@
-"""doctor says what a machine lacks, and touches nothing."""
+"""doctor reports what a machine lacks, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ other:/x /mnt/twice nfs rw 0 0
     ],
 )
 def test_the_file_system_is_that_of_the_deepest_mount(folder: str, kind: str) -> None:
-    """The mount that holds a folder decides, the last of several at one place, blanks in its name included."""
+    """The mount that contains a folder decides, the last of several at one place, blanks in its name included."""
     assert file_system(Path(folder), MOUNTS) == kind
 
 
-def test_a_store_on_nfs_and_a_full_disk_are_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nfs_and_a_full_disk_are_reported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network file system is a warning with what to do, a full disk a failure; a sound machine has neither."""
     before = {check.check: check for check in doctor(store.uri)}
     assert before["store"].found.startswith("format 2, written by embstore")
     assert before["disk"].result == "ok"
     assert before["weights"].found.startswith("ready: pixel-stats, vit-random")
-    assert before["weights"].todo == "`embstore backbones list` says how to get the others"
+    assert before["weights"].todo == "`embstore backbones list` shows how to get the others"
     assert "lancedb" in before["engines"].found
     mounts = tmp_path / "mounts"
     mounts.write_text("lab:/export / nfs4 rw 0 0\n")

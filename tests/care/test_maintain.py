@@ -104,11 +104,11 @@ def _zeros(store: Store, digest: str) -> tuple[list[str], np.ndarray]:
     return ids, np.zeros_like(then)
 
 
-def test_a_full_disk_is_said_in_plain_words() -> None:
-    """Whatever engine met it, the line says what to do, once."""
+def test_a_full_disk_is_reported_in_plain_words() -> None:
+    """Whichever engine reported it, the line states what to do, once."""
     with pytest.raises(OSError) as full, Path("/dev/full").open("wb", buffering=0) as file:
         file.write(b"x")
-    said = "the disk is full; free some space, then run the same command again"
-    assert first_line(full.value) == said
-    assert first_line(RuntimeError("lance error: IO: ... (os error 28), /root/x.rs:1:1")) == said
+    message = "the disk is full; free some space, then run the same command again"
+    assert first_line(full.value) == message
+    assert first_line(RuntimeError("lance error: IO: ... (os error 28), /root/x.rs:1:1")) == message
     assert first_line(RuntimeError("something else (os error 2)")) == "something else (os error 2)"

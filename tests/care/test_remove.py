@@ -37,9 +37,9 @@ def test_an_image_goes_with_all_that_hangs_on_it_and_comes_back(store: Store, ph
     n = len([row for row in before["cells"] if image["image_id"] in row])
     assert (removed.images, removed.cells, removed.vectors, removed.labels) == (1, n, n, 1)
     after = contents(store)
-    for table, held in before.items():
-        gone = [] if table == "proteins" else [row for row in held if image["image_id"] in row]
-        assert after[table] == [row for row in held if row not in gone], table
+    for table, kept in before.items():
+        gone = [] if table == "proteins" else [row for row in kept if image["image_id"] in row]
+        assert after[table] == [row for row in kept if row not in gone], table
     assert verify(store).wrong == ()
     assert verify(store).notes == ()
     assert list(store.tags()) == ["before-removal-1"]
@@ -57,6 +57,37 @@ def test_a_dry_run_counts_and_writes_nothing(store: Store) -> None:
     assert store.versions() == versions
     done = remove(store, GENE)
     assert (done.images, done.cells, done.vectors) == (planned.images, planned.cells, planned.vectors)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "true)) UNION ALL (SELECT image_id, 'none' FROM image_current WHERE (true",
+        "true) OR (true",
+        "true) --",
+        "true LIMIT 1",
+        "true GROUP BY ALL",
+        "true UNION SELECT 1",
+        "true; SELECT 1",
+        "SELECT true",
+        "true, false",
+        "true /*",
+        "'",
+        "",
+    ],
+)
+def test_a_condition_cannot_leave_its_brackets(store: Store, where: str) -> None:
+    """What is no condition by itself is refused in one line, before `dataset` could be forgotten."""
+    with pytest.raises(QueryError, match="is not a SQL condition by itself") as error:
+        remove(store, where, dataset="none", dry_run=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_condition_may_contain_brackets_comments_and_questions(store: Store) -> None:
+    """Brackets and quotes of its own, a comment at its end, and a SELECT are part of a condition."""
+    where = "(gene = 'PHN002' OR gene IN (SELECT gene FROM proteins WHERE gene = ') OR (true')) -- one gene"
+    assert remove(store, where, dry_run=True).images == 1
+    assert remove(store, where, dataset="none", dry_run=True).images == 0
 
 
 class Killed(BaseException):
@@ -84,6 +115,7 @@ def killed_at(store: Store, monkeypatch: pytest.MonkeyPatch, write: int, run: An
     return False
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_it_is_finished_by_the_next(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +156,9 @@ def test_an_ingest_between_a_kill_and_the_next_removal_loses_nothing(
 
 
 def test_purge_leaves_no_byte_and_says_what_it_gave_up(store: Store, phantom: Path) -> None:
-    """Tags that hold what is purged are given up, others stay; no data file holds the removed cells' ids any more."""
+    """Tags that contain what is purged are deleted, others stay; no data file contains the removed cells' ids any
+    more.
+    """
     (image,) = rows(store, f"SELECT DISTINCT image_id FROM cells WHERE {GENE}")
     create_tag(store, "with")
     store.upsert("entries", [{"entry": "e", "tag": "with"}])
@@ -139,14 +173,14 @@ def test_purge_leaves_no_byte_and_says_what_it_gave_up(store: Store, phantom: Pa
         (),
     )
     assert list(store.tags()) == ["without"]
-    held = [f for f in Path(store.uri).rglob("*.lance") if f.is_file() and image["image_id"].encode() in f.read_bytes()]
-    assert held == []
+    kept = [f for f in Path(store.uri).rglob("*.lance") if f.is_file() and image["image_id"].encode() in f.read_bytes()]
+    assert kept == []
     assert verify(store).wrong == ()
-    assert [note.found for note in verify(store).notes] == ["1 entries whose tag is gone, such as e"]
+    assert [note.found for note in verify(store).notes] == ["1 entries whose tag is missing, such as e"]
     assert again(store, phantom).images_in == 1
 
 
-def test_a_tag_made_after_the_removal_is_said_to_hold_bytes(store: Store) -> None:
+def test_a_tag_made_after_the_removal_is_reported(store: Store) -> None:
     """A later tag does not show what was removed, yet keeps its files: purge says so instead of giving it up."""
     remove(store, GENE)
     create_tag(store, "later")
@@ -155,14 +189,16 @@ def test_a_tag_made_after_the_removal_is_said_to_hold_bytes(store: Store) -> Non
 
 
 def test_what_was_removed_is_read_under_a_tag(store: Store) -> None:
-    """A removal tags the state before it, unless a tag names it already; a dry run says which; a purge makes none."""
+    """A removal tags the state before it, unless a tag names it already; a dry run reports which; a purge makes
+    none.
+    """
     before = contents(store)
     planned = remove(store, GENE, dry_run=True)
     assert (planned.tag, store.tags()) == ("before-removal-1", {})
     assert remove(store, GENE) == planned
     then = Store.open(store.uri, at=planned.tag)
     assert then.read("images").num_rows == store.read("images").num_rows + planned.images
-    assert remove(store, GENE).tag == ""  # nothing to take out, and no tag
+    assert remove(store, GENE).tag == ""  # nothing to remove, and no tag
     assert list(store.tags()) == ["before-removal-1"]
     create_tag(store, "mine")
     assert remove(store, "gene = 'PHN001'").tag == "mine"
@@ -171,13 +207,13 @@ def test_what_was_removed_is_read_under_a_tag(store: Store) -> None:
     assert before.keys() == contents(store).keys()
 
 
-def test_brought_profiles_go_with_their_vectors(store: Store, tmp_path: Path) -> None:
-    """A condition on the columns of profiles takes out brought vectors, and `dataset` narrows any condition."""
+def test_external_profiles_are_removed_with_their_vectors(store: Store, tmp_path: Path) -> None:
+    """A condition on the columns of profiles removes external vectors, and `dataset` restricts any condition."""
     file = tmp_path / "v.csv"
     file.write_text("id,gene,f1,f2\nENSG00000000001,A,1,0\nENSG00000000002,B,0,1\n")
     import_embeddings(store, file, dataset="mine", backbone="theirs", **COLUMNS)
     before = contents(store)
-    assert remove(store, "true) OR (true", dataset="none").images == 0
+    assert remove(store, "true", dataset="none").images == 0
     assert contents(store) == before
     one = remove(store, "list_contains(genes, 'A')", dataset="mine")
     assert (one.images, one.profiles, one.vectors) == (0, 1, 1)
@@ -200,7 +236,7 @@ def test_a_wrong_condition_is_one_line(store: Store) -> None:
 
 
 def test_many_ids_go_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More ids than one condition holds are taken out all the same."""
+    """More ids than one condition can list are removed too."""
     monkeypatch.setattr("embstore.store.removal.IDS_PER_CONDITION", 2)
     n_cells = store.read("cells").num_rows
     removed = remove(store, "true")

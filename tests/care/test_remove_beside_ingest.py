@@ -57,6 +57,7 @@ def removing_before(write: int, store: Store, monkeypatch: pytest.MonkeyPatch, r
     return count >= write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     ["another space", *(pytest.param(c, marks=pytest.mark.faults) for c in ("new", "changed", "described anew"))],
@@ -84,11 +85,11 @@ def test_a_removal_before_any_write_of_an_ingest_leaves_no_half(
         more = removing_before(write, store, monkeypatch, lambda store=store: take(store, source, **how))
         assert verify(store).wrong == (), write
         take(store, source, **how)
-        held = rows(
+        contents = rows(
             store, "SELECT image_id, count(cell_id) AS n FROM images LEFT JOIN cells_raw USING (image_id) GROUP BY 1"
         )
-        assert len(held) == len(FIELDS)
-        assert all(row["n"] >= CELLS for row in held), write
+        assert len(contents) == len(FIELDS)
+        assert all(row["n"] >= CELLS for row in contents), write
         write += 1
     assert write > 3
 

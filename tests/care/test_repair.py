@@ -204,6 +204,7 @@ ALONE = [pytest.param((name,), marks=pytest.mark.faults, id=f"{name} alone") for
 CASES = [*(pytest.param(names, id=" and ".join(names)) for names in TOGETHER), *ALONE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", CASES)
 def test_what_verify_finds_is_repaired_as_it_says(rich: Store, sources: Path, names: tuple[str, ...]) -> None:
     """Damages are found with a todo; following it, and the same ingest again, give a sound store, as it was."""
@@ -212,9 +213,9 @@ def test_what_verify_finds_is_repaired_as_it_says(rich: Store, sources: Path, na
         DAMAGES[name][0](rich)
     store = Store.open(rich.uri)
     checks = {DAMAGES[name][1] for name in names}
-    found = [finding for finding in verify(store).wrong if finding.check in checks]
-    assert {finding.check for finding in found} == checks
-    assert all("--repair" in finding.todo or finding.todo == REMOVE for finding in found)
+    result = [finding for finding in verify(store).wrong if finding.check in checks]
+    assert {finding.check for finding in result} == checks
+    assert all("--repair" in finding.todo or finding.todo == REMOVE for finding in result)
     repair(store)
     left = verify(store).wrong
     assert all(finding.todo == RECORD for finding in left)
@@ -247,21 +248,22 @@ def test_only_what_is_damaged_goes(rich: Store) -> None:
     lost = rich.dataset("cells").get_fragments()[-1].to_table(columns=["image_id"])["image_id"].unique().to_pylist()
     before = contents(rich)
     data_files(rich, "cells")[-1].unlink()
-    said = {(done.table, done.change): done.rows for done in repair(rich)}
-    assert said[("images", "images may have lost cells and are out")] == len(lost) == 1
+    message = {(done.table, done.change): done.rows for done in repair(rich)}
+    assert message[("images", "images that may have lost cells were removed")] == len(lost) == 1
     after = contents(rich)
     for table in ("cells", "images", "ingested", table_of(rich, "cell"), table_of(rich, "image")):
         assert after[table] == [row for row in before[table] if f"{lost[0]}'" not in row and f"{lost[0]}:" not in row]
     assert after[table_of(rich, "protein")] == before[table_of(rich, "protein")]
 
 
+@pytest.mark.slow
 def test_vectors_outlive_the_loss_of_their_records(rich: Store, sources: Path) -> None:
     """Where records of spaces are lost, repairing keeps their vectors, and the next ingest records them again."""
     name = table_of(rich, "cell")
     version = rich.versions()[name]
     shutil.rmtree(Path(rich.uri) / "spaces.lance")
     store = Store.open(rich.uri)
-    assert [done.change for done in repair(store)] == ["made anew, empty"]
+    assert [done.change for done in repair(store)] == ["made again, empty"]
     again(store, sources)
     assert store.versions()[name] == version
     assert verify(store).wrong == ()
@@ -292,7 +294,7 @@ def test_killed_at_any_step_it_is_finished_by_the_next(
 
 
 def _killed(store: Store, monkeypatch: pytest.MonkeyPatch, writes: int) -> bool:
-    """Mend until the store's n-th write is about to happen; returns whether it came to that."""
+    """Repair until the store's n-th write is about to happen; return whether it came to that."""
     left = iter(range(writes))
     real = Store._ready_to_write
 
@@ -314,7 +316,7 @@ def test_what_may_be_no_damage_is_left_alone(rich: Store) -> None:
     """A table whose newest manifest is whole and that cannot be opened all the same is named, not made anew."""
     newest = min((Path(rich.uri) / "labels.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(b"\xff" * 64 + newest.read_bytes()[-16:])
-    with pytest.raises(StoreError, match=r"move .*labels.lance away, and `embstore verify --repair` makes it anew"):
+    with pytest.raises(StoreError, match=r"move .*labels.lance away, and `embstore verify --repair` makes it "):
         repair(Store.open(rich.uri))
     shutil.move(Path(rich.uri) / "labels.lance", Path(rich.uri).parent / "kept")
     store = Store.open(rich.uri)

@@ -70,6 +70,7 @@ def make_bucket(url: str) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_bucket_holds_what_a_folder_holds(bucket: str, phantom: Path, phantom_store: Path) -> None:
     """Ingest, search, status, verify, tags, removal and maintenance give in a bucket what they give on a disk."""
     uri, local = f"{bucket}/atlas", Store.open(phantom_store)
@@ -96,8 +97,8 @@ def test_processes_that_write_the_same_keys_to_a_bucket_leave_each_once(bucket: 
     """Two at once, new keys in every turn: who comes second looks again."""
     store = Store.open(f"{bucket}/beside", create=True)
     run_together(UPSERTS, [(store.uri, "a"), (store.uri, "b")])
-    held = store.read("proteins", ["protein_id"])["protein_id"].to_pylist()
-    assert sorted(held) == sorted(f"p{turn}.{i}" for turn in range(4) for i in range(20))
+    kept = store.read("proteins", ["protein_id"])["protein_id"].to_pylist()
+    assert sorted(kept) == sorted(f"p{turn}.{i}" for turn in range(4) for i in range(20))
 
 
 def test_what_is_missing_in_a_bucket_is_one_line(bucket: str) -> None:

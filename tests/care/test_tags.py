@@ -44,7 +44,7 @@ def test_a_store_under_a_tag_cannot_be_written(store: Store, space_table: str) -
         lambda: then.tag("other", {"cells": 1}),
         lambda: then.untag("then"),
     ):
-        with pytest.raises(StoreError, match="open at tag then, where it can only be read; leave out --at"):
+        with pytest.raises(StoreError, match="open at tag then, and can only be read; leave out --at"):
             write()
     assert store.versions() == versions
     assert list(store.tags()) == ["then"]
@@ -57,7 +57,7 @@ def test_a_name_keeps_its_meaning(store: Store) -> None:
     store.untag("v1", ["labels"])  # as a kill between two tables leaves it
     assert create_tag(store, "v1") == store.tags()["v1"] == versions
     store.delete("labels", "true")
-    with pytest.raises(EmbstoreError, match="a tag v1 already, of other versions; choose another name"):
+    with pytest.raises(EmbstoreError, match="a tag v1 exists already, with other versions; choose another name"):
         create_tag(store, "v1")
     for name in ("", "a b", "../x", "é", "-x"):
         with pytest.raises(EmbstoreError, match="wanted letters, digits"):
@@ -81,7 +81,7 @@ def test_a_tag_that_a_score_cites_cannot_be_deleted(store: Store) -> None:
 
 
 def test_a_tag_that_covers_some_tables_shows_those(store: Store) -> None:
-    """A tag of bench covers what it read: the rest is not there, in SQL either, and a wrong tag lists the tags."""
+    """A tag of bench covers what it read: other tables are missing, in SQL too, and a wrong tag lists the tags."""
     store.tag("bench-1", {"proteins": store.versions()["proteins"]})
     part = Store.open(store.uri, at="bench-1")
     assert part.table_names() == ["proteins"]

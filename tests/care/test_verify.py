@@ -63,7 +63,7 @@ def test_a_number_that_is_none_is_found(store: Store, space_table: str, bad: flo
     numbers[-1] = bad
     write_raw(store, space_table, vectors(store, space_table, ["phantom/x:00000000:1"], numbers[None]))
     (finding,) = (f for f in verify(store).wrong if f.check == "vectors")
-    assert finding.found == "1 vectors hold NaN or infinity, such as phantom/x:00000000:1"
+    assert finding.found == "1 vectors contain NaN or infinity, such as phantom/x:00000000:1"
 
 
 def test_what_belongs_to_nothing_is_found(store: Store, space_table: str) -> None:
@@ -108,10 +108,10 @@ def test_records_are_held_to_their_digests(store: Store, space_table: str) -> No
     add_space(store, space | {"digest": "ab" * 32}, 2, half=False)
     drop_table(store, "emb_" + "ab" * 6)
     assert found(store) == {("spaces", "spaces"), ("dim", space_table), ("splits", "splits")}
-    said = " | ".join(f.found for f in verify(store).wrong)
-    assert f"the record of {space['digest'][:12]} now has the digest" in said
-    assert "the space abababababab has no table emb_abababababab" in said
-    assert "vectors of 90 numbers where spaces says 91" in said
+    message = " | ".join(f.found for f in verify(store).wrong)
+    assert f"the record of {space['digest'][:12]} now has the digest" in message
+    assert "the space abababababab has no table emb_abababababab" in message
+    assert "vectors of 90 numbers, but spaces has 91" in message
     store.delete("spaces", "true")
     assert ("spaces", space_table) in found(store)
 
@@ -158,6 +158,7 @@ def test_files_that_only_a_tag_needs_are_looked_for(store: Store) -> None:
     assert ("tagged files", "proteins") in found(store)
 
 
+@pytest.mark.slow
 def test_parts_give_the_same_answer(store: Store, space_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions asked over many parts of a key, as a large store needs, find what one part finds."""
     write_raw(store, "cells", store.read("cells").slice(0, 3))

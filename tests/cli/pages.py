@@ -1,4 +1,4 @@
-"""The documents as tests read them: their blocks, and their commands typed as they stand there."""
+"""The documents as tests read them: their blocks, and their commands, typed unchanged."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_users_checkpoint_is_added_shown_and_embeds_cells(run: Run, tmp_path: 
     )
     done = run("backbones", "add", first, *options)
     assert done.stdout == (
-        "mine revision 1 is ready: 1 blocks of width 64, patches of 8 px, 1 heads, 64 numbers a cell\n"
+        "mine revision 1 is ready: 1 blocks of width 64, patches of 8 px, 1 heads, 64 numbers per cell\n"
     ), done.stderr
     row = listed(run)["mine"]
     assert (row["ready"], row["origin"], row["slots"], row["licence"]) == ("yes", "user", roles, "CC0")
@@ -121,7 +121,7 @@ def test_wrong_choices_are_one_line_and_write_nothing(
 
 
 def test_a_pickle_that_runs_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
-    """It says what the file asked for, and does not do it."""
+    """It reports what the file asked for, and does not do it."""
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(print, protocol=2))
     done = run("backbones", "add", tmp_path / "evil.pth", "--name", "mine", "--roles", "nucleus,protein")
     assert done.returncode == 1

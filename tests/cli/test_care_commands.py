@@ -37,7 +37,7 @@ def test_verify_is_one_line_or_rows_and_exit_1(run: Run, store: Path) -> None:
     for command in (("sql", "SELECT count(thumbnail) FROM cells"), ("search", "protein", "PHN007"), ("status",)):
         done = run("--store", store, *command)
         assert "Traceback" not in done.stderr
-        assert "`embstore verify` says what is wrong" in done.stderr or done.returncode == 0
+        assert "`embstore verify` reports what is wrong" in done.stderr or done.returncode == 0
 
 
 def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
@@ -48,18 +48,18 @@ def test_verify_repairs_what_it_finds(run: Run, store: Path) -> None:
         done = run("--store", store, *command)
         assert done.returncode == 1
         assert "has no table" in done.stderr
-        assert "`embstore verify` says what to do" in done.stderr
+        assert "`embstore verify` reports what to do" in done.stderr
     assert run("--store", store, "verify").returncode == 1
     assert not (store / "labels.lance").exists()
     repaired = run("--store", store, "verify", "--repair")
     assert (repaired.returncode, repaired.stdout.startswith("all is well")) == (0, True)
-    assert "repaired: labels: made anew, empty" in repaired.stderr
+    assert "repaired: labels: made again, empty" in repaired.stderr
     assert run("--store", store, "verify", "--repair").stderr == ""
 
 
 def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store: Path) -> None:
     """`tag` lists and makes, `--at` reads, and every writing verb under `--at` is one line and exit 1."""
-    assert run("--store", store, "tag", "v1").stdout.startswith("v1 names this state of")
+    assert run("--store", store, "tag", "v1").stdout.startswith("v1 tags the present versions of")
     assert run("--store", store, "remove", "--where", "gene = 'PHN007'").stdout.startswith("1 images, ")
     count = ("sql", "SELECT count(DISTINCT gene) AS n FROM cells", "--format", "csv")
     assert run("--store", store, *count).stdout.split() == ["n", "35"]
@@ -80,9 +80,9 @@ def test_a_store_is_tagged_read_at_the_tag_and_not_written_there(run: Run, store
     ):
         done = run("--store", store, "--at", "v1", *command)
         assert (done.returncode, done.stdout) == (1, ""), command
-        assert "open at tag v1, where it can only be read" in done.stderr
+        assert "open at tag v1, and can only be read" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
-    assert "is gone" in run("--store", store, "tag", "v1", "--delete").stdout
+    assert "was deleted" in run("--store", store, "tag", "v1", "--delete").stdout
     assert "choose from: none yet" in run("--store", store, "--at", "v1", "status").stderr
 
 
@@ -96,26 +96,26 @@ def test_maintain_shows_before_and_after(run: Run, store: Path) -> None:
     assert "bytes before" in done.stderr
     run("--store", store, "tag", "v1")
     run("--store", store, "remove", "--where", "gene < 'PHN020'")
-    said = run("--store", store, "maintain", "--older-than", "0").stderr
+    message = run("--store", store, "maintain", "--older-than", "0").stderr
     run("--store", store, "maintain", "--older-than", "0")
     assert re.search(
-        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", said
+        r"the tag v1 keeps \d+ older versions of tables since 20\d\d-\d\d-\d\d, \d+ bytes .* --delete`", message
     )
 
 
-def test_remove_says_what_would_go_and_what_went(run: Run, store: Path) -> None:
-    """A dry run counts, a purge names the tags that it gives up, nothing to take out is said."""
+def test_remove_reports_what_it_would_remove_and_what_it_removed(run: Run, store: Path) -> None:
+    """A dry run counts, a purge names the tags that it deletes, and nothing to remove is reported."""
     run("--store", store, "tag", "v1")
     arguments = ("--store", store, "remove", "--where", "gene = 'PHN007'")
     planned = run(*arguments, "--dry-run", "--purge")
-    assert "would go" in planned.stdout
-    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be taken out; only the same ingest", planned.stderr)
-    assert "tags would be given up: v1; 0 scores" in planned.stderr
-    kept = "would be taken out; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
+    assert "would be removed" in planned.stdout
+    assert re.search(r"^1 images, \d+ cells, \d+ vectors would be removed; only the same ingest", planned.stderr)
+    assert "tags would be deleted: v1; 0 scores" in planned.stderr
+    kept = "would be removed; `embstore --at v1 ...` still reads it, until `embstore tag v1 --delete`"
     assert kept in run(*arguments, "--dry-run").stderr
     record = json.loads(run(*arguments, "--purge", "--format", "json").stdout)[0]
     assert (record["images"], record["tags"]) == (1, ["v1"])
-    assert run(*arguments).stdout.strip() == "nothing to take out: no image, cell or profile matches"
+    assert run(*arguments).stdout.strip() == "nothing to remove: no image, cell or profile matches"
     assert "no dataset 'nope'; choose from: opencell" in run(*arguments, "--dataset", "nope").stderr
     assert run("--store", store, "remove", "--where", "nosuch = 1").returncode == 1
 
@@ -132,7 +132,7 @@ def test_doctor_is_a_row_a_check(run: Run, store: Path, tmp_path: Path) -> None:
 
 
 def test_status_counts_old_versions_too(run: Run, store: Path) -> None:
-    """fragments, versions and the bytes on disk stand beside the live bytes."""
+    """fragments, versions and the bytes on disk are listed next to the live bytes."""
     rows = json.loads(run("--store", store, "status", "--format", "json").stdout)
     assert list(rows[0]) == ["name", "rows", "version", "bytes", "fragments", "versions", "disk_bytes", "holds"]
     assert all(row["disk_bytes"] >= row["bytes"] and row["versions"] >= 1 for row in rows)

@@ -1,4 +1,4 @@
-"""What ingest says of masks, flags, pixel sizes and scalings."""
+"""What ingest reports about masks, flags, pixel sizes and scalings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_ingest_says_what_became_of_masks_and_flags(run: Run, tmp_path: Path) ->
     done = run(*ask)
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
-    assert lines[0].startswith("opencell: 2 of 2 images went in, ")
+    assert lines[0].startswith("opencell: 2 of 2 images ingested, ")
     assert "masks: 2 images, 2 with nuclei alone" in lines
     name = masks[1].name.removesuffix("_nuclei.png")
     (split,) = [

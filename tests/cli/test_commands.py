@@ -33,10 +33,10 @@ def test_help_lists_every_verb(run: Run) -> None:
 
 
 def test_the_options_of_ingest_are_grouped(run: Run) -> None:
-    """Its help begins with the examples and then says what goes in, what cells are, how it runs."""
+    """Its help begins with the examples; then come the source, the cells and the run."""
     text = run("ingest", "--help").stdout
     groups = (
-        "What goes in",
+        "Source",
         "Cells",
         "Running",
     )
@@ -89,7 +89,7 @@ def test_parquet_on_stdout_can_be_read(phantom_store: Path) -> None:
 
 
 def test_sheet_is_drawn_beside_the_table(run: Run, phantom_store: Path, tmp_path: Path) -> None:
-    """`--sheet` draws a picture with a row for the query and each neighbour, and says where on stderr."""
+    """`--sheet` draws a picture with a row for the query and each neighbour, and reports the file on stderr."""
     out = tmp_path / "pictures" / "n.png"
     done = run("--store", phantom_store, "search", "protein", "PHN007", "-k", "3", "--sheet", out)
     assert str(out) in done.stderr
@@ -100,16 +100,16 @@ def test_sheet_is_drawn_beside_the_table(run: Run, phantom_store: Path, tmp_path
 
 
 def test_search_cell_takes_an_id_from_sql(run: Run, phantom_store: Path) -> None:
-    """A cell id that SQL gives is found, and its neighbours do not hold itself."""
+    """A cell id that SQL returns is found, and its neighbours do not include itself."""
     cell = json.loads(run("--store", phantom_store, "sql", "SELECT min(cell_id) AS c FROM cells", "-f", "json").stdout)
-    found = run("--store", phantom_store, "search", "cell", cell[0]["c"], "--format", "json")
-    rows = json.loads(found.stdout)
+    result = run("--store", phantom_store, "search", "cell", cell[0]["c"], "--format", "json")
+    rows = json.loads(result.stdout)
     assert list(rows[0]) == ["rank", "cell_id", "gene", "similarity", "dataset", "locations"]
     assert cell[0]["c"] not in {row["cell_id"] for row in rows}
 
 
-def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, tmp_path: Path) -> None:
-    """bench shows the backbone beside all floors, says that phantom scores are no biology, and does not fit twice."""
+def test_bench_prints_baselines_and_notes(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """bench shows the backbone next to all baselines, notes that phantom scores are not biology, and fits only once."""
     store = tmp_path / "store"
     shutil.copytree(phantom_store, store)
     arguments = ("--store", store, "bench", "--backbone", "pixel-stats", "--folds", "3", "--seeds")
@@ -134,18 +134,18 @@ def test_bench_prints_floors_and_says_what_it_is(run: Run, phantom_store: Path, 
     table = run("--store", store, "results")
     assert len(re.findall(caveat, table.stdout)) == 1
     assert "created" not in table.stdout
-    assert "created" in run("--store", store, "results", "--all").stdout
-    listed = json.loads(run("--store", store, "results", "--no-floors", "--format", "json").stdout)
+    assert "created" in run("--store", store, "results", "--all-versions").stdout
+    listed = json.loads(run("--store", store, "results", "--no-baselines", "--format", "json").stdout)
     assert [row["backbone"] for row in listed] == ["pixel-stats"]
 
 
 def test_status_is_a_row_a_table(run: Run, phantom_store: Path) -> None:
-    """status names every table with its rows, version and bytes, and says which space a table of vectors is."""
+    """status names every table with its rows, version and bytes, and the space of each table of vectors."""
     rows = json.loads(run("--store", phantom_store, "status", "--format", "json").stdout)
     tables = {row["name"]: row for row in rows}
     assert tables["cells"]["rows"] > 100
     assert all({"name", "rows", "version", "bytes"} <= set(row) for row in rows)
-    assert any(row["holds"] == "pixel-stats:mapping, 90 numbers a cell" for row in rows)
+    assert any(row["holds"] == "pixel-stats:mapping, 90 numbers per cell" for row in rows)
 
 
 def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("status",), "there is no store"),
         (("sql", "SELECT 1"), "there is no store"),
@@ -173,36 +173,45 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
         (("ingest", ".", "--layout", "opencell", "--backbone", "pixel-stats"), "no image"),
         (("ingest", ".", "--layout", "opencell", "--backbone", "resnet"), "there is no backbone 'resnet'; the nearest"),
         (("import", "x.npz", "--backbone", "a", "--dataset", "d"), "there is no file"),
-        (("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"), "--vectors is gone: write --emb"),
+        (
+            ("import", "x.npz", "--backbone", "a", "--dataset", "d", "--vectors", "X"),
+            "--vectors was removed: write --emb",
+        ),
         (
             ("ingest", "x.npz", "--layout", "vectors", "-b", "a"),
-            "--layout vectors is gone: write embstore import x",
+            "--layout vectors was removed: write embstore import x",
         ),
         (("ingest", "x.npz", "--backbone", "a"), "embeddings are imported: embstore import x.npz --dataset NAME"),
         (
             ("ingest", "x.npz", "-b", "a", "--vectors", "X"),
-            "--vectors is gone: write embstore import FILE --emb",
+            "--vectors was removed: write embstore import FILE --emb",
         ),
-        (("ingest", "x.npz", "-b", "a", "--id-column", "i"), "--id-column is gone: write embstore import FILE --id-co"),
-        (("ingest", "x.npz", "-b", "a", "--no-header"), "--no-header is gone: write embstore import FILE --no-header"),
+        (
+            ("ingest", "x.npz", "-b", "a", "--id-column", "i"),
+            "--id-column was removed: write embstore import FILE --id-co",
+        ),
+        (
+            ("ingest", "x.npz", "-b", "a", "--no-header"),
+            "--no-header was removed: write embstore import FILE --no-header",
+        ),
         (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
         (("backbones", "show", "resnet"), "the nearest names are imagenet"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     """A user's mistake is one line on stderr and exit 1, never a traceback, and makes no store."""
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("search", "protein", "TP53"), "there is no protein 'TP53'"),
         (("search", "cell", "x"), "wanted a cell_id such as"),
@@ -225,12 +234,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     ],
 )
 def test_a_mistake_on_a_store_names_the_choices(
-    run: Run, phantom_store: Path, arguments: tuple[str, ...], said: str
+    run: Run, phantom_store: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """A name that is not there is one line that lists what is."""
+    """A name that does not exist is one line that lists those that do."""
     done = run("--store", phantom_store, *arguments)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
@@ -251,14 +260,14 @@ def test_a_closed_pipe_is_no_error(phantom_store: Path) -> None:
 
 
 def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> None:
-    """The layout that was found out, the plan, and all faults are said; no store is made."""
+    """The detected layout, the plan, and all failures are reported; no store is made."""
     rows = "".join(f"f{i},gone{i}.tif\n" for i in range(14))
     (tmp_path / "manifest.csv").write_text(f"image_id,nucleus\n{rows}")
     done = run("--store", tmp_path / "s", "ingest", tmp_path, "--backbone", "pixel-stats", "--dry-run")
     assert "layout: manifest (it holds manifest.csv)" in done.stderr
     for line in range(2, 16):
         assert f"manifest.csv:{line}: gone{line - 2}.tif does not exist" in done.stderr
-    assert "0 of 0 images would go in" in done.stdout
+    assert "0 of 0 images would be ingested" in done.stdout
     assert "14 faults" in done.stdout
     assert done.returncode == 1
     assert not (tmp_path / "s").exists()

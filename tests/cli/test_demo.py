@@ -13,6 +13,7 @@ from embstore_cli.demo import NEXT, STEPS
 from .conftest import run_embstore
 
 
+@pytest.mark.slow
 def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo writes both layouts, ends with the picture and the commands to try next, and those work.
 
@@ -22,7 +23,7 @@ def test_the_demo_takes_the_whole_path(tmp_path: Path, monkeypatch: pytest.Monke
     done = run_embstore("demo", "--out", "demo", "--proteins", "36", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n$ embstore ") == len(STEPS)
-    assert "(floor)" in done.stdout
+    assert "(baseline)" in done.stdout
     assert "phantom images: this score shows that the machine works, not biology" in done.stdout
     assert (tmp_path / "demo" / "neighbours.png").exists()
     offered = re.findall(r"^  embstore (.*)$", done.stdout, flags=re.MULTILINE)

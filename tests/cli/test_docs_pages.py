@@ -26,6 +26,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Followe
     return folder, type_commands(commands(TUTORIAL), folder, samples)
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_and_prints_what_it_shows(followed: Followed) -> None:
     """Every command exits 0, and every line shown as output is printed."""
     folder, typed = followed
@@ -35,6 +36,7 @@ def test_the_tutorial_works_and_prints_what_it_shows(followed: Followed) -> None
     assert (folder / "neighbours.png").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AFTER_THE_TUTORIAL)
 def test_a_page_that_goes_on_from_the_tutorial_works(
     name: str, followed: Followed, tmp_path: Path, samples: Path
@@ -48,11 +50,13 @@ def test_a_page_that_goes_on_from_the_tutorial_works(
     _run_python(text, folder)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_tutorial_runs(followed: Followed) -> None:
     """Its Python block prints the neighbour that its command found."""
     assert "ACTB" in _run_python(TUTORIAL, followed[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_THEMSELVES)
 def test_a_page_that_begins_in_an_empty_folder_works(name: str, tmp_path: Path, samples: Path) -> None:
     """Its commands run in an empty folder, and no file fails."""

@@ -43,7 +43,7 @@ def test_a_pipe_gets_every_row_as_one_line(columns: list[Column]) -> None:
 
 @given(COLUMNS, st.integers(40, 80))
 def test_blocks_show_every_column_once(columns: list[Column], width: int) -> None:
-    """The key stands in each block; together they hold all columns, in order."""
+    """The key is in each block; together they contain all columns, in order."""
     key = Column("key", ["a", "b"])
     shown = [column for block in blocks([key, *columns], width, keys=1) for column in block.columns[1:]]
     assert [column.name for column in shown] == [column.name for column in columns]
@@ -59,7 +59,7 @@ def test_numbers_are_whole_and_to_the_right() -> None:
 
 
 def test_long_words_are_shortened_in_their_middle() -> None:
-    """Beginning and end stay: they are what tells ids apart."""
+    """Beginning and end stay, because they distinguish ids."""
     assert shortened("opencell-3f2a9c", 9) == "open…2a9c"
     assert shortened("short", 9) == "short"
 

@@ -294,7 +294,7 @@ def test_a_real_terminal(files: dict[str, str], command: str) -> None:
 
 
 def test_parquet_is_refused_at_a_terminal(files: dict[str, str]) -> None:
-    """Bytes that would spoil a terminal are one line that says where to write them."""
+    """Bytes that would spoil a terminal are refused in one line that proposes a file."""
     text = _in_terminal(["--store", files["store"], "tag", "--format", "parquet"])
     assert text.startswith("error: Parquet is not text")
 
@@ -340,7 +340,7 @@ def test_ctrl_c_during_imports_is_one_line(files: dict[str, str], tmp_path: Path
 
 @pytest.mark.usefixtures("terminal")
 def test_help_fits(files: dict[str, str]) -> None:
-    """Help pages have at most two screens of 40 lines, 80 columns wide, and every option says what it is."""
+    """Help pages have at most two screens of 40 lines, 80 columns wide, and every option is explained."""
     for words, command in leaves(get_command(app)):
         text = typed(*words.split(), "--help").text
         assert len(text.splitlines()) <= 80, words

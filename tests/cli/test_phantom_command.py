@@ -10,7 +10,7 @@ from embstore.phantom import atlas_digest
 from .conftest import Run
 
 
-def test_an_atlas_is_written_ingested_and_told_the_truth(run: Run, tmp_path: Path) -> None:
+def test_an_atlas_is_written_ingested_and_labelled(run: Run, tmp_path: Path) -> None:
     """The three commands that `phantom write` names, one after the other, in the layout with four channels."""
     atlas, store = tmp_path / "atlas", ("--store", tmp_path / "store")
     small = ("--proteins", "2", "--fields", "1", "--field-px", "500", "--seed", "2")
@@ -22,9 +22,9 @@ def test_an_atlas_is_written_ingested_and_told_the_truth(run: Run, tmp_path: Pat
     taken = run(
         *store, "ingest", row["images_folder"], "--layout", "hpa", "--labels", row["labels"], "-b", "pixel-stats"
     )
-    assert "2 of 2 images went in" in taken.stdout
-    told = run(*store, "phantom", "truth", atlas, "--format", "json")
-    (report,) = json.loads(told.stdout)
+    assert "2 of 2 images ingested" in taken.stdout
+    done = run(*store, "phantom", "truth", atlas, "--format", "json")
+    (report,) = json.loads(done.stdout)
     assert report["label_set"] == "hpa/truth"
     assert 0 < report["labelled"] <= report["found"]
     asked = run(*store, "sql", "SELECT DISTINCT level FROM labels WHERE label_set = 'hpa/truth'", "--format", "csv")
@@ -33,16 +33,16 @@ def test_an_atlas_is_written_ingested_and_told_the_truth(run: Run, tmp_path: Pat
 
 def test_wrong_requests_are_one_line(run: Run, tmp_path: Path) -> None:
     """Another layout, another version and a folder that is taken exit 1 with what to do, and never a traceback."""
-    for words, said in (
+    for words, message in (
         (("a", "--layout", "yeast"), "there is no phantom layout 'yeast'; choose from: hpa, opencell"),
         (("a", "--layout", "hpa", "--version", "v0"), "there is no phantom version 'v0'; choose from: v1"),
         (("a", "--layout", "hpa", "--proteins", "-3"), "ask for 1 to 99999"),
-        ((".", "--layout", "hpa"), "is not empty and holds no phantom atlas"),
+        ((".", "--layout", "hpa"), "is not empty and contains no phantom atlas"),
     ):
         (tmp_path / "note.txt").write_text("here before")
         done = run("phantom", "write", *words, cwd=tmp_path)
         assert done.returncode == 1
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
 
 

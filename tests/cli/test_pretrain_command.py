@@ -20,6 +20,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_a_backbone_is_trained_recorded_and_used(run: Run, phantom_store: Path, tmp_path: Path, weights: Path) -> None:
     """The trained backbone is in the registry with recipe, log and pinned weights, and embeds the store's cells."""
     store = shutil.copytree(phantom_store, tmp_path / "store")
@@ -44,13 +45,13 @@ def test_a_backbone_is_trained_recorded_and_used(run: Run, phantom_store: Path, 
 
     again = run("--store", store, "backbones", "pretrain", "--name", "mine", *SMALL)
     assert again.returncode == 0, again.stderr
-    assert "went on from step" in again.stderr  # nothing was left to do
+    assert "continued from step" in again.stderr  # nothing was left to do
 
 
 def test_wrong_settings_are_one_line(run: Run, phantom_store: Path, weights: Path) -> None:
-    """A name that is taken, and an architecture, label set or dataset that is not there, end in one line each."""
+    """A name that is taken, and an architecture, label set or dataset that does not exist, end in one line each."""
     base = ("--store", phantom_store, "backbones", "pretrain", *SMALL)
-    for extra, said in (
+    for extra, message in (
         (("--name", "imagenet"), "cannot be called 'imagenet'"),
         (("--name", "x", "--arch", "resnet50"), "there is no architecture 'resnet50'"),
         (("--name", "x", "--watch", "a/b"), "there is no label set 'a/b'"),
@@ -59,6 +60,6 @@ def test_wrong_settings_are_one_line(run: Run, phantom_store: Path, weights: Pat
     ):
         done = run(*base, *extra)
         assert done.returncode == 1, extra
-        assert said in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not list(weights.glob("*.toml"))

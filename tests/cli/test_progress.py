@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from embstore.phantom import write_phantom
-from embstore.progress import tell, told
+from embstore.progress import tell, tracked
 from embstore_cli.progress import ProgressForm, duration, show_progress
 from tests.cli.conftest import Run
 
@@ -33,7 +33,7 @@ def shown(form: ProgressForm, every_s: float = 30.0, seconds: float = 0.0) -> li
     """Return the lines that a job of two stages shows, whose second one takes so many seconds."""
     stderr = io.StringIO()
     with redirect_stderr(stderr), show_progress(form, lines_every_s=every_s, json_every_s=every_s) as progress:
-        for _ in told(["a", "b"], "files", progress):
+        for _ in tracked(["a", "b"], "files", progress):
             pass
         tell(progress, "images", 1, 4, failures=1, item="first")
         time.sleep(seconds)
@@ -144,5 +144,5 @@ def test_the_environment_chooses_the_progress(run: Run, phantom_store: Path, mon
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11100, "3 h 05 min")]
 )
-def test_a_duration_is_said_as_people_say_it(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text

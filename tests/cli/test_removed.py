@@ -29,10 +29,10 @@ def check(
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        (["store", "--mend"], "--mend is gone: write --repair"),
-        (["store", "--crop-um", "40"], "--crop-um is gone: write --backbone hpa:crop_um=40"),
-        (["--crop-um=40", "store"], "--crop-um is gone: write --backbone hpa:crop_um=40"),
-        (["--mend"], "--mend is gone: write --repair"),  # also where an argument is missing
+        (["store", "--mend"], "--mend was removed: write --repair"),
+        (["store", "--crop-um", "40"], "--crop-um was removed: write --backbone hpa:crop_um=40"),
+        (["--crop-um=40", "store"], "--crop-um was removed: write --backbone hpa:crop_um=40"),
+        (["--mend"], "--mend was removed: write --repair"),  # also where an argument is missing
     ],
 )
 def test_a_removed_option_names_what_replaced_it(line: list[str], error: str) -> None:

@@ -1,4 +1,4 @@
-"""What an ingest says when it ends."""
+"""What an ingest prints when it ends."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from embstore_cli.summary import finish, summary
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_one_mistake_in_many_files_is_one_line(capsys: pytest.CaptureFixture[str], dry_run: bool) -> None:
     """Files with the same thing wrong stand together, those with another on a line of their own."""
-    failures = [Failure(f"{n}.tif", "plan", "its name does not say what it shows", "rename it") for n in range(300)]
+    failures = [Failure(f"{n}.tif", "plan", "its name does not state what it shows", "rename it") for n in range(300)]
     failures.insert(2, Failure("x.tif", "plan", "it is empty", "copy it again"))
     with pytest.raises(typer.Exit):
         finish(Report("d", failures=failures), form=Format.table, strict=False, dry_run=dry_run)
     assert capsys.readouterr().err.splitlines() == [
-        "failed: 0.tif, 1.tif, 2.tif and 297 more: its name does not say what it shows; rename it",
+        "failed: 0.tif, 1.tif, 2.tif and 297 more: its name does not state what it shows; rename it",
         "failed: x.tif: it is empty; copy it again",
     ]
 
 
 @pytest.mark.parametrize(("dry_run", "lines"), [(False, 11), (True, 15)])
 def test_a_dry_run_shows_every_mistake(capsys: pytest.CaptureFixture[str], dry_run: bool, lines: int) -> None:
-    """An ingest shows ten and says where the rest is: in the table `failures`."""
-    failures = [Failure(f"{n}.tif", "plan", f"error {n}", "mend it") for n in range(15)]
+    """An ingest lists ten and refers to the table `failures` for the rest."""
+    failures = [Failure(f"{n}.tif", "plan", f"error {n}", "correct it") for n in range(15)]
     with pytest.raises(typer.Exit):
         finish(Report("d", failures=failures), form=Format.table, strict=False, dry_run=dry_run)
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == lines
-    assert said[-1].startswith("failed: 14.tif" if dry_run else "... and 5 more: embstore sql")
+    message = capsys.readouterr().err.splitlines()
+    assert len(message) == lines
+    assert message[-1].startswith("failed: 14.tif" if dry_run else "... and 5 more: embstore sql")
 
 
 def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +42,7 @@ def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.C
     report = Report("d", images=3, images_in=3, images_gone=2, images_resegmented=1, labels_changed=4, notes=["read"])
     lines = [
         "read",
-        "2 images that were in are gone from the source; they stay (`embstore remove` takes them out)",
+        "2 images of the store are missing from the source; they are kept (`embstore remove` removes them)",
         "labels: 4 subjects are new or changed",
     ]
     assert [line.strip() for line in summary(report)][2:] == lines
@@ -54,7 +54,7 @@ def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.C
 
 
 def test_a_report_prints_in_a_few_lines() -> None:
-    """What went in, and how many vectors in which space: not its failures one by one."""
+    """What was ingested, and how many vectors in which space: not its failures one by one."""
     failures = [Failure(f"{n}.tif", "plan", f"error {n}", "rename it") for n in range(300)]
     report = Report("d", images=303, images_in=3, vectors_in={"hpa:mapping": 60}, failures=failures)
     assert repr(report).splitlines() == [

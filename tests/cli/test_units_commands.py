@@ -33,8 +33,8 @@ def test_every_choice_is_part_of_the_space_that_it_makes(run: Run, tmp_path: Pat
     cells = "tiny:replication:masked=yes:crop_um=20:input_px=64:fill=copy:roles=protein"
     assert run(*at, "embed", "-b", cells).returncode == 0
     asked = "SELECT unit, strategy, pooling, masked, input_px, crop_um, filling, roles, dim FROM spaces ORDER BY unit"
-    found = [tuple(row.values()) for row in rows(Store.open(store), asked)]
-    assert found == [
+    result = [tuple(row.values()) for row in rows(Store.open(store), asked)]
+    assert result == [
         ("cell", "replication", "cls", True, 64, 20.0, "copy", ["protein"], WIDTH),
         ("image", "mapping", "cls+mean", False, None, None, "", ["microtubules", "protein", "nucleus"], 2 * WIDTH),
     ]
@@ -42,10 +42,10 @@ def test_every_choice_is_part_of_the_space_that_it_makes(run: Run, tmp_path: Pat
     assert [row["n_cells"] for row in json.loads(searched.stdout)] == [1, 1]
     benched = run(*at, "bench", "-b", "tiny:unit=image", "--folds", "3", "--seeds", "1")
     assert "12 images of 12 proteins" in benched.stdout, benched.stderr
-    listed = json.loads(run(*at, "results", "--no-floors", "-f", "json").stdout)
+    listed = json.loads(run(*at, "results", "--no-baselines", "-f", "json").stdout)
     assert [(row["unit"], row["pooling"]) for row in listed] == [("image", "cls+mean")]
-    held = [row["holds"] for row in json.loads(run(*at, "status", "-f", "json").stdout)]
-    assert f"tiny:mapping, {2 * WIDTH} numbers an image" in held
+    contents = [row["holds"] for row in json.loads(run(*at, "status", "-f", "json").stdout)]
+    assert f"tiny:mapping, {2 * WIDTH} numbers an image" in contents
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,18 @@ def test_a_spec_that_cannot_be_is_one_line_and_makes_no_store(run: Run, tmp_path
 @pytest.mark.parametrize(
     ("command", "old", "new"),
     [
-        (("embed", "-b", "tiny"), ("--crop-um", "40"), "--crop-um is gone: write --backbone hpa:crop_um=40"),
-        (("ingest", "in", "-b", "tiny"), ("--image-px=0",), "--image-px is gone: write --backbone hpa:input_px=224"),
-        (("ingest", "in"), ("--unit", "image"), "--unit is gone: write --backbone hpa:unit=image"),
-        (("ingest", "in"), ("--masked",), "--masked is gone: write --backbone hpa:masked=yes"),
-        (("ingest", "in"), ("--no-masked",), "--no-masked is gone: write --backbone hpa:masked=no"),
-        (("search", "protein", "G1"), ("--unit", "image"), "--unit is gone: write --backbone hpa:unit=image"),
-        (("search", "cell", "G1"), ("--unit", "image"), "--unit is gone: write --backbone hpa:unit=image"),
-        (("bench", "-b", "tiny"), ("--unit", "image"), "--unit is gone: write --backbone hpa:unit=image"),
+        (("embed", "-b", "tiny"), ("--crop-um", "40"), "--crop-um was removed: write --backbone hpa:crop_um=40"),
+        (
+            ("ingest", "in", "-b", "tiny"),
+            ("--image-px=0",),
+            "--image-px was removed: write --backbone hpa:input_px=224",
+        ),
+        (("ingest", "in"), ("--unit", "image"), "--unit was removed: write --backbone hpa:unit=image"),
+        (("ingest", "in"), ("--masked",), "--masked was removed: write --backbone hpa:masked=yes"),
+        (("ingest", "in"), ("--no-masked",), "--no-masked was removed: write --backbone hpa:masked=no"),
+        (("search", "protein", "G1"), ("--unit", "image"), "--unit was removed: write --backbone hpa:unit=image"),
+        (("search", "cell", "G1"), ("--unit", "image"), "--unit was removed: write --backbone hpa:unit=image"),
+        (("bench", "-b", "tiny"), ("--unit", "image"), "--unit was removed: write --backbone hpa:unit=image"),
     ],
 )
 def test_an_option_that_a_spec_replaced_names_its_new_spelling(

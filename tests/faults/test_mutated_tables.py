@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
+import zipfile
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +18,8 @@ from embstore.errors import EmbstoreError
 from embstore.sources.detect import detect
 from embstore.sources.labels import only_describes, read_label_table
 from embstore.sources.layouts import read_source
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import read_vectors
 
 pytestmark = pytest.mark.faults
 
@@ -65,3 +70,43 @@ def test_mutated_tables_are_read_or_refused(tmp_path: Path) -> None:
         pq.write_table(table, buffer, compression=compression)
         (good / f"{compression}.parquet").write_bytes(buffer.getvalue())
     read_mutated(read_tables, sorted(good.iterdir()), tmp_path / "scratch", n=FILES).check(FILES)
+
+
+def read_parts(folder: Path) -> None:
+    """Read the parts of a workbook, packed so that their checksums are right, as tables and as embeddings."""
+    path = folder.with_suffix(".xlsx")
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in sorted(file for file in folder.rglob("*") if file.is_file()):
+            archive.write(part, part.relative_to(folder))
+    read_workbook(path)
+
+
+def read_workbook(path: Path) -> None:
+    """Read a workbook as tables and as embeddings."""
+    try:
+        read_tables(path)
+    except EmbstoreError:
+        read_vectors(path, Columns(gene="gene")).vectors  # noqa: B018  a property that reads the file
+
+
+def test_mutated_workbooks_are_read_or_refused(tmp_path: Path) -> None:
+    """Damaged files, which their checksums tell, and damaged parts whose checksums are right."""
+    book = openpyxl.Workbook()
+    for row in (
+        ["Table S1"],
+        [],
+        [*ROWS[0], "f", "day"],
+        *([*row, 0.5, datetime.date(2024, 1, 2)] for row in ROWS[1:]),
+    ):
+        book.active.append(row)
+    book.active.append(["f4", None, "#N/A", True, 12.0, "A1", -1])
+    book.active.merge_cells("D4:D5")
+    book.active.row_dimensions[5].hidden = True
+    book.create_sheet("empty")
+    (tmp_path / "good").mkdir()
+    book.save(tmp_path / "good" / "t.xlsx")
+    with zipfile.ZipFile(tmp_path / "good" / "t.xlsx") as archive:
+        archive.extractall(tmp_path / "good" / "parts")
+    outcome = read_mutated(read_workbook, [tmp_path / "good" / "t.xlsx"], tmp_path / "files", n=FILES // 4)
+    outcome.check(FILES // 4)
+    read_mutated(read_parts, [tmp_path / "good" / "parts"], tmp_path / "scratch", n=FILES).check(FILES)

@@ -1,11 +1,11 @@
 """Make the golden store of format 1: `python tests/golden/make_v1.py`, once, with the version that first writes it.
 
-Three phantom proteins with one field each under pixel-stats, six brought vectors, a file that fails, a corrected label
-and a tag: what a user's store holds, and nothing of anybody's images. Later versions must read it for ever
+Three phantom proteins with one field each under pixel-stats, six external vectors, a file that fails, a corrected label
+and a tag: what a user's store contains, and nothing of anybody's images. Later versions must always be able to read it
 (tests/test_golden.py), so a store that was released is never made anew: a changed format gets a make_v2.py beside it.
 Its cells are of the simulator before phantom.v1: running this today draws others.
 
-Writes store-v1.zip (packed, since Lance's manifests are mostly zeros: 1 MB unpacked) and store-v1.json, what it holds.
+Writes store-v1.zip (packed, since Lance's manifests are mostly zeros: 1 MB unpacked) and store-v1.json, its contents.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from embstore.search import similar_cells, similar_proteins
 from embstore.store import Store, find_space, rows
 
 HERE = Path(__file__).parent
-BROUGHT = """ensg,gene,f1,f2,f3,place
+EXTERNAL = """ensg,gene,f1,f2,f3,place
 ENSG99000000001,PHN001,1.0,0.5,0.25,"Golgi, cis"
 ENSG99000000002,PHN002,0.9,0.4,0.5,er
 ENSG99000000003,PHN003,-1.0,0.5,0.125,unknown
@@ -48,16 +48,16 @@ def make(folder: Path) -> Store:
         "unlabelled": "unknown",
     }
     vectors = folder / "vectors.csv"
-    vectors.write_text(BROUGHT)
+    vectors.write_text(EXTERNAL)
     import_embeddings(store, vectors, **columns, dataset="brought", backbone="theirs")
-    vectors.write_text(BROUGHT.replace("cytoskeleton;membrane", "cytoskeleton"))
+    vectors.write_text(EXTERNAL.replace("cytoskeleton;membrane", "cytoskeleton"))
     store.tag("before-correction", store.versions())
     import_embeddings(store, vectors, **columns, dataset="brought", backbone="theirs")
     return store
 
 
 def describe(store: Store) -> dict[str, object]:
-    """Return what the store holds, as today's code reads it."""
+    """Return what the store contains, as today's code reads it."""
     cells = rows(
         store, "SELECT cell_id, gene, cell_area_um2, octet_length(mask) AS mask_bytes FROM cells ORDER BY cell_id"
     )
@@ -85,7 +85,7 @@ def describe(store: Store) -> dict[str, object]:
 
 
 def main() -> None:
-    """Make the store, pack it, and write down what it holds."""
+    """Make the store, pack it, and record what it contains."""
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
         store = make(Path(folder))
         (HERE / "store-v1.json").write_text(json.dumps(describe(store), indent=1, ensure_ascii=False) + "\n")

@@ -69,7 +69,7 @@ def test_a_first_dry_run_tells_what_one_with_a_store_tells(hostile: Path, tmp_pa
 
 
 def test_a_folder_that_is_there_and_no_store_yet_holds_nothing(tmp_path: Path) -> None:
-    """An ingest makes its store in an empty folder; a dry run into one tells what would go in, and leaves it empty."""
+    """An ingest makes its store in an empty folder; a dry run reports on one and leaves it empty."""
     write_opencell(tmp_path / "in", [1])
     (tmp_path / "empty").mkdir()
     assert take(tmp_path / "empty", tmp_path / "in", dry_run=True).images_in == 1
@@ -125,12 +125,12 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "masks" / "57_F11_1_nuclei.png")
     masked = take(tmp_path / "store", tmp_path / "in", "hpa", masks=tmp_path / "masks", dry_run=True)
-    assert "is (9, 9) and its image (400, 400); wanted one size" in told(masked)["57_F11_1_blue.png"]
+    assert "is (9, 9) and its image (400, 400); wanted the same size" in told(masked)["57_F11_1_blue.png"]
     save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
     assert told(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}
     unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
-    assert told(unseen) == {"a.tif": "it holds cytosol and pixel-stats is shown nucleus, protein"}
+    assert told(unseen) == {"a.tif": "it has cytosol and pixel-stats uses nucleus, protein"}
 
 
 def test_a_dry_run_counts_images_without_a_protein_among_those_that_would_go_in(hostile: Path, tmp_path: Path) -> None:

@@ -105,4 +105,4 @@ def test_an_image_without_a_role_that_the_backbone_knows_is_a_failure_and_the_re
     )
     assert (report.images_in, report.vectors_in) == (1, {"pixel-stats:mapping": 1})
     (failure,) = report.failures
-    assert "holds microtubules, er and pixel-stats is shown nucleus, protein" in failure.error
+    assert "has microtubules, er and pixel-stats uses nucleus, protein" in failure.error

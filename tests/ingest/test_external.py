@@ -17,7 +17,8 @@ import pytest
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, import_embeddings
 from embstore.search import similar_proteins
-from embstore.sources.vectors import Columns, read_vectors
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import read_vectors
 from embstore.store import Store, rows
 
 COLUMNS = Columns("X", "id", "gene", "label")
@@ -300,7 +301,7 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
         ("id,f1\n", "no row below its header"),
         ("id,f1,f1\na,1,2\n", "the column 'f1' more than once"),
         ("id,f1,f2\na,1\n", "cannot be read as a CSV"),
-        ("id,f1\na,b\n", "column 'f1' holds text; wanted numbers"),
+        ("id,f1\na,b\n", "column 'f1' holds text such as 'b'; wanted numbers"),
         ("id,g1\na,1\n", r"no column matches 'f\*'; it has id, g1"),
         ("name,f1\na,1\n", "has no column 'id'; it has name, f1"),
         ("name,f1\na,b\n", "has no column 'id'; it has name, f1"),

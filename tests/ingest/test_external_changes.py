@@ -16,7 +16,8 @@ import pytest
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, import_embeddings
 from embstore.sources.decoding import Decoder
-from embstore.sources.vectors import Columns, read_vectors
+from embstore.sources.vector_columns import Columns
+from embstore.sources.vectors import read_vectors
 from embstore.store import Store, rows
 
 

@@ -99,7 +99,7 @@ def test_a_second_run_finds_nothing_to_do_and_writes_no_version(phantom_copy: Pa
 
 
 def test_a_dry_run_writes_nothing(store: Store, tmp_path: Path) -> None:
-    """It counts what would go in, failures too, and leaves every table's version."""
+    """It counts what would be ingested, failures too, and leaves every table's version."""
     write_opencell(tmp_path / "in", [1, 2])
     labels = write_labels(tmp_path / "labels.csv", {1: {"er": 3}})
     versions = store.versions()
@@ -200,6 +200,7 @@ class Dying(Store):
         return super().upsert(name, rows, insert=insert)
 
 
+@pytest.mark.slow
 def test_an_ingest_that_stops_between_any_two_writes_continues(
     tmp_path: Path, ten: tuple[Path, dict[tuple[str, str], list[float]]]
 ) -> None:
@@ -506,7 +507,7 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
     ]
     found = " ".join(failures(store).values())
     assert "different shapes" in found
-    assert "9001_A3_1_green.png is cut off at 2000 bytes" in found
+    assert "9001_A3_1_green.png ends at 2000 bytes" in found
     assert "protein and no nucleus" in found
     assert len(take(store, folder, layout="hpa").known_failures) == 2
 

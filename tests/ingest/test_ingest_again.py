@@ -14,6 +14,7 @@ from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, protein_ids
 from embstore.ingest import Report, ingest
 from embstore.search import similar_proteins
+from embstore.sources.channels import Reading
 from embstore.sources.hpa import read_hpa
 from embstore.store import Store, rows
 
@@ -79,14 +80,14 @@ def test_hpa_channels_of_different_folders_are_different_fields(tmp_path: Path) 
     """Names that HPA did not give are keyed by folder; those that it gave, lying in two folders, are a failure."""
     write_hpa(tmp_path / "p1", "A1_1", 1, ["blue"])
     write_hpa(tmp_path / "p2", "A1_1", 1, ["blue", "green"])
-    found = read_hpa(tmp_path, None)
+    found = read_hpa(tmp_path, Reading())
     assert {image.key: image.roles for image in found.images} == {
         "p1/A1_1": ("nucleus",),
         "p2/A1_1": ("nucleus", "protein"),
     }
     write_hpa(tmp_path / "q1", "57_F11_1", 1, ["blue"])
     write_hpa(tmp_path / "q2", "57_F11_1", 1, ["green"])
-    found = read_hpa(tmp_path, None)
+    found = read_hpa(tmp_path, Reading())
     assert [failure.error for failure in found.failures] == [
         "q1/57_F11_1_blue.png and q2/57_F11_1_green.png both claim to be of field 57_F11_1"
     ]
@@ -98,7 +99,7 @@ def test_rows_that_contradict_each_other_label_nothing(tmp_path: Path) -> None:
         write_hpa(tmp_path / "in", key, 1, ["blue", "green"])
     labels = tmp_path / "labels.csv"
     labels.write_text("ID,Label_idx,Gene\n1_A1_1,Cytosol,A\n1_A1_1,Nucleoli,B\n1_A2_1,Cytosol,C\n1_A2_1,Cytosol,C\n")
-    found = read_hpa(tmp_path / "in", labels)
+    found = read_hpa(tmp_path / "in", Reading(labels))
     assert {image.key: image.genes for image in found.images} == {"1_A1_1": (), "1_A2_1": ("C",)}
     assert {label.subject for label in found.labels} == {"1_A2_1"}
     assert ["several different rows of 1_A1_1" in failure.error for failure in found.failures] == [True]

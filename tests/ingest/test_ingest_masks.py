@@ -97,7 +97,7 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
     assert "(161, 161) and its image (160, 160)" in said[paths[0].name]
     assert said[paths[1].name].startswith("no mask is named like")
     assert "both claim to be the cells of" in said[paths[2].name]
-    assert "the mask holds no object" in report.empty[f"opencell/{paths[3].stem}"]
+    assert "the mask has no object" in report.empty[f"opencell/{paths[3].stem}"]
     assert len(take(store, tmp_path / "in", tmp_path / "m").known_failures) == 1
     draw_mask(wrong, 1, 2)
     assert take(store, tmp_path / "in", tmp_path / "m").images_in == 1
@@ -220,7 +220,7 @@ def test_a_manifest_without_nuclei_goes_in_with_masks(store: Store, tmp_path: Pa
 
 
 def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
-    """Masks in the source folder, or in a folder within it, are taken out; the longest image name wins."""
+    """Masks in the source folder, or in a folder within it, are not read as images; the longest image name wins."""
     for name in ("a", "a_cell", "b"):
         save_tiff(tmp_path / f"{name}.tif", np.zeros((2, 8, 8), np.uint8))
     for name in ("a_mask", "a_cell_mask", "b_mask", "other_mask"):

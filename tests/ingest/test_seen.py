@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from embstore.errors import EmbstoreError
@@ -38,13 +39,34 @@ def test_ids_come_first_and_genes_are_the_fallback(store: Store, tmp_path: Path)
     table = write(
         tmp_path / "t.tsv", "Gene\tGene name\nENSG00000000001.4\tAAA\nENSG00000000099\tddd\nENSG00000000098\tZZZ\n"
     )
-    assert set_seen(store, table, backbone="hpa") == Seen(
-        "hpa", rows=3, proteins=4, by_id=1, by_gene=1, changed=2, version=store.versions()["proteins"]
+    report = set_seen(store, table, backbone="hpa")
+    assert report.notes == (
+        "rows of t.tsv that met no protein of the store: 1 (ZZZ)",
+        "proteins of the store that t.tsv does not name: 2 (BBB, CCC)",
     )
+    assert report == Seen(
+        "hpa", 3, proteins=4, by_id=1, by_gene=1, changed=2, version=report.version, notes=report.notes
+    )
+    assert report.version == store.versions()["proteins"]
     assert seen(store) == ["AAA", "DDD"]
     versions = store.versions()
     assert set_seen(store, table, backbone="hpa").changed == 0
     assert store.versions() == versions
+
+
+def test_symbols_in_a_column_gene_and_in_spreadsheets_are_symbols(store: Store, tmp_path: Path) -> None:
+    """`Gene` was taken for HPA's column of Ensembl ids, so that nothing joined, without a warning."""
+    table = write(tmp_path / "t.csv", "Gene\nAAA\nBBB\n")
+    assert set_seen(store, table, backbone="hpa").by_gene == 2
+    book = openpyxl.Workbook()
+    for row in (["Seen in training"], ["HGNC symbol", "n"], ["CCC", 1], ["x", 2]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    report = set_seen(store, tmp_path / "t.xlsx", backbone="hpa")
+    assert (report.by_gene, seen(store)) == (1, ["CCC"])
+    assert report.notes[0] == "t.xlsx: the text above the header in row 2 is left out (Seen in training)"
+    nothing = set_seen(store, write(tmp_path / "n.csv", "gene\nx\ny\n"), backbone="hpa")
+    assert nothing.notes[0] == "warning: nothing joined: rows of n.csv that met no protein of the store: 2 (x, y)"
 
 
 def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: Store, tmp_path: Path) -> None:

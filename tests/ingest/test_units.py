@@ -119,7 +119,7 @@ def test_fields_that_cannot_be_shown_are_failures_and_the_rest_goes_in(tmp_path:
         save_tiff(opencell_path(tmp_path / "in", number), draw_field(number, px=px))
     report = take(new(tmp_path / "store"), tmp_path / "in", "tiny:unit=image:input_px=0")
     assert report.vectors_in == {"tiny:mapping": 2}
-    assert [f.error for f in report.failures] == ["the field is 7 x 7 px and the network looks at squares of 8"]
+    assert [f.error for f in report.failures] == ["the field is 7 x 7 px and the network needs at least 8 x 8"]
     assert report.failures[0].todo == "show it at a fixed size: --backbone NAME:unit=image:input_px=224"
 
 
@@ -199,7 +199,7 @@ def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
     assert {row.cell_id for row in similar_cells(store, name).rows} == set(held) - {name}
     with pytest.raises(EmbstoreError, match="wanted an image_id such as opencell/"):
         similar_cells(store, "nothing")
-    with pytest.raises(EmbstoreError, match="holds no vectors of cells, and only cells have pictures"):
+    with pytest.raises(EmbstoreError, match="has no vectors of cells, and only cells have pictures"):
         draw_sheet(store, found, tmp_path / "sheet.png")
 
 

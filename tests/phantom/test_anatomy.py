@@ -43,8 +43,9 @@ def test_each_nucleus_lies_inside_its_cell(fields: list[Anatomy]) -> None:
     assert float(np.median(grown)) > 1.8
 
 
+@pytest.mark.slow
 def test_density_varies_and_some_fields_are_empty(fields: list[Anatomy]) -> None:
-    """Fields hold from a handful of cells to a full layer; about one in fifty none at all."""
+    """Fields have from a handful of cells to a full layer; about one in fifty has none at all."""
     counts = [len(f.drawn) for f in fields]
     assert min(n for n in counts if n) < 12
     assert max(counts) > 25
@@ -86,6 +87,7 @@ def test_a_few_cells_divide(fields: list[Anatomy]) -> None:
     assert np.median([c.dna.max() for c in dividing]) > np.median([c.dna.max() for c in others])
 
 
+@pytest.mark.slow
 def test_cell_lines_differ() -> None:
     """U-2 OS cells are larger and sparser than A-431 cells."""
     a431, u2os, _ = law.HPA_LINES

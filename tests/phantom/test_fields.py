@@ -1,4 +1,4 @@
-"""The pictures: light where the labels say, channels that show their roles, nuisances that are really there."""
+"""The pictures: light where the labels are, channels that show their roles, nuisances that are really present."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def bare(location: str, **shares: float) -> Protein:
 @pytest.mark.parametrize("location", law.LOCATIONS)
 def test_a_location_is_bright_where_it_belongs(location: str) -> None:
     """Whatever a protein's looks, the brightest 3 % of a cell lie where the location belongs, far beyond chance."""
-    rng, found, expected = np.random.default_rng(1), [], []
+    rng, result, expected = np.random.default_rng(1), [], []
     for look in LOOKS:
         for cell in whole_cells():
             body = cell.in_cell_um > 0
             light, where = pattern(rng, cell, location, look)[body], home(location, cell)[body]
-            found.append(where[light >= np.percentile(light, 97)].mean())
+            result.append(where[light >= np.percentile(light, 97)].mean())
             expected.append(where.mean())
     # measured: 0.45 (centrosome, a spot of less than 3 %) to 1.00
-    assert np.mean(found) > 0.35
-    assert np.mean(found) > 1.15 * np.mean(expected)
+    assert np.mean(result) > 0.35
+    assert np.mean(result) > 1.15 * np.mean(expected)
 
 
 def test_patterns_have_comparable_peaks() -> None:
@@ -116,9 +116,9 @@ def test_a_second_location_adds_light_by_its_share() -> None:
         above = field.pixels[1].astype(float) - np.median(field.pixels[1][field.cells == 0])
         return float(above[field.nuclei > 0].sum() / above.sum())
 
-    found = [nuclear(**({"nucleoplasm": share} if share else {})) for share in (0, 0.2, 0.4, 0.6)]
-    assert found == sorted(found)
-    assert found[-1] > 1.3 * found[0]
+    result = [nuclear(**({"nucleoplasm": share} if share else {})) for share in (0, 0.2, 0.4, 0.6)]
+    assert result == sorted(result)
+    assert result[-1] > 1.3 * result[0]
 
 
 def test_cells_of_one_protein_mix_its_locations_anew() -> None:
@@ -166,13 +166,14 @@ def fields_of(count: int) -> list[Field]:
     return [draw_field(p, 0, "opencell", 300) for p in plan_proteins(count, 21)]
 
 
+@pytest.mark.slow
 def test_the_segmenter_finds_most_nuclei_and_none_in_an_empty_field() -> None:
     """What ingest's segmenter counts is within a fifth of the truth; noise and debris are no cells."""
-    drawn = found = 0
+    drawn = result = 0
     for field in fields_of(12):
         drawn += len(field.truths)
-        found += int(segment(field.pixels[0], 0.206349).nuclei.max())
-    assert abs(found - drawn) < 0.2 * drawn
+        result += int(segment(field.pixels[0], 0.206349).nuclei.max())
+    assert abs(result - drawn) < 0.2 * drawn
     blank = [f for i in range(150) if not (f := draw_field(bare("er"), i, "opencell", 130)).truths]
     assert blank
     assert all(segment(field.pixels[0], 0.206349).nuclei.max() == 0 for field in blank)

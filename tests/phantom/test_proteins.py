@@ -1,4 +1,4 @@
-"""Which proteins the law draws: how often each location, how it is shared, graded and mislabelled."""
+"""The simulated proteins: how often each location occurs, how it is shared, graded and mislabelled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main_of(protein: Protein) -> str:
 
 
 def test_the_locations_are_opencells_seventeen(samples: Path) -> None:
-    """The law knows each name of OpenCell's public annotations and no other, and can draw each."""
+    """The simulator knows each name of OpenCell's public annotations and no other, and can draw each."""
     with (samples / OPENCELL).open(newline="") as file:
         published = {row["annotation_name"] for row in csv.DictReader(file)} - {""}
     assert set(law.LOCATIONS) == published == set(PATTERNS) == set(law.FURTHER) == set(law.MISTAKEN)
@@ -44,15 +44,15 @@ def test_frequencies_follow_opencells(samples: Path) -> None:
     assert sum(ranked) == law.BLOCK == 60
 
 
-def test_a_block_has_every_location_as_often_as_the_law_says(many: list[Protein]) -> None:
-    """Sixty proteins in a row of one seed have exactly the law's main locations, in a drawn order."""
+def test_a_block_has_every_location_as_often_as_specified(many: list[Protein]) -> None:
+    """Sixty successive proteins of one seed have exactly the specified main locations, in a random order."""
     first, second = ([main_of(p) for p in many[start : start + 60]] for start in (0, 60))
     assert Counter(first) == Counter(second) == law.PER_BLOCK
     assert first != second
 
 
 def test_two_hundred_proteins_ask_all_seventeen() -> None:
-    """Five folds can each hold out a protein of every location, by the labels as published, for several seeds."""
+    """Each of five folds can contain a protein of every location, by the labels as published, for several seeds."""
     for seed in range(8):
         at_three = Counter(o for p in plan_proteins(200, seed) for o, g in p.published.items() if g == 3)
         assert set(at_three) == set(law.LOCATIONS)

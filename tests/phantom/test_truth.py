@@ -18,6 +18,8 @@ from embstore.pixels.crop import unpack_mask
 from embstore.store import Store, rows
 from embstore_bench import bench
 
+pytestmark = pytest.mark.slow
+
 PROTEINS = 48
 
 
@@ -29,26 +31,26 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TruthReport]:
-    """A store of the atlas under pixel-stats that was told the truth, and what was said."""
+def labelled(atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TruthReport]:
+    """A store of the atlas under pixel-stats with its true labels, and the report."""
     folder = tmp_path_factory.mktemp("stores") / "told"
     store = Store.open(folder, create=True)
     ingest(store, atlas / "images", layout="opencell", backbones=["pixel-stats"], labels=atlas / "labels.csv")
     return folder, add_truth(store, atlas)
 
 
-def test_most_nuclei_are_found(told: tuple[Path, TruthReport]) -> None:
+def test_most_nuclei_are_found(labelled: tuple[Path, TruthReport]) -> None:
     """The default segmentation finds the simulated nuclei (0.86 in fields of 600 px, see docs/phantom.md)."""
-    _, report = told
+    _, report = labelled
     assert report.images == 2 * PROTEINS
     assert 0.75 < report.f1 < 0.97
     assert report.f1 == pytest.approx(2 * report.matched / (report.nuclei + report.found))
     assert 0.7 < report.iou < 0.95
 
 
-def test_each_cell_has_its_own_true_locations_in_sql(told: tuple[Path, TruthReport], atlas: Path) -> None:
+def test_each_cell_has_its_own_true_locations_in_sql(labelled: tuple[Path, TruthReport], atlas: Path) -> None:
     """The labels of every cell are the grades of the shares of the one true nucleus that it covers by half."""
-    store, report = Store.open(told[0]), told[1]
+    store, report = Store.open(labelled[0]), labelled[1]
     assert report.label_set == "opencell/truth"
     labels: dict[str, dict[str, int]] = {}
     for row in rows(store, "SELECT * FROM labels WHERE label_set = 'opencell/truth' ORDER BY ALL"):
@@ -63,54 +65,54 @@ def test_each_cell_has_its_own_true_locations_in_sql(told: tuple[Path, TruthRepo
         mine = np.zeros(true.shape, bool)
         mine[y0:y1, x0:x1] = unpack_mask(cell["nucleus_mask"], (y1 - y0, x1 - x0))
         ious = {n: (mine & (true == n)).sum() / (mine | (true == n)).sum() for n in np.unique(true[mine]) if n}
-        found = [int(n) for n, iou in ious.items() if iou >= 0.5]
-        if not found:
+        result = [int(n) for n, iou in ious.items() if iou >= 0.5]
+        if not result:
             assert cell["cell_id"] not in labels
             continue
-        shares = truth[key][found[0]]
+        shares = truth[key][result[0]]
         assert labels[cell["cell_id"]] == {o: g for o, s in shares.items() if (g := law.grade(s))}
 
 
-def test_cells_of_one_protein_may_differ(told: tuple[Path, TruthReport]) -> None:
+def test_cells_of_one_protein_may_differ(labelled: tuple[Path, TruthReport]) -> None:
     """Unlike published labels, the truth of two cells of one protein is not always the same."""
     differing = rows(
-        Store.open(told[0]),
+        Store.open(labelled[0]),
         """
         WITH per_cell AS (
-            SELECT subject_id, string_agg(location || grade, ' ' ORDER BY location) AS said
+            SELECT subject_id, string_agg(location || grade, ' ' ORDER BY location) AS locations
             FROM labels WHERE label_set = 'opencell/truth' GROUP BY ALL
         )
         SELECT gene FROM cells JOIN per_cell ON subject_id = cell_id
-        GROUP BY gene HAVING count(DISTINCT said) > 1 ORDER BY gene
+        GROUP BY gene HAVING count(DISTINCT locations) > 1 ORDER BY gene
         """,
     )
     assert len(differing) > PROTEINS / 6
 
 
-def test_telling_it_again_changes_nothing(told: tuple[Path, TruthReport], atlas: Path, tmp_path: Path) -> None:
+def test_adding_it_again_changes_nothing(labelled: tuple[Path, TruthReport], atlas: Path, tmp_path: Path) -> None:
     """A second call gives the same report and writes no version."""
-    store = Store.open(shutil.copytree(told[0], tmp_path / "store"))
+    store = Store.open(shutil.copytree(labelled[0], tmp_path / "store"))
     before = store.versions()
-    assert add_truth(store, atlas) == told[1]
+    assert add_truth(store, atlas) == labelled[1]
     assert store.versions() == before
 
 
-def test_a_folder_or_store_without_the_atlas_is_said(
-    told: tuple[Path, TruthReport], atlas: Path, tmp_path: Path
+def test_a_folder_or_store_without_the_atlas_is_reported(
+    labelled: tuple[Path, TruthReport], atlas: Path, tmp_path: Path
 ) -> None:
-    """One line says what was found and what to do."""
-    store = Store.open(told[0])
-    with pytest.raises(EmbstoreError, match=r"holds no phantom\.json; give the folder"):
+    """One line states what was found and what to do."""
+    store = Store.open(labelled[0])
+    with pytest.raises(EmbstoreError, match=r"has no phantom\.json; give the folder"):
         add_truth(store, tmp_path)
     with pytest.raises(EmbstoreError, match=r"there is no dataset 'mine'; choose from: opencell"):
         add_truth(store, atlas, dataset="mine")
 
 
 def test_a_split_by_cell_leaks_the_protein_and_one_by_protein_does_not(
-    told: tuple[Path, TruthReport], tmp_path: Path
+    labelled: tuple[Path, TruthReport], tmp_path: Path
 ) -> None:
     """Field, plate and protein effects give a protein away: nearest neighbours score far more where cells are dealt."""
-    store = Store.open(shutil.copytree(told[0], tmp_path / "store"))
+    store = Store.open(shutil.copytree(labelled[0], tmp_path / "store"))
 
     def score(by: str) -> dict[str, float]:
         report = bench(
@@ -124,11 +126,11 @@ def test_a_split_by_cell_leaks_the_protein_and_one_by_protein_does_not(
     assert honest["random-per-protein"] < honest["pixel-stats"]
 
 
-def test_the_atlas_of_another_request_is_refused(told: tuple[Path, TruthReport], tmp_path: Path) -> None:
-    """Keys say nothing of the size of a field: masks that do not fit the stored images change no label."""
+def test_the_atlas_of_another_request_is_refused(labelled: tuple[Path, TruthReport], tmp_path: Path) -> None:
+    """Keys do not contain the size of a field: masks that do not fit the stored images change no label."""
     other = tmp_path / "other"
     write_phantom(other, layout="opencell", proteins=2, fields=1, seed=5, field_px=150)
-    store = Store.open(told[0])
+    store = Store.open(labelled[0])
     before = store.versions()
     with pytest.raises(EmbstoreError, match=r"has \[220, 220\] pixels in the store and \[150, 150\] in .*other; give"):
         add_truth(store, other)
@@ -140,20 +142,20 @@ def damaged(atlas: Path, folder: Path) -> Path:
 
 
 def test_damaged_truth_is_one_line_and_changes_no_label(
-    told: tuple[Path, TruthReport], atlas: Path, tmp_path: Path
+    labelled: tuple[Path, TruthReport], atlas: Path, tmp_path: Path
 ) -> None:
-    """A cut row, a column that is gone, a missing mask, a note that is no JSON: said, and nothing written."""
-    store = Store.open(told[0])
+    """A cut row, a missing column or mask, a note that is not JSON: reported, and nothing is written."""
+    store = Store.open(labelled[0])
     before = store.versions()
     cells = (atlas / "truth" / "cells.csv").read_text()
     mask = next((atlas / "truth" / "masks").glob("*_nuclei.png")).name
-    for number, (name, content, said) in enumerate(
+    for number, (name, content, message) in enumerate(
         (
             ("truth/cells.csv", cells[: cells.rindex(",0")], r"cells.csv has 21 columns, and line \d+ has \d+ fields"),
             ("truth/cells.csv", cells.replace("vesicles", "vacuoles", 1), "has no column vesicles"),
             ("truth/cells.csv", None, "there is no file"),
             (f"truth/masks/{mask}", None, "cannot be read"),
-            ("phantom.json", "[1, 2]", "is no request of an atlas"),
+            ("phantom.json", "[1, 2]", "does not describe an atlas"),
             ("phantom.json", "garbage", "cannot be read"),
         )
     ):
@@ -161,7 +163,7 @@ def test_damaged_truth_is_one_line_and_changes_no_label(
         (broken / name).unlink()
         if content is not None:
             (broken / name).write_text(content)
-        with pytest.raises(EmbstoreError, match=said) as error:
+        with pytest.raises(EmbstoreError, match=message) as error:
             add_truth(store, broken)
         assert "write the atlas again with the same command" in str(error.value)
         assert "\n" not in str(error.value)

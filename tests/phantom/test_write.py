@@ -71,7 +71,7 @@ def test_hpa_files_are_named_as_published_with_four_channels_a_field(atlas: Atla
 
 
 def test_opencell_files_read_back_as_two_channels_without_a_pixel_size(atlas: Atlas) -> None:
-    """A phantom TIFF is uint16 CYX, zlib, nucleus first, and says no size: the name alone proves it."""
+    """A phantom TIFF is uint16 CYX, zlib, nucleus first, and states no size: its name determines it."""
     folder = atlas["opencell"][0] / "images"
     with tifffile.TiffFile(folder / files(folder, ".tif")[0]) as tiff:
         assert tiff.series[0].axes == "CYX"
@@ -91,7 +91,7 @@ def test_hpa_files_read_back_as_grey_bytes(atlas: Atlas) -> None:
 
 @pytest.mark.parametrize("layout", PX)
 def test_the_files_hold_what_was_drawn(layout: Layout, atlas: Atlas) -> None:
-    """Pixels, both masks and every cell's shares are read back from disk as the law draws them."""
+    """Pixels, both masks and every cell's shares are read back from disk as they were simulated."""
     folder, _ = atlas[layout]
     protein = plan_proteins(4, 3)[2]
     field = draw_field(protein, 1, layout, PX[layout])
@@ -111,7 +111,7 @@ def test_the_files_hold_what_was_drawn(layout: Layout, atlas: Atlas) -> None:
 
 
 def test_the_whole_truth_is_written(atlas: Atlas) -> None:
-    """Proteins, their looks, fields and cells each have a table; the report counts what they hold."""
+    """Proteins, their looks, fields and cells each have a table; the report counts their rows."""
     folder, report = atlas["opencell"]
     tables = {name: rows(folder / "truth" / f"{name}.csv") for name in ("proteins", "looks", "fields", "cells")}
     plan = plan_proteins(4, 3)
@@ -127,7 +127,7 @@ def test_the_whole_truth_is_written(atlas: Atlas) -> None:
 
 
 def test_labels_say_what_was_published(atlas: Atlas) -> None:
-    """Both label files say what was published, on the same ids: OpenCell with grades, HPA by its own names."""
+    """Both label files contain what was published, on the same ids: OpenCell with grades, HPA by its own names."""
     plan = {ensg_id(3, p.index): p for p in plan_proteins(4, 3)}
     opencell, hpa = rows(atlas["opencell"][1].labels), rows(atlas["hpa"][1].labels)
     assert list(opencell[0]) == ["target_name", "ensg_id", "grade_3", "grade_2", "grade_1", "licence"]
@@ -182,43 +182,43 @@ def test_ids_have_the_published_forms_and_are_nobody_elses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"layout": "yeast"}, "no phantom layout 'yeast'; choose from: hpa, opencell"),
         ({"version": "v7"}, "no phantom version 'v7'"),
-        ({"proteins": 0}, "proteins asked of the phantom atlas: 0; ask for 1 to 99999"),
-        ({"fields": 0}, "fields per protein asked of the phantom atlas: 0"),
-        ({"seed": -1}, "seed asked of the phantom atlas: -1"),
-        ({"field_px": 20}, "field pixels asked of the phantom atlas: 20; ask for 128 to 4096"),
+        ({"proteins": 0}, "proteins of the phantom atlas: 0; wanted 1 to 99999"),
+        ({"fields": 0}, "fields per protein of the phantom atlas: 0"),
+        ({"seed": -1}, "seed of the phantom atlas: -1"),
+        ({"field_px": 20}, "field pixels of the phantom atlas: 20; wanted 128 to 4096"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(
-    wrong: dict[str, Any], said: str, tmp_path: Path
+    wrong: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     """The error names what was found and what is possible, and leaves no folder behind."""
     request: dict[str, Any] = {"layout": "opencell", "proteins": 1, "fields": 1, **wrong}
-    with pytest.raises(EmbstoreError, match=re.escape(said)):
+    with pytest.raises(EmbstoreError, match=re.escape(message)):
         write_phantom(tmp_path / "out", **request)
     assert not (tmp_path / "out").exists()
 
 
 def test_two_atlases_are_never_mixed_in_one_folder(tmp_path: Path) -> None:
-    """A folder that holds another request, or something else, is refused and left as it is."""
+    """A folder that contains another request, or something else, is refused and left as it is."""
     ask: dict[str, Any] = {"layout": "opencell", "fields": 1, "field_px": 128}
     write_phantom(tmp_path / "a", proteins=1, **ask)
     before = digests(tmp_path / "a")
-    with pytest.raises(EmbstoreError, match=r"holds another phantom atlas: proteins 1 \(asked: 2\)"):
+    with pytest.raises(EmbstoreError, match=r"contains another phantom atlas: proteins 1 \(asked: 2\)"):
         write_phantom(tmp_path / "a", proteins=2, **ask)
     assert digests(tmp_path / "a") == before
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").write_text("mine")
-    with pytest.raises(EmbstoreError, match="is not empty and holds no phantom atlas"):
+    with pytest.raises(EmbstoreError, match="is not empty and contains no phantom atlas"):
         write_phantom(tmp_path / "b", proteins=1, **ask)
     assert files(tmp_path / "b", ".*") == ["thesis.txt"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    """A path that is a file, or below one, is said with what the system says."""
+    """A path that is a file, or below one, is reported with the system's own reason."""
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(EmbstoreError, match=r"cannot write .*file.*; choose another folder"):

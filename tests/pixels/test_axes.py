@@ -1,4 +1,4 @@
-"""Which axis holds the channels, where several are expected: by name, never by what would fit best."""
+"""Which axis contains the channels, if several are expected: determined by name, never by what would fit best."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROLES = ("nucleus", "protein", "er")
 def test_axes_become_channels_by_their_names(
     axes: str, shape: tuple[int, ...], channels: int, wanted: tuple[str, int, tuple[int, ...]]
 ) -> None:
-    """The axis that holds the channels, and how many planes each is the maximum of."""
+    """The axis of the channels, and of how many planes each channel is the maximum."""
     how = arrangement(HERE, shape, axes, channels)
     assert (how.taken, how.depth, how.shape) == wanted
     assert arranged(np.zeros(shape, np.uint8), how).shape == wanted[2]
@@ -88,9 +88,9 @@ def test_samples_that_are_no_colours_are_channels(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 200, (20, 30, 2)).astype(np.uint8)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
-    found = read_planes(path, 2)
-    assert (found.axis, found.colour) == ("C", "")
-    np.testing.assert_array_equal(found.pixels, np.moveaxis(values, -1, 0))
+    result = read_planes(path, 2)
+    assert (result.axis, result.colour) == ("C", "")
+    np.testing.assert_array_equal(result.pixels, np.moveaxis(values, -1, 0))
     values[..., 1] = 255
     tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"])
     np.testing.assert_array_equal(read_planes(path).pixels, values[None, ..., 0])

@@ -53,9 +53,9 @@ def test_a_disc_has_its_centre_and_area() -> None:
 @given(hnp.arrays(np.int32, (12, 15), elements=st.integers(0, 4)))
 def test_geometries_equal_brute_force(cells: np.ndarray) -> None:
     """Any labels, missing and scattered ones included, come in order of label with the counts of a slow loop."""
-    found = geometries(Segmentation(cells, cells, None, ""))
-    assert [cell.label for cell in found] == [int(v) for v in np.unique(cells) if v]
-    for cell in found:
+    result = geometries(Segmentation(cells, cells, None, ""))
+    assert [cell.label for cell in result] == [int(v) for v in np.unique(cells) if v]
+    for cell in result:
         ys, xs = np.nonzero(cells == cell.label)
         assert cell.box == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
         assert cell.centroid == pytest.approx((ys.mean(), xs.mean()))

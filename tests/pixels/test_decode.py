@@ -104,8 +104,8 @@ def test_the_content_and_not_the_suffix_decides(tmp_path: Path) -> None:
     assert abs(int(read_planes(tmp_path / "b.png").pixels.mean()) - 90) <= 1
 
 
-def ome(**said: object) -> dict[str, object]:
-    return {"ome": True, "metadata": {"axes": "CYX", **said}}
+def ome(**message: object) -> dict[str, object]:
+    return {"ome": True, "metadata": {"axes": "CYX", **message}}
 
 
 def imagej(unit: str, per_unit: float) -> dict[str, object]:
@@ -152,25 +152,25 @@ def test_the_pixel_size_is_read_in_any_unit_of_length(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             ome(PhysicalSizeX=0.2, PhysicalSizeY=0.4),
             "PhysicalSizeX is 0.2 µm and PhysicalSizeY is 0.4 µm, wanted square pixels",
         ),
-        (ome(PhysicalSizeX=3, PhysicalSizeXUnit="m"), "PhysicalSizeX is 3 m, wanted 0.001 to 100 µm a pixel"),
-        (ome(PhysicalSizeX=0), "PhysicalSizeX is 0 µm, wanted 0.001 to 100 µm a pixel"),
+        (ome(PhysicalSizeX=3, PhysicalSizeXUnit="m"), "PhysicalSizeX is 3 m, wanted 0.001 to 100 µm per pixel"),
+        (ome(PhysicalSizeX=0), "PhysicalSizeX is 0 µm, wanted 0.001 to 100 µm per pixel"),
         (ome(PhysicalSizeX="nan"), "PhysicalSizeX is nan µm, wanted a number of µm"),
         (ome(PhysicalSizeX=1, PhysicalSizeXUnit="pixel"), "PhysicalSizeX is 1 pixel, wanted a number of µm"),
         (imagej("furlong", 4), "ImageJ's X is 0.25 furlong and ImageJ's Y is 0.25 furlong, wanted a number of µm"),
         (imagej("inch", 72), "ImageJ's X is 0.0138889 inch"),
     ],
 )
-def test_a_pixel_size_that_cannot_be_meant_is_said(tmp_path: Path, options: dict[str, object], said: str) -> None:
+def test_a_pixel_size_that_is_impossible_is_reported(tmp_path: Path, options: dict[str, object], message: str) -> None:
     """Unequal axes, sizes that no microscope has and units that are no length do not count, and say so."""
     planes = read_planes(tiff(tmp_path / "a.ome.tif", TWO_CHANNEL, photometric="minisblack", **options))
     assert planes.pixel_size_um is None
-    assert planes.size.ignored.startswith(said)
+    assert planes.size.ignored.startswith(message)
 
 
 @pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "ZYX", "TYX"])
@@ -199,7 +199,7 @@ def test_too_many_pages_are_refused_before_they_are_read(tmp_path: Path) -> None
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     """What no camera writes is refused by the header alone."""
     path = tiff(tmp_path / "a.tif", np.zeros((8, 8), np.complex64))
-    assert "holds complex64 pixels, wanted integers or floats" in refusal(path)
+    assert "has complex64 pixels, wanted integers or floats" in refusal(path)
     with pytest.raises(ImageError, match="complex64"):
         read_shape(path)
 
@@ -249,7 +249,7 @@ def test_a_tiff_that_lost_its_second_page_is_refused(
     with tifffile.TiffFile(path) as opened:
         second = opened.pages[1].offset
     os.truncate(path, second)
-    assert "cut off after 1 pages" in refusal(path)
+    assert "ends after 1 pages" in refusal(path)
     assert capfd.readouterr().err == ""
 
 
@@ -261,7 +261,7 @@ def test_a_header_tells_that_a_png_or_an_uncompressed_tiff_is_cut_off(tmp_path: 
     for path in (tmp_path / "a.png", tmp_path / "a.tif"):
         assert read_shape(path) == (1, 300, 300)
         os.truncate(path, int(path.stat().st_size * part))
-        with pytest.raises(ImageError, match="is cut off at"):
+        with pytest.raises(ImageError, match="ends at"):
             read_shape(path)
 
 
@@ -403,7 +403,7 @@ def test_flipped_bytes_give_planes_or_one_line(tmp_path: Path, form: str) -> Non
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:
-    """After reading and after refusing, the process holds no handle more than before."""
+    """After reading and after refusing, the process has no more open handles than before."""
     open_files = Path("/proc/self/fd")
     if not open_files.is_dir():
         pytest.skip("open files are counted through /proc, which this system does not have")

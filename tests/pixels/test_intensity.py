@@ -96,7 +96,7 @@ def test_huge_floats_do_not_overflow() -> None:
 
 
 def test_the_name_of_the_spec_holds_its_constants() -> None:
-    """A space's digest sees only the name, so the percentiles stand in it."""
+    """A space's digest depends on the name, so the percentiles are part of it."""
     assert f"{LOW_PERCENTILE}-{HIGH_PERCENTILE}" in INTENSITY_SPEC
 
 
@@ -117,7 +117,7 @@ TWINS = {
 @pytest.mark.parametrize("name", TWINS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_each_named_scaling_is_its_documented_formula(name: str, dtype: str) -> None:
-    """Whatever the dtype, pixels become what the table of the module says, in [0, 1]."""
+    """Whatever the dtype, pixels become what the table of the module states, in [0, 1]."""
     rng = np.random.default_rng(4)
     pixels = np.stack([rng.gamma(2, 10 * (c + 1), (40, 50)) for c in range(3)]).clip(0, 255).astype(dtype)
     scaled = scale(pixels, intensity_spec(name))

@@ -31,26 +31,26 @@ def test_labels_of_every_dtype_keep_their_numbers(tmp_path: Path, dtype: str) ->
     """A cell's label in the store is its label in the file, gaps and all."""
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, squares(3, 7, 200).astype(dtype))
-    found = read_label_image(path, SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(3, 7, 200))
-    assert (found.labels.dtype, found.note) == (np.int32, "")
+    result = read_label_image(path, SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(3, 7, 200))
+    assert (result.labels.dtype, result.note) == (np.int32, "")
 
 
 def test_one_object_is_an_instance_whatever_its_value(tmp_path: Path) -> None:
-    """A single connected piece is one cell with its own label, and nothing has to be said."""
+    """A single connected piece is one cell with its own label, and the note is empty."""
     Image.fromarray(squares(255).astype(np.uint8)).save(tmp_path / "m.png")
-    found = read_label_image(tmp_path / "m.png", SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(255))
-    assert found.note == ""
+    result = read_label_image(tmp_path / "m.png", SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(255))
+    assert result.note == ""
 
 
 def test_labels_too_large_for_a_table_are_numbered_anew(tmp_path: Path) -> None:
     """Labels of four billion give cells 1 and 2 and a note, and not a table of four billion rows."""
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, squares(5, 4_000_000_000).astype(np.uint32))
-    found = read_label_image(path, SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(1, 2))
-    assert found.note == "labels up to 4000000000 numbered anew"
+    result = read_label_image(path, SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(1, 2))
+    assert result.note == "labels up to 4000000000 renumbered"
 
 
 @pytest.mark.parametrize("kind", ["bits", "grey", "rgb", "rgba"])
@@ -61,23 +61,23 @@ def test_a_foreground_is_split_into_its_components_and_says_so(tmp_path: Path, k
     image = {"bits": inside, "grey": inside.astype(np.uint8) * 255, "rgb": colour[..., :3], "rgba": colour}[kind]
     path = tmp_path / "m.png"
     Image.fromarray(image).save(path)
-    found = read_label_image(path, SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(1, 2, 3))
-    assert "split into 3 connected components" in found.note
+    result = read_label_image(path, SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(1, 2, 3))
+    assert "split into 3 connected components" in result.note
 
 
 @pytest.mark.parametrize(
-    ("pixels", "said"),
+    ("pixels", "message"),
     [
         (np.ones((4, 4), np.uint8), r"the mask m\.tif is \(4, 4\) and its image \(40, 60\)"),
-        ((squares(1, 2) + 0.5).astype(np.float32), "values that are no labels"),
-        (-squares(1, 2).astype(np.int32), "values that are no labels"),
+        ((squares(1, 2) + 0.5).astype(np.float32), "values that are not labels"),
+        (-squares(1, 2).astype(np.int32), "values that are not labels"),
     ],
 )
-def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: np.ndarray, said: str) -> None:
+def test_what_cannot_be_labels_of_this_image_is_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
     """Another size, fractions and negative numbers end as one line."""
     tifffile.imwrite(tmp_path / "m.tif", pixels)
-    with pytest.raises(ImageError, match=said):
+    with pytest.raises(ImageError, match=message):
         read_label_image(tmp_path / "m.tif", SHAPE)
 
 
@@ -99,12 +99,12 @@ def test_each_nucleus_goes_to_the_cell_that_holds_most_of_it() -> None:
     nuclei = np.zeros(SHAPE, int)
     nuclei[10:20, 12:20] = 1  # 6 of 8 columns in cell 4
     nuclei[10:20, 50:58] = 2
-    found = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
-    assert set(np.unique(found.nuclei)) == {0, 4}
-    assert (found.nuclei == 4).sum() == 60
-    np.testing.assert_array_equal(found.cells, cells)
-    assert found.pixel_size_um == 0.5
-    assert found.note == f"{PLAIN}, 1 nuclei outside every cell left out, 1 cells without a nucleus"
+    result = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
+    assert set(np.unique(result.nuclei)) == {0, 4}
+    assert (result.nuclei == 4).sum() == 60
+    np.testing.assert_array_equal(result.cells, cells)
+    assert result.pixel_size_um == 0.5
+    assert result.note == f"{PLAIN}, 1 nuclei outside every cell left out, 1 cells without a nucleus"
 
 
 def test_a_nucleus_mostly_outside_its_cell_is_not_one_outside_every_cell() -> None:
@@ -115,10 +115,10 @@ def test_a_nucleus_mostly_outside_its_cell_is_not_one_outside_every_cell() -> No
     nuclei[28:38, 20:28] = 2  # 2 of 10 rows in cell 9
     nuclei[10:20, 34:44] = 6  # 2 of 10 columns in cell 9
     nuclei[10:20, 50:58] = 3
-    found = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
-    assert set(np.unique(found.nuclei)) == {0, 4}
+    result = from_masks(as_mask(nuclei), as_mask(cells), None, 0.5)
+    assert set(np.unique(result.nuclei)) == {0, 4}
     outside = "1 nuclei outside every cell left out, 2 nuclei mostly outside their cell left out"
-    assert found.note == f"{PLAIN}, {outside}, 1 cells without a nucleus"
+    assert result.note == f"{PLAIN}, {outside}, 1 cells without a nucleus"
 
 
 def test_a_foreground_of_cells_is_divided_among_its_nuclei() -> None:
@@ -127,11 +127,11 @@ def test_a_foreground_of_cells_is_divided_among_its_nuclei() -> None:
     foreground[10:20, 0:40], foreground[25:35, 0:10] = True, True
     nuclei = np.zeros(SHAPE, int)
     nuclei[13:17, 8:12], nuclei[13:17, 28:32], nuclei[13:17, 36:39] = 5, 8, 9
-    found = from_masks(as_mask(nuclei), Mask(_labelled(foreground), instances=False), None, 0.5)
-    assert set(np.unique(found.cells)) == {0, 5, 8, 9}
-    assert set(np.unique(found.cells[10:20, :19])) == {5}
-    assert set(np.unique(found.cells[10:20, 21:33])) == {8}
-    assert "a foreground mask, divided among its nuclei, 1 components without a nucleus left out" in found.note
+    result = from_masks(as_mask(nuclei), Mask(_labelled(foreground), instances=False), None, 0.5)
+    assert set(np.unique(result.cells)) == {0, 5, 8, 9}
+    assert set(np.unique(result.cells[10:20, :19])) == {5}
+    assert set(np.unique(result.cells[10:20, 21:33])) == {8}
+    assert "a foreground mask, divided among its nuclei, 1 components without a nucleus left out" in result.note
     one_each = from_masks(as_mask(np.where(nuclei == 5, 5, 0)), Mask(_labelled(foreground), instances=False), None, 0.5)
     assert set(np.unique(one_each.cells)) == {0, 1, 2}
 
@@ -142,14 +142,14 @@ def _labelled(foreground: np.ndarray) -> np.ndarray:
 
 def test_nuclei_alone_grow_into_cells_as_the_built_in_ones_do() -> None:
     """Each keeps its label and grows by the segmenter's share of the median nuclear diameter."""
-    found = from_masks(as_mask(squares(3, 5)), None, None, None)
-    np.testing.assert_array_equal(found.nuclei, squares(3, 5))
+    result = from_masks(as_mask(squares(3, 5)), None, None, None)
+    np.testing.assert_array_equal(result.nuclei, squares(3, 5))
     reach = SEGMENTER["expand"] * 2 * np.sqrt(100 / np.pi)
-    column = found.cells[15]
+    column = result.cells[15]
     assert np.flatnonzero(column == 3).min() == 5 - int(reach)
-    assert set(np.unique(found.cells)) == {0, 3, 5}
-    assert found.note == "cells grown from the nuclei of a mask"
-    assert found.pixel_size_um == pytest.approx(12 / (2 * np.sqrt(100 / np.pi)))
+    assert set(np.unique(result.cells)) == {0, 3, 5}
+    assert result.note == "cells grown from the nuclei of a mask"
+    assert result.pixel_size_um == pytest.approx(12 / (2 * np.sqrt(100 / np.pi)))
 
 
 def test_cells_alone_take_the_nuclei_that_are_found_in_them() -> None:
@@ -159,22 +159,22 @@ def test_cells_alone_take_the_nuclei_that_are_found_in_them() -> None:
     field = field + np.random.default_rng(0).normal(100, 5, field.shape)
     cells = np.zeros((200, 200), int)
     cells[50:150, 10:95] = 7
-    found = from_masks(None, as_mask(cells), field, 0.3)
+    result = from_masks(None, as_mask(cells), field, 0.3)
     inside = segment(field, 0.3).nuclei[100, 50]
-    np.testing.assert_array_equal(found.nuclei == 7, segment(field, 0.3).nuclei == inside)
-    assert found.note.endswith("nuclei from the built-in segmentation, 1 nuclei outside every cell left out")
+    np.testing.assert_array_equal(result.nuclei == 7, segment(field, 0.3).nuclei == inside)
+    assert result.note.endswith("nuclei from the built-in segmentation, 1 nuclei outside every cell left out")
     assert from_masks(None, as_mask(cells), None, 0.3).nuclei.max() == 0
     with pytest.raises(ImageError, match="no nucleus to estimate it from"):
         from_masks(None, as_mask(cells), None, None)
 
 
 def test_an_empty_mask_is_no_cell_and_a_note() -> None:
-    """Nothing was drawn: the image is done, and says why it has no cell."""
+    """Nothing was drawn: the image is done, and its note states why it has no cell."""
     empty = as_mask(np.zeros(SHAPE))
     for nuclei, cells in ((empty, None), (None, empty), (empty, empty)):
-        found = from_masks(nuclei, cells, None, 0.2)
-        assert found.cells.max() == 0
-        assert "the mask holds no object" in found.note
+        result = from_masks(nuclei, cells, None, 0.2)
+        assert result.cells.max() == 0
+        assert "the mask has no object" in result.note
 
 
 def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
@@ -203,16 +203,16 @@ def noise() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (discs(*FOUR) * 1 + 2 * ~discs(*FOUR), "label 2 on 100% of the border"),  # ilastik, nuclei first
         (discs(*FOUR) * 2 + 1 * ~discs(*FOUR), "label 1 on 100% of the border"),  # background first
-        (np.ones((80, 120), int) * 2, "no outside"),  # ilastik, nothing found
+        (np.ones((80, 120), int) * 2, "no background"),  # ilastik, nothing found
         (discs(*FOUR) + 1 * discs(*FOUR, r=5), "a class map"),  # 2 inside, 1 boundary, 0 outside
         (discs(*FOUR) + 1 * discs(*FOUR, r=5) + 3 * discs((40, 60), r=4), "a class map"),
-        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "around others"),  # one nucleus: boundary and inside
-        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "around others"),
-        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "around others"),  # distances
+        (1 * discs((40, 60), r=20) + discs((40, 60), r=12), "enclosing others"),  # one nucleus: boundary and inside
+        (1 * discs((40, 30), (40, 90)) + discs((40, 30), (40, 90), r=5), "enclosing others"),
+        (np.clip(20 - np.hypot(*np.mgrid[-40:40, -60:60]), 0, None).astype(np.uint8), "enclosing others"),  # distances
         (graded_discs(), "a picture, a probability map or a resized mask"),
         (noise(), "a picture, a probability map or a resized mask"),
         (255 * ~discs(*FOUR), "inverted mask"),  # 0 is the object
@@ -224,38 +224,38 @@ def noise() -> np.ndarray:
         (np.where(discs(*FOUR), 1, -1), r"\(-1\).*; -1 outside\? save 0"),
     ],
 )
-def test_values_that_are_no_objects_are_refused_in_one_line(tmp_path: Path, values: np.ndarray, said: str) -> None:
+def test_values_that_are_no_objects_are_refused_in_one_line(tmp_path: Path, values: np.ndarray, message: str) -> None:
     """A class map, a picture, an inverted mask, outlines: each would have been cells of a wrong shape."""
     path = tmp_path / "m.tif"
     fits = np.float32 if values.dtype.kind == "f" else np.int32
     tifffile.imwrite(path, values.astype(values.dtype if values.dtype.itemsize < 4 else fits))
-    with pytest.raises(ImageError, match=f"the mask m.tif .*{said}") as caught:
+    with pytest.raises(ImageError, match=f"the mask m.tif .*{message}") as caught:
         from_masks(read_label_image(path, values.shape), None, None, 0.5)
     assert "\n" not in str(caught.value)
 
 
-def test_objects_of_two_pieces_are_kept_and_said(tmp_path: Path) -> None:
+def test_objects_of_two_pieces_are_kept_and_noted(tmp_path: Path) -> None:
     """Nuclei of a binucleate cell, and stray pixels, are no class map; pieces of some size are in the note."""
     labels = ndimage.label(discs(*FOUR))[0]
     labels[labels == 3] = 1  # two nuclei of one cell
     labels[2, 100] = 4  # a stray pixel
     tifffile.imwrite(tmp_path / "m.tif", labels.astype(np.uint16))
-    found = read_label_image(tmp_path / "m.tif", labels.shape)
-    np.testing.assert_array_equal(found.labels, labels)
-    assert found.note == "1 labels consist of several pieces each (1)"
+    result = read_label_image(tmp_path / "m.tif", labels.shape)
+    np.testing.assert_array_equal(result.labels, labels)
+    assert result.note == "1 labels consist of several pieces each (1)"
 
 
 def test_cells_without_gaps_are_labels(tmp_path: Path) -> None:
-    """A tissue of touching cells has no outside: each is one piece, and none covers most of the border."""
+    """A tissue of touching cells has no background: each is one piece, and none covers most of the border."""
     labels = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 20), int))
     tifffile.imwrite(tmp_path / "m.tif", labels.astype(np.uint16))
-    found = read_label_image(tmp_path / "m.tif", labels.shape)
-    np.testing.assert_array_equal(found.labels, labels)
-    assert found.note == "no pixel is outside (0)"
+    result = read_label_image(tmp_path / "m.tif", labels.shape)
+    np.testing.assert_array_equal(result.labels, labels)
+    assert result.note == "no pixel is outside (0)"
 
 
-def test_a_cell_that_fills_its_crop_is_kept_and_said(tmp_path: Path) -> None:
-    """A solid label on most of the border may be a cell; the note says what it covers."""
+def test_a_cell_that_fills_its_crop_is_kept_and_noted(tmp_path: Path) -> None:
+    """A solid label on most of the border may be a cell; the note states what it covers."""
     labels = np.zeros((60, 60), np.uint8)
     labels[:, 5:] = 7
     labels[25:35, 1:4] = 3
@@ -264,12 +264,12 @@ def test_a_cell_that_fills_its_crop_is_kept_and_said(tmp_path: Path) -> None:
 
 
 def test_a_confluent_foreground_is_divided_among_its_nuclei(tmp_path: Path) -> None:
-    """Cells that leave no outside are right where a mask of nuclei divides them, and refused alone."""
+    """Cells that leave no background are right where a mask of nuclei divides them, and refused alone."""
     tifffile.imwrite(tmp_path / "c.tif", np.full((80, 120), 255, np.uint8))
     cells = read_label_image(tmp_path / "c.tif", (80, 120))
-    found = from_masks(as_mask(ndimage.label(discs(*FOUR))[0]), cells, None, 0.5)
-    assert set(np.unique(found.cells)) == {1, 2, 3, 4}
-    with pytest.raises(ImageError, match="no outside"):
+    result = from_masks(as_mask(ndimage.label(discs(*FOUR))[0]), cells, None, 0.5)
+    assert set(np.unique(result.cells)) == {1, 2, 3, 4}
+    with pytest.raises(ImageError, match="no background"):
         from_masks(None, cells, np.zeros((80, 120)), 0.5)
 
 
@@ -289,9 +289,9 @@ def test_bits_are_read_by_photometric_interpretation(tmp_path: Path, kind: str) 
     """The object is white; 8-bit labels under an inverting look-up table keep their values."""
     inside = squares(1, 1) > 0
     tifffile.imwrite(tmp_path / "bits.tif", ~inside if kind == "miniswhite" else inside, photometric=kind)
-    found = read_label_image(tmp_path / "bits.tif", SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(1, 2))
-    assert found.note == "a foreground mask without instances, split into 2 connected components"
+    result = read_label_image(tmp_path / "bits.tif", SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(1, 2))
+    assert result.note == "a foreground mask without instances, split into 2 connected components"
     tifffile.imwrite(tmp_path / "fiji.tif", squares(3, 9).astype(np.uint8), photometric=kind)
     np.testing.assert_array_equal(read_label_image(tmp_path / "fiji.tif", SHAPE).labels, squares(3, 9))
 
@@ -301,13 +301,13 @@ def test_bits_that_tifffile_saves_are_the_objects(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "m.tif", squares(1, 1) > 0)
     with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
         assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    found = read_label_image(tmp_path / "m.tif", SHAPE)
-    np.testing.assert_array_equal(found.labels, squares(1, 2))
-    assert found.note.endswith("black by the file's photometric interpretation, taken as the objects")
+    result = read_label_image(tmp_path / "m.tif", SHAPE)
+    np.testing.assert_array_equal(result.labels, squares(1, 2))
+    assert result.note.endswith("black by the file's photometric interpretation, taken as the objects")
 
 
 def test_planes_that_are_no_colour_are_no_mask(tmp_path: Path) -> None:
     """Two label images in one file are no grey and its alpha."""
     tifffile.imwrite(tmp_path / "m.tif", np.stack([squares(1), squares(2)]).astype(np.uint8), photometric="minisblack")
-    with pytest.raises(ImageError, match="holds 2 planes, wanted one label image"):
+    with pytest.raises(ImageError, match="has 2 planes, wanted one label image"):
         read_label_image(tmp_path / "m.tif", SHAPE)

@@ -27,7 +27,7 @@ MODES = sorted((photometric, *mode) for photometric, modes in TIFF_MODES.items()
 
 
 def numbers(kind: str, bits: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """Return numbers over the whole range of a sample format, which float32 can tell apart."""
+    """Return numbers over the whole range of a sample format, all different in float32."""
     if kind == "IEEEFP":
         return (RNG.integers(-1000, 1000, shape) / 8).astype(np.float64)
     low, high = (
@@ -76,9 +76,9 @@ def test_every_tiff_mode_gives_its_values(tmp_path: Path, mode: tuple[str, str, 
     shape = (*SHAPE, 3) if photometric == "RGB" else SHAPE
     values = numbers(kind, bits, shape)
     for planar in (False, True) if photometric == "RGB" else (False,):
-        found = read_planes(write_tiff(tmp_path / "a.tif", mode, values, order=order, planar=planar)).pixels
-        np.testing.assert_array_equal(found.astype(np.float64), stored(mode, values).astype(np.float64))
-        assert found.dtype.name in ("uint8", "uint16", "float32")
+        result = read_planes(write_tiff(tmp_path / "a.tif", mode, values, order=order, planar=planar)).pixels
+        np.testing.assert_array_equal(result.astype(np.float64), stored(mode, values).astype(np.float64))
+        assert result.dtype.name in ("uint8", "uint16", "float32")
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8, 16])
@@ -86,8 +86,8 @@ def test_labels_keep_their_raw_values_except_bits(tmp_path: Path, bits: int) -> 
     """An inverting lookup table over labels, as Fiji saves masks, changes none of them; in bits zero is white."""
     values = numbers("UINT", bits)
     path = write_tiff(tmp_path / "m.tif", ("MINISWHITE", "UINT", bits), values)
-    found = read_planes(path, labels=True).pixels[0]
-    np.testing.assert_array_equal(found, values == 0 if bits == 1 else values)
+    result = read_planes(path, labels=True).pixels[0]
+    np.testing.assert_array_equal(result, values == 0 if bits == 1 else values)
 
 
 def test_a_page_that_says_nothing_of_its_meaning_is_not_inverted(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_is_no_intensity_is_refused_in_one_line(
         tiff_bytes(data, SHAPE, photometric=PHOTOMETRIC[photometric], sample_format=FORMATS[kind], bits=bits)
     )
     for read in (read_planes, read_header):
-        with pytest.raises(ImageError, match=r"a\.tif holds .* pixels.*, wanted .*; ") as caught:
+        with pytest.raises(ImageError, match=r"a\.tif has .* pixels.*, wanted .*; ") as caught:
             read(path)
         assert "damaged" not in str(caught.value)
 
@@ -179,7 +179,7 @@ def test_pages_of_different_kinds_are_refused(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for photometric in ("minisblack", "miniswhite"):
             writer.write(np.zeros(SHAPE, np.uint8), photometric=photometric, metadata=None, contiguous=False)
-    with pytest.raises(ImageError, match="holds pages of MINISBLACK of 8 bits and MINISWHITE of 8 bits"):
+    with pytest.raises(ImageError, match="has pages of MINISBLACK of 8 bits and MINISWHITE of 8 bits"):
         read_planes(tmp_path / "a.tif")
 
 
@@ -198,11 +198,11 @@ def test_every_kind_of_png_gives_its_values(tmp_path: Path, bits: int, kind: int
     n = PNG_SAMPLES[kind]
     values = numbers("UINT", bits, SHAPE if n == 1 else (*SHAPE, n))
     (tmp_path / "a.png").write_bytes(png_bytes(values, bits, kind))
-    found = read_planes(tmp_path / "a.png")
+    result = read_planes(tmp_path / "a.png")
     wanted = values * (255 if bits == 1 else 1)
-    np.testing.assert_array_equal(found.pixels, np.moveaxis(wanted, -1, 0) if n > 1 else wanted[None])
-    assert found.pixels.dtype == (np.uint16 if bits == 16 else np.uint8)
-    assert read_header(tmp_path / "a.png") == found.header
+    np.testing.assert_array_equal(result.pixels, np.moveaxis(wanted, -1, 0) if n > 1 else wanted[None])
+    assert result.pixels.dtype == (np.uint16 if bits == 16 else np.uint8)
+    assert read_header(tmp_path / "a.png") == result.header
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -259,8 +259,8 @@ def test_jpegs_give_what_pillow_decodes_and_no_ink(tmp_path: Path, mode: str) ->
     )
     picture.save(tmp_path / "a.jpg", quality=100, subsampling=0)
     wanted = np.asarray(picture).astype(int)
-    found = np.moveaxis(read_planes(tmp_path / "a.jpg").pixels, 0, -1).astype(int)
-    assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 3
+    result = np.moveaxis(read_planes(tmp_path / "a.jpg").pixels, 0, -1).astype(int)
+    assert np.abs(result.reshape(wanted.shape) - wanted).max() <= 3
     picture.convert("CMYK").save(tmp_path / "c.jpg")
     with pytest.raises(ImageError, match="mode CMYK, wanted grey or RGB"):
         read_planes(tmp_path / "c.jpg")
@@ -300,7 +300,7 @@ def test_equal_colours_are_one_channel(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_an_opaque_alpha_is_no_channel(tmp_path: Path, dtype: str) -> None:
-    """In PNG and TIFF; an alpha of which a pixel is not opaque stays, and says what it is."""
+    """In PNG and TIFF; an alpha channel with a transparent pixel is kept and named."""
     values = RNG.integers(0, 250, (*SHAPE, 4)).astype(dtype)
     largest = np.iinfo(dtype).max
     for at, wanted in ((largest, 3), (largest - 1, 4)):
@@ -308,9 +308,9 @@ def test_an_opaque_alpha_is_no_channel(tmp_path: Path, dtype: str) -> None:
         (tmp_path / "a.png").write_bytes(png_bytes(values, values.itemsize * 8, 6))
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"])
         for name in ("a.png", "a.tif"):
-            found = read_planes(tmp_path / name)
-            np.testing.assert_array_equal(found.pixels, np.moveaxis(values, -1, 0)[:wanted])
-            assert found.colour == "RGBA"[:wanted]
+            result = read_planes(tmp_path / name)
+            np.testing.assert_array_equal(result.pixels, np.moveaxis(values, -1, 0)[:wanted])
+            assert result.colour == "RGBA"[:wanted]
 
 
 def test_our_own_mistake_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

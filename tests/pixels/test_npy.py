@@ -22,9 +22,9 @@ def test_channels_first_and_last_give_the_same_planes(tmp_path: Path, dtype: str
     path = tmp_path / "a.npy"
     for array in (values, values.transpose(1, 2, 0)):
         np.save(path, np.asarray(array, order=order))
-        found = read_planes(path, 2).pixels
-        np.testing.assert_array_equal(found, values.astype(float) * (255 if dtype == "bool" else 1))
-        assert found.dtype.name in ("uint8", "uint16", "float32")
+        result = read_planes(path, 2).pixels
+        np.testing.assert_array_equal(result, values.astype(float) * (255 if dtype == "bool" else 1))
+        assert result.dtype.name in ("uint8", "uint16", "float32")
         assert read_header(path, 2).shape == values.shape
 
 
@@ -49,24 +49,24 @@ def npy(header: str, data: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 90000, 90000)}"), "claims 32.4 GB of pixels"),
-        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 30, 40)}", bytes(100)), "is cut off: 100 bytes"),
-        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(96)), "goes on behind its array"),
+        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 30, 40)}", bytes(100)), "is truncated: 100 bytes"),
+        (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(96)), "continues after its array"),
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "pickle .* never loaded"),
-        (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "holds complex64 pixels"),
+        (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3, 4)}", bytes(192)), "has complex64 pixels"),
         (npy("{'descr': '<u2', 'fortran_order': False, 'shape': (2, -3, -4)}", bytes(48)), "has no pixels|wanted"),
         (npy("{'descr': '<u2', 'shape': (2, 3, 4)}", bytes(48)), "is damaged"),
         (npy("[" * 900), "is damaged"),
         (b"\x93NUMPY\x07\x00", "is damaged"),
     ],
 )
-def test_headers_that_lie_are_refused_before_anything_is_allocated(tmp_path: Path, content: bytes, said: str) -> None:
+def test_headers_that_lie_are_refused_before_allocation(tmp_path: Path, content: bytes, message: str) -> None:
     """A claim is compared with the file; pickles are named and never loaded."""
     (tmp_path / "a.npy").write_bytes(content)
     for read in (read_planes, read_header):
-        with pytest.raises(ImageError, match=said) as caught:
+        with pytest.raises(ImageError, match=message) as caught:
             read(tmp_path / "a.npy", 2)
         assert "\n" not in str(caught.value)
 

@@ -44,13 +44,13 @@ def write(path: Path, description: str, pixels: np.ndarray) -> Path:
     ],
 )
 def test_the_pixel_size_counts_in_any_spelling_of_xml(more: str, size: PixelSize | None) -> None:
-    """Quotes, order, blanks and entities are the parser's; what does not count is said."""
-    found = ome_image(xml(more=more), "x.ome.tif").size
+    """The parser handles quotes, order, blanks and entities; what is ignored is reported."""
+    result = ome_image(xml(more=more), "x.ome.tif").size
     if size is None:
-        assert (found.um, bool(found.ignored)) == (None, True)
+        assert (result.um, bool(result.ignored)) == (None, True)
     else:
-        assert found.um == (None if size.um is None else pytest.approx(size.um))
-        assert not found.ignored
+        assert result.um == (None if size.um is None else pytest.approx(size.um))
+        assert not result.ignored
 
 
 def test_namespaces_and_comments_are_no_obstacle() -> None:
@@ -59,12 +59,12 @@ def test_namespaces_and_comments_are_no_obstacle() -> None:
         "<o:OME xmlns:o='x'><!-- <Pixels PhysicalSizeX='9'/> --><o:Image><o:Pixels SizeC='1' PhysicalSizeX='0.3'>"
         "<o:Channel Name='A &amp; B'/></o:Pixels></o:Image></o:OME>"
     )
-    found = ome_image(text, "x.ome.tif")
-    assert (found.channel_names, found.size) == (("A & B",), PixelSize(0.3))
+    result = ome_image(text, "x.ome.tif")
+    assert (result.channel_names, result.size) == (("A & B",), PixelSize(0.3))
 
 
 def test_a_file_of_a_set_is_its_own_image() -> None:
-    """Of several images in one XML, the one whose planes the file holds counts, by name or by UUID."""
+    """Of several images in one XML, the one whose planes are in the file counts, by name or by UUID."""
     images = "".join(
         f"<Image><Pixels SizeC='1' PhysicalSizeX='0.{n}'><TiffData IFD='0'><UUID FileName='{n}.ome.tif'>u{n}</UUID>"
         "</TiffData></Pixels></Image>"
@@ -96,7 +96,7 @@ def test_broken_or_hostile_xml_is_one_line(text: str) -> None:
 def test_planes_that_the_metadata_do_not_place_are_refused(tmp_path: Path) -> None:
     """Two pages of which the XML places one: the other channel would be zeros."""
     path = write(tmp_path / "x.ome.tif", xml("<TiffData IFD='0' FirstC='1'/>"), np.ones((2, 8, 8), np.uint16))
-    with pytest.raises(ImageError, match="lacks planes that its OME metadata name"):
+    with pytest.raises(ImageError, match="is missing planes that its OME metadata list"):
         read_planes(path)
 
 
@@ -115,4 +115,4 @@ def test_broken_metadata_do_not_matter_where_channels_are_given(tmp_path: Path) 
     (image,) = read_source(path, "ome", None, channels="nucleus,protein").images
     assert image.files == ("x.ome.tif",)
     (failure,) = read_source(path, "ome", None).failures
-    assert "has OME metadata that are no XML" in failure.error
+    assert "has OME metadata that are not XML" in failure.error

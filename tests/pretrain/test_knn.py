@@ -10,18 +10,18 @@ from embstore.pretrain.knn import TEMPERATURE, K, Watched, knn_macro_f1
 
 def slow(vectors: np.ndarray, watched: Watched) -> float:
     """The same score by loops over cells and classes."""
-    said = np.zeros_like(watched.labels)
+    votes = np.zeros_like(watched.labels)
     for i, v in enumerate(vectors):
         others = [j for j in range(len(vectors)) if watched.groups[j] != watched.groups[i]]
         cosine = {j: v @ vectors[j] / np.linalg.norm(v) / np.linalg.norm(vectors[j]) for j in others}
         near = sorted(others, key=lambda j: -cosine[j])[:K]
         weights = [np.exp(cosine[j] / TEMPERATURE) for j in near]
         for c in range(watched.labels.shape[1]):
-            said[i, c] = sum(w for w, j in zip(weights, near, strict=True) if watched.labels[j, c]) > sum(weights) / 2
+            votes[i, c] = sum(w for w, j in zip(weights, near, strict=True) if watched.labels[j, c]) > sum(weights) / 2
     f1 = []
     for c in range(watched.labels.shape[1]):
-        tp = sum(said[:, c] & watched.labels[:, c])
-        f1.append(2 * tp / max(1, sum(said[:, c]) + sum(watched.labels[:, c])))
+        tp = sum(votes[:, c] & watched.labels[:, c])
+        f1.append(2 * tp / max(1, sum(votes[:, c]) + sum(watched.labels[:, c])))
     return float(np.mean(f1))
 
 
@@ -39,7 +39,7 @@ def test_the_score_is_that_of_the_slow_twin() -> None:
 
 
 def test_cells_that_only_know_their_own_protein_score_nothing() -> None:
-    """Vectors that tell proteins apart and say nothing else do not score: the group is left out of its own vote."""
+    """Vectors that distinguish proteins and nothing else do not score: the group is left out of its own vote."""
     groups = np.repeat([f"p{i}" for i in range(6)], 5)
     vectors = np.repeat(np.eye(6, dtype=np.float32), 5, axis=0)
     labels = np.zeros((30, 2), bool)

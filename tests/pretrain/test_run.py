@@ -1,4 +1,4 @@
-"""A training on a real store: it goes on after a kill as it would have, and refuses what is another one."""
+"""A training on a real store: after a kill it continues unchanged, and it refuses to continue another one."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def test_training_changes_the_teacher(undisturbed: tuple[Pretrained, Path]) -> N
     assert np.abs(drawn["blocks.0.attn.qkv.weight"].numpy() - trained["blocks.0.attn.qkv.weight"]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(
     undisturbed: tuple[Pretrained, Path], phantom_store: Path, tmp_path: Path
 ) -> None:
@@ -90,7 +91,7 @@ def test_a_finished_training_is_not_done_again(
 def test_another_recipe_does_not_go_on_from_a_checkpoint(
     undisturbed: tuple[Pretrained, Path], phantom_store: Path, tmp_path: Path
 ) -> None:
-    """Weights of two recipes do not mix: the second is refused in one line that says what to do."""
+    """Weights of two recipes do not mix: the second is refused in one line that states what to do."""
     work = shutil.copytree(undisturbed[1], tmp_path / "work")
     with pytest.raises(EmbstoreError, match=r"another recipe; delete .* --work"):
         pretrain(Store.open(phantom_store), replace(TINY, learning_rate=1e-4), work=work)

@@ -1,4 +1,4 @@
-"""`phantom-dino` as it is shipped: the record, the weights and the recipe say the same."""
+"""`phantom-dino` as it is shipped: the record, the weights and the recipe agree."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MADE = json.loads(files("embstore.backbones").joinpath("phantom_dino.json").read
 
 
 def test_the_shipped_weights_are_those_that_the_record_and_the_recipe_pin() -> None:
-    """The file loads strictly, and its digest stands in records.toml and beside the recipe."""
-    _, found = load_network(find("phantom-dino"))
-    assert found == MADE["weights_sha256"] == find("phantom-dino").weights_sha256
+    """The file loads strictly, and its digest is in records.toml and next to the recipe."""
+    _, result = load_network(find("phantom-dino"))
+    assert result == MADE["weights_sha256"] == find("phantom-dino").weights_sha256
 
 
 def test_the_shipped_recipe_is_one_that_can_be_run_again() -> None:

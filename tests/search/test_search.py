@@ -96,19 +96,19 @@ def test_similar_proteins_are_those_of_brute_force(drawn: Drawn, gene: str, data
     query = np.mean([v for c, v in cells.items() if asked in drawn.cells[c][1]], axis=0)
     expected = sorted(
         (
-            (cos(np.mean(of, axis=0), query), ";".join(ids), d, len(of))
-            for (d, ids), of in owners.items()
+            (cos(np.mean(owned, axis=0), query), ";".join(ids), d, len(owned))
+            for (d, ids), owned in owners.items()
             if drawn.group[ids[0]] != drawn.group[asked]
         ),
         reverse=True,
     )
-    found = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
-    assert [(r.protein_id, r.dataset, r.n_cells) for r in found.rows] == [e[1:] for e in expected]
-    np.testing.assert_allclose([r.similarity for r in found.rows], [e[0] for e in expected], atol=1e-5)
-    assert [r.rank for r in found.rows] == list(range(1, len(expected) + 1))
-    assert not {"gene:P0", "gene:P1"} & {r.protein_id for r in found.rows} or asked not in ("gene:P0", "gene:P1")
+    result = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
+    assert [(r.protein_id, r.dataset, r.n_cells) for r in result.rows] == [e[1:] for e in expected]
+    np.testing.assert_allclose([r.similarity for r in result.rows], [e[0] for e in expected], atol=1e-5)
+    assert [r.rank for r in result.rows] == list(range(1, len(expected) + 1))
+    assert not {"gene:P0", "gene:P1"} & {r.protein_id for r in result.rows} or asked not in ("gene:P0", "gene:P1")
     top = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=3)
-    assert top.rows == found.rows[:3]
+    assert top.rows == result.rows[:3]
 
 
 @pytest.mark.parametrize(("dataset", "centre"), [(None, False), ("right", True)])
@@ -119,10 +119,10 @@ def test_similar_cells_are_those_of_brute_force(drawn: Drawn, dataset: str | Non
         mean = np.mean(list(cells.values()), axis=0) if centre else 0
         similarity = {c: cos(v - mean, cells[asked] - mean) for c, v in cells.items() if c != asked}
         expected = sorted(similarity, key=lambda c: -similarity[c])
-        found = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
-        assert [r.cell_id for r in found.rows] == expected
-        np.testing.assert_allclose([r.similarity for r in found.rows], [similarity[c] for c in expected], atol=1e-5)
-        assert [r.gene for r in found.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
+        result = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
+        assert [r.cell_id for r in result.rows] == expected
+        np.testing.assert_allclose([r.similarity for r in result.rows], [similarity[c] for c in expected], atol=1e-5)
+        assert [r.gene for r in result.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
 
 
 def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) -> None:
@@ -169,16 +169,16 @@ def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:
     genes = [f"G{i:03d}" for i in np.random.default_rng(0).permutation(300)]
     vectors = np.eye(4)[[int(gene[1:]) % 4 for gene in genes]]  # four directions, so every answer has three ties
     bring(store, tmp_path / "v.npz", vectors, genes)
-    found = [similar_proteins(store, "G000", k=300) for _ in range(2)]
+    result = [similar_proteins(store, "G000", k=300) for _ in range(2)]
     others = [f"gene:G{i:03d}" for i in range(1, 300)]
     expected = [p for p in others if int(p[6:]) % 4 == 0] + [p for p in others if int(p[6:]) % 4]
-    assert [row.protein_id for row in found[0].rows] == expected
-    assert found[0].rows == found[1].rows
+    assert [row.protein_id for row in result[0].rows] == expected
+    assert result[0].rows == result[1].rows
 
 
 def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Path) -> None:
     """An unknown gene lists close ones, a known one without vectors says so, a wrong cell shows what an id is like."""
-    for wrong, said in (
+    for wrong, message in (
         (
             lambda: similar_proteins(drawn.store, "Px"),
             "there is no protein 'Px' in drawn:mapping; choose from: .*P2, P3",
@@ -193,7 +193,7 @@ def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Pa
             "no space matches hpa; the store.s spaces are: drawn:mapping; make it with `embstore embed --backbone hpa`",
         ),
     ):
-        with pytest.raises(EmbstoreError, match=said) as error:
+        with pytest.raises(EmbstoreError, match=message) as error:
             wrong()
         assert "\n" not in str(error.value)
     store = Store.open(tmp_path / "store", create=True)
@@ -213,13 +213,34 @@ def test_a_misspelled_protein_is_answered_with_the_nearest_of_many(tmp_path: Pat
     np.savez(tmp_path / "v.npz", X=np.eye(len(genes)), gene=np.array(genes), ensembl=np.array(ids))
     columns = {"embeddings": "X", "id_column": "ensembl", "gene_column": "gene"}
     import_embeddings(store, tmp_path / "v.npz", dataset="mine", backbone="theirs", **columns)
-    for wrong, said in (
+    for wrong, message in (
         ("actn2", "there is no protein 'actn2' in theirs; the nearest of 43 are: ACTN1, ACTB, "),
         ("ensembl:ENSG00000000421", "there is no protein 'ENSG00000000421' in theirs; .*: ENSG00000000042, "),
     ):
-        with pytest.raises(EmbstoreError, match=said):
+        with pytest.raises(EmbstoreError, match=message):
             similar_proteins(store, wrong)
     assert similar_proteins(store, "actn1").rows == similar_proteins(store, "ACTN1").rows
+
+
+def test_every_name_that_is_listed_is_found(tmp_path: Path) -> None:
+    """One gene of two ids, three genes of two ids, two genes of one: all are listed, and each finds its row."""
+    store = Store.open(tmp_path / "store", create=True)
+    number = "ENSG{:011d}".format
+    ids = [f"{number(1)};{number(2)}", f"{number(3)};{number(4)}", number(5), number(6)]
+    genes = ["ACTB", "ACTA1;ACTA2;ACTC1", "TUBB;TUBB2A", "LMNA"]
+    np.savez(tmp_path / "v.npz", X=np.eye(4) + 0.1, gene=np.array(genes), ensembl=np.array(ids))
+    columns = {"embeddings": "X", "id_column": "ensembl", "gene_column": "gene"}
+    import_embeddings(store, tmp_path / "v.npz", dataset="mine", backbone="theirs", **columns)
+    with pytest.raises(EmbstoreError, match="choose from: ") as error:
+        similar_proteins(store, "ACT")
+    listed = str(error.value).partition("choose from: ")[2].split(", ")
+    assert listed == sorted(gene for row in genes for gene in row.split(";"))
+    for name in listed:
+        missing = {row.gene for row in similar_proteins(store, name.lower()).rows}.symmetric_difference(genes)
+        assert len(missing) == 1
+        assert name in missing.pop().split(";")
+    known = {row["protein_id"]: row["gene"] for row in store.read("proteins").to_pylist()}
+    assert known[f"ensembl:{number(1)}"] == known[f"ensembl:{number(2)}"] == "ACTB"
 
 
 def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
@@ -242,8 +263,8 @@ def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
         ]
         + [label | {"label_set": "other/grade3", "subject_id": "gene:C", "location": "er"}],
     )
-    found = similar_proteins(store, "Q")
-    assert [row.locations for row in found.rows] == ["er", "vesicles;membrane", ""]
+    result = similar_proteins(store, "Q")
+    assert [row.locations for row in result.rows] == ["er", "vesicles;membrane", ""]
 
 
 def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy: Path) -> None:
@@ -282,11 +303,11 @@ def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy
 def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_path: Path) -> None:
     """A PNG with a row for the query and each neighbour, six tiles at most, each the thumbnail of its cell."""
     store = Store.open(phantom_store)
-    found = similar_proteins(store, "PHN001")
-    pictured = [found.asked.nearest, *(row.nearest for row in found.rows)]
-    assert found.asked.name == "PHN001"
+    result = similar_proteins(store, "PHN001")
+    pictured = [result.asked.nearest, *(row.nearest for row in result.rows)]
+    assert result.asked.name == "PHN001"
     assert [len(cells) for cells in pictured] == [6, 6, 6]
-    out = draw_sheet(store, found, tmp_path / "new" / "sheet.png")
+    out = draw_sheet(store, result, tmp_path / "new" / "sheet.png")
     with Image.open(out) as sheet:
         assert sheet.format == "PNG"
         assert sheet.size == (210 + 6 * 134 + 6, 58 + 3 * 134 + 30)
@@ -304,15 +325,15 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
 def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:
     """The pictured cells of a neighbour are its own, by similarity to the query's mean, by brute force."""
     store = Store.open(phantom_store)
-    found = similar_proteins(store, "PHN002")
+    result = similar_proteins(store, "PHN002")
     ids, vectors = store.vectors(find_space(store)["digest"])
     gene = {r["cell_id"]: r["gene"] for r in rows(store, "SELECT cell_id, gene FROM cells")}
     query = np.mean([v for i, v in zip(ids, vectors, strict=True) if gene[i] == "PHN002"], axis=0)
     similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, vectors, strict=True)}
-    for cells in (found.asked.nearest, *(row.nearest for row in found.rows)):
-        of = {gene[c] for c in cells}
-        assert len(of) == 1
-        assert list(cells) == sorted((i for i in ids if gene[i] in of), key=lambda i: -similarity[i])[:6]
+    for cells in (result.asked.nearest, *(row.nearest for row in result.rows)):
+        genes = {gene[c] for c in cells}
+        assert len(genes) == 1
+        assert list(cells) == sorted((i for i in ids if gene[i] in genes), key=lambda i: -similarity[i])[:6]
 
 
 def test_thumbnails_come_by_cell_id_in_the_order_asked_for(phantom_store: Path) -> None:
@@ -333,9 +354,9 @@ def test_a_sheet_of_cells_has_one_tile_a_row(phantom_store: Path, tmp_path: Path
     """The cell that was asked for, then each neighbour, in any picture format that is asked for."""
     store = Store.open(phantom_store)
     cell = rows(store, "SELECT min(cell_id) AS c FROM cells")[0]["c"]
-    found = similar_cells(store, cell, k=4)
+    result = similar_cells(store, cell, k=4)
     for name, format in (("s.webp", "WEBP"), ("s.jpg", "JPEG"), ("s.PNG", "PNG")):
-        with Image.open(draw_sheet(store, found, tmp_path / name)) as sheet:
+        with Image.open(draw_sheet(store, result, tmp_path / name)) as sheet:
             assert (sheet.format, sheet.size) == (format, (640, 58 + 5 * 134 + 30))
 
 
@@ -348,12 +369,12 @@ def test_a_sheet_needs_the_suffix_of_a_picture(phantom_store: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_brought_vectors_have_no_pictures(tmp_path: Path) -> None:
-    """A sheet of brought vectors is refused in one line."""
+def test_external_vectors_have_no_pictures(tmp_path: Path) -> None:
+    """A sheet of external vectors is refused in one line."""
     store = Store.open(tmp_path / "store", create=True)
     bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
     with pytest.raises(
-        EmbstoreError, match="theirs holds no vectors of cells, and only cells have pictures; leave out --sheet"
+        EmbstoreError, match="theirs has no vectors of cells, and only cells have pictures; leave out --sheet"
     ):
         draw_sheet(store, similar_proteins(store, "A"), tmp_path / "sheet.png")
 

@@ -34,7 +34,7 @@ def test_05_a_class_map_of_ilastik_is_refused(tmp_path: Path, masks: str) -> Non
         pixel_size_um=0.4,
     )  # fmt: skip
     (failure,) = report.failures
-    assert "no outside (0), and label 2 on 100% of the border" in failure.error
+    assert "no background (0), and label 2 on 100% of the border" in failure.error
     assert "Object Identities" in failure.todo
 
 
@@ -56,7 +56,7 @@ def test_26_labels_keep_their_numbers(tmp_path: Path) -> None:
 def test_26_the_message_names_minus_one(tmp_path: Path) -> None:
     """-1 outside is refused, and the line says so."""
     (failure,) = take(tmp_path, "26-mask-label-ids/f1.tif", masks="26-mask-label-ids/minus").failures
-    assert "holds values that are no labels (-1)" in failure.error
+    assert "has values that are not labels (-1)" in failure.error
     assert failure.todo == "-1 outside? save 0"
 
 

@@ -90,6 +90,6 @@ def test_35_what_an_ome_zarr_lacks_is_named(tmp_path: Path) -> None:
     report = ingest(tmp_path, CASES / "35-omezarr-channels", layout="ome", backbones=["pixel-stats"])
     said = {Path(failure.source).name: failure.error for failure in report.failures}
     assert said.keys() == {"no_omero.zarr", "three_in_array.zarr", "v02.zarr"}
-    assert "OME-Zarr 0.2 and names no axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)" in said["v02.zarr"]
+    assert "OME-Zarr 0.2 and does not name its axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)" in said["v02.zarr"]
     assert "--channels nucleus,protein" in said["no_omero.zarr"]
     assert report.images_in == 1

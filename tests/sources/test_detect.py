@@ -70,8 +70,8 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
             "has the columns image_id, gene, whose first row names no image",
         ),
         ("t.csv", "r.tif,,b.tif,g.tif,out\n", "has no header line, its first line names files; wanted one that says"),
-        ("t.xlsx", "x", "is a workbook; wanted text: save its sheet as CSV and give that"),
-        ("t.csv", "PK\x03\x04", "is a workbook; wanted text: save its sheet as CSV and give that"),
+        ("t.xls", "x", "is a workbook that is not read; save it as .xlsx, or its sheet as CSV"),
+        ("t.csv", "PK\x03\x04", "contains a workbook or another archive; call it .xlsx, or save it as CSV"),
         ("t.csv", "\n", "is empty; wanted a CSV with a header line"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embstore.sources.joining import loose_name, unambiguous, well_name
+from embstore.sources.joining import loose_name, well_name
 from embstore.sources.layouts import read_source
 from embstore.sources.located import existing_like, foreign_folder, without_folder
 
@@ -70,8 +70,7 @@ def test_names_of_images_join_without_case_form_and_suffix(tmp_path: Path) -> No
     assert [image.genes for image in source.images] == [("G1",)]
 
 
-def test_a_name_that_two_rows_or_images_share_loosely_joins_nothing() -> None:
-    assert unambiguous(["a.tif", "A.TIF", "b"]) == {"b": "b"}
+def test_names_are_compared_in_one_unicode_form() -> None:
     assert loose_name(unicodedata.normalize("NFD", "Müller.tif")) == loose_name("müller")
 
 

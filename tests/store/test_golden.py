@@ -1,4 +1,4 @@
-"""Stores of earlier versions are read for ever: the same cells, vectors and neighbours as on the day they were made."""
+"""Stores of earlier versions stay readable: the same cells, vectors and neighbours as on the day they were made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embstore.search import draw_sheet, similar_cells, similar_proteins
 from embstore.store import Store, code_version, query, rows, schema
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-LATER = {"spaces": ("filling", "normalisation")}  # columns that later formats brought
+LATER = {"spaces": ("filling", "normalisation")}  # columns added by later formats
 
 
 @pytest.fixture(scope="module", params=["store-v1"])
@@ -72,16 +72,16 @@ def test_a_golden_store_gives_its_vectors_and_neighbours(golden: tuple[Store, di
     for unit, vector in known["vectors"].items():
         space = spaces["theirs" if unit.startswith("brought/") else "pixel-stats"]
         np.testing.assert_allclose(store.matrix(space, [unit])[0], vector, rtol=1e-6, atol=1e-6)
-    found = similar_proteins(store, "PHN001", backbone="pixel-stats")
+    result = similar_proteins(store, "PHN001", backbone="pixel-stats")
     first = next(iter(known["vectors"]))
     for answer, expected in (
-        (found, known["similar_proteins"]),
+        (result, known["similar_proteins"]),
         (similar_proteins(store, "PHN001", backbone="theirs"), known["similar_brought"]),
         (similar_cells(store, first, backbone="pixel-stats", k=5), known["similar_cells"]),
     ):
         nearly = [row | {"similarity": pytest.approx(row["similarity"], abs=1e-6)} for row in expected]
         assert answer.to_arrow().to_pylist() == nearly
-    assert draw_sheet(store, found, tmp_path / "sheet.png").stat().st_size > 10_000
+    assert draw_sheet(store, result, tmp_path / "sheet.png").stat().st_size > 10_000
 
 
 def test_opening_a_golden_store_to_write_changes_nothing(golden: tuple[Store, dict[str, Any]]) -> None:
@@ -114,7 +114,7 @@ def test_the_first_write_brings_a_golden_store_to_todays_format(
 def test_a_migration_that_was_killed_is_finished_by_the_next_write(
     golden: tuple[Store, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Columns that are there and a format that is not yet said: the store reads, and a write ends the work."""
+    """The columns exist, but the format is not recorded yet: the store reads, and a write completes it."""
     old, known = golden
     store = Store.open(shutil.copytree(old.uri, tmp_path / "store"))
     store._tables.add_columns("spaces", ["filling"])

@@ -8,8 +8,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import duckdb
@@ -22,8 +23,9 @@ from hypothesis import strategies as st
 
 from embstore.errors import QueryError
 from embstore.ingest import ingest
-from embstore.store import Store, add_space, embeddings_name, put_vectors, query, rows, select, sql_text
-from embstore.store.query import LanceTable, register, tables_of_view
+from embstore.store import Store, add_space, embeddings_name, put_vectors, query, rows, select, sql_text, stream
+from embstore.store.connection import register, tables_of_view
+from embstore.store.lance_table import LanceTable
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def store(phantom_store: Path) -> Store:
 
 
 @pytest.mark.parametrize(
-    ("sql", "said"),
+    ("sql", "message"),
     [
         ("COPY cells TO '{tmp}/x.csv'", "found COPY, wanted a SELECT"),
         ("EXPORT DATABASE '{tmp}/x'", "found EXPORT"),
@@ -66,14 +68,17 @@ def store(phantom_store: Path) -> Store:
         ("SELECT * FROM '{file}'", "disabled by configuration"),
         ("SELECT * FROM query('COPY (SELECT 1) TO ''{tmp}/x.csv''')", "single SELECT"),
         ("SELECT * FROM enable_logging()", "locked"),
+        ("UPDATE EXTENSIONS", "found another kind of statement, wanted a SELECT"),
+        ("CREATE TABLE x AS PIVOT cells ON gene USING count(*)", "found PIVOT inside another statement"),
+        ("COPY (PIVOT cells ON gene USING count(*)) TO '{tmp}/x.csv'", "found PIVOT inside another statement"),
         ("WITH w AS (INSERT INTO proteins VALUES ('x') RETURNING *) SELECT * FROM w", "."),
     ],
 )
-def test_only_one_select_over_the_tables_is_run(store: Store, tmp_path: Path, sql: str, said: str) -> None:
+def test_only_one_select_over_the_tables_is_run(store: Store, tmp_path: Path, sql: str, message: str) -> None:
     """Files, other databases, extensions, settings, writes and second statements are refused in one line."""
     file = tmp_path / "secret.csv"
     file.write_text("a\n1\n")
-    with pytest.raises(QueryError, match=said) as error:
+    with pytest.raises(QueryError, match=message) as error:
         query(store, sql.format(tmp=tmp_path, file=file))
     assert "\n" not in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["secret.csv"]
@@ -115,6 +120,74 @@ def test_python_variables_are_not_tables(store: Store) -> None:
         with pytest.raises(duckdb.CatalogException, match="some_local_df does not exist"):
             connection.sql("SELECT * FROM some_local_df")
     assert some_local_df.num_rows == 1
+
+
+def test_no_folder_can_be_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB would let a query read its folder for temporary files, `.tmp` below the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tmp").mkdir()
+    (tmp_path / ".tmp" / "secret.csv").write_text("a\n1\n")
+    for source in ("read_text('.tmp/secret.csv')", "glob('.tmp/*')", "'.tmp/secret.csv'", "read_csv('./.tmp/*.csv')"):
+        with pytest.raises(QueryError, match="disabled by configuration"):
+            query(store, f"SELECT * FROM {source}")
+    names = ("allowed_directories", "temp_directory", "max_temp_directory_size", "lock_configuration")
+    asked = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    assert rows(store, f"SELECT {asked}") == [dict(zip(names, ([], "", "0 bytes", True), strict=True))]
+
+
+def test_pivot_finds_its_columns_itself(store: Store) -> None:
+    """A PIVOT is a query, alone, in a subquery or after WITH, whether its columns are named or not."""
+    long = "SELECT dataset, ch AS side, count(*) AS n FROM (SELECT dataset, label % 2 AS ch FROM cells) GROUP BY ALL"
+    odd, even = (
+        rows(store, f"SELECT count(*) AS n FROM cells WHERE label % 2 = {remainder}")[0]["n"] for remainder in (1, 0)
+    )
+    for sql in (
+        f"PIVOT ({long}) ON side USING sum(n)",
+        f"PIVOT ({long}) ON side IN (0, 1) USING sum(n);",
+        f"WITH t AS ({long}) PIVOT t ON side USING sum(n)  -- a comment",
+        f"SELECT * FROM (PIVOT ({long}) ON side USING sum(n)) WHERE dataset = 'opencell'",
+    ):
+        assert query(store, sql).to_pylist() == [{"dataset": "opencell", "0": even, "1": odd}], sql
+
+
+def test_dates_that_python_does_not_have_are_texts(store: Store) -> None:
+    """Years after 9999 or before 1, and infinity, alone and inside lists, records and maps; others stay dates."""
+    far, early = "DATE '12000-01-01'", "DATE '0044-03-15 (BC)'"
+    answer = query(
+        store,
+        f"SELECT {far} AS d, {early} AS bc, TIMESTAMP 'infinity' AS i, [{far}, NULL, DATE '2024-02-29'] AS l, "
+        f"{{'a': {far}}} AS s, MAP {{'k': TIMESTAMPTZ '12000-01-01 00:00:00+00'}} AS m",
+    )
+    assert answer.to_pylist() == [
+        {
+            "d": "12000-01-01",
+            "bc": "0044-03-15 (BC)",
+            "i": "infinity",
+            "l": ["12000-01-01", None, date(2024, 2, 29)],
+            "s": {"a": "12000-01-01"},
+            "m": {"k": "12000-01-01 00:00:00.000000"},
+        }
+    ]
+    assert "12000-01-01" in repr(answer)
+    condition = "ingested < TIMESTAMPTZ '12000-01-01 00:00:00+00'"
+    assert rows(store, f"SELECT count(*) AS n FROM images WHERE {condition}") == [{"n": 3}]
+
+
+def test_a_stream_is_computed_as_it_is_read(store: Store) -> None:
+    """The first rows of 10^13 come at once, and what waits for the reader does not count as the query's time."""
+    with stream(store, "SELECT range AS i FROM range(10000000000000)", timeout_s=5, overdue=pytest.fail) as batches:
+        assert next(batches)["i"].to_pylist()[:3] == [0, 1, 2]
+        sleep(0.1)
+        assert next(batches).num_rows
+
+
+def test_a_stream_that_works_too_long_is_stopped(store: Store) -> None:
+    """The limit is of all batches together."""
+    slow = "SELECT range AS i FROM range(10000000000000) WHERE range < 20000 OR range % 10000000000 = 7"
+    with stream(store, slow, timeout_s=0.5, overdue=pytest.fail) as batches:
+        assert next(batches).num_rows
+        with pytest.raises(QueryError, match=r"longer than 0\.5 s and was stopped"):
+            batches.read_all()
 
 
 def test_a_query_that_takes_too_long_is_stopped(store: Store) -> None:
@@ -174,10 +247,10 @@ def test_every_table_reads_in_sql_as_it_is_stored(store: Store) -> None:
     """Whole tables through DuckDB equal Lance's own reading, column by column."""
     for name in store.table_names():
         stored = store.read(name)
-        found = select(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
+        result = select(store, f'SELECT * FROM "{"cells_raw" if name == "cells" else name}" ORDER BY ALL')
         key = [(c, "ascending") for c in stored.column_names if not pa.types.is_nested(stored.schema.field(c).type)]
-        assert found.num_rows == stored.num_rows, name
-        assert found.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
+        assert result.num_rows == stored.num_rows, name
+        assert result.sort_by(key).to_pylist() == stored.sort_by(key).to_pylist(), name
 
 
 def test_no_column_at_all_may_be_asked_for(store: Store) -> None:
@@ -209,8 +282,8 @@ def test_half_precision_vectors_are_read_as_single(tmp_path: Path) -> None:
     put_vectors(store, digest, list("abcde"), vectors)
     table = embeddings_name(digest)
     assert rows(store, f"SELECT id FROM {table} ORDER BY id") == [{"id": i} for i in "abcde"]
-    found = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
-    np.testing.assert_array_equal(found["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
+    result = select(store, f"SELECT id, vector FROM {table} WHERE id IN ('d', 'b') ORDER BY id")
+    np.testing.assert_array_equal(result["vector"].to_pylist(), vectors[[1, 3]].astype(np.float32))
     assert rows(store, f"SELECT sum(vector[1]) AS s FROM {table}")[0]["s"] == pytest.approx(vectors[:, 0].sum(), 1e-2)
 
 
@@ -245,8 +318,8 @@ def test_the_current_revision_of_an_image_is_its_newest(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store", create=True)
     store.upsert("images", [fresh | {"revision": n, "sha256": f"{n}"} for n in (2, 3, 1)])
     store.upsert("images", [fresh | {"image_id": "j", "revision": 1, "sha256": "1"}])
-    found = rows(store, "SELECT image_id, revision, sha256 FROM image_current ORDER BY image_id")
-    assert [tuple(row.values()) for row in found] == [("i", 3, "3"), ("j", 1, "1")]
+    result = rows(store, "SELECT image_id, revision, sha256 FROM image_current ORDER BY image_id")
+    assert [tuple(row.values()) for row in result] == [("i", 3, "3"), ("j", 1, "1")]
 
 
 def test_the_tables_of_a_view_are_those_of_the_views_it_reads() -> None:
@@ -402,5 +475,5 @@ def test_filters_give_the_rows_that_python_gives(
     sql, holds = condition
     with duckdb.connect() as connection:
         connection.register("images", LanceTable(store.dataset("images")))
-        found = connection.sql(f"SELECT image_id FROM images WHERE {sql} ORDER BY image_id").fetchall()
-    assert [i for (i,) in found] == [row["image_id"] for row in known if holds(row) is True]
+        result = connection.sql(f"SELECT image_id FROM images WHERE {sql} ORDER BY image_id").fetchall()
+    assert [i for (i,) in result] == [row["image_id"] for row in known if holds(row) is True]

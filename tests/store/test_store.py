@@ -1,4 +1,4 @@
-"""The store: what Lance does silently wrong is prevented here, and what cannot be done is said in one line."""
+"""The store prevents what Lance does wrong without warning, and reports what cannot be done in one line."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ for turn in range(3):
 def test_processes_that_upsert_the_same_keys_at_once_leave_no_duplicate(store: Store) -> None:
     """Three processes write the same single-column and composite keys three times each: every key is there once."""
     run_together(UPSERTS, [(store.uri, name) for name in "abc"])
-    found = store.read("proteins")
-    assert sorted(found["protein_id"].to_pylist()) == sorted(f"p{i}" for i in range(300))
+    result = store.read("proteins")
+    assert sorted(result["protein_id"].to_pylist()) == sorted(f"p{i}" for i in range(300))
     labels = [(row["subject_id"], row["location"]) for row in store.read("labels").to_pylist()]
     assert sorted(labels) == sorted((f"p{i}", o) for i in range(100) for o in ("er", "golgi"))
     # and each row is one process's whole row, not a mixture
-    assert set(found["gene"].to_pylist()) <= set("abc")
-    assert set(found["group_id"].to_pylist()) == {"2"}
+    assert set(result["gene"].to_pylist()) <= set("abc")
+    assert set(result["group_id"].to_pylist()) == {"2"}
 
 
 def test_every_key_column_of_every_table_is_marked_and_required(store: Store) -> None:
@@ -97,7 +97,7 @@ def test_a_key_without_a_value_is_refused(store: Store) -> None:
 
 
 def test_a_key_that_comes_twice_in_one_write_is_refused(store: Store) -> None:
-    """Lance would insert both rows without a word; composite keys are compared as a whole."""
+    """Lance would insert both rows without warning; composite keys are compared as a whole."""
     with pytest.raises(StoreError, match="proteins was given two rows of protein_id 'p'; wanted each key once"):
         store.upsert("proteins", proteins("q", "p", "p"))
     labels = [{"label_set": "a", "level": "protein", "subject_id": "p", "location": o, "revision": 1} for o in "xyx"]
@@ -160,16 +160,16 @@ def test_matrix_gives_the_vectors_asked_for_in_that_order(
     store, twin = known
     ids = data.draw(st.lists(st.sampled_from(sorted(twin)), max_size=50))
     expected = np.array([twin[i] for i in ids], np.float32).reshape(len(ids), 5)
-    found = store.matrix(SPACE, ids)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected)
+    result = store.matrix(SPACE, ids)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_matrix_refuses_an_id_that_is_not_there(known: tuple[Store, dict[str, np.ndarray]]) -> None:
     """An absent, deleted or misspelled id is an error that names it and counts them, never a shorter answer."""
     store, twin = known
     for absent in ("cell 99", "cell 3", "CELL 1", ""):
-        with pytest.raises(StoreError, match=rf"space abababababab holds no vector of '{absent}' \(1 of 3 absent\)"):
+        with pytest.raises(StoreError, match=rf"space abababababab has no vector of '{absent}' \(1 of 3 absent\)"):
             store.matrix(SPACE, ["cell 1", absent, "cell 2"])
     with pytest.raises(StoreError, match=f"no table 'emb_{HALF[:12]}'"):
         store.matrix(HALF, ["cell 1"])
@@ -189,7 +189,7 @@ def test_matrix_reads_an_earlier_version_as_it_was(store: Store) -> None:
 
 
 def test_half_precision_is_rounded_once_and_overflow_is_refused(store: Store) -> None:
-    """Vectors come back as float16 rounds them; what float16 or any float cannot hold is refused by id."""
+    """Vectors come back as float16 rounds them; what float16 or any float cannot represent is refused by id."""
     add_space(store, space_record(HALF), 3, half=True)
     add_space(store, space_record(SPACE), 3, half=False)
     vectors = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
@@ -211,7 +211,7 @@ def test_half_precision_is_rounded_once_and_overflow_is_refused(store: Store) ->
 def test_vectors_of_another_shape_are_refused(store: Store, shape: tuple[int, ...]) -> None:
     """One vector for each id, of the space's length."""
     add_space(store, space_record(SPACE), 3, half=False)
-    with pytest.raises(StoreError, match=r"space abababababab takes \(2, 3\), got"):
+    with pytest.raises(StoreError, match=r"space abababababab takes vectors of shape \(2, 3\), got"):
         put_vectors(store, SPACE, ["a", "b"], np.ones(shape))
 
 
@@ -233,12 +233,13 @@ def test_a_store_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None
     folder.mkdir()
     (folder / "cat.jpg").write_bytes(b"x")
     file.write_bytes(b"x")
-    for path, said in (
+    for path, message in (
         (tmp_path / "absent", "there is no store at .*; make one with `embstore ingest`"),
+        (tmp_path / ("x" * 300), "cannot open a store at .*: File name too long; name a folder with --store"),
         (file, "cannot open a store at .*: it is a file; name a folder"),
         (folder, "photos is not an embstore store, and contains cat.jpg; name an empty or a new folder"),
     ):
-        with pytest.raises(StoreError, match=said) as error:
+        with pytest.raises(StoreError, match=message) as error:
             Store.open(path)
         assert "\n" not in str(error.value)
     with pytest.raises(StoreError, match="cannot open a store at"):
@@ -298,7 +299,7 @@ Store.open(sys.argv[1], create=True)
 
 
 def test_a_kill_between_tables_leaves_a_store_that_the_next_create_completes(tmp_path: Path) -> None:
-    """After kill -9 with 7 tables made, reading says it is no store yet, and creating makes the rest."""
+    """After kill -9 with 7 tables made, reading reports that it is no store yet, and creating makes the rest."""
     done = subprocess.run([sys.executable, "-c", "import sys\n" + KILLED, tmp_path / "store"], check=False)
     assert done.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "store").glob("*.lance"))) == 7
@@ -384,7 +385,7 @@ def test_ready_made_questions_give_their_sql(store: Store) -> None:
 
 
 def test_a_table_that_is_not_there_is_a_clear_error(store: Store) -> None:
-    """Reading, writing and tagging by a wrong name say which store lacks which table."""
+    """Reading, writing and tagging by a wrong name report which store lacks which table."""
     for wrong in (
         lambda: store.dataset("cels"),
         lambda: store.upsert("cels", pa.table({"id": ["a"]})),

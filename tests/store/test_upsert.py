@@ -38,10 +38,10 @@ def race(store: Store, others: Callable[[], object], names: str = "b") -> int | 
     todo = [others]
 
     def opened() -> Any:
-        found = store.dataset("proteins")
+        result = store.dataset("proteins")
         if todo:
             todo.pop()()
-        return found
+        return result
 
     return append(opened, Keys(["protein_id"]), proteins(*names))
 
@@ -79,17 +79,17 @@ def test_a_key_that_another_writer_was_first_with_is_left_to_the_merge(store: St
 
 
 def test_compacting_beside_an_append_is_done_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An append between its look at the fragments and its commit makes Lance refuse it: once more, and all is there."""
+    """If another append commits between the check of the keys and the commit, Lance refuses; the next try succeeds."""
     for name in "abc":
         store.upsert("proteins", proteins(name))
     real = Store.dataset
     beside = [lambda: other(store).upsert("proteins", proteins("d"))]
 
     def interrupted(self: Store, name: str, version: int | None = None) -> Any:
-        found = real(self, name, version)
+        result = real(self, name, version)
         if self is store and beside:
             beside.pop()()
-        return found
+        return result
 
     monkeypatch.setattr(Store, "dataset", interrupted)
     compact(store, "proteins")
@@ -121,7 +121,7 @@ def test_two_processes_stores_hold_what_a_dict_would(
 
 
 def test_new_rows_are_a_fragment_more_and_the_old_ones_are_as_they_were(store: Store) -> None:
-    """No old file is written again or taken off: what a tag or reader holds is what it was."""
+    """No old file is written again or deleted: tags and readers see what they saw."""
     store.upsert("proteins", proteins("a", "b"))
     before = [part.metadata.to_json() for part in store.dataset("proteins").get_fragments()]
     store.upsert("proteins", proteins("c"))

@@ -1,6 +1,7 @@
 -- Which entries are shown? One row an entry.
 -- Entries that differ only in content (relabelled, embedded or ingested again, or scored on the units that another space
 -- has too) look alike: the one on most units stands for them, the newest among equals.
+-- Those of an older protocol, whose numbers mean something else, are shown where all are asked for, or they are named.
 -- Those of a superseded task are shown where they or their task are named; $successors are in order of $superseded_tasks.
 SELECT
     *,
@@ -12,6 +13,7 @@ WHERE
     (CAST($dataset AS VARCHAR) IS NULL OR dataset = $dataset)
     AND (CAST($task AS VARCHAR) IS NULL OR task = $task OR split_part(task, ':', 1) = $task)
     AND (CAST($entries AS VARCHAR []) IS NULL OR list_contains(CAST($entries AS VARCHAR []), entry))
+    AND ($superseded OR $entries IS NOT NULL OR protocol = $protocol)
     AND ($superseded OR $entries IS NOT NULL OR $task IS NOT NULL OR superseded_by IS NULL)
 QUALIFY
     $superseded

@@ -1,4 +1,5 @@
--- Which cells are there, of which image and protein? One row a cell of the current revision and segmentation of its image.
+-- Which cells does the store have, and of which image and protein is each? One row for each cell of the current
+-- revision and segmentation of its image.
 SELECT
     c.cell_id,
     c.image_id,
@@ -29,5 +30,5 @@ SELECT
     c.thumbnail
 FROM cells_raw AS c
 INNER JOIN image_current AS i ON c.image_id = i.image_id AND c.segmentation = i.segmentation
--- all protein ids of one image are of one group, so the first names it
+-- all protein ids of one image are in the same group, so the first one is enough
 LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]

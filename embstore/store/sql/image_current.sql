@@ -1,4 +1,4 @@
--- Which revision of each image counts? One row an image: its newest revision, with all columns of `images`.
+-- Which revision of each image is the current one? One row for each image: its newest revision, with all columns of `images`.
 SELECT *
 FROM images
 QUALIFY revision = max(revision) OVER (PARTITION BY image_id)

@@ -1,5 +1,6 @@
--- What can a vector be of? One row a unit: a cell, an image that has a vector of its own in some space, or an external embedding of a protein.
--- `revision` is that of an image, whose id outlives its content; null for other units.
+-- What can a vector describe? One row for each unit: a cell, an image that has a vector of its own in some space, or an
+-- external embedding of a protein. `revision` is that of an image, which keeps its id when its content changes; it is
+-- null for other units.
 SELECT
     cell_id AS id,
     'cell' AS unit,
@@ -35,7 +36,7 @@ SEMI JOIN (
     INNER JOIN spaces AS s ON s.digest = m.space
     WHERE s.unit = 'image'
 ) AS embedded ON embedded.image_id = i.image_id AND embedded.revision = i.revision
--- all protein ids of one image are of one group, so the first names it
+-- all protein ids of one image are in the same group, so the first one is enough
 LEFT JOIN proteins AS p ON p.protein_id = i.protein_ids[1]
 UNION ALL
 SELECT
@@ -52,5 +53,5 @@ SELECT
     NULL AS well,
     NULL AS revision
 FROM profiles AS f
--- all protein ids of one profile are of one group, so the first names it
+-- all protein ids of one profile are in the same group, so the first one is enough
 LEFT JOIN proteins AS p ON p.protein_id = f.protein_ids[1]

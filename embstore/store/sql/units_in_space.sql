@@ -1,5 +1,5 @@
--- Which units have a vector in one space? One row a unit.
--- {embeddings} is the table of the vectors of the space $space. The vector of an image counts where it is of the current revision.
+-- Which units have a vector in one space? One row for each unit.
+-- {embeddings} is the table of the vectors of the space $space. An image's vector counts only if it is of the current revision.
 SELECT u.id, u.dataset, u.gene, u.protein_ids, u.group_id, u.image_id
 FROM units AS u
 SEMI JOIN "{embeddings}" AS e ON e.id = u.id

@@ -1,6 +1,6 @@
--- Which values of {column} are in {table} and not in {holder}.{key}? One row a value, as `example`.
--- Their 64-bit hashes are compared, which are shorter than ids. An absent value is missed where it shares the hash of
--- one of n others: n / 2^64.
+-- Which values of {column} are in {table} but not in {holder}.{key}? One row for each value, as `example`.
+-- 64-bit hashes are compared, because they are shorter than ids. An absent value is missed if its hash equals that of one
+-- of n others: probability n / 2^64.
 SELECT DISTINCT {column} AS example
 FROM (
     SELECT {column}, hash({column}) AS hashed

@@ -1,6 +1,7 @@
--- Which images have another number of cells, or of vectors in one space, than their completion record says? One row an image.
--- A completion record may leave out flagged cells (--drop-flagged gives them no vector). {table} holds the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>.
--- Every part names every vector, so parts are of images here: there are few, and a regular expression would take most of the time.
+-- In which images does the number of cells, or of vectors in one space, differ from the completion record? One row for
+-- each such image. A completion record may exclude flagged cells (--drop-flagged gives them no vector). {table} contains
+-- the vectors of the space {space}; a cell's id is <image_id>:<seg8>:<label>. Images are divided into parts here, not
+-- vectors: there are few of them, and extracting the image id of every vector takes most of the time.
 WITH completion_records AS (
     SELECT image_id, segmentation, n_cells
     FROM ingested

@@ -1,4 +1,4 @@
--- Which images or profiles name proteins of several groups? One row an image or profile, as `example`.
+-- Which images or profiles name proteins of several groups? One row for each image or profile, as `example`.
 WITH named AS (
     SELECT image_id AS subject, unnest(protein_ids) AS protein_id
     FROM images

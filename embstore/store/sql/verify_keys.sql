@@ -1,5 +1,5 @@
--- Which keys have more than one row? One row a key, as `example`. {key} are the columns that identify a row of {table}.
--- Hashes are grouped, which are shorter than keys; only keys whose hash comes twice are compared.
+-- Which keys have more than one row? One row for each key, as `example`. {key} are the columns that identify a row of
+-- {table}. Hashes are grouped, because they are shorter than keys; only keys whose hash occurs twice are compared.
 WITH doubtful AS (
     SELECT hash({key}) AS hashed
     FROM "{table}"

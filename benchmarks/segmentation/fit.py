@@ -28,8 +28,8 @@ from embstore.pixels.smoothing import reduced
 
 RECORD = Path(__file__).parents[2] / "embstore/pixels/nuclear_scores.json"
 SCALES = (0.85, 1.0, 1.2)  # of the estimated diameter
-PENALTY = 1e-4  # times the sum of squared weights, of features scaled to sd 1
-NO_MATCH, MATCH = 0.3, 0.95  # IoU with a true nucleus from which a candidate counts at all, and counts fully
+PENALTY = 1e-3  # times the sum of squared weights, of features scaled to sd 1
+NO_MATCH, MATCH = 0.3, 0.85  # IoU with a true nucleus from which a candidate counts at all, and counts fully
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,19 @@ import numpy as np
 from embstore.arrays import Bools, Float64s, Int64s, LabelImage
 from embstore.pixels.candidates import Candidates
 from embstore.pixels.cover import best_cover, features, weighted_median
-from embstore.pixels.diameter import estimated_pixel_size_um, gradient_of, nuclear_diameter_px
+from embstore.pixels.diameter import (
+    disc_diameter_px,
+    estimated_pixel_size_um,
+    gradient_of,
+    nuclear_diameter_px,
+)
 from embstore.pixels.levels import objects_above
 from embstore.pixels.parts import Shades, with_parts
 from embstore.pixels.segmentation import SEGMENTER, Segmentation, no_cells
 from embstore.pixels.smoothing import local_mean, low_otsu, otsu, reduced, wide_blur
 
 LARGEST = 1e9  # beyond any detector's counts
+CLUMPS = "nuclei may be clumps"
 NOTHING = "no object stands out from the background like a nucleus"
 
 
@@ -36,13 +42,26 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
     diameter_px = nuclear_diameter_px(nucleus, pixel_size_um)
     if diameter_px is None:
         return no_cells(nucleus.shape, pixel_size_um, NOTHING)
-    factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
-    labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)
+    labels, factor, diameter_px = _best_nuclei(nucleus, (diameter_px, disc_diameter_px(nucleus, pixel_size_um)))
     if not labels.any():
         return no_cells(nucleus.shape, pixel_size_um, NOTHING)
     cells = expanded(labels, SEGMENTER["expand"] * _usual_px(labels))
     nuclei, cells = (_enlarged(x, factor, nucleus.shape) for x in (labels, cells))
-    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), "")
+    note = _clump_note(nuclei, diameter_px)
+    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), note)
+
+
+def _clump_note(nuclei: LabelImage, diameter_px: float) -> str:
+    """Return a note if the nuclei that were drawn are so large that some may be clumps; empty otherwise.
+
+    `diameter_px` is the estimate from elliptical objects, in which a clump counts no more than a nucleus.
+    """
+    areas = np.bincount(nuclei.ravel())[1:].astype(np.float64)
+    wide = 2 * math.sqrt(weighted_median(areas, areas) / math.pi) / diameter_px
+    large = areas[areas > SEGMENTER["clump_area"] * np.median(areas)].sum() / areas.sum()
+    if wide <= SEGMENTER["clump_width"] and large <= SEGMENTER["clump_share"]:
+        return ""
+    return f"{CLUMPS}: {large:.0%} of their area is in nuclei far above the median; look at them, or use --masks"
 
 
 @dataclass(frozen=True)
@@ -54,13 +73,27 @@ class Proposal:
     px: float
 
 
-def _nuclei(image: np.ndarray, px: float) -> LabelImage:
-    """Label the nuclei of an image (y, x) whose nuclei are about `px` pixels wide."""
-    proposal = propose(image, px)
-    labels = np.zeros(image.shape, np.int32)
-    if proposal is None:
-        return labels
-    return drawn(proposal.candidates, chosen(proposal), image.shape)
+def _best_nuclei(nucleus: np.ndarray, diameters_px: tuple[float, float]) -> tuple[LabelImage, int, float]:
+    """Label the nuclei of an image (y, x) by its first diameter or, where the second is far from it, the better one.
+
+    Grains of chromatin and clumps are both taken for nuclei by one estimate alone. The better one finds the larger area
+    of likely nuclei. Returns the labels, by which factor they are reduced, and the diameter in pixels.
+    """
+    first, second = diameters_px
+    apart = max(first, second) / min(first, second)
+    best: tuple[float, LabelImage, int, float] | None = None
+    for diameter_px in diameters_px if apart > SEGMENTER["diameters_apart"] else diameters_px[:1]:
+        factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
+        image = reduced(nucleus, factor)
+        labels, likely = np.zeros(image.shape, np.int32), 0.0
+        if proposal := propose(image, diameter_px / factor):
+            rows, chances = _chosen(proposal)
+            labels = drawn(proposal.candidates, rows, image.shape)
+            likely = float((proposal.candidates.area[rows] * chances[rows]).sum()) * factor**2
+        if best is None or likely > best[0]:
+            best = likely, labels, factor, diameter_px
+    assert best is not None
+    return best[1:]
 
 
 def propose(image: np.ndarray, px: float) -> Proposal | None:
@@ -104,20 +137,25 @@ def _has_nuclei(smooth: np.ndarray, bright: Bools) -> bool:
 
 
 def chosen(proposal: Proposal, weights: dict[str, float] | None = None) -> Int64s:
-    """Return the rows of the candidates that are nuclei.
+    """Return the rows of the candidates that are nuclei; `weights` are those of the segmenter's record by default."""
+    return _chosen(proposal, weights)[0]
 
-    The nuclei of a first choice correct the nuclear diameter that the second one is made by. `weights` are those of the
-    segmenter's record where they are not given.
+
+def _chosen(proposal: Proposal, weights: dict[str, float] | None = None) -> tuple[Int64s, Float64s]:
+    """Return the rows of the candidates that are nuclei, and the chance of every candidate.
+
+    The nuclei of a first choice correct the nuclear diameter that the second one is made by.
     """
     candidates, px = proposal.candidates, proposal.px
     chances = _chances(proposal, px, weights)
     rows = best_cover(candidates, _scores(candidates, chances, px))
     if len(rows) == 0:
-        return rows
+        return rows, chances
     low, high = (limit * px for limit in SEGMENTER["size_range"])
     median = 2 * math.sqrt(weighted_median(candidates.area[rows], chances[rows]) / math.pi)
     px = min(max(median, low), high)
-    return best_cover(candidates, _scores(candidates, _chances(proposal, px, weights), px))
+    chances = _chances(proposal, px, weights)
+    return best_cover(candidates, _scores(candidates, chances, px)), chances
 
 
 def _chances(proposal: Proposal, px: float, weights: dict[str, float] | None) -> Float64s:

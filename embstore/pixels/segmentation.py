@@ -28,6 +28,8 @@ SEGMENTER: dict[str, Any] = {
     "likely_axes": 1.8,
     "likely_px": 12,
     "least_area": 0.05,
+    "diameters_apart": 1.5,  # two estimates of the nuclear diameter, of which the better one is then looked for
+    "roundness": 1.15,  # mean diameter over the diameter of the largest disc inside, for ellipses of axes 1.3 : 1
     "work_px": 16,  # nuclear diameter at the resolution that is worked at
     "smooth": 0.05,
     "neighbourhood": 1.0,
@@ -50,10 +52,13 @@ SEGMENTER: dict[str, Any] = {
     "seed_depth": 0.0075,
     "gap_smooth": 0.1,
     "gap_weight": 0.3,
-    "cut": 0.4,  # the score below which a candidate is no nucleus
+    "cut": 0.3,  # the score below which a candidate is no nucleus
     "size_range": [0.5, 2.0],  # how far the nuclei that were found may move the nuclear diameter
     "area_range": [0.15, 6.0],
     "edge_area": 0.08,
+    "clump_area": 3.0,  # above so many median nuclei, an object may be a clump
+    "clump_share": 0.2,
+    "clump_width": 1.5,
     "max_bright_share": 0.7,
     "min_image_contrast": 8.0,
     "expand": 0.35,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont
 
 from embstore.errors import EmbstoreError
@@ -21,6 +23,7 @@ STEP_PX = THUMBNAIL_PX + GAP_PX
 CAPTION_PX = 210  # left of the thumbnails
 TOP_PX = 58  # above them
 BAR_UM = 5.0
+DASHES = 3  # of the scale bar where the pixel size is estimated
 # the font that comes with Pillow has no micro sign, hence "um"
 LEGEND = (
     "nucleus blue, protein green, microtubules red, ER dim yellow; thumbnails 25 um, bar 5 um; "
@@ -32,9 +35,9 @@ INK, PAPER, PALE_INK = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path) -> Path:
     """Draw the query and its neighbours, one row each, nearest first; write the picture and return its path.
 
-    Every thumbnail shows 25 µm around one cell; the scale bar is 5 µm. The suffix determines the format: .png, .webp or
-    .jpg. Raises EmbstoreError if the space has no pictures (vectors of whole images, external embeddings) or the file
-    cannot be written.
+    Every thumbnail shows 25 µm around one cell; the scale bar is 5 µm, dashed and with a "≈" if the pixel size of any
+    of the images is an estimate. The suffix determines the format: .png, .webp or .jpg. Raises EmbstoreError if the
+    space has no pictures (vectors of whole images, external embeddings) or the file cannot be written.
     """
     path, captions = Path(out), [_query_caption(neighbours), *map(_caption, neighbours.rows)]
     cells = [neighbours.asked.nearest, *(row.nearest for row in neighbours.rows)]
@@ -53,7 +56,7 @@ def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path) -> Pa
         for column, cell_id in enumerate(cell_ids):
             picture = Image.fromarray(decode_thumbnail(pictures[cell_id]))
             sheet.paste(picture, (CAPTION_PX + column * STEP_PX, top))
-    _draw_bar(pen, CAPTION_PX, TOP_PX)
+    _draw_bar(pen, CAPTION_PX, TOP_PX, estimated=_any_estimated(store, itertools.chain(*cells)))
     pen.text((GAP_PX, sheet.height - 22), LEGEND, PALE_INK, ImageFont.load_default(11))
     return _save(sheet, path, len(cells))
 
@@ -104,7 +107,23 @@ def _wrapped(text: str, width: int = 28) -> list[str]:
     return textwrap.wrap(text.replace(";", "; "), width)
 
 
-def _draw_bar(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
+def _any_estimated(store: Store, cell_ids: Iterable[str]) -> bool:
+    """True if the pixel size of an image of any of the cells is an estimate."""
+    images = pa.array({cell_id.rsplit(":", 2)[0] for cell_id in cell_ids}, pa.string())
+    rows = store.read("images", ["pixel_size_source"], pc.field("image_id").isin(images))
+    return not {"estimated", "crop"}.isdisjoint(rows["pixel_size_source"].to_pylist())
+
+
+def _draw_bar(pen: ImageDraw.ImageDraw, left: int, top: int, *, estimated: bool) -> None:
+    """Draw the scale bar into a thumbnail; dashed, with "≈", where the scale is an estimate."""
     length = round(BAR_UM * THUMBNAIL_PX / THUMBNAIL_UM)
     y = top + THUMBNAIL_PX - 9
-    pen.rectangle((left + 8, y, left + 8 + length, y + 3), PAPER)
+    if not estimated:
+        pen.rectangle((left + 8, y, left + 8 + length, y + 3), PAPER)
+        return
+    step = length / (2 * DASHES - 1)
+    for dash in range(DASHES):
+        start = left + 8 + round(2 * dash * step)
+        pen.rectangle((start, y, start + round(step) - 1, y + 3), PAPER)
+    for up in (14, 19):  # "≈", which the font lacks
+        pen.text((left + 8, y - up), "~", PAPER, ImageFont.load_default(16))

@@ -190,11 +190,11 @@ class Table:
 class Checks:
     """What each check found: the first thing that differs, or nothing."""
 
-    result: dict[str, str] = field(default_factory=dict)
+    differences: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, differs: str, detail: str = "") -> None:
         """Record a check and write its line."""
-        self.found[name] = differs
+        self.differences[name] = differs
         verdict, named = "DIFFERENT" if differs else "same", _cut(name, NAMED)
         sys.stderr.write(f"{verdict:<10} {named:<{NAMED}}  {differs or detail}\n")
 
@@ -363,8 +363,12 @@ def main() -> None:
         if options.work:
             options.work.mkdir(parents=True)
         checks, tables = compare(old, new, (options.work or Path(made)).resolve(), samples)
-    different = {name: differs for name, differs in checks.found.items() if differs}
-    record = {"checks": len(checks.found), "different": different, "digests": {n: t.digest for n, t in tables.items()}}
+    different = {name: differs for name, differs in checks.differences.items() if differs}
+    record = {
+        "checks": len(checks.differences),
+        "different": different,
+        "digests": {n: t.digest for n, t in tables.items()},
+    }
     sys.stdout.write(json.dumps(record | {"elapsed_s": round(time.perf_counter() - started, 1)}) + "\n")
     sys.exit(1 if different else 0)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from embstore.ingest import set_seen as set_seen
     from embstore.phantom import write_phantom as write_phantom
     from embstore.search import draw_sheet as draw_sheet
+    from embstore.search import open_index as open_index
     from embstore.search import similar_cells as similar_cells
     from embstore.search import similar_proteins as similar_proteins
     from embstore.search.thumbnails import thumbnails as thumbnails
@@ -72,6 +73,7 @@ _PUBLIC = {
     "list_spaces_sql": "embstore.store",
     "list_tags": "embstore.care.tags",
     "maintain": "embstore.care.maintain",
+    "open_index": "embstore.search",
     "query": "embstore.store",
     "remove": "embstore.care.remove",
     "repair": "embstore.care.repair",

@@ -83,6 +83,11 @@ def is_accession(identifier: str) -> bool:
     return bool(ENSEMBL.match(identifier.upper()) or UNIPROT.match(identifier.upper()))
 
 
+def is_isoform(identifier: str) -> bool:
+    """True if a UniProt accession names an isoform, such as `P12814-2`."""
+    return "-" in identifier and bool(UNIPROT.match(identifier.upper()))
+
+
 def split_identifiers(text: str) -> list[str]:
     """Return the ids of a field: accessions separated by `,`, `;`, `|` or blanks, other ids by `;` alone."""
     identifiers: list[str] = []
@@ -92,7 +97,7 @@ def split_identifiers(text: str) -> list[str]:
     return identifiers
 
 
-def strangers(text: str) -> list[str]:
+def non_accessions(text: str) -> list[str]:
     """Return the items of a protein-id field that are not Ensembl or UniProt accessions."""
     items: list[str] = []
     for item in split_list(text):

@@ -16,6 +16,7 @@ from embstore.ids import (
     connected_groups,
     digest,
     image_id,
+    non_accessions,
     protein_id,
     protein_ids,
     segmentation_id,
@@ -24,7 +25,6 @@ from embstore.ids import (
     split_identifiers,
     split_list,
     spreadsheet_genes,
-    strangers,
 )
 
 json_values = st.recursive(
@@ -88,7 +88,7 @@ def test_accessions_are_split_however_a_table_joins_them(joint: str) -> None:
     ids, genes = joint.join(["ENSG00000000003", "P12814-2"]), joint.join(["TSPAN6", "NKX2-1"])
     assert protein_ids(ids, genes) == ["ensembl:ENSG00000000003", "uniprot:P12814"]
     assert split_genes(genes, ids) == ["TSPAN6", "NKX2-1"]
-    assert strangers(ids) == []
+    assert non_accessions(ids) == []
 
 
 def test_a_gene_name_keeps_its_commas_and_hyphens() -> None:
@@ -103,9 +103,9 @@ def test_a_gene_name_keeps_its_commas_and_hyphens() -> None:
 def test_items_that_are_no_accessions_are_listed() -> None:
     """Accessions beside other words are kept, and the words can be named; ids of another kind keep their blanks."""
     assert split_identifiers("ENSG00000000003, NA") == ["ENSG00000000003"]
-    assert strangers("ENSG00000000003, NA; ENSG0000000045") == ["NA", "ENSG0000000045"]
-    assert split_identifiers("my protein, 7") == strangers("my protein, 7") == ["my protein, 7"]
-    assert split_identifiers(" ; ") == strangers(" ; ") == []
+    assert non_accessions("ENSG00000000003, NA; ENSG0000000045") == ["NA", "ENSG0000000045"]
+    assert split_identifiers("my protein, 7") == non_accessions("my protein, 7") == ["my protein, 7"]
+    assert split_identifiers(" ; ") == non_accessions(" ; ") == []
 
 
 def test_a_joined_field_is_split_without_empty_items() -> None:

@@ -71,6 +71,7 @@ CALLS: dict[str, Call] = {
     "list_tags": lambda store, atlas, folder: (es.create_tag(store, "now"), es.list_tags(store))[1],
     "maintain": lambda store, atlas, folder: es.maintain(store),
     "open": lambda store, atlas, folder: es.open(store.uri),
+    "open_index": lambda store, atlas, folder: es.open_index(store),
     "query": lambda store, atlas, folder: es.query(store, "SELECT * FROM cells"),
     "remove": lambda store, atlas, folder: es.remove(store, "gene = 'PHN001'", dry_run=True),
     "repair": lambda store, atlas, folder: es.repair(store),

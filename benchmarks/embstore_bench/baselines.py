@@ -18,9 +18,9 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline: its name in the backbone column, the head that it is fitted with, and where its vectors come from.
+    """A baseline: its name in the backbone column, the head that it is fitted with, and the source of its vectors.
 
-    `seeded_by` is what a random vector belongs to: nothing (no vectors), a unit, or a protein.
+    `seeded_by` is what determines a random vector: nothing (no vectors), a unit, or a protein.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Baseline:
 
 
 def baselines(heads: Sequence[Head]) -> list[Baseline]:
-    """Return the baselines shown beside every score: two constant ones, and two random ones for each head.
+    """Return the baselines shown with every score: two constant ones, and two random ones for each head.
 
-    `random-per-protein` gives all units of a protein one vector: near 1 where a split lets a protein leak into train,
-    at the other baselines' level where it does not.
+    `random-per-protein` gives all units of a protein one vector: its score is near 1 if a split lets a protein leak
+    into train, and like those of the other baselines if not.
     """
     constant = [
         Baseline("all-positive", Head(CONSTANT, {"predicts": "every class"}, _fit_all_positive), ""),

@@ -1,4 +1,4 @@
-"""Who is scored: every space with every head, and the baselines, with vectors read only when they are needed."""
+"""What is scored: every space with every head, and the baselines, with vectors read only when they are needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from embstore_bench.tasks import Task
 
 @dataclass(frozen=True)
 class Contestant:
-    """One future entry: a space (or a baseline, whose name stands in `backbone`) and a head.
+    """One future entry: a space (or a baseline, named in `backbone`) and a head.
 
     `content_digest` covers ids, groups, classes, labels and vectors; `vectors()` reads them, float32 (n, dim), at the
     version that was digested.
@@ -58,7 +58,7 @@ def contestants(
 
 
 def _asked_digest(task: Task) -> str:
-    """Return the digest of what is asked: the units, their groups, the classes, and which unit has which."""
+    """Return the digest of the question: the units, their groups, the classes, and which unit has which class."""
     groups = [task.groups[i] for i in task.group_index]
     return digest([task.ids, groups, task.classes, _sha256(task.actual)])
 

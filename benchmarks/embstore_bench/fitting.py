@@ -1,4 +1,4 @@
-"""Fitting a head on every fold of every split seed: test is fold k, validation fold k + 1, train the rest."""
+"""Fit a head on every fold of every split seed: fold k is the test, fold k + 1 validation, the rest train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from embstore_bench.heads.device import fits_side_by_side
 from embstore_bench.heads.recipe import AT_EVEN_ODDS, MOST_PROBABLE, TUNED, ChosenParams, Fold, Head, Matrix, answers
 from embstore_bench.metrics import (
     BoolArray,
@@ -31,9 +32,10 @@ from embstore_bench.thresholds import Scores
 
 @dataclass(frozen=True)
 class Run:
-    """One fit: which seed and fold, what validation chose, how many units each part had, how long it took.
+    """One fit: its seed and fold, what validation chose, how many units each part had, how long it took.
 
-    `decision` is how the headline answers: by `thresholds` (classes,), at 0.5, or with the most probable location.
+    `decision` is how scores become the headline's answers: by `thresholds` (classes,), at 0.5, or the most probable
+    one.
     """
 
     seed: int
@@ -58,7 +60,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """One figure of an entry; `location` is "" where it is over all classes, `support` the positives of a class."""
+    """One figure of an entry; `location` is "" if it is over all classes, `support` the number of positives of a
+    class.
+    """
 
     metric: str
     level: str
@@ -72,17 +76,20 @@ def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = l
     scores = np.empty((len(task.seeds), *task.actual.shape), dtype=np.float32)
     predicted = np.empty(scores.shape, dtype=bool)
     runs = []
-    for s, fold in product(range(len(task.seeds)), range(task.k)):
-        test = task.folds[s] == fold
-        run, scores[s, test] = _fit_one(head, X, task, s, fold)
-        predicted[s, test] = answers(scores[s, test], run.thresholds, run.decision)
-        runs.append(run)
-        after_run()
+    tested = list(product(range(len(task.seeds)), range(task.k)))
+    with fits_side_by_side(X.nbytes, with_torch=head.with_torch) as pool:
+        fits = pool.map(lambda at: _fit_one(head, X, task, *at), tested)
+        for (s, fold), (run, found) in zip(tested, fits, strict=True):
+            test = task.folds[s] == fold
+            scores[s, test] = found
+            predicted[s, test] = answers(found, run.thresholds, run.decision)
+            runs.append(run)
+            after_run()
     return Outcome(runs, scores, predicted)
 
 
 def fold_roles(folds: npt.NDArray[np.int64], fold: int, k: int) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Return which units are in train, validation and test, each (n,), when `fold` is the test fold."""
+    """Return which units are in train, validation and test, each (n,), if `fold` is the test fold."""
     test, validation = folds == fold, folds == (fold + 1) % k
     return ~(test | validation), validation, test
 
@@ -106,10 +113,10 @@ def _fit_one(head: Head, X: Matrix, task: Task, s: int, fold: int) -> tuple[Run,
 def results_of(outcome: Outcome, task: Task) -> list[Result]:
     """Return every figure of an entry, at the level of its units and of proteins.
 
-    Protein level: a protein's scores are the mean over its units of a test fold, its locations the union of theirs.
-    `macro_f1_weighted` counts each unit as 1 / (units of its protein), so that large proteins do not decide.
-    `macro_f1@tuned` and `macro_f1@0.5` answer by thresholds in every fold, whatever the headline does. Accuracy, where
-    every unit has one location, is the share whose most probable location is right.
+    At protein level, a protein's scores are the mean over its units in a test fold, and its locations the union of
+    theirs. `macro_f1_weighted` counts each unit as 1 / (units of its protein), so that large proteins do not dominate.
+    `macro_f1@tuned` and `macro_f1@0.5` use thresholds in every fold, whatever the headline uses. Accuracy, if every
+    unit has one location, is the share of units whose most probable location is right.
     """
     n_groups = len(task.groups)
 
@@ -135,7 +142,7 @@ def results_of(outcome: Outcome, task: Task) -> list[Result]:
 
 
 def decided(outcome: Outcome, task: Task, decision: str) -> BoolArray:
-    """Return what the scores answer by one decision in every fold, (seeds, n, classes)."""
+    """Return the predictions from the scores by one decision in every fold, (seeds, n, classes)."""
     predicted = np.zeros(outcome.scores.shape, dtype=bool)
     for s, test, run in _tested(outcome, task):
         predicted[s, test] = answers(outcome.scores[s, test], run.thresholds, decision)
@@ -158,13 +165,13 @@ def protein_counts(outcome: Outcome, task: Task) -> Counts:
 
 
 def _tested(outcome: Outcome, task: Task) -> Iterator[tuple[int, BoolArray, Run]]:
-    """Yield each run with the place of its seed and the mask of its test units."""
+    """Yield each run with the index of its seed and the mask of its test units."""
     for run in outcome.runs:
         s = task.seeds.index(run.seed)
         yield s, task.folds[s] == run.fold, run
 
 
 def _per_class(level: str, pooled: Pooled, classes: Sequence[str]) -> list[Result]:
-    support = pooled.found[0][:, [0, 2]].sum(axis=1)  # tp + fn: the same for every seed
+    support = pooled.observed[0][:, [0, 2]].sum(axis=1)  # tp + fn: the same for every seed
     figures = summarise(pooled, f1)
     return [Result("f1", level, c, s, int(n)) for c, s, n in zip(classes, figures, support, strict=True)]

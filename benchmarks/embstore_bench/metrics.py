@@ -1,4 +1,4 @@
-"""Every number of a score, from one array of counts: true positives, false positives, false negatives (numpy only).
+"""Every number of a score, from one array of counts: true positives, false positives, false negatives (only NumPy).
 
 Counts are float64 (..., classes, 3) in the order tp, fp, fn; with groups (..., groups, classes, 3).
 """
@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-GroupIndex = npt.NDArray[np.int64]  # (n,): the place of each unit's group
+GroupIndex = npt.NDArray[np.int64]  # (n,): the index of each unit's group
 Statistic = Callable[[Counts, float], npt.NDArray[np.float64]]
 
 RESAMPLES = 2000
 RESAMPLE_SEED = 0
-RESAMPLES_AT_ONCE = 250  # held as float64
+RESAMPLES_AT_ONCE = 250  # in memory as float64
 INTERVAL = (2.5, 97.5)  # percentiles: a 95 % interval
 
 
@@ -42,18 +42,19 @@ def group_counts(predicted: BoolArray, actual: BoolArray, group_index: GroupInde
 
 
 def f1(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
-    """Return 2 tp / (2 tp + fp + fn) over the last axis, `absent` for a class without positives (tp + fn = 0)."""
+    """Return 2 tp / (2 tp + fp + fn), (..., classes), from counts (..., classes, 3); `absent` if tp + fn = 0."""
     tp, fp, fn = np.moveaxis(counts, -1, 0)
-    found: npt.NDArray[np.float64] = np.divide(
+    scores: npt.NDArray[np.float64] = np.divide(
         2 * tp, 2 * tp + fp + fn, out=np.full(tp.shape, absent), where=tp + fn > 0
     )
-    return found
+    return scores
 
 
 def macro_f1(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
-    """Return the unweighted mean of the F1 of every declared class, those that nothing was predicted for included.
+    """Return the unweighted mean of the F1 of every declared class, (...), from counts (..., classes, 3).
 
-    With `absent` nan, a class without positives is left out of the mean; nan where no class has any.
+    Classes without any prediction are included. With `absent` nan, a class without positives is left out of the mean,
+    which is nan if no class has any.
     """
     values = f1(counts, absent)
     n = np.isfinite(values).sum(axis=-1)
@@ -62,12 +63,14 @@ def macro_f1(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
 
 
 def micro_f1(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
-    """Return the F1 of the counts summed over classes: every decision weighs the same."""
+    """Return the F1 of the counts (..., classes, 3) summed over classes, (...): every decision has the same weight."""
     return f1(counts.sum(axis=-2), absent)
 
 
 def accuracy(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
-    """Return the share of units whose one location is the one predicted: tp over tp + fn, summed over classes."""
+    """Return the share of units whose only location is predicted: tp / (tp + fn) of counts (..., classes, 3),
+    summed.
+    """
     tp, _, fn = np.moveaxis(counts.sum(axis=-2), -1, 0)
     share: npt.NDArray[np.float64] = np.divide(tp, tp + fn, out=np.full(tp.shape, absent), where=tp + fn > 0)
     return share
@@ -77,12 +80,12 @@ def accuracy(counts: Counts, absent: float = 0.0) -> npt.NDArray[np.float64]:
 class Pooled:
     """Counts pooled over groups, (seeds, classes, 3), and over each resample, (RESAMPLES, seeds, classes, 3)."""
 
-    found: Counts
+    observed: Counts
     resampled: Counts
 
 
 def pool_groups(counts: Counts) -> Pooled:
-    """Return the pooled counts of (seeds, groups, classes, 3); one resample of groups serves all seeds."""
+    """Return the pooled counts of (seeds, groups, classes, 3); all seeds share the resamples of groups."""
     seeds, groups, classes, _ = counts.shape
     flat = counts.transpose(1, 0, 2, 3).reshape(groups, -1)  # (groups, seeds x classes x 3)
     drawn = resamples(groups)
@@ -100,17 +103,17 @@ def resamples(groups: int) -> npt.NDArray[np.uint16]:
 
 
 def summarise(pooled: Pooled, statistic: Statistic) -> list[Summary]:
-    """Return a summary of each value that the statistic gives: one for macro F1, one a class for F1.
+    """Return a summary of each value of the statistic: one for macro F1, one per class for F1.
 
-    The interval resamples groups over the pooled out-of-fold predictions: it is conditional on the fitted heads. The
-    mean is over all declared classes; a resample that happens to draw no positive of a class cannot say how well it is
-    told, so there the class is left out. Counting it as 0 would pull the interval down where classes are small: a
-    perfect classifier of 12 classes with 3 proteins each would get 0.83 to 1 instead of 1 to 1.
+    The interval resamples groups over the pooled out-of-fold predictions, conditional on the fitted heads. The mean is
+    over all declared classes; a resample without a positive of a class contains no information on it, so the class is
+    left out there. Counting it as 0 would pull the interval down for small classes: a perfect classifier of 12 classes
+    with 3 proteins each would get 0.83 to 1 instead of 1 to 1.
     """
-    per_seed = _columns(statistic(pooled.found, 0.0))  # (seeds, values)
+    per_seed = _columns(statistic(pooled.observed, 0.0))  # (seeds, values)
     # over seeds, which share positives: (RESAMPLES,) or (RESAMPLES, values)
     resampled = _columns(statistic(pooled.resampled, np.nan).mean(axis=1))
-    resampled[:, np.isnan(resampled).all(axis=0)] = 0  # a class that is nowhere
+    resampled[:, np.isnan(resampled).all(axis=0)] = 0  # a class without any positive
     low, high = np.nanpercentile(resampled, INTERVAL, axis=0)
     sd = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else [None] * per_seed.shape[1]
     return [

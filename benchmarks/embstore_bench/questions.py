@@ -1,4 +1,4 @@
-"""Which tasks there are, and what a task asks of a store: the label set of a dataset (DESIGN §6)."""
+"""The tasks, and what a task asks of a store: the label set of a dataset (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LOCALIZATION = "localization"
 # raised when the meaning of a number changes; part of every entry's identity. 2: heads converge, choose class weights
 # and decision on validation, and are fitted again on train and validation; exclusive tasks take the most probable
 PROTOCOL = 2
-PREFERRED = ("grade3", "main")  # the scheme meant where a dataset has several and none is named
+PREFERRED = ("grade3", "main")  # the default scheme of a dataset that has several
 
 
 @dataclass(frozen=True)
 class TaskRecord:
     """A task: its name, its version, the task that it replaces ("" for none), and how its units are loaded.
 
-    Name and version are part of an entry's identity, so a registered task never changes. One that would ask something
-    else is registered beside it as `NAME.v2`, and `supersedes` it: entries of the old one stay, and can be made again.
+    Name and version are part of an entry's identity, so a registered task never changes. A changed task is registered
+    with the name `NAME.v2` and `supersedes` the old one: entries of the old one stay, and can be made again.
     """
 
     name: str
@@ -53,17 +53,17 @@ def task_of(question: TaskQuestion) -> TaskRecord:
 
 
 def find_question(store: Store, task: str = LOCALIZATION, dataset: str | None = None) -> TaskQuestion:
-    """Return what `TASK` or `TASK:SCHEME` asks of this store.
+    """Return the question of `TASK` or `TASK:SCHEME` to this store.
 
     The dataset is the only one with such labels, else it has to be named; the scheme is its only one, else `grade3` or
-    `main`. Anything else is an EmbstoreError that lists the choices.
+    `main`. Otherwise raises an EmbstoreError that lists the choices.
     """
     name, _, scheme = task.partition(":")
     if name not in TASKS:
         raise EmbstoreError(choices(task, "task", [text for known in TASKS for text in (known, f"{known}:SCHEME")]))
     label_sets = cast(list[LabelSetRow], rows(store, sql_text("embstore_bench", "label_sets")))
     if not label_sets:
-        raise EmbstoreError("the store holds no labels, so nothing can be asked; ingest again with --labels FILE")
+        raise EmbstoreError("the store has no labels, so nothing can be scored; ingest again with --labels FILE")
     candidates = _of_dataset(label_sets, dataset, scheme)
     chosen = candidates[0]["dataset"]
     scheme = _scheme(sorted({r["scheme"] for r in candidates}), name, chosen, scheme)

@@ -1,4 +1,4 @@
-"""Writing an entry: what it rests on, its runs, figures and predictions; the entry itself last (DESIGN §6)."""
+"""Write an entry: what it depends on, its runs, figures and predictions; the entry itself last (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ENTRY_LIBRARIES = ("numpy", "scipy", "torch", "pyarrow", "duckdb", "lancedb", "p
 
 
 def write_entry(store: Store, row: EntryRow, outcome: Outcome, results: Sequence[Result], task: Task) -> int:
-    """Write runs, results and predictions, then the entry; return the new version of `entries`.
+    """Write runs, results and predictions, then the entry (writes); return the new version of `entries`.
 
-    If the process is killed in between, there is no entry, and the next bench fits it again. The predictions of
-    baselines are not stored: they depend on ids and train alone, so that fitting again gives the same.
+    If this is interrupted, there is no entry, and the next bench fits it again. The predictions of baselines are not
+    stored: they depend only on ids and train, so that fitting again gives the same.
     """
     entry = row["entry"]
     store.upsert("runs", [_run_row(entry, run) for run in outcome.runs])
@@ -39,7 +39,7 @@ def write_entry(store: Store, row: EntryRow, outcome: Outcome, results: Sequence
 
 
 def entry_row(setting: Setting, entry: str, contestant: Contestant, elapsed_s: float) -> EntryRow:
-    """Return an entry as it is stored: what was asked of whom, on which data, by which code, in how many seconds."""
+    """Return an entry as a row: the question, the contestant, the data, the code, and the seconds that it took."""
     question, task, splits = setting.question, setting.task, setting.splits
     return EntryRow(
         entry=entry,
@@ -48,7 +48,7 @@ def entry_row(setting: Setting, entry: str, contestant: Contestant, elapsed_s: f
         dataset=question.dataset,
         label_set=question.label_set,
         split=_split_label(splits),
-        split_digest=",".join(s.digest for s in splits),  # each by itself: stored_split.sql looks for one
+        split_digest=",".join(s.digest for s in splits),  # separated, since stored_split.sql searches for single ones
         backbone=contestant.backbone,
         strategy=contestant.strategy,
         space=contestant.space,
@@ -92,7 +92,7 @@ def provenance() -> Provenance:
 
 
 def predictions_table(entry: str, s: int, outcome: Outcome, task: Task) -> pa.Table:
-    """Return the predictions of one split seed (the s-th) as the store's table takes them, one row a unit."""
+    """Return the predictions of one split seed (the s-th) as rows of the store's table, one for each unit."""
     n = len(task.ids)
     columns = {
         "entry": pa.array([entry] * n),

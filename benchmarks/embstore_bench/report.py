@@ -1,4 +1,4 @@
-"""What one `bench` returns: the scores that were asked for, and all that is needed to judge them."""
+"""The result of one `bench`: the scores, and everything that is needed to judge them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embstore.sources.suspects import suspects
 from embstore.store import SpaceRow, Store, rows
 from embstore.tabular import Tabular, arrow_table
 from embstore_bench.questions import successors, task_of
 from embstore_bench.results import LeaderboardRow, PerClassRow, groups_word, leaderboard, per_class
 from embstore_bench.setting import Setting
 from embstore_bench.splits import Audit, late_units_hint
-from embstore_bench.tasks import LeftOut
+from embstore_bench.tasks import LeftOut, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,11 +26,11 @@ FIRST_COLUMNS = ("backbone", "strategy", "head", "mean", "sd", "low", "high")
 
 @dataclass(frozen=True, repr=False)
 class BenchReport(Tabular):
-    """What one `bench` shows: the headline rows, the best first, and all that is needed to judge them.
+    """The result of one `bench`: the headline rows, the best first, and everything that is needed to judge them.
 
     `entries` are macro F1 over units; `metrics` every other figure over all classes (protein level, weighted, at 0.5,
     micro); `per_class` the F1 of each class; `spaces` those that were scored; `audit` per split and entity; `made` and
-    `reused` how many entries were fitted, and how many were recorded before.
+    `reused` count the entries that were fitted now, and those that were recorded before.
     """
 
     entries: tuple[LeaderboardRow, ...]
@@ -43,7 +44,7 @@ class BenchReport(Tabular):
     reused: int
 
     def to_arrow(self) -> pa.Table:
-        """Return `entries`: the columns of the leaderboard, those that tell who scored how much first."""
+        """Return `entries`: the columns of the leaderboard, those of the score first."""
         table = arrow_table(self.entries, LeaderboardRow)
         return table.select([*FIRST_COLUMNS, *(name for name in table.column_names if name not in FIRST_COLUMNS)])
 
@@ -74,8 +75,16 @@ def make_report(store: Store, setting: Setting, entries: Sequence[str], *, made:
     )
 
 
+def _groups_of_locations(task: Task) -> dict[str, int]:
+    """Return how many groups have each location, scored or left out."""
+    scored = {
+        location: len(set(task.group_index[task.actual[:, i]].tolist())) for i, location in enumerate(task.classes)
+    }
+    return scored | dict(task.left_out.classes)
+
+
 def _hints(store: Store, setting: Setting) -> list[str]:
-    """Return what the entries do not record: poolings that differ, units that can be got back, a newer task."""
+    """Return what the entries do not record: different poolings, units that could be added, a newer task."""
     hints = []
     poolings = sorted({s["pooling"] for s in setting.spaces} - UNPOOLED)
     if len(poolings) > 1:
@@ -84,6 +93,7 @@ def _hints(store: Store, setting: Setting) -> list[str]:
         )
     if late := setting.task.left_out.group_not_in_split:
         hints.append(late_units_hint(store, setting.splits, late))
+    hints += suspects(_groups_of_locations(setting.task), unknown=False)
     task = task_of(setting.question).name
     if newer := successors().get(task):
         hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")
@@ -91,7 +101,7 @@ def _hints(store: Store, setting: Setting) -> list[str]:
 
 
 def _fit_hints(store: Store, entries: Sequence[LeaderboardRow]) -> list[str]:
-    """Return the entries whose fits chose the end of a grid that could go on, or missed their optimum."""
+    """Return notes on entries whose fits chose the end of a grid, or missed their optimum."""
     sql = "SELECT entry, chosen FROM runs WHERE list_contains($entries, entry) ORDER BY entry, seed, fold"
     chosen: dict[str, list[dict[str, Any]]] = {}
     for run in rows(store, sql, {"entries": [row.entry for row in entries]}):

@@ -1,4 +1,4 @@
-"""The leaderboard and the per-class table: SQL views over what was recorded."""
+"""The leaderboard and the per-class table: SQL queries of the recorded entries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Answer, Store, query, rows, sql_text
+from embstore.store import Answer, Store, rows, select, sql_text
 from embstore_bench.questions import PROTOCOL, successors
 
 RESULT_LEVELS = ("unit", "protein")
-# over all classes: the levels at which each is known
+# for figures over all classes: the levels at which each is computed
 METRICS = {
     "macro_f1": RESULT_LEVELS,
     "macro_f1_weighted": ("unit",),
@@ -26,7 +26,7 @@ Parameters = dict[str, object]
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One figure of an entry over all classes, with what the entry is of: a row of `leaderboard`."""
+    """One figure of an entry over all classes, with the entry's description: a row of `leaderboard`."""
 
     entry: str
     task: str
@@ -46,7 +46,7 @@ class LeaderboardRow:
     n_test: int
     pooling: str
     level: str
-    floor: bool  # a baseline
+    floor: bool  # True for a baseline
     n_groups: int
     space: str
     note: str
@@ -66,7 +66,7 @@ class PerClassRow:
     strategy: str
     space: str
     head: str
-    floor: bool  # a baseline
+    floor: bool  # True for a baseline
     level: str
     location: str
     support: int
@@ -77,7 +77,7 @@ class PerClassRow:
 
 
 def groups_word(split: str) -> str:
-    """Return what the groups of a split of this name are called: proteins, or (by image or cell) groups."""
+    """Return the name of the groups of a split with this name: proteins, or (by image or cell) groups."""
     return "proteins" if "/protein-" in split else "groups"
 
 
@@ -91,19 +91,18 @@ def leaderboard(
     entries: Sequence[str] | None = None,
     superseded: bool = False,
 ) -> Answer:
-    """Return one row an entry, the best first, with the columns of `LeaderboardRow`.
+    """Return one row for each entry, the best first, with the columns of `LeaderboardRow`.
 
-    None stands for every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
-    differ only in what they were computed from (other labels, vectors or units) the one on most units is shown, the
-    newest among equals, and entries of an older protocol or of a task that another one supersedes are not; `superseded`
-    shows these too, as does naming them in `entries`, or their task in `task`. An unknown metric or level is an
-    EmbstoreError.
+    None means every dataset, task (`localization` means all its schemes), metric, level or entry. Of entries that
+    differ only in what they were computed from (other labels, vectors or units), the one on most units is shown, the
+    newest among equals. Entries of an older protocol, or of a superseded task, are not shown; `superseded` shows them,
+    as does naming them in `entries`, or their task in `task`. Raises EmbstoreError for an unknown metric or level.
     """
     _check_recorded(store, dataset, task)
     sql, parameters = leaderboard_sql(
         dataset=dataset, task=task, metric=metric, level=level, entries=entries, superseded=superseded
     )
-    return query(store, sql, parameters)
+    return Answer(select(store, sql, parameters))
 
 
 def leaderboard_sql(
@@ -115,7 +114,10 @@ def leaderboard_sql(
     entries: Sequence[str] | None = None,
     superseded: bool = False,
 ) -> tuple[str, Parameters]:
-    """Return the SQL that `leaderboard` runs, and its parameters: `query(store, *leaderboard_sql())` is the same."""
+    """Return the SQL that `leaderboard` runs, and its parameters: `query(store, *leaderboard_sql())` is the same.
+
+    Raises EmbstoreError for an unknown metric or level.
+    """
     if metric is not None and metric not in METRICS:
         raise EmbstoreError(choices(metric, "metric", METRICS))
     levels = RESULT_LEVELS if metric is None else METRICS[metric]
@@ -134,10 +136,10 @@ def per_class(
     entries: Sequence[str] | None = None,
     superseded: bool = False,
 ) -> Answer:
-    """Return one row an entry (as `leaderboard` shows them) and class, with the columns of `PerClassRow`."""
+    """Return one row for each entry (as in `leaderboard`) and class, with the columns of `PerClassRow`."""
     _check_recorded(store, dataset, task)
     sql, parameters = per_class_sql(dataset=dataset, task=task, level=level, entries=entries, superseded=superseded)
-    return query(store, sql, parameters)
+    return Answer(select(store, sql, parameters))
 
 
 def per_class_sql(
@@ -154,7 +156,7 @@ def per_class_sql(
 
 
 def _check_recorded(store: Store, dataset: str | None, task: str | None) -> None:
-    """Raise an EmbstoreError where there are results, and none of a dataset or task of that name."""
+    """Raise an EmbstoreError if there are results, but none of this dataset or task."""
     recorded = rows(store, "SELECT DISTINCT dataset, task FROM entries ORDER BY ALL")
     datasets = {row["dataset"] for row in recorded}
     tasks = {name for row in recorded for name in (row["task"], row["task"].partition(":")[0])}

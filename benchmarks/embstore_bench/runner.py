@@ -22,7 +22,7 @@ from embstore_bench.setting import Setting, entry_id, find_spaces, make_setting
 
 _log = logging.getLogger("embstore.bench")
 
-MAX_SEEDS = 100  # more is a seed that was meant by name
+MAX_SEEDS = 100  # larger numbers are probably single seeds
 
 
 def bench(
@@ -38,15 +38,16 @@ def bench(
     space: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> BenchReport:
-    """Score how well each backbone's vectors tell locations, on the same units, splits and baselines; record it.
+    """Score how well each backbone's vectors predict locations, on the same units, splits and baselines (writes).
 
-    `backbones` are specs such as `hpa:crop_um=40`; what one leaves out matches anything. `seeds` is how many split
-    seeds, from 0, or which. `space` is one digest or several, each of one of `backbones`, which then stands for these
-    alone. An entry that is stored already is reported as it was recorded, not fitted again. `progress("fits", done,
-    total)` is called before the first fit of each entry, which it names where it takes details, and after every fit.
-    Never embeds: a missing space is an EmbstoreError with the line that makes it. Writes splits, runs, results,
-    predictions, entries and one tag over the tables read; nothing when there is nothing to score. All that is scored is
-    read at the versions that tables have at the start, so that others may write to the store meanwhile.
+    `backbones` are specs such as `hpa:crop_um=40`; parts that a spec omits match anything. `seeds` is the number of
+    split seeds, from 0, or a list of them. `space` is one digest or several, each of one of `backbones`, and replaces
+    its spec. An entry that is stored already is reported as recorded, not fitted again. `progress("fits", done, total)`
+    is called before the first fit of each entry, whose name it gets if it accepts details, and after every fit. Never
+    embeds: a missing space is an EmbstoreError with the command that computes it. Writes splits, runs, results,
+    predictions, entries and one tag over the tables read; nothing if there is nothing to score. All tables are read at
+    the versions of the start, so that others may write to the store meanwhile. Returns the report on all entries, new
+    and recorded.
     """
     chosen_heads = _heads(heads)
     pinned = store.pinned()  # so that others may write while this reads
@@ -58,11 +59,11 @@ def bench(
     }
     existing = {r["entry"] for r in rows(store, "SELECT entry FROM entries ORDER BY entry")}
     missing = {entry: c for entry, c in planned.items() if entry not in existing}
-    there = len(planned) - len(missing)
-    _log.info("bench of %s: %d entries to fit, %d are there", question.label_set, len(missing), there)
+    n_existing = len(planned) - len(missing)
+    _log.info("bench of %s: %d entries to fit, %d exist", question.label_set, len(missing), n_existing)
     if missing:
         setting = replace(setting, tag="bench-" + short(digest([sorted(missing), dict(setting.versions)])))
-        store.tag(setting.tag, setting.versions)  # before the first fit: an entry never names a missing tag
+        store.tag(setting.tag, setting.versions)  # before the first fit, so that an entry never names a missing tag
         _fit_missing(store, setting, missing, progress)
     return make_report(store, setting, list(planned), made=len(missing))
 
@@ -72,14 +73,14 @@ def _heads(names: Sequence[str]) -> list[Head]:
     if unknown:
         raise EmbstoreError(choices(unknown[0], "head", HEADS))
     if not names:
-        raise EmbstoreError(f"no head named; choose from: {', '.join(sorted(HEADS))}")
+        raise EmbstoreError(f"no head was named; choose from: {', '.join(sorted(HEADS))}")
     return [HEADS[name] for name in dict.fromkeys(names)]
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     n_seeds = seeds if isinstance(seeds, int) else len(set(seeds))
     if not 1 <= n_seeds <= MAX_SEEDS:
-        raise EmbstoreError(f"found {n_seeds} split seeds, wanted 1 to {MAX_SEEDS}; one seed by name is `--seeds 7,`")
+        raise EmbstoreError(f"found {n_seeds} split seeds, wanted 1 to {MAX_SEEDS}; a single seed is `--seeds 7,`")
     return list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
 
 

@@ -1,4 +1,4 @@
-"""What every entry of one `bench` has in common, and which entry a contestant's is (DESIGN §6)."""
+"""What every entry of one `bench` has in common, and the identity of an entry (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -42,15 +42,16 @@ def make_setting(
     k: int,
     seeds: Sequence[int],
 ) -> Setting:
-    """Return the setting, its splits stored: writes those that are missing, once the task is known to be scorable.
+    """Return the setting, with its splits stored: missing ones are written once the task is known to be scorable.
 
-    All of it is read from `pinned`, which is `store` at the versions of one moment.
+    Everything is read from `pinned`, which is `store` at the versions of one moment. Raises EmbstoreError if nothing
+    can be scored.
     """
     drawn = [
         draw_split(pinned, dataset=question.dataset, label_set=question.label_set, by=by, k=k, seed=seed)
         for seed in seeds
     ]
-    task = task_of(question).load(pinned, question, spaces, drawn)  # what cannot be scored leaves no split behind
+    task = task_of(question).load(pinned, question, spaces, drawn)  # a task that cannot be scored leaves no split
     splits = tuple(keep_split(store, split, units=pinned) for split in drawn)
     names = {*TASK_TABLES, *(embeddings_name(s["digest"]) for s in spaces)}
     versions = {name: version for name, version in pinned.versions().items() if name in names}
@@ -59,13 +60,13 @@ def make_setting(
 
 
 def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str]) -> list[SpaceRow]:
-    """Return the spaces meant, once each; a backbone that has none is an error with the line that makes it."""
+    """Return the selected spaces, each once; EmbstoreError, with the command that computes it, if one is missing."""
     specs = [parse_spec(backbone) for backbone in backbones]
     named = [find_space(store, digest=digest) for digest in digests]
     for space in named:
         if specs and not any(matches(space, spec) for spec in specs):
             listed = ", ".join(backbones)
-            raise EmbstoreError(f"space {short(space['digest'])} is of {label(space)}, which is none of {listed}")
+            raise EmbstoreError(f"space {short(space['digest'])} is of {label(space)}, which is not one of {listed}")
     rest: list[str | None] = [str(spec) for spec in specs if not any(matches(space, spec) for space in named)]
     wanted = rest if specs or named else [None]
     others = [find_space(store, spec, advice=embed_advice) for spec in wanted]
@@ -73,7 +74,7 @@ def find_spaces(store: Store, backbones: Sequence[str], digests: Sequence[str]) 
 
 
 def entry_id(setting: Setting, contestant: Contestant) -> str:
-    """Return the digest (12 hex) of everything that the entry's numbers depend on."""
+    """Return the digest (12 hex digits) of everything that the entry's numbers depend on."""
     record = {
         "task": setting.question.name,
         "task_version": setting.question.version,
@@ -91,7 +92,7 @@ def entry_id(setting: Setting, contestant: Contestant) -> str:
 
 
 def _notes(store: Store, task: Task, by: str) -> list[str]:
-    """Return what every entry says about its score: where it is none, and why."""
+    """Return the notes of every entry on the limits of its score."""
     notes = []
     licences = rows(store, sql_text("embstore_bench", "licences"), {"dataset": task.question.dataset})
     if any(r["licence"] == "phantom" for r in licences):

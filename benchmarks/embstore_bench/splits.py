@@ -1,4 +1,4 @@
-"""Which fold each group is in: dealt by SQL, rebalanced, audited, and frozen by its first entry (DESIGN §6)."""
+"""The fold of each group: dealt by SQL, rebalanced, audited, and frozen by its first entry (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows, sql_text
+from embstore.store import Answer, SplitRow, Store, now, quoted, rows, select, sql_text
 from embstore.tabular import Tabular
 from embstore_bench.stratify import rebalance
 
 PROTEIN = "protein"
 BY = (PROTEIN, "image", "cell")
 MIN_FOLDS = 3  # test, validation and something left to train on
-MAX_SEED = 2**31 - 1  # `runs` and `predictions` hold seeds as int32
+MAX_SEED = 2**31 - 1  # `runs` and `predictions` store seeds as int32
 
 
 class SplitMethod(TypedDict):
@@ -38,7 +38,7 @@ class SplitSpec(TypedDict):
     k: int
     seed: int
     method: SplitMethod
-    grouping: NotRequired[str]  # where no protein is known: well or image
+    grouping: NotRequired[str]  # if no protein is known: well or image
 
 
 METHOD: SplitMethod = {
@@ -49,7 +49,7 @@ METHOD: SplitMethod = {
 
 @dataclass(frozen=True)
 class KinCount:
-    """How many units have a known entity of one kind, and how many of these have kin by it in another fold."""
+    """How many units have a known entity of one kind, and how many of these share it with units of another fold."""
 
     units: int
     with_kin: int
@@ -60,16 +60,16 @@ Audit = dict[str, KinCount]  # by entity: protein, image, content (identical fil
 
 
 class StoredSplitRow(SplitRow):
-    """A row of stored_split.sql: a split, and how many entries were scored on it."""
+    """A row of stored_split.sql: a split, and the number of entries scored on it."""
 
     n_entries: int
 
 
 @dataclass(frozen=True, repr=False)
 class Split(Tabular):
-    """An assignment of groups to folds; `by` says what a group is: all cells of a protein, an image, a cell.
+    """An assignment of groups to folds; `by` states what a group is: all cells of a protein, an image, a cell.
 
-    One that is not stored yet has no audit; every stored one has.
+    A split that is not stored yet has no audit; every stored one has.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Split(Tabular):
 
     @property
     def grouping(self) -> str:
-        """Return what a group of units is: a protein, or, where no labelled unit names one, a well or an image."""
+        """Return what a group of units is: a protein, or a well or an image if no labelled unit has a known protein."""
         return self.spec.get("grouping", PROTEIN)
 
     def to_arrow(self) -> pa.Table:
-        """Return one row a group, in order of its id: group_id, fold."""
+        """Return one row for each group, in order of its id: group_id, fold."""
         groups = sorted(self.folds)
         folds = pa.array([self.folds[g] for g in groups], pa.int32())
         return pa.table({"group_id": pa.array(groups, pa.string()), "fold": folds})
@@ -106,19 +106,19 @@ def split_name(label_set: str, by: str, k: int, seed: int) -> str:
 
 
 def make_split(store: Store, *, dataset: str, label_set: str, by: str = "protein", k: int = 5, seed: int = 0) -> Split:
-    """Return `draw_split`'s split, stored: writes `split_groups`, then `splits`, where it is not there."""
+    """Return the split of `draw_split`, stored: writes `split_groups`, then `splits`, if it is missing."""
     return keep_split(store, draw_split(store, dataset=dataset, label_set=label_set, by=by, k=k, seed=seed))
 
 
 def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein", k: int = 5, seed: int = 0) -> Split:
-    """Return the stored split of that name, or what it would be now where there is none; never writes.
+    """Return the stored split with these properties, or else the one that would be made now; never writes.
 
-    Its groups are those of the dataset's labelled units (cells and brought vectors), whatever spaces they are in, so
+    Its groups are those of the dataset's labelled units (cells and external vectors), whatever spaces they are in, so
     that every backbone is scored on the same folds. A split that an entry cites is frozen; one that none cites is drawn
-    anew when the store holds groups that it does not know. Where no labelled unit names a protein, `by` image keeps
-    together the units of a well (of an image where not every unit has a well, or where there are fewer wells than
-    folds), and `grouping` says which. Raises EmbstoreError for k below 3, an unknown `by`, a seed
-    that is no int32, or fewer than k groups.
+    again when the store has groups that it does not contain. If no labelled unit has a known protein, `by` image keeps
+    together the units of a well (or of an image, if not every unit has a well, or there are fewer wells than folds),
+    and `grouping` states which. Raises EmbstoreError for k below 3, an unknown `by`, a seed that is not an int32, or
+    fewer than k groups.
     """
     _check(by, k, seed)
     spec = SplitSpec(dataset=dataset, label_set=label_set, by=by, k=k, seed=seed, method=METHOD)
@@ -130,28 +130,28 @@ def draw_split(store: Store, *, dataset: str, label_set: str, by: str = "protein
 
 
 def keep_split(store: Store, split: Split, *, units: Store | None = None) -> Split:
-    """Return a drawn split as it is stored, with its audit; written where it is missing.
+    """Return a drawn split as stored, with its audit; written if it is missing.
 
-    The units that are audited are those of `units`: the store at the versions that the split was drawn from.
+    The audited units are those of `units`: the store at the versions from which the split was drawn.
     """
     return split if split.audit else replace(split, audit=_write(store, split, units or store))
 
 
 def late_units_hint(store: Store, splits: Sequence[Split], n_units: int) -> str:
-    """Return the line on units whose groups frozen splits do not know: how many, and the seeds that would know them."""
+    """Return the note on units whose groups frozen splits do not contain, with the seeds that would contain them."""
     first = splits[0]
     family = {"label_set": first.label_set, "by": first.by, "k": first.k}
     taken = {r["seed"] for r in rows(store, sql_text("embstore_bench", "split_seeds"), family)}
     free = list(islice((seed for seed in count() if seed not in taken), len(splits)))
     listed = f"{free[0]}," if len(free) == 1 else ",".join(map(str, free))
     return (
-        f"{n_units} units are of groups that came after the splits were frozen and were left out; "
+        f"{n_units} units are of groups that were added after the splits were frozen, and were left out; "
         f"the same command with `--seeds {listed}` makes splits with them"
     )
 
 
 def load_split(store: Store, name: str) -> Split:
-    """Return a stored split; StoreError when there is none, or its groups are no longer those that were frozen."""
+    """Return a stored split; StoreError if there is none, or if its groups are no longer those that were frozen."""
     split, _ = _stored(store, name)
     if split is None:
         names = rows(store, "SELECT name FROM splits ORDER BY name")
@@ -160,7 +160,7 @@ def load_split(store: Store, name: str) -> Split:
 
 
 def _stored(store: Store, name: str) -> tuple[Split | None, int]:
-    """Return a split and how many entries cite it; None and 0 when there is none."""
+    """Return a split and how many entries cite it; None and 0 if there is none."""
     stored = cast(list[StoredSplitRow], rows(store, sql_text("embstore_bench", "stored_split"), {"name": name}))
     if not stored:
         return None, 0
@@ -186,8 +186,8 @@ def _stored(store: Store, name: str) -> tuple[Split | None, int]:
 
 
 def list_splits(store: Store) -> Answer:
-    """Return one row a stored split, by name: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
-    return query(store, *list_splits_sql())
+    """Return one row for each stored split: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
+    return Answer(select(store, *list_splits_sql()))
 
 
 def list_splits_sql() -> tuple[str, dict[str, object]]:
@@ -196,7 +196,7 @@ def list_splits_sql() -> tuple[str, dict[str, object]]:
 
 
 def audit_split(store: Store, name: str, dataset: str, by: str, grouping: str = PROTEIN) -> Audit:
-    """Return, for each kind of entity, the units that have a known one and those with kin in another fold.
+    """Return, for each kind of entity, the units that have a known one and those that share it with another fold.
 
     A split by protein must show a share of 0 for the protein. Reads the stored groups of the split.
     """
@@ -210,7 +210,7 @@ def _check(by: str, k: int, seed: int) -> None:
     if by not in BY:
         raise EmbstoreError(choices(by, "way to split", BY))
     if k < MIN_FOLDS:
-        raise EmbstoreError(f"{k} folds leave nothing to train on; ask for {MIN_FOLDS} or more")
+        raise EmbstoreError(f"{k} folds leave nothing to train on; wanted {MIN_FOLDS} or more")
     if not 0 <= seed <= MAX_SEED:
         raise EmbstoreError(f"found seed {seed}, wanted 0 to {MAX_SEED}")
 
@@ -247,7 +247,7 @@ def _draw(store: Store, spec: SplitSpec) -> Split:
 
 
 def _grouping(store: Store, spec: SplitSpec) -> str:
-    """Return what a group of labelled units is: a protein where any is known, else a well or an image."""
+    """Return what a group of labelled units is: a protein if any is known, else a well or an image."""
     (known,) = _unit_groups(store, spec)
     if known["with_protein"] or not known["n_units"]:
         return PROTEIN
@@ -264,17 +264,17 @@ def _too_few_groups(store: Store, spec: SplitSpec, n_groups: int) -> str:
     if by == PROTEIN and not n_groups and (n_units := _unit_groups(store, spec)[0]["n_units"]):
         return (
             f"none of the {n_units} units that {label_set} labels names a protein; split them with --by image "
-            "(by plate/well where known), or give the proteins of the images and ingest again"
+            "(by plate/well if known), or give the proteins of the images and ingest again"
         )
     return (
         f"{label_set} labels {n_groups} {spec.get('grouping', by)} groups that are in the store, {k} folds need at "
-        f"least {k}; add labels or images, or ask for fewer --folds"
+        f"least {k}; add labels or images, or use fewer --folds"
     )
 
 
 def _write(store: Store, split: Split, units: Store) -> Audit:
-    """Store a split and return its audit."""
-    # its row goes first and comes last: a kill in between leaves no split, and the next call starts over
+    """Store a split and return its audit (writes)."""
+    # its row is deleted first and written last: if this is interrupted, there is no split, and the next call repeats it
     same_name = f"name = {quoted(split.name)}"
     for table in ("splits", "split_groups"):
         store.delete(table, same_name)

@@ -1,4 +1,4 @@
-"""What is asked: the units, groups, classes and labels of one localization task (DESIGN §6)."""
+"""The units, groups, classes and labels of one localization task (DESIGN §6)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
+from embstore.sources.suspects import CORRECT, suspects
 from embstore.store import SpaceRow, Store, distinguishing_specs, embeddings_name, label, select, sql_text
 from embstore_bench.metrics import BoolArray, GroupIndex
 from embstore_bench.splits import MIN_FOLDS, PROTEIN, Split, late_units_hint
@@ -23,7 +24,7 @@ TASK_TABLES = ("images", "cells", "ingested", "profiles", "proteins", "labels", 
 
 @dataclass(frozen=True)
 class TaskQuestion:
-    """Which label set of which dataset a task asks for; `name` is `TASK:SCHEME`, `version` the task's."""
+    """The label set of a dataset that a task asks for; `name` is `TASK:SCHEME`, `version` the task's."""
 
     name: str
     dataset: str
@@ -45,9 +46,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Task:
-    """The units that are scored, in order of id, with everything that is known of them before any vector is read.
+    """The units that are scored, in order of id, with everything that is known before any vector is read.
 
-    `actual[i, c]` says that unit i has the location `classes[c]`; `group_index[i]` is the place of its protein group
+    `actual[i, c]` is true if unit i has the location `classes[c]`; `group_index[i]` is the index of its protein group
     in `groups`.
     """
 
@@ -58,15 +59,15 @@ class Task:
     group_index: GroupIndex  # (n,)
     seeds: tuple[int, ...]  # of the splits
     k: int  # folds of a split
-    folds: npt.NDArray[np.int64]  # (seeds, n): where each split puts each unit
+    folds: npt.NDArray[np.int64]  # (seeds, n): the fold of each unit in each split
     classes: tuple[str, ...]  # sorted
     actual: BoolArray  # (n, classes)
     left_out: LeftOut
-    grouping: str = PROTEIN  # what a group is: a protein, or a well or image where no protein is known
+    grouping: str = PROTEIN  # what a group is: a protein, or a well or image if no protein is known
 
     @property
     def exclusive(self) -> bool:
-        """Return whether every unit has exactly one location."""
+        """True if every unit has exactly one location."""
         return bool((self.actual.sum(axis=1) == 1).all())
 
 
@@ -78,12 +79,12 @@ def load_task(
     *,
     min_groups: int | None = None,
 ) -> Task:
-    """Return the units that all `spaces` contain and all `splits` know, with their classes.
+    """Return the units that are in all `spaces` and all `splits`, with their classes.
 
-    A class needs `min_groups` protein groups (default: the number of folds). Left out and counted: units that a space
-    lacks, without a protein, without any label of the set (unknown is not negative), of a group that a split does not
-    know, and those whose labels were all of classes left out (they would count as negative for questions never asked).
-    Where the splits know no protein, a group is a well or an image. Raises EmbstoreError when fewer than two classes
+    A class needs `min_groups` protein groups (default: the number of folds). Left out and counted are units that a
+    space lacks, units without a protein, without any label of the set (unknown is not negative), or of a group that a
+    split lacks, and those whose labels were all of classes left out (they would count as negative without having been
+    annotated). If no protein is known, a group is a well or an image. Raises EmbstoreError if fewer than two classes
     are left.
     """
     unit = _common_unit(spaces)
@@ -153,13 +154,13 @@ def _keep(units: pa.Table, mask: Any) -> tuple[pa.Table, int]:
 
 
 def _places(values: Any, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the place of each value in `names`, -1 where it has none."""
+    """Return the index of each value in `names`, -1 if it is not there."""
     places = pc.index_in(values, value_set=pa.array(names, pa.string()))
     return np.asarray(pc.fill_null(places, -1).to_numpy(), dtype=np.int64)
 
 
 def _located(units: pa.Table) -> tuple[npt.NDArray[np.int64], Any]:
-    """Return one pair a unit and location: the unit's place, and the location."""
+    """Return one pair for each unit and location: the unit's index, and the location."""
     locations = units["locations"].combine_chunks()
     return np.asarray(pc.list_parent_indices(locations).to_numpy(), dtype=np.int64), pc.list_flatten(locations)
 
@@ -174,7 +175,7 @@ def _membership(units: pa.Table, classes: Sequence[str]) -> BoolArray:
 
 
 def _classes(units: pa.Table, min_groups: int, grouping: str, hint: str) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the classes with enough groups, sorted, and the rest with how many groups each has."""
+    """Return the classes with enough groups, sorted, and the others with their numbers of groups."""
     unit, location = _located(units)
     pairs = pa.table({"location": location, "group_id": units["group_id"].take(pa.array(unit))})
     counted = pairs.group_by("location").aggregate([("group_id", "count_distinct")])
@@ -196,18 +197,20 @@ def _too_few(sizes: Mapping[str, int], min_groups: int, grouping: str, hint: str
         advice = f"--folds {MIN_FOLDS} would do" if second == MIN_FOLDS else f"--folds {MIN_FOLDS} to {second} would do"
     else:
         advice = f"add labels or images: two classes with at least {MIN_FOLDS} groups each are needed"
-    return f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
+    suspected = "".join(f"; {note}" for note in suspects(sizes, unknown=False))
+    short = f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
+    return f"{short}{suspected}; {CORRECT}" if suspected else short
 
 
 def _groups(units: pa.Table, grouping: str) -> Any:
-    """Return what names each unit's group: its protein group, its well, or its image (itself where it has none)."""
+    """Return the name of each unit's group: its protein group, its well, or its image (or itself if it has none)."""
     if grouping == PROTEIN:
         return units["group_id"]
     return units["well"] if grouping == "well" else pc.coalesce(units["image_id"], units["id"])
 
 
 def _split_groups(split: Split, units: pa.Table) -> Any:
-    """Return what names each unit's part in a split: the unit itself by cell; by image its image, or its well."""
+    """Return the name of each unit's part in a split: the unit itself by cell; by image its image, or its well."""
     if split.by == "image" and split.grouping != PROTEIN:
         return _groups(units, split.grouping)
     return units[{PROTEIN: "group_id", "image": "image_id", "cell": "id"}[split.by]]
@@ -226,8 +229,8 @@ def _fold_of_units(split: Split, units: pa.Table) -> npt.NDArray[np.int64]:
     empty = sorted(set(range(split.k)) - set(np.unique(folds).tolist()))
     if empty:
         raise EmbstoreError(
-            f"fold {empty[0]} of split {split.name} holds none of the {units.num_rows} units that can be scored; "
-            "embed the rest of the dataset, or ask for fewer --folds"
+            f"fold {empty[0]} of split {split.name} has none of the {units.num_rows} units that can be scored; "
+            "embed the rest of the dataset, or use fewer --folds"
         )
     return folds
 

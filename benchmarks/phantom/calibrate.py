@@ -142,7 +142,7 @@ def _report(train: Cells, test: Cells, answers: dict[str, tuple[Scores, Scores]]
     }
     baseline, ceiling = pooled.values()
     apart = (macro_f1(ceiling.resampled, np.nan) - macro_f1(baseline.resampled, np.nan))[:, 0]
-    difference = float((macro_f1(ceiling.found) - macro_f1(baseline.found))[0])
+    difference = float((macro_f1(ceiling.observed) - macro_f1(baseline.observed))[0])
     whole = {name: summarise(p, macro_f1)[0] for name, p in pooled.items()}
     by_class = {name: summarise(p, f1) for name, p in pooled.items()}
     positive = [np.unique(test.protein[test.labels[:, i]]).size for i in range(len(LOCATIONS))]

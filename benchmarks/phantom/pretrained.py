@@ -115,7 +115,7 @@ def _summary(pooled: Pooled) -> dict[str, float | None]:
 
 def _difference(one: Pooled, other: Pooled) -> dict[str, float]:
     """Return the paired difference of macro F1, means over seeds, with its 95 % bootstrap interval over proteins."""
-    difference = float(macro_f1(one.found).mean() - macro_f1(other.found).mean())
+    difference = float(macro_f1(one.observed).mean() - macro_f1(other.observed).mean())
     apart = macro_f1(one.resampled, np.nan).mean(axis=1) - macro_f1(other.resampled, np.nan).mean(axis=1)
     low, high = np.percentile(apart, (2.5, 97.5))
     return {"mean": round(difference, 4), "low": round(float(low), 4), "high": round(float(high), 4)}

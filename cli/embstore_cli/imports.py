@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import Force, columns_option, names_of_columns, run_option
+from embstore_cli.choices import Force, LocationNames, columns_option, names_of_columns, run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
@@ -37,9 +37,6 @@ def import_file(
     file: Annotated[
         Path, typer.Argument(help="An npz, npy, CSV, TSV, Parquet, xlsx or h5ad file, or a folder of .npy files.")
     ],
-    dataset: Annotated[
-        str, typer.Option("--dataset", autocompletion=completion.datasets, help="The dataset that the rows belong to.")
-    ],
     backbone: Annotated[
         str,
         typer.Option(
@@ -50,6 +47,14 @@ def import_file(
             help="Name of the backbone that made the embeddings.",
         ),
     ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            autocompletion=completion.datasets,
+            help="The dataset that the rows belong to [default: that of the store's own cells or images].",
+        ),
+    ] = None,
     embeddings: Annotated[
         str | None,
         column_option(
@@ -59,12 +64,16 @@ def import_file(
             "without another meaning].",
         ),
     ] = None,
-    id_column: Annotated[str | None, column_option("--id-column", help="Protein ids (Ensembl, UniProt).")] = None,
+    id_column: Annotated[
+        str | None,
+        column_option("--id-column", help="Protein ids (Ensembl, UniProt), or ids of the store's own cells or images."),
+    ] = None,
     gene_column: Annotated[str | None, column_option("--gene-column", help="Gene symbols.")] = None,
     label_column: Annotated[
         str | None, column_option("--label-column", help="Locations, separated by ';', or multi-hot.")
     ] = None,
     unlabelled: Annotated[str | None, column_option("--unlabelled", help="The label that means no label.")] = None,
+    location_map: LocationNames = None,
     no_header: Annotated[
         bool, column_option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
     ] = False,
@@ -107,6 +116,7 @@ def import_file(
             gene_column=gene_column,
             label_column=label_column,
             unlabelled=unlabelled,
+            location_map=location_map,
             header=not no_header,
             table=table,
             columns=names_of_columns(columns),

@@ -25,19 +25,37 @@ from embstore_cli.render import emit_table, say
 if TYPE_CHECKING:
     from embstore.search import Neighbours
 
-app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells most similar to one.")
-SEARCH_FOR_PEOPLE = ("rank", "cell_id", "gene", "dataset", "similarity", "n_cells", "locations")
+app = typer.Typer(no_args_is_help=True, help="Find the proteins or cells nearest to one.")
+SEARCH_FOR_PEOPLE = (
+    "rank",
+    "cell_id",
+    "gene",
+    "dataset",
+    "similarity",
+    "percentile",
+    "rank_low",
+    "rank_high",
+    "n_cells",
+    "locations",
+)
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The options of every search; those up to `centre` are passed to the library."""
+    """The options of every search; those up to `centre` are the library's own."""
 
     backbone: OneBackbone = None
     space: SpaceDigest = None
     dataset: Dataset = None
     k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours.")] = 10
-    centre: Annotated[bool, typer.Option("--centre", help="Subtract the space's mean vector first.")] = False
+    centre: Annotated[
+        bool | None,
+        typer.Option(
+            "--centre/--no-centre",
+            help="Subtract the space's mean vector first [default: for proteins].",
+            show_default=False,
+        ),
+    ] = None
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="OUT.png", help="Draw the neighbours' cells into this file.")
     ] = None
@@ -50,7 +68,7 @@ class SearchOptions:
 def protein(
     name: Annotated[str, typer.Argument(metavar="GENE", help="Gene symbol or protein id.")], options: SearchOptions
 ) -> None:
-    """Find the proteins whose mean vectors are most similar to that of a protein.
+    """Find the proteins whose mean vectors are nearest to that of a protein.
 
     Example: `embstore search protein ACTN1 --backbone pixel-stats --sheet neighbours.png`
     """
@@ -68,7 +86,7 @@ def cell(
     ],
     options: SearchOptions,
 ) -> None:
-    """Find the cells most similar to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
+    """Find the cells nearest to a cell; `embstore sql "SELECT cell_id, gene FROM cells LIMIT 5"` lists some ids.
 
     Example: `embstore search cell "$(embstore sql 'SELECT min(cell_id) FROM cells' -f csv | tail -1)" -b pixel-stats`
     """
@@ -80,8 +98,8 @@ def cell(
 def _search(search: Callable[..., Neighbours[Any]], query: str, options: SearchOptions) -> None:
     from embstore.search import check_sheet, draw_sheet
 
-    given = asdict(options)
-    sheet, form = given.pop("sheet"), given.pop("form")
+    given = {name: value for name, value in asdict(options).items() if value is not None}
+    sheet, form = given.pop("sheet", None), given.pop("form")
     if sheet is not None:
         check_sheet(sheet)
     store = open_store()

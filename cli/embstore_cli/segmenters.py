@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="What finds the cells of an image, 
 
 @dataclass(frozen=True)
 class SegmenterLine:
-    """One row of `segmenters list`; `get` says how to get what is missing."""
+    """One row of `segmenters list`; `get` is the command that gets what is missing."""
 
     name: str
     ready: str  # yes or no

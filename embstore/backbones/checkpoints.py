@@ -91,6 +91,7 @@ def read_checkpoint(path: str | Path, weights_format: str = "", key: str | None 
     found = network.weights_format
     if weights_format and found != weights_format:
         raise WeightsError(f"{path} is in the format {found}, wanted {weights_format}")
+    check_claims(network.named, path)  # as they are in the file: converted ones may be larger
     return float_arrays(CONVERTERS[found](network.named, str(path)), path), found
 
 
@@ -122,7 +123,9 @@ def _chosen(networks: Sequence[FoundNetwork], key: str | None, path: Path, conte
         return matching[0]
     listed = ", ".join(network.address or "(no key)" for network in networks)
     if key is None:
-        raise WeightsError(f"{path} holds {len(networks)} networks: {listed}", todo="choose one with --key")
+        raise WeightsError(
+            f"{path} holds {len(networks)} networks: {listed}", todo="choose one with `embstore backbones add --key`"
+        )
     found = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
     raise WeightsError(f"{path}: {found}", todo=f"choose from: {listed}")
 
@@ -143,7 +146,7 @@ def _described(contents: Mapping[str, Any]) -> str:
 
 
 def float_arrays(state: Mapping[str, Any], path: Path) -> Tensors:
-    """Return tensors as float32 arrays; WeightsError where one is none, of whole numbers, or larger than the file."""
+    """Return tensors as float32 arrays; WeightsError that names the first that is none, or has no floating values."""
     import torch
 
     for name, tensor in state.items():
@@ -152,12 +155,17 @@ def float_arrays(state: Mapping[str, Any], path: Path) -> Tensors:
         if not tensor.is_floating_point() or tensor.itemsize < 2:  # quantised ones are numbers of a scale elsewhere
             kind = str(tensor.dtype).removeprefix("torch.")
             raise WeightsError(f"{path}: {name} is {kind}, wanted float16, bfloat16, float32 or float64")
-    _check_size(state.values(), path)
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            kind = "without values" if tensor.device.type == "meta" else "sparse"
+            raise WeightsError(f"{path}: {name} is {kind}, wanted a plain tensor")
     return {name: tensor.detach().float().contiguous().numpy() for name, tensor in state.items()}
 
 
-def _check_size(tensors: Any, path: Path) -> None:
+def check_claims(contents: Mapping[str, Any], path: Path) -> None:
     """Refuse, with a WeightsError, tensors that claim more bytes than the file has: a stride of 0 makes many of one."""
+    import torch
+
+    tensors = [tensor for tensor in contents.values() if isinstance(tensor, torch.Tensor)]
     claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in tensors), path.stat().st_size
     if claimed > size:
         raise WeightsError(f"{path} of {size} bytes claims tensors of {claimed}")

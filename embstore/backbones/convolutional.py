@@ -9,7 +9,7 @@ import timm
 import torch
 
 from embstore.arrays import Float32s
-from embstore.backbones.checkpoints import float_arrays
+from embstore.backbones.checkpoints import check_claims, float_arrays
 from embstore.backbones.device import autocast, choose_device, precision_on
 from embstore.backbones.hub import find_or_download
 from embstore.backbones.pooled import PooledEncoder
@@ -45,7 +45,7 @@ def load_convolutional(backbone: Backbone, choices: Choices, device: str = "auto
 
 
 def build_convolutional(architecture: str, slots: int, arguments: dict[str, Any], device: str = "cpu") -> Any:
-    """Return timm's network without a classifier, with random weights, ready to be called."""
+    """Return timm's network without a classifier, with random weights; WeightsError where timm cannot build it."""
     try:
         with torch.device(device):
             network = timm.create_model(architecture, pretrained=False, num_classes=0, in_chans=slots, **arguments)
@@ -63,6 +63,7 @@ def convolutional_tensors(backbone: Backbone, path: Path) -> Tensors:
         for name, tensor in read_file(path).items()
         if not (str(name).startswith(dropped) or str(name).endswith(BATCH_COUNTER))
     }
+    check_claims(state, path)
     return float_arrays(state, path)
 
 

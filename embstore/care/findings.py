@@ -13,7 +13,12 @@ ANEW = (
 )
 UNTAG = "restore the files from a copy of the store, or `embstore verify --repair` removes the tag from this table"
 RECORD = "ingest or embed with its backbone again to record it, or `embstore verify --repair` removes its vectors"
+IMPORT = (
+    "run the same import again to complete what was interrupted; rows that are gone from their file stay without a "
+    "vector, and `embstore remove` removes them"
+)
 JOIN = "`embstore verify --repair` joins the groups; then bench again, since earlier splits may have divided a group"
+WAIT = "wait until it has ended, and run `embstore verify` again: until then, tables need not agree with each other"
 REMOVE = "`embstore remove --where false` finishes it"
 
 

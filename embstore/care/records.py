@@ -7,10 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from embstore.care.findings import ANEW, RECORD, REMOVE, REPAIR, Finding, counted
+from embstore.care.findings import ANEW, RECORD, REMOVE, REPAIR, WAIT, Finding, counted
 from embstore.ids import short, split_digest
 from embstore.space import LATER_FIELDS, Space
-from embstore.store import EMBEDDINGS_PREFIX, PENDING, ROOTS, SpaceRow, Store, embeddings_name, select
+from embstore.store import (
+    EMBEDDINGS_PREFIX,
+    KILLED,
+    PENDING,
+    ROOTS,
+    RUNNING,
+    SpaceRow,
+    Store,
+    embeddings_name,
+    select,
+    unfinished_removal,
+)
 
 
 def check_spaces(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> Iterator[Finding]:
@@ -68,9 +79,19 @@ def changed_splits(store: Store) -> Iterator[str]:
 
 
 def check_removal(store: Store, names: Sequence[str]) -> Iterator[Finding]:
-    """Yield a removal that was interrupted."""
-    if PENDING in store.tags([name for name in names if name in ROOTS]):
+    """Yield a removal that is running, or that was interrupted."""
+    if PENDING not in store.tags([name for name in names if name in ROOTS]):
+        return
+    run = unfinished_removal(store)
+    if run is None or run["status"] == KILLED:
         yield Finding("removal", "images", "a removal was interrupted", REMOVE)
+        return
+    process = f"process {run['pid']} of {run['who']}, since {run['started']:%Y-%m-%d %H:%M} UTC"
+    if run["status"] == RUNNING:
+        yield Finding("removal", "images", f"a removal is running ({process})", WAIT)
+    else:
+        problem = f"a removal was interrupted, or is running on another machine ({process})"
+        yield Finding("removal", "images", problem, f"unless it is running, {REMOVE}")
 
 
 def check_entries(store: Store, names: Sequence[str]) -> Iterator[Finding]:

@@ -11,13 +11,14 @@ from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
-from embstore.care.findings import JOIN, RECORD, REPAIR, RERUN, Finding, counted
+from embstore.care.findings import IMPORT, JOIN, RECORD, REPAIR, RERUN, Finding, counted
 from embstore.store import SQL_VIEWS, TABLES, SpaceRow, Store, embeddings_name, select, sql_text
 
 PART_ROWS = 8_000_000
 DAY_S = 86_400.0
 UNIT_TABLES = {"cell": ("cells", "cell_id"), "image": ("images", "image_id"), "protein": ("profiles", "profile_id")}
 MISCOUNTED = "images whose completion record, cells and vectors differ in number"
+UNEMBEDDED = "profiles have no vector in any space"
 DIVIDED = "images or profiles name proteins of several groups, which a split may separate"
 REBENCH = "the same bench again completes them"
 
@@ -40,6 +41,8 @@ FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
     ForeignKey("ingested", "image_id", "images", "image_id", "completion records without an image", RERUN),
     ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not in spaces", RECORD),
+    ForeignKey("imported", "profile_id", "profiles", "profile_id", "origins without a profile", REPAIR),
+    ForeignKey("imported", "space", "spaces", "digest", "spaces of origins that are not in spaces", RECORD),
     ForeignKey("split_groups", "name", "splits", "name", "splits that were not written completely", REBENCH, note=True),
     *(
         ForeignKey(table, "entry", "entries", "entry", "entries that were not written completely", REBENCH, note=True)
@@ -96,6 +99,11 @@ def relate(store: Store, names: Sequence[str], spaces: Sequence[SpaceRow]) -> It
         n, example = _tally(store, absent(want)) if rows.get(want.table) and want.holder in rows else (0, "")
         if n:
             yield Finding("orphans", want.table, counted(n, want.found, example), want.todo, want.note)
+    lacking = unembedded(spaces)
+    if lacking.tables <= set(names):
+        n, example = _tally(store, lacking)
+        if n:
+            yield Finding("vectors", "profiles", counted(n, UNEMBEDDED, example), IMPORT, note=True)
     if {"images", "profiles", "proteins"} <= set(names):
         n, example = _tally(store, divided())
         if n:
@@ -144,6 +152,13 @@ def miscounted(space: SpaceRow) -> IntegrityQuery:
     # cells and vectors are counted by image, and each part takes one pass over all of them
     tables = {"ingested", "cells", table}
     return _query("verify_counts", tables, {"ingested"}, table=table, space=space["digest"])
+
+
+def unembedded(spaces: Sequence[SpaceRow]) -> IntegrityQuery:
+    """Ask for the profiles that have no vector in any of the spaces of profiles."""
+    tables = [embeddings_name(space["digest"]) for space in spaces if space["unit"] == "protein"]
+    queries = [f'SELECT id FROM "{table}"' for table in tables] or ["SELECT '' AS id WHERE false"]
+    return _query("verify_profiles", {"profiles", *tables}, {"profiles"}, vectors=" UNION ALL ".join(queries))
 
 
 def divided() -> IntegrityQuery:

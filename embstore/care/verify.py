@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embstore.care.findings import ANEW, Finding
+from embstore.care.findings import ANEW, WAIT, Finding
 from embstore.care.reading import read_through
 from embstore.care.records import check_entries, check_removal, check_spaces, check_splits
 from embstore.care.relations import relate
@@ -42,9 +42,10 @@ def verify(store: Store, *, progress: Progress | None = None) -> Verdict:
     """Read the whole store and return what is wrong with it; never writes.
 
     It finds files that are missing or truncated (of the newest and of tagged versions), rows that cannot be read, keys
-    with several rows, vectors that are not finite or have the wrong length, rows without an owner, counts that
-    disagree, and spaces and splits that no longer match their digest. A table that cannot be read is left out of the
-    checks that need it. `progress(stage, done, total)` is called after every table.
+    with several rows, vectors that are not finite or have the wrong length, rows without an owner, profiles without a
+    vector, counts that disagree, and spaces and splits that no longer match their digest. A table that cannot be read
+    is left out of the checks that need it; while a removal is running, whether tables agree is not checked.
+    `progress(stage, done, total)` is called after every table.
     """
     names = store.table_names()
     findings: list[Finding] = [] if store.at else list(_missing(names))
@@ -66,11 +67,13 @@ def _missing(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _checks(store: Store, sound: Sequence[str]) -> Iterator[Finding]:
-    yield from check_removal(store, sound)
+    removals = list(check_removal(store, sound))
+    yield from removals
     spaces = store.read("spaces").to_pylist() if "spaces" in sound else []
     if "spaces" in sound:
         yield from check_spaces(store, sound, spaces)
-    yield from relate(store, sound, spaces)
+    if not any(removal.todo == WAIT for removal in removals):  # which takes rows out before those that belong to them
+        yield from relate(store, sound, spaces)
     if {"splits", "split_groups"} <= set(sound):
         yield from check_splits(store)
     if "entries" in sound:

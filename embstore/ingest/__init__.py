@@ -1,4 +1,4 @@
-"""From images and external embeddings to rows of the store; the work is what is missing."""
+"""Turn images and external embeddings into rows of the store; only what is missing is computed."""
 
 from embstore.ingest.cells import crops_of
 from embstore.ingest.embedding import embed_images

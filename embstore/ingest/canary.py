@@ -1,4 +1,4 @@
-"""Canaries: a few golden crops whose vectors a space keeps, so that a drifting encoder cannot append to it."""
+"""Canaries: golden crops whose vectors a space stores, so that an encoder that drifted cannot add vectors to it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _log = logging.getLogger(__name__)
 
 GOLDEN_ROLES = ("nucleus", "protein", "microtubules", "er")
 MIN_SIMILARITY = 0.9999  # cosine; half precision on another GPU, or another batch, differs by up to 1e-4
-# Of what is computed in float32, as a share of a vector's length: rounding (another processor, kernel or thread count)
-# makes 1e-6, and a constant of pixel-stats or an input that is 0.5 % off makes 6e-4 to 4e-3.
+# Of what is computed in float32, as a fraction of a vector's length: rounding (another processor, kernel or thread
+# count) makes 1e-6, and a constant of pixel-stats or an input that is 0.5 % off makes 6e-4 to 4e-3.
 MAX_DRIFT = 1e-4
 
 
 def canary_vectors(encoder: CropEncoder) -> Float32s:
     """Return the encoder's vectors of the golden crops, float32 (2, dim).
 
-    They show GOLDEN_ROLES, or, to an encoder that is shown none of these, its own.
+    They show GOLDEN_ROLES, or the encoder's own roles if it uses none of these.
     """
     shown = encoder.space.roles
     roles = GOLDEN_ROLES if set(GOLDEN_ROLES) & set(shown) else shown
@@ -35,20 +35,20 @@ def canary_vectors(encoder: CropEncoder) -> Float32s:
 
 
 def open_space(store: Store, encoder: CropEncoder, vectors: Float32s) -> None:
-    """Record an encoder's space with its golden vectors; if it is recorded, check that these are the same."""
+    """Record an encoder's space with its golden vectors (writes); if it is recorded, check that these are the same."""
     space = encoder.space
     if any(known["digest"] == space.digest for known in list_spaces(store)):
         stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
         check_canary(space.label, stored, vectors, half="autocast" in space.precision)
-        _log.info("space %s %s is known, and its golden crops agree", space.label, short(space.digest))
+        _log.info("space %s %s exists, and its golden vectors agree", space.label, short(space.digest))
         return
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
     add_space(store, record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
-    _log.info("space %s %s is new: %d numbers a vector", space.label, short(space.digest), encoder.dim)
+    _log.info("space %s %s is new: %d numbers per vector", space.label, short(space.digest), encoder.dim)
 
 
 def golden_crops(px: int, roles: Sequence[str] = GOLDEN_ROLES) -> Crops:
-    """Return two drawn cells in some roles, without any randomness: a centred one and a small one off centre."""
+    """Return two drawn cells in some roles, not random: a centred one and a small one off centre."""
     y, x = np.mgrid[0:px, 0:px].astype(np.float32) / px  # (y, x) in [0, 1)
     cells = [(0.5, 0.5, 0.2), (0.4, 0.6, 0.12)]
     radii = [np.hypot(y - cy, (x - cx) * 1.2) / r for cy, cx, r in cells]  # 1 at the nuclear edge
@@ -63,9 +63,9 @@ def golden_crops(px: int, roles: Sequence[str] = GOLDEN_ROLES) -> Crops:
 
 
 def check_canary(label: str, stored: Sequence[float], vectors: Float32s, *, half: bool = False) -> None:
-    """Raise EmbstoreError where an encoder's golden vectors are not those that the space was made with.
+    """Raise EmbstoreError if an encoder's golden vectors, (n, dim), are not those that the space was made with.
 
-    They differ by MAX_DRIFT at most; those computed in `half` precision by their cosine alone, MIN_SIMILARITY at least.
+    They may differ by MAX_DRIFT; those computed in `half` precision must have a cosine of at least MIN_SIMILARITY.
     """
     kept = np.asarray(stored, np.float32).reshape(vectors.shape)
     length = np.linalg.norm(kept, axis=1)
@@ -74,9 +74,9 @@ def check_canary(label: str, stored: Sequence[float], vectors: Float32s, *, half
     if not (lowest >= MIN_SIMILARITY and (half or drift <= MAX_DRIFT)):
         wanted = f"cosine {MIN_SIMILARITY} at least" if half else f"{MAX_DRIFT:g} at most"
         raise EmbstoreError(
-            f"{label} gives other vectors than the store holds: golden crops agree to cosine {lowest:.6f} and differ "
-            f"by {drift:.1e} of their length, wanted {wanted}; use the versions of embstore, torch and timm that the "
-            "space was made with (the table ingests names them)"
+            f"{label} gives other vectors than the store contains: golden crops agree to cosine {lowest:.6f} and "
+            f"differ by {drift:.1e} of their length, wanted {wanted}; use the versions of embstore, torch and "
+            "timm that the space was made with (the table ingests names them)"
         )
 
 

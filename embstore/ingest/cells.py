@@ -29,10 +29,10 @@ def cell_rows(
 ) -> list[CellRow]:
     """Return the rows of `cells` for one image, in order of label.
 
-    `pixels` (c, y, x) are as the file holds them, `scaled` the same in [0, 1] for thumbnails; `known_um` is the pixel
-    size where it was not estimated.
+    `pixels` (c, y, x) are as in the file, `scaled` the same in [0, 1] for thumbnails; `known_um` is the pixel size if
+    it was not estimated.
     """
-    pixel_um = segmented.pixel_size_um or 1.0  # without cells there is no row that it could be wrong in
+    pixel_um = segmented.pixel_size_um or 1.0  # without cells, no row uses it
     rows: list[CellRow] = []
     cells = geometries(segmented)
     for cell, flags in zip(cells, quality_flags(segmented, pixels, roles, cells, known_um), strict=True):
@@ -61,13 +61,13 @@ def cell_rows(
 def crops_of(
     cells: Sequence[CellRow], scaled: Float32s, roles: tuple[str, ...], side_px: float, input_px: int
 ) -> Crops:
-    """Return the crops around stored cells, in their order: squares of `side_px` source pixels on `input_px` pixels."""
+    """Return the crops (n, c, input_px, input_px) around stored cells, in order: squares of `side_px` source pixels."""
     shape = scaled.shape[1:]
     n = len(cells)
     pixels = np.zeros((n, len(roles), input_px, input_px), np.float32)  # (n, c, y, x)
     nucleus, whole = (np.zeros((n, input_px, input_px), bool) for _ in range(2))  # (n, y, x)
     for i, cell in enumerate(cells):
-        # rounded as the store keeps it, so that embedding later cuts the very same crop
+        # rounded as it is stored, so that embedding later cuts the very same crop
         centroid = (float(np.float32(cell["centroid"][0])), float(np.float32(cell["centroid"][1])))
         pixels[i] = crop(scaled, centroid, side_px, input_px)
         for masks, packed in ((whole, cell["mask"]), (nucleus, cell["nucleus_mask"])):

@@ -1,4 +1,4 @@
-"""The one committer: whole images go into the store, completion records last, so that a kill only repeats work."""
+"""The committer: it writes whole images, completion records last, so that a kill only causes work to be repeated."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from embstore.store import ImageRow, Store, put_vectors, take_back
 _log = logging.getLogger(__name__)
 
 COMMIT_ROWS = 10_000  # small commits fragment tables: 300 of them made 904 files
-COMMIT_BYTES = 16 << 20  # of cells with their pictures, which a merge holds three times over: some 3,500 cells
-COMMIT_S = 60.0  # and a kill should lose no more than this
+COMMIT_BYTES = 16 << 20  # of cells with their pictures, of which a merge keeps three copies: some 3,500 cells
+COMMIT_S = 60.0  # a kill should lose no more than this
 
 
 class Committer:
     """Collects finished images and writes them together: cells, images, vectors, and last the completion records.
 
-    Make it before the plan is made: what another process removes from then on is noticed, and taken out again.
+    Create it before the plan is made: it notices what another process removes from then on, and removes it again.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen = store.dataset("images").version
-        self._alone = True  # nobody else has written to `images` since
-        self.taken_back: list[str] = []  # images that a removal met while they were written
+        self._alone = True  # no other process has written to `images` since
+        self.taken_back: list[str] = []  # images that were removed while they were written
         self._images: list[Finished] = []
         self._rows = self._bytes = 0
         self._last = time.monotonic()
 
     def describe(self, rows: Sequence[ImageRow]) -> None:
-        """Replace rows of `images` whose content is the same; those that a removal took out stay out."""
+        """Replace rows of `images` whose content is the same (writes); rows that were removed stay removed."""
         self._saw(self._store.upsert("images", rows, insert=False), written=len(rows) > 0)
 
     def add(self, image: Finished) -> None:
-        """Take one image with its vectors; writes when enough images have come together."""
+        """Add one image with its vectors; writes when enough images have been collected."""
         self._images.append(image)
         self._rows += max([image.cells.num_rows, *(len(embedded.ids) for embedded in image.vectors.values())])
         self._bytes += image.cells.nbytes
@@ -49,9 +49,9 @@ class Committer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was collected; if that is killed, images without a completion record are done again.
+        """Write what was collected; if this is interrupted, images without a completion record are done again.
 
-        They get the same ids then.
+        They then get the same ids.
         """
         if not self._images:
             return
@@ -72,11 +72,13 @@ class Committer:
         self._last = time.monotonic()
 
     def _saw(self, version: int, *, written: bool = False) -> None:
-        self._alone &= version <= self._seen + written  # a write of ours is one version
+        self._alone &= version <= self._seen + written  # one of our writes adds one version
         self._seen = version
 
     def _take_back(self) -> None:
-        """Take out again what a removal met half written: it takes images first, so they, or their cells, are gone."""
+        """Remove again what a removal met half written: it deletes images first, so these, or their cells, are
+        missing.
+        """
         self._saw(self._store.dataset("images").version)
         if self._alone:
             return
@@ -88,7 +90,8 @@ class Committer:
             vectors = [name for image in gone for embedded in image.vectors.values() for name in embedded.ids]
             take_back(self._store, images, vectors + [c for image in gone for c in image.cells["cell_id"].to_pylist()])
             self.taken_back += images
-            _log.warning("%d images were removed by another process while they went in, and are out again", len(images))
+            n_images = len(images)
+            _log.warning("%d images were removed by another process during the ingest, and stay removed", n_images)
 
     def _without_cells(self) -> set[str]:
         new_images = [image for image in self._images if image.image_row]

@@ -1,4 +1,4 @@
-"""From images to their vectors: read and cut ahead in threads, put together in batches, encoded."""
+"""From images to their vectors: read and cut ahead in threads, collected in batches, encoded."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from embstore.sources.record import Failure
 from embstore.space import Space
 from embstore.store import CellRow, as_stored
 
-TOGETHER = 16  # cells or fields that go through an encoder together, from one image or several: enough for two cores
+TOGETHER = 16  # cells or fields that are encoded together, from one image or several: enough for two cores
 TOGETHER_GPU = 256
 CROPS_HELD = 256  # of an image with too many to cut them all at once
-AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, an image; what takes more is cut bit by bit
+AHEAD_BYTES = 2**26  # of pixels cut ahead of the encoders, per image; larger images are cut in parts
 
 
 def embed_images(
@@ -35,12 +35,12 @@ def embed_images(
 ) -> Iterator[Finished | Failure]:
     """Yield each image, in order, with its vectors in the encoders' spaces that it lacks, or why it cannot be used.
 
-    `cells` returns the stored cells of some works (see `stored_cells`); images of which there are none are segmented.
-    Threads read, segment and cut a few images ahead of the encoders, which are shown crops of several images at once.
-    What is wrong with one image does not affect the others. Reads files, and writes nothing.
+    `cells` returns the stored cells of some works (see `stored_cells`); images without stored cells are segmented.
+    Threads read, segment and cut a few images ahead of the encoders, which process crops of several images at once. A
+    failure of one image does not affect the others. Reads files, and writes nothing.
     """
     on_gpu = any(encoder.device != "cpu" for encoder in encoders)
-    # one core reads and cuts while the others compute, and all of them where a GPU computes
+    # one core reads and cuts while the others compute; all of them if a GPU computes
     threads = (os.cpu_count() or 1) if on_gpu else 1
     cut = partial(_cut_image, [encoder.space for encoder in encoders])
     images = read_ahead(cut, with_cells(works, cells), threads)
@@ -50,14 +50,14 @@ def embed_images(
 
 @dataclass(frozen=True)
 class _CutImage:
-    """An image with what each encoder is shown of it; `crops` is None, and the pixels kept, where that is very much."""
+    """An image with the input of each encoder; if that is very large, `crops` is None and the pixels are kept."""
 
     image: Prepared
     crops: tuple[Crops, ...] | None  # in the order of the encoders whose spaces it lacks
 
     @property
     def shape(self) -> object:
-        """What images have in common that go through the encoders together; one that is not cut yet goes alone."""
+        """What images that are encoded together have in common; an image that is not cut yet is encoded alone."""
         if self.crops is None:
             return self.image.work.image_id
         return self.image.work.spaces, [(crops.roles, crops.pixels.shape[2:]) for crops in self.crops]
@@ -70,7 +70,7 @@ class _CutImage:
 
 def _cut_image(spaces: Sequence[Space], item: tuple[Work, list[CellRow]]) -> _CutImage | Failure:
     work, cells = item
-    image = prepare(work, cells, spaces[0].intensity)  # one for all
+    image = prepare(work, cells, spaces[0].intensity)  # the same for all spaces
     if isinstance(image, Failure):
         return image
     wanted = [space for space in spaces if space.digest in work.spaces]
@@ -79,29 +79,29 @@ def _cut_image(spaces: Sequence[Space], item: tuple[Work, list[CellRow]]) -> _Cu
         return _CutImage(image, None)
     try:
         crops = tuple(_cut(image, space, slice(None)) for space in wanted)
-    except ImageError as error:  # a crop would be wider than any field: the image's pixel size is wrong
+    except ImageError as error:  # a crop wider than any field: the image's pixel size is wrong
         return image_failure(work, error.found, error.todo)
     return _CutImage(replace(image, scaled=image.scaled[:, :0, :0].copy()), crops)
 
 
 def _cut(image: Prepared, space: Space, part: slice) -> Crops:
-    """Return what an encoder is shown of an image: crops around some of its cells, or the whole field as one."""
+    """Return the input of an encoder: crops around some of the image's cells, or the whole field as one."""
     if space.unit == "image":
         whole = image.scaled if space.input_px is None else square_field(image.scaled, space.input_px)
         unknown = np.zeros((1, *whole.shape[1:]), bool)
         return Crops(whole[None], image.roles, nucleus=unknown, cell=unknown)
     crop_um, input_px = space.crop_um or 0.0, space.input_px or 0  # cells have both
-    side_px = crop_um / (image.pixel_size_um or 1.0)  # without cells there is nothing that it could be wrong for
+    side_px = crop_um / (image.pixel_size_um or 1.0)  # without cells, it is not used
     return crops_of(image.shown[part], image.scaled, image.roles, side_px, input_px)
 
 
 @dataclass
 class _Batch:
-    """Images of one shape that go through the encoders together, and the failures among them."""
+    """Images of one shape that are encoded together, and the failures among them."""
 
     images: list[_CutImage | Failure] = field(default_factory=list)
     shape: object = None
-    n_crops: int = 0  # at least one an image, so that failures are reported while the work continues
+    n_crops: int = 0  # at least one per image, so that failures are reported while the work continues
     n_bytes: int = 0
 
     def accepts(self, image: _CutImage | Failure) -> bool:
@@ -116,7 +116,7 @@ class _Batch:
 
 
 def _batches(images: Iterable[_CutImage | Failure], enough: int) -> Iterator[list[_CutImage | Failure]]:
-    """Yield runs of images of one shape, each with `enough` crops or AHEAD_BYTES of pixels where there are so many."""
+    """Yield runs of images of one shape, each with `enough` crops or AHEAD_BYTES of pixels, if there are so many."""
     batch = _Batch()
     for image in images:
         if not batch.accepts(image):
@@ -159,7 +159,7 @@ def _vectors_or_failures(images: Sequence[_CutImage], position: int, encoder: Cr
 
 
 def _vectors(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -> list[Embedded]:
-    """Return the vectors of each image; `position` is that of the encoder among those whose spaces they lack."""
+    """Return the vectors of each image; `position` is the encoder's among those whose spaces the images lack."""
     ids = [item.image.ids(encoder.space.unit) for item in images]
     vectors = _encode(images, position, encoder) if any(ids) else np.empty((0, encoder.dim), np.float32)
     parts = np.split(vectors, np.cumsum([len(of_image) for of_image in ids])[:-1])
@@ -167,14 +167,14 @@ def _vectors(images: Sequence[_CutImage], position: int, encoder: CropEncoder) -
 
 
 def _checked(item: _CutImage, embedded: Embedded, space: Space) -> Embedded | Failure:
-    """Return the vectors of an image, or a failure where the space cannot store one of them."""
+    """Return the vectors of an image, or a failure if the space cannot store one of them."""
     half = space.precision.startswith("float16")
     bad = np.flatnonzero(~np.isfinite(as_stored(embedded.vectors, half=half)).all(axis=1))
     if not len(bad):
         return embedded
     what, todo = "a number beyond float16's 65504", "add :precision=float32 to the backbone's spec"
     if not np.isfinite(embedded.vectors[bad]).all():
-        what, todo = "NaN or infinity", f"look at its pixels, or at the weights of {space.backbone}"
+        what, todo = "NaN or infinity", f"check its pixels, or the weights of {space.backbone}"
     error = f"the vector of {embedded.ids[bad[0]]} in {space.label} contains {what} ({len(bad)} such vectors)"
     return embed_failure(item.image.work, space, error, todo)
 
@@ -183,7 +183,7 @@ def _encode(images: Sequence[_CutImage], position: int, encoder: CropEncoder) ->
     crops = [item.crops[position] for item in images if item.crops is not None]
     if crops:
         return encoder(_joined(crops))
-    image = images[0].image  # alone: a crowded field's crops together would be gigabytes
+    image = images[0].image  # alone: all crops of a crowded field would be gigabytes
     starts = range(0, len(image.ids(encoder.space.unit)), CROPS_HELD)
     return np.concatenate([encoder(_cut(image, encoder.space, slice(i, i + CROPS_HELD))) for i in starts])
 

@@ -1,4 +1,4 @@
-"""What the rows of a file of external embeddings become, compared with what the store contains."""
+"""The rows of a file of external embeddings as profiles, compared with what the store contains."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from embstore.arrays import Bools, Float32s, Int64s
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
 from embstore.sources.vectors import ExternalEmbeddings
-from embstore.store import TABLES, Store, embeddings_name
+from embstore.store import TABLES, Store, embeddings_name, import_sources
 
 _SHOWN = 3
-AT_ONCE = 10_000  # rows whose names are compared
+AT_ONCE = 10_000  # rows whose names are compared at once
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +29,7 @@ class ProfileRows:
     genes: Sequence[Sequence[str]]
 
     def to_arrow(self, rows: Int64s, *, dataset: str, source: str) -> pa.Table:
-        """Return some of the rows as rows of the table `profiles`."""
+        """Return some of the rows, int (m,), as rows of the table `profiles`."""
         schema = TABLES["profiles"].schema
         columns = {
             "profile_id": [self.keys[row] for row in rows.tolist()],
@@ -43,18 +43,18 @@ class ProfileRows:
 
 
 def profile_rows(dataset: str, external: ExternalEmbeddings) -> ProfileRows:
-    """Return what each row of the file is called and which proteins it is of."""
+    """Return the name of each row of the file, and the proteins that it describes."""
     known: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for pair in zip(external.ids, external.genes, strict=True):
         if pair not in known:
             known[pair] = protein_ids(*pair), split_genes(pair[1], pair[0])
-    of = [known[pair] for pair in zip(external.ids, external.genes, strict=True)]
-    proteins = [ids for ids, _ in of]
-    return ProfileRows(_keys(dataset, external, proteins), proteins, [genes for _, genes in of])
+    names = [known[pair] for pair in zip(external.ids, external.genes, strict=True)]
+    proteins = [ids for ids, _ in names]
+    return ProfileRows(_keys(dataset, external, proteins), proteins, [genes for _, genes in names])
 
 
 def _keys(dataset: str, external: ExternalEmbeddings, proteins: Sequence[Sequence[str]]) -> list[str]:
-    """Return a profile id for each row; rows of one name are told apart by a number that no other row has."""
+    """Return a profile id for each row; rows with the same name are distinguished by a number that no other row has."""
     names = [_name(external, row, ids) for row, ids in enumerate(proteins)]
     taken, seen = set(names), Counter[str]()
     keys = []
@@ -73,14 +73,15 @@ def _name(external: ExternalEmbeddings, row: int, proteins: Sequence[str]) -> st
 
 @dataclass(frozen=True, repr=False)
 class StoredRows:
-    """What the store contains of the rows of a file, one flag a row."""
+    """What the store contains of the rows of a file, one flag for each row."""
 
-    known: Bools  # there is a profile of that id
-    own: Bools  # which came from this very file
-    renamed: Bools  # and is of other proteins or genes
+    known: Bools  # there is a profile with that id
+    named_here: Bools  # this very file described it
+    renamed: Bools  # and it describes other proteins or genes
     embedded: Bools  # there is a vector in the space
-    own_ids: pa.Array  # every profile of this file that has a vector in the space
-    others: Sequence[str]  # the files that further rows came from
+    embedded_here: Bools  # it came from this very file
+    own_ids: pa.Array  # every profile that has a vector of this file in the space
+    others: Sequence[str]  # the other files that names and vectors of rows came from
 
 
 def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows: ProfileRows) -> StoredRows:
@@ -88,44 +89,60 @@ def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows
     n = len(rows.keys)
     absent = np.zeros(n, bool)
     if store is None:
-        return StoredRows(absent, absent, absent, absent, pa.array([], pa.string()), ())
+        return StoredRows(absent, absent, absent, absent, absent, pa.array([], pa.string()), ())
     columns = ["profile_id", "source", "protein_ids", "genes"]
     profiles = store.read("profiles", columns, pc.field("dataset") == dataset)
     table = embeddings_name(space)
     ids = store.read(table, ["id"])["id"] if table in store.table_names() else pa.array([], pa.string())
     keys = pa.array(rows.keys, pa.string())
-    found = pc.index_in(keys, value_set=profiles["profile_id"])
-    known = pc.is_valid(found).to_numpy(zero_copy_only=False)
-    own = pc.equal(profiles["source"], source)
-    own_ids = profiles.filter(own)["profile_id"]
-    from_here = np.zeros(n, bool)
-    from_here[known] = own.take(found.drop_null()).to_numpy()
-    others = pc.unique(profiles["source"].take(found.drop_null())).to_pylist()
+    positions = pc.index_in(keys, value_set=profiles["profile_id"])
+    origins = _origins(store, space, profiles)
+    named_here = _flags(positions, pc.equal(profiles["source"], source))
+    own_ids = profiles.filter(pc.equal(origins, source))["profile_id"]
+    files = [_matched(profiles["source"], positions), _matched(origins, positions)]
     return StoredRows(
-        known=known,
-        own=from_here,
-        renamed=_renamed(profiles, found, rows, from_here),
+        known=pc.is_valid(positions).to_numpy(zero_copy_only=False),
+        named_here=named_here,
+        renamed=_renamed(profiles, positions, rows, named_here),
         embedded=pc.is_in(keys, value_set=ids).to_numpy(zero_copy_only=False),
+        embedded_here=_flags(positions, pc.equal(origins, source)),
         own_ids=own_ids.filter(pc.is_in(own_ids, value_set=ids)),
-        others=[other for other in others if other != source],
+        others=[file for file in pc.unique(pa.chunked_array(files)).to_pylist() if file != source],
     )
 
 
-def _renamed(profiles: pa.Table, found: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
-    """Return which rows are known under other proteins or genes; a file without genes takes none from another's."""
-    renamed = np.zeros(len(found), bool)
-    where = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+def _origins(store: Store, space: str, profiles: pa.Table) -> pa.ChunkedArray:
+    """Return the file that the vector of each profile in a space is from; the profile's own if none is recorded."""
+    recorded = import_sources(store, space)
+    positions = pc.index_in(profiles["profile_id"], value_set=recorded["profile_id"])
+    return pc.coalesce(recorded["source"].take(positions), profiles["source"])
+
+
+def _matched(values: pa.ChunkedArray, positions: pa.Array) -> pa.Array:
+    return values.take(positions.drop_null()).combine_chunks()
+
+
+def _flags(positions: pa.Array, of_profiles: pa.ChunkedArray) -> Bools:
+    """Return a flag of profiles for each row, False for rows without a profile."""
+    flags: Bools = pc.fill_null(of_profiles.take(positions), False).to_numpy()
+    return flags
+
+
+def _renamed(profiles: pa.Table, positions: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
+    """Return which rows are stored under other proteins or genes; a file without genes keeps another file's."""
+    renamed = np.zeros(len(positions), bool)
+    where = np.flatnonzero(pc.is_valid(positions).to_numpy(zero_copy_only=False))
     for start in range(0, len(where), AT_ONCE):
-        some = where[start : start + AT_ONCE]
-        stored = profiles.select(["protein_ids", "genes"]).take(found.take(pa.array(some)))
-        for row, old in zip(some.tolist(), stored.to_pylist(), strict=True):
+        part = where[start : start + AT_ONCE]
+        stored = profiles.select(["protein_ids", "genes"]).take(positions.take(pa.array(part)))
+        for row, old in zip(part.tolist(), stored.to_pylist(), strict=True):
             genes = rows.genes[row] if own[row] else rows.genes[row] or old["genes"]
             renamed[row] = (old["protein_ids"], old["genes"]) != (rows.proteins[row], genes)
     return renamed
 
 
 def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded: Bools, block: Float32s) -> Bools:
-    """Return which rows of a block are in the space with this very vector."""
+    """Return which rows of a block (n, dim) are in the space with this very vector, (n,)."""
     same = np.zeros(len(block), bool)
     where = np.flatnonzero(embedded).tolist()
     if store is not None and where:
@@ -134,9 +151,11 @@ def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded:
     return same
 
 
-def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, dataset: str, name: str) -> None:
-    """Raise EmbstoreError where rows would take the place of those of another file."""
-    taken = np.flatnonzero(changed & stored.known & ~stored.own)
+def refuse_others(
+    stored: StoredRows, rows: ProfileRows, *, changed: Bools, renamed: Bools, dataset: str, name: str
+) -> None:
+    """Raise EmbstoreError if `changed` or `renamed` rows (n,) would replace vectors or names of another file."""
+    taken = np.flatnonzero(stored.known & ((changed & ~stored.embedded_here) | (renamed & ~stored.named_here)))
     if not len(taken):
         return
     shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:_SHOWN].tolist())
@@ -148,7 +167,7 @@ def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, data
 
 
 def in_blocks(blocks: Iterator[Float32s]) -> Iterator[tuple[slice, Float32s]]:
-    """Yield each block with the rows that it is of."""
+    """Yield each block (m, dim) with the slice of its rows."""
     start = 0
     for block in blocks:
         yield slice(start, start + len(block)), block

@@ -1,4 +1,4 @@
-"""Numbers that external embeddings lack, filled on request with the mean of their column or with 0."""
+"""Missing numbers of external embeddings, filled on request with the mean of their column or with 0."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, repr=False)
 class FilledEmbeddings:
-    """External embeddings whose missing numbers are those of `values`, one a column; NaN fills nothing."""
+    """External embeddings whose missing numbers are replaced by `values`, one per column; NaN fills nothing."""
 
     external: ExternalEmbeddings
     how: str | None  # mean, 0, or None
@@ -34,7 +34,7 @@ class FilledEmbeddings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return how many numbers were filled with what, and the columns that lack the most; none if none was."""
+        """Return how many numbers were filled with what, and the columns that lack the most; empty if none was."""
         filled = np.where(np.isnan(self.values), 0, self.missing)
         if self.how is None or not filled.any():
             return ()
@@ -50,7 +50,10 @@ class FilledEmbeddings:
 
 
 def filled(external: ExternalEmbeddings, how: str | None) -> FilledEmbeddings:
-    """Return the embeddings with their missing numbers filled: by `mean` of the finite ones in the column, or `0`."""
+    """Return the embeddings with missing numbers filled: by the `mean` of the column's finite ones, or `0`.
+
+    Raises EmbstoreError for another way.
+    """
     if how not in (None, *FILLS_OF_NAN):
         raise EmbstoreError(f"missing numbers cannot be filled with {how!r}; choose mean or 0")
     dim = external.dim
@@ -68,7 +71,7 @@ def filled(external: ExternalEmbeddings, how: str | None) -> FilledEmbeddings:
 
 
 def _means(total: Float64s, count: Int64s) -> Float32s:
-    """Return the mean of each column, NaN where it has no number at all."""
+    """Return the mean of each column (dim,), NaN if it has no number at all."""
     means = np.full(len(total), np.nan)
     np.divide(total, count, out=means, where=count > 0)
     return means.astype(np.float32)

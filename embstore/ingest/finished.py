@@ -1,4 +1,4 @@
-"""What one image brings into the store once its vectors are computed, and what a report counts of it."""
+"""One image with its vectors, ready to be written, and what a report counts of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embstore.store import TABLES, ImageRow, IngestedRow
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors float32 (n, dim) and the ids that they are of, in order."""
+    """Vectors float32 (n, dim) and their ids, in order."""
 
     ids: list[str]
     vectors: Float32s
@@ -22,21 +22,21 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Finished:
-    """One image with its vectors: new rows of the tables, in Arrow's columns where they are many.
+    """One image with its vectors: new rows of the tables, as Arrow columns if there are many.
 
-    As Python's rows, what waits a minute for its commit would be gigabytes.
+    As Python's rows, what waits a minute for its commit would take gigabytes.
     """
 
     image_id: str
-    image_row: ImageRow | None  # None, and no cells: they are in the store already
+    image_row: ImageRow | None  # None, and no cells, if they are in the store already
     cells: pa.Table  # new rows of `cells`
     vectors: Mapping[str, Embedded]  # by space digest
     completion_records: list[IngestedRow]
     resegmented: bool = False  # new cells of an unchanged image
     flagged_out: int = 0  # cells that have a quality flag and therefore no vector
-    from_masks: bool = False  # its cells are those of another tool's masks
+    from_masks: bool = False  # its cells are from another tool's masks
     absent_chunks: str = ""  # how many chunks of a Zarr are not stored
-    size_ignored: str = ""  # the pixel size in the file that does not count, and why
+    size_ignored: str = ""  # the pixel size in the file that is ignored, and why
     assignment: str = ""  # which planes became which roles, and why
 
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 import logging
-import os
-import platform
-import secrets
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.report import Report
-from embstore.store import IngestsRow, Store, code_version, now, put_ingest
+from embstore.store import IngestsRow, Store, new_run, now, put_ingest
 
 _log = logging.getLogger(__name__)
 
-LIBRARIES = ("lancedb", "pylance", "torch", "timm")  # which vectors and tables depend on
-WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # tables by which a run shows that it wrote
+WRITTEN = ("images", "profiles", "labels", "proteins", "failures")  # new if a run wrote
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Job:
 
 
 class Recording:
-    """The row of one job; written when `begin` is called, and at its end if it wrote anything."""
+    """The row of one job, written when `begin` is called, and at its end if it wrote anything."""
 
     def __init__(self, store: Store, job: Job, report: Report) -> None:
         self._store = store
@@ -62,7 +53,7 @@ class Recording:
             _log.info("%s begins: %d to do, %d done before", what, self.planned, self._report.done_before)
 
     def end(self, status: str, error: str | None = None) -> None:
-        """Write how the job ended; one that wrote nothing leaves no row (writes)."""
+        """Write how the job ended (writes); one that wrote nothing leaves no row."""
         if self._row is None and self._versions() == self._before:
             return
         report = self._report
@@ -88,36 +79,18 @@ class Recording:
     def _new_row(self) -> IngestsRow:
         job = self._job
         return {
-            "run": f"{job.started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-            "kind": job.kind,
-            "dataset": self._report.dataset,
-            "status": "running",
-            "error": None,
-            "who": f"{_user()}@{platform.node()}",
-            "pid": os.getpid(),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "arguments": json.dumps(job.arguments, default=str, ensure_ascii=False),
-            "code_version": code_version(),
-            "libraries": json.dumps({name: version(name) for name in LIBRARIES}),
+            **new_run(job.kind, self._report.dataset, job.arguments, job.started),
             "device": self.device,
             "backbones": list(self.spaces.values()),
             "spaces": list(self.spaces),
             "planned": self.planned,
-            "done": 0,
             "unchanged": self._report.done_before,
-            "failed": 0,
-            "cells": 0,
-            "vectors": 0,
-            "started": job.started,
-            "finished": None,
-            "elapsed_s": None,
-            "peak_memory_mb": None,
         }
 
 
 @contextmanager
 def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
-    """Record a job in the table `ingests`, however it ends; what it does stands in the block (writes)."""
+    """Record the job of a block in the table `ingests`, however it ends (writes)."""
     recording = Recording(store, job, report)
     try:
         yield recording
@@ -133,7 +106,7 @@ def recorded(store: Store, job: Job, report: Report) -> Iterator[Recording]:
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call that say something: none of its store and progress, and none left at nothing."""
+    """Return the arguments of a call that were given: without its store and progress, and without empty ones."""
     empty = (None, False, "")
     return {
         name: value for name, value in arguments.items() if name not in ("store", "progress") and value not in empty
@@ -141,17 +114,10 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory that this process has had, in MB of 1,000,000 bytes; None where it cannot be asked."""
+    """Return the peak memory of this process in MB of 1,000,000 bytes; None if the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, else KiB
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's number without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes on macOS, else KiB

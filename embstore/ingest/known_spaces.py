@@ -1,4 +1,4 @@
-"""Which spaces are meant, without a network: found among those that the store records, by their digests."""
+"""Find the spaces of backbones without loading a network: by digest, among those that the store records."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GPU_PRECISIONS = ("float16-stored/bfloat16-autocast", "float16-stored/float16-au
 
 
 def known_spaces(store: Store, named: Sequence[tuple[Backbone, Choices]], device: str) -> tuple[Space, ...] | None:
-    """Return the space of each backbone, as `load` would make it; None unless all are recorded and can be told.
+    """Return the space of each backbone, as `load` would make it; None unless all are recorded and can be determined.
 
     Neither torch nor any tensor is read: the weights are those that the record pins, that the file's header names, or
-    that the space was made with, where the file is older than the space.
+    that the space was made with, if the file is older than the space.
     """
     rows = list_spaces(store)
     spaces = [_known(rows, backbone, choices, device) for backbone, choices in named]
@@ -42,7 +42,7 @@ def _known(rows: Sequence[SpaceRow], backbone: Backbone, choices: Choices, devic
 
 
 def _weights(backbone: Backbone, row: SpaceRow) -> str | None:
-    """Return the sha256 of the backbone's weights; None where it cannot be told without reading them."""
+    """Return the sha256 of the backbone's weights; None if it cannot be determined without reading them."""
     if backbone.weights_sha256:
         return backbone.weights_sha256
     file = local_file(backbone)
@@ -54,11 +54,11 @@ def _weights(backbone: Backbone, row: SpaceRow) -> str | None:
 
 
 def _precisions(backbone: Backbone, on_cpu: str, device: str) -> tuple[str, ...]:
-    """Return in what the vectors would be computed on the device, by how a space spells it."""
+    """Return the precisions in which the device would compute the vectors, as a space spells them."""
     if backbone.kind in {"hand-made", "encoder"} or device == "cpu":
         return (on_cpu,)
     if device not in DEVICES:
-        return ()  # `load` says so
+        return ()  # `load` reports it
     if any(driver.exists() for driver in GPU_DRIVERS):
         return GPU_PRECISIONS
     return (on_cpu,) if device == "auto" else ()

@@ -1,4 +1,4 @@
-"""Which proteins, images or cells of a dataset the subjects of a label table are."""
+"""Match the subjects of a label table with the proteins, images or cells of a dataset."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from embstore.sources.joining import keys_by_name, loose_name, said_of_shared
+from embstore.sources.joining import keys_by_name, loose_name, note_on_shared
 from embstore.sources.labels import LabelTable
 from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
 from embstore.store import Store, rows, select_columns
 
-PROTEINS_SQL = """
+PROTEINS_OF_DATASET_SQL = """
 SELECT DISTINCT p.protein_id, p.gene FROM proteins AS p
 INNER JOIN (
     SELECT unnest(protein_ids) AS protein_id FROM images WHERE dataset = $dataset
@@ -20,8 +20,8 @@ INNER JOIN (
 ) USING (protein_id)
 ORDER BY p.protein_id, p.gene
 """
-IMAGES_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
-CELLS_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
+IMAGES_OF_DATASET_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
+CELLS_OF_DATASET_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +29,7 @@ class JoinedLabels:
     """A label table under the store's names: `how` the subjects joined, and notes on those that did not."""
 
     table: LabelTable
-    how: Mapping[str, int]  # how -> subjects of the dataset
+    how: Mapping[str, int]  # way -> number of subjects of the dataset
     notes: tuple[str, ...]
 
 
@@ -46,7 +46,7 @@ def join_labels(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
 
 
 def _join_proteins(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
+    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_OF_DATASET_SQL, {"dataset": dataset})}
     of_gene: dict[str, list[str]] = {}
     for protein, gene in genes.items():
         of_gene.setdefault(gene, []).append(protein)
@@ -62,11 +62,11 @@ def _join_proteins(store: Store, table: LabelTable, dataset: str) -> JoinedLabel
     kept = {subject: met.get(subject, [subject]) for subject in _subjects(table)}
     labelled = {protein: subject for subject, proteins in met.items() for protein in proteins}
     by_id = len({subject for subject, proteins in met.items() if proteins == [subject]})
-    notes = _said_of_genes(several, dataset) + _unjoined(table, met, list(genes), dataset)
+    notes = _notes_on_genes(several, dataset) + _unjoined(table, met, list(genes), dataset)
     return JoinedLabels(_renamed(table, kept), {"id": by_id, "gene": len(labelled) - by_id}, notes)
 
 
-def _said_of_genes(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[str, ...]:
+def _notes_on_genes(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[str, ...]:
     listed = [f"{gene}: {', '.join(proteins)}" for gene, proteins in several.items()]
     return (
         (f"genes of several proteins of {dataset}, each of which was labelled: {abridged(listed)}",) if listed else ()
@@ -74,42 +74,43 @@ def _said_of_genes(several: Mapping[str, Sequence[str]], dataset: str) -> tuple[
 
 
 def _join_images(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_SQL, {"dataset": dataset})]
+    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_OF_DATASET_SQL, {"dataset": dataset})]
     ids, names, shared = _image_names(_without_dataset(_subjects(table), dataset), keys)
     met = {subject: [key] for subject, key in (ids | names).items()}
-    notes = said_of_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
+    notes = note_on_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
     return JoinedLabels(_renamed(table, met), {"id": len(ids), "name": len(names)}, notes)
 
 
 def _image_names(
     named: Mapping[str, str], keys: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
-    """Return subject -> key of those that name an image by its key, and by its name; and name -> keys it may mean.
+    """Return subject -> key for subjects that name an image by key or file name; and name -> keys if ambiguous.
 
-    `named` is subject -> what it calls an image. A name that fits several images means none of them.
+    `named` is subject -> the image's name in the table. A name that fits several images matches none of them.
     """
     stored = set(keys)
     ids = {subject: name for subject, name in named.items() if name in stored}
+    by_id = set(ids.values())
     exact, loose = keys_by_name(keys), keys_by_name(keys, loose_name)
     shared: dict[str, list[str]] = {}
     meant: dict[str, list[str]] = {}
     for subject, name in named.items():
-        found = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
-        if len(found) > 1:
-            shared[name] = found
-        elif found:
-            meant.setdefault(found[0], []).append(subject)
+        keys_meant = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
+        if len(keys_meant) > 1:
+            shared[name] = keys_meant
+        elif keys_meant:
+            meant.setdefault(keys_meant[0], []).append(subject)
     names = {
         subject: key
         for key, subjects in meant.items()
         for subject in subjects
-        if named[subject] in exact or (len(subjects) == 1 and key not in ids.values())
+        if named[subject] in exact or (len(subjects) == 1 and key not in by_id)
     }
     return ids, names, shared
 
 
 def _join_cells(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    cells = select_columns(store, CELLS_SQL, {"dataset": dataset}).to_pydict()
+    cells = select_columns(store, CELLS_OF_DATASET_SQL, {"dataset": dataset}).to_pydict()
     keys = [cell.removeprefix(f"{dataset}/") for cell in cells["id"]]
     images = [image.removeprefix(f"{dataset}/") for image in cells["image_id"]]
     subjects = _without_dataset(_subjects(table), dataset)
@@ -128,18 +129,18 @@ def _join_cells(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
         if cell is not None:
             by_label[subject] = cell
     met = {subject: [cell] for subject, cell in (ids | by_label).items()}
-    notes = said_of_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
+    notes = note_on_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
     return JoinedLabels(_renamed(table, met), {"id": len(ids), "image and label": len(by_label)}, notes)
 
 
 def _image_and_label(name: str) -> tuple[str, int | None]:
-    """Return the image and the label of a cell called `image:label`; None where it is not called so."""
+    """Return the image and the label of a cell that is called `image:label`; None for the label otherwise."""
     image, _, label = name.rpartition(":")
     return (image, int(label)) if image and label.isdecimal() else (name, None)
 
 
 def _subjects(table: LabelTable) -> list[str]:
-    return list(dict.fromkeys(subject for _, _, subject in table.said))
+    return list(dict.fromkeys(subject for _, _, subject in table.locations))
 
 
 def _without_dataset(subjects: Iterable[str], dataset: str) -> dict[str, str]:
@@ -160,9 +161,9 @@ def _unjoined(
 
 
 def _renamed(table: LabelTable, ids: Mapping[str, Sequence[str]]) -> LabelTable:
-    """Return the table with other names for its subjects, those without one left out; two under one name unite."""
-    said: dict[Subject, dict[str, int | None]] = {}
-    for (scheme, level, subject), locations in table.said.items():
+    """Return the table with its subjects renamed, without those that have no name; two with one name are united."""
+    renamed: dict[Subject, dict[str, int | None]] = {}
+    for (scheme, level, subject), locations in table.locations.items():
         for name in ids.get(subject, ()):
-            said.setdefault((scheme, level, name), {}).update(locations)
-    return replace(table, said=said)
+            renamed.setdefault((scheme, level, name), {}).update(locations)
+    return replace(table, locations=renamed)

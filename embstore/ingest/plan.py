@@ -1,4 +1,4 @@
-"""What is missing of a source: which of its images are new or changed, and which spaces they have no vectors in."""
+"""What is missing of a source: which of its images are new or changed, and which spaces lack their vectors."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ CURRENT_IMAGES = "SELECT * FROM image_current ORDER BY image_id"
 class Plan:
     """The work, what is done already, and files that failed before and have not changed since.
 
-    `usable` are the tables, and the files of images, that need nothing or can be worked on: their earlier failures are
-    over. `renewed` are rows of `images` whose content is the same and whose description (proteins, files' times) is
-    not.
+    `usable` are the tables, and the files of images, that are complete or can be worked on: their earlier failures are
+    over. `renewed` are rows of `images` with the same content but another description (proteins, files' times).
     """
 
     work: tuple[Work, ...]
@@ -46,18 +45,18 @@ class Plan:
     failures: tuple[Failure, ...]
     usable: tuple[str, ...]
     renewed: tuple[ImageRow, ...] = ()
-    gone: int = 0  # images in the store whose files the source has no more
-    sizes_kept: int = 0  # images whose cells from masks stay, at another pixel size than is given now
+    gone: int = 0  # images in the store whose files the source no longer has
+    sizes_kept: int = 0  # images whose cells from masks stay, although another pixel size is given now
 
 
 @dataclass(frozen=True)
 class Compared:
     """One image that can be worked on, compared with the store."""
 
-    work: Work | None  # None where nothing is missing
-    usable: tuple[str, ...]  # its files, where they are and where they were
+    work: Work | None  # None if nothing is missing
+    usable: tuple[str, ...]  # the paths of its files, now and before
     renewed: ImageRow | None = None
-    size_kept: bool = False  # its cells are from masks and stay, at another pixel size than is given now
+    size_kept: bool = False  # its cells are from masks and stay, although another pixel size is given now
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class _FailedBefore:
 
 @dataclass(frozen=True)
 class _Known:
-    """What planning compares a source with; by default nothing, as in a store that is not made yet."""
+    """What planning compares a source with; by default nothing, as for a store that does not exist yet."""
 
     images: Mapping[str, ImageRow] = field(default_factory=dict)
     ingested: Done = field(default_factory=dict)
@@ -127,7 +126,7 @@ def _compare(
     if isinstance(work, Failure):
         return work
     row = renewed(work, old)
-    before = stored_paths(Path(old["source_root"]), old) if row else []  # what failed where they lay before
+    before = stored_paths(Path(old["source_root"]), old) if row else []  # failures recorded under their earlier paths
     size_kept = work.revision == old["revision"] and keeps_size(new, old)
     return Compared(work if work.spaces else None, (*map(str, paths), *before), row, size_kept)
 
@@ -153,7 +152,7 @@ def stored_paths(root: Path, row: ImageRow) -> list[str]:
 
 def _known(store: Store, wanted: Wanted) -> _Known:
     images = cast("list[ImageRow]", rows(store, CURRENT_IMAGES))
-    retry = wanted.retry_failed or wanted.pixel_size_um is not None  # a pixel size is what some of them lacked
+    retry = wanted.retry_failed or wanted.pixel_size_um is not None  # some of them may have lacked only a pixel size
     return _Known(
         {row["image_id"]: row for row in images},
         ingested_spaces(store, drop_flagged=wanted.drop_flagged),
@@ -184,7 +183,7 @@ def _missing_work(new: Work, old: ImageRow, known: _Known) -> Work | Failure:
 
 
 def _rival(root: Path, old: ImageRow) -> Path | None:
-    """Return the file that an image was made of, where it lies unchanged in another folder than this source."""
+    """Return the file from which an image was made, if it exists unchanged in another folder than this source."""
     if Path(old["source_root"]) == root:
         return None
     files = [file["path"] for file in old["files"]]
@@ -198,7 +197,7 @@ def _rival(root: Path, old: ImageRow) -> Path | None:
 def ingested_spaces(store: Store, *, drop_flagged: bool) -> Done:
     """Return (image, space) -> the revision and segmentation whose cells have their vectors, or the revision and WHOLE.
 
-    Where flagged cells are asked for, an image of which some were left without a vector is not done.
+    If flagged cells are wanted, an image of which some have no vector is not done.
     """
     records = cast("list[IngestedRow]", store.read("ingested").to_pylist())
     whole = {row["digest"] for row in rows(store, "SELECT digest FROM spaces WHERE unit = 'image' ORDER BY digest")}
@@ -211,11 +210,11 @@ def ingested_spaces(store: Store, *, drop_flagged: bool) -> Done:
 
 
 def _failed(store: Store, wanted: Wanted) -> dict[str, FailureRow]:
-    # only reading is worth saving: what planning found is seen again for nothing, and may be corrected by another file
+    # only failures of reading: those of planning cost nothing to find again, and other files may correct them
     stages = {"read", *map(embed_stage, wanted.spaces)}
     stored = cast("list[FailureRow]", store.read("failures").to_pylist())
     read = [row for row in stored if row["stage"] in stages]
-    # a whole image can do without cells
+    # a whole image needs no cells
     return {row["source"]: row for row in read if wanted.unit != "image" or not row["error"].startswith(NO_NUCLEUS)}
 
 

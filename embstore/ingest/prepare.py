@@ -1,4 +1,4 @@
-"""One image and its cells, ready to be cut and encoded: read, scaled, segmented or with its stored cells."""
+"""One image and its cells, ready to be cut and encoded: read, scaled, and segmented or with its stored cells."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Prepared:
     cells: list[CellRow]
     segmentation: str
     pixel_size_um: float | None
-    image_row: ImageRow | None  # None where the image and its cells are in the store already
-    size_ignored: str = ""  # what the file says of its pixel size that does not count, where no other size is known
+    image_row: ImageRow | None  # None if the image and its cells are in the store already
+    size_ignored: str = ""  # the pixel size in the file that is ignored, if no other size is known
     absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     assignment: str = ""  # which planes became which roles, and why
 
@@ -47,14 +47,14 @@ class Prepared:
         return [cell for cell in self.cells if not (self.work.drop_flagged and cell["flags"])]
 
     def ids(self, unit: str) -> list[str]:
-        """Return what the vectors of this image are of, in order: the cells that get one, or the image itself."""
+        """Return the ids of this image's vectors, in order: the cells that get one, or the image itself."""
         return [self.work.image_id] if unit == "image" else [cell["cell_id"] for cell in self.shown]
 
 
 def prepare(work: Work, stored_cells: list[CellRow], intensity: str = INTENSITY_SPEC) -> Prepared | Failure:
     """Return one image with its new cells or `stored_cells`, read from its files, or why it cannot be used.
 
-    `intensity` is the spec that the encoders' images are scaled by; thumbnails always look alike.
+    `intensity` is the spec by which the encoders' images are scaled; thumbnails do not depend on it.
     """
     try:
         planes, roles = read_channels(work.root, work.image)
@@ -85,7 +85,7 @@ def _with_new_cells(
         segmentation=segmentation,
         known_um=known_um,
     )
-    if work.image.one_cell:  # its border is where it was cut out, not where the image cuts it off
+    if work.image.one_cell:  # its border is where it was cut out, not where the image ends
         for cell in cells:
             cell["flags"] = [flag for flag in cell["flags"] if flag != "touches_edge"]
     ignored = planes.size.ignored if known_um is None else ""
@@ -137,21 +137,21 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
         return segmented_by(work.segmenter, pixels, roles, um)
     check_nucleus(work, roles)
     if nucleus is None:
-        return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, by which cells are found")
+        return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, which is needed to find cells")
     return segment(nucleus, um)
 
 
 def check_nucleus(work: Work, roles: Sequence[str]) -> None:
-    """Raise ImageError where an image's cells are wanted and nothing shows where they are."""
+    """Raise ImageError if an image's cells are wanted and nothing shows where they are."""
     shown = "nucleus" in roles or work.image.masks is not None or work.image.one_cell
     shown |= "registered" in work.segmenter  # and it decides for itself which roles it needs
     if not shown and work.unit != "image":
         todo = "add the nucleus channel, give masks with --masks, or take whole images with --backbone NAME:unit=image"
-        raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: cells are found by it", todo=todo)
+        raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: it is needed to find cells", todo=todo)
 
 
 def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
-    """Return the pixel size and who says so: the user before the file, the file before the layout."""
+    """Return the pixel size and its source: the user takes precedence over the file, the file over the layout."""
     if work.option_um is not None:
         return work.option_um, "option"
     if file_um is not None:
@@ -160,12 +160,12 @@ def _pixel_size(work: Work, file_um: float | None) -> tuple[float | None, str]:
 
 
 def ignored_size_note(ignored: str) -> str:
-    """Return the note on a pixel size in a file that does not count."""
+    """Return the note on a pixel size in a file that is ignored."""
     return f"pixel size in the file ignored: {ignored}"
 
 
 def absent_chunks_note(absent: tuple[int, int]) -> str:
-    """Return the note on chunks of a Zarr that are not stored, of how many; empty where all are."""
+    """Return the note on chunks of a Zarr that are not stored, out of how many; "" if all are."""
     missing, n = absent
     return f"{missing} of {n} chunks are absent and were read as the fill value" if missing else ""
 

@@ -1,4 +1,4 @@
-"""Images read and prepared in threads, ahead of whoever uses them."""
+"""Read and prepare images in threads, ahead of their use."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from embstore.pixels.intensity import INTENSITY_SPEC
 from embstore.sources.record import Failure
 from embstore.store import CellRow, Store
 
-PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, and memory bounded
-IMAGES_A_READ = 64  # whose stored cells are read at once
+PREFETCH = 3  # images read and segmented ahead of the encoder: enough to keep it busy, with bounded memory
+IMAGES_A_READ = 64  # how many images' stored cells are read at once
 STORED_COLUMNS = ("cell_id", "image_id", "segmentation", "label", "box", "centroid", "mask", "nucleus_mask", "flags")
 
 StoredCells = Callable[[Sequence[Work]], Mapping[str, list[CellRow]]]  # works -> image id -> cells, by label
@@ -31,8 +31,8 @@ def prepared_images(
 ) -> Iterator[Prepared | Failure]:
     """Yield each image with its cells, in order, or why it cannot be used; a few images are read ahead in a thread.
 
-    `cells` returns the stored cells of some works (see `stored_cells`); `intensity` is the spec that pixels are scaled
-    by. Reads files, and writes nothing.
+    `cells` returns the stored cells of some works (see `stored_cells`); `intensity` is the spec by which pixels are
+    scaled. Reads files, and writes nothing.
     """
     return read_ahead(partial(_prepared, intensity), with_cells(works, cells))
 
@@ -42,7 +42,7 @@ def _prepared(intensity: str, item: tuple[Work, list[CellRow]]) -> Prepared | Fa
 
 
 def stored_cells(store: Store, works: Sequence[Work]) -> dict[str, list[CellRow]]:
-    """Return the stored cells of the segmentation that each work names, by image id and in order of label."""
+    """Return the stored cells of the segmentation of each work, by image id and in order of label."""
     segmentations = {work.image_id: work.segmentation for work in works if work.segmentation is not None}
     if not segmentations:
         return {}
@@ -64,7 +64,7 @@ def with_cells(works: Sequence[Work], cells: StoredCells) -> Iterator[tuple[Work
 
 
 def read_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int = 1) -> Iterator[_Result]:
-    """Yield `function(item)` of each item, in order; threads work up to PREFETCH + `threads` items ahead."""
+    """Yield `function(item)` for each item, in order; threads work up to PREFETCH + `threads` items ahead."""
     with ThreadPoolExecutor(threads, thread_name_prefix="embstore-read") as pool:
         waiting: deque[Future[_Result]] = deque()
         for item in items:

@@ -1,4 +1,4 @@
-"""What one ingest or embed found and did."""
+"""What one ingest or embed did."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from statistics import median
 import pyarrow as pa
 
 from embstore.ingest.finished import Finished
+from embstore.ingest.label_report import LocationCount
 from embstore.ingest.plan import Plan
 from embstore.pixels.masks import PLAIN
 from embstore.pixels.segment import CLUMPS
@@ -21,41 +22,42 @@ SCALE_OUTLIER = 1.5  # times the median of the estimated pixel sizes
 
 @dataclass(repr=False)
 class Report(Tabular):
-    """What one ingest or embed found and did, counted while it runs; its rows are the spaces that got vectors."""
+    """What one ingest or embed did, counted while it runs; its rows are the spaces that got vectors."""
 
     dataset: str
-    images: int = 0  # in the source; rows, where external embeddings are imported
-    unit: str = "cell"  # what the vectors are of: cell, image or profile
+    images: int = 0  # in the source; for an import, rows
+    unit: str = "cell"  # what the vectors describe: cell, image or profile
     done_before: int = 0
-    images_in: int = 0  # or planned, in a dry run
-    images_changed: int = 0  # of those, in the store before with other content: now a new revision
-    images_resegmented: int = 0  # of those, in the store before with the same content and other cells
-    images_gone: int = 0  # in the store, and no more in the source
-    images_removed: int = 0  # by somebody else while they went in; they are out again
-    sizes_kept: int = 0  # in the store before, with cells from masks that stay at another pixel size than is given now
-    renewed: int = 0  # in the store before, whose proteins, labels' columns or place are now others
+    images_in: int = 0  # ingested, or planned in a dry run
+    images_changed: int = 0  # of those, stored before with other content: now a new revision
+    images_resegmented: int = 0  # of those, stored before with the same content and other cells
+    images_gone: int = 0  # in the store, but no longer in the source
+    images_removed: int = 0  # by another process while they were being ingested; they stay removed
+    sizes_kept: int = 0  # stored before, with cells from masks that stay although another pixel size is given now
+    renewed: int = 0  # stored before, whose proteins, label columns or paths changed
     labels_changed: int = 0  # subjects, counted in each label set
     cells_in: int = 0
     flags: dict[str, int] = field(default_factory=dict)  # of the new cells: flag -> cells
     dropped: int = 0  # cells that have a flag and therefore no vector
     vectors_in: dict[str, int] = field(default_factory=dict)  # space -> vectors
-    vectors_replaced: int = 0  # of those, external embeddings of rows that had another one
-    vectors_deleted: int = 0  # external embeddings of rows that are gone from the file or refused now
+    vectors_replaced: int = 0  # of those, external embeddings that replaced others
+    vectors_deleted: int = 0  # external embeddings of rows that are missing from the file or refused now
     empty: dict[str, str] = field(default_factory=dict)  # image -> why it has no cell
-    mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and how it was filled
-    without_protein: int = 0  # of those that are new in the store, or would be
-    crops_assumed: int = 0  # of unknown pixel size, taken to be as wide as embstore's own
-    estimated_um: dict[str, float] = field(default_factory=dict)  # image -> pixel size taken from the median nucleus
+    mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and its answer
+    without_protein: int = 0  # of the images that are new in the store, or would be
+    crops_assumed: int = 0  # of unknown pixel size, assumed to be as wide as embstore's own
+    estimated_um: dict[str, float] = field(default_factory=dict)  # image -> size estimated from the median nucleus
     clumps: dict[str, str] = field(default_factory=dict)  # image -> the note that its nuclei may be clumps
-    sizes_ignored: dict[str, int] = field(default_factory=dict)  # what files say of theirs that does not count -> files
+    sizes_ignored: dict[str, int] = field(default_factory=dict)  # ignored pixel sizes of files -> files
     absent_chunks: dict[str, str] = field(default_factory=dict)  # image -> how many chunks of its Zarr are not stored
     assignments: dict[str, int] = field(default_factory=dict)  # which planes became which roles, and why -> images
     failures: list[Failure] = field(default_factory=list)
     known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # on how the source was read
+    locations: list[LocationCount] = field(default_factory=list)  # of the labels in the source, or that would be set
 
     def to_arrow(self) -> pa.Table:
-        """Return how many vectors went into each space: columns `space` and `vectors`."""
+        """Return how many vectors each space got: columns `space` and `vectors`."""
         counts = list(self.vectors_in.values())
         return pa.table({"space": pa.array(self.vectors_in, pa.string()), "vectors": pa.array(counts, pa.int64())})
 
@@ -67,7 +69,7 @@ class Report(Tabular):
 
     @property
     def headline(self) -> str:
-        """Return how many images (or rows of external embeddings) went in, were done before and failed."""
+        """Return how many images (or rows of external embeddings) were ingested, were done before and failed."""
         profiles = self.unit == "profile"
         n_in = sum(self.vectors_in.values()) if profiles and self.vectors_in else self.images_in
         what = "rows" if profiles else "images"
@@ -78,7 +80,7 @@ class Report(Tabular):
 
 
 def compared(report: Report, plan: Plan) -> None:
-    """Report what comparing the source with the store gave."""
+    """Report the result of comparing the source with the store."""
     report.done_before, report.images_gone, report.sizes_kept = plan.done, plan.gone, plan.sizes_kept
     report.known_failures = list(plan.known_failures)
 
@@ -100,7 +102,7 @@ def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
 
 
 def count_assignment(report: Report, assignment: str) -> None:
-    """Count an image under which of its planes became which roles, and why; nothing where no layout says why."""
+    """Count an image by which of its planes became which roles, and why; nothing if no layout states why."""
     if assignment:
         report.assignments[assignment] = report.assignments.get(assignment, 0) + 1
 

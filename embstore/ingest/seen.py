@@ -1,6 +1,6 @@
-"""Which proteins a backbone saw when it was trained, by a table that the user gives.
+"""The proteins that a backbone saw when it was trained, from a table that the user provides.
 
-A network that was trained on images of a protein has an advantage on it: scores can be asked of the others alone.
+A network trained on images of a protein has an advantage on it: scores can be restricted to the others.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import pyarrow as pa
 from embstore.backbones.registry import known_names
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import is_accession, protein_id, split_genes, split_identifiers
-from embstore.sources.columns import known_columns
+from embstore.sources.columns import known_columns, notes_on_genes
 from embstore.sources.tables import TextTable, abridged, text_table
 from embstore.store import ProteinRow, Store, list_spaces, rows
 from embstore.tabular import Tabular, arrow_table
 
-# as OpenCell, HPA and their users call them; HPA's `Gene` holds Ensembl ids beside `Gene name`
+# as OpenCell, HPA and their users name them; HPA's `Gene` contains Ensembl ids next to `Gene name`
 ID_COLUMNS = ("protein_id", "ensg_id", "ENSG", "ensembl_id", "Ensembl", "Gene", "uniprot_id", "uniprot", "UniProt")
 GENE_COLUMNS = ("gene", "gene_name", "Gene name", "target_name", "gene_symbol", "symbol")
 
 
 @dataclass(frozen=True, repr=False)
 class Seen(Tabular):
-    """How a table of seen proteins met the store's: `by_id` + `by_gene` of `proteins` were seen, `changed` are new.
+    """How a table of seen proteins joined the store's: `by_id` + `by_gene` of `proteins` were seen, `changed` are new.
 
     `notes` give examples of the rows and proteins that did not join.
     """
@@ -54,11 +54,12 @@ class Seen(Tabular):
 def set_seen(
     store: Store, table: str | Path, *, backbone: str, id_column: str | None = None, gene_column: str | None = None
 ) -> Seen:
-    """Record in `proteins.seen_in_pretraining` which proteins a backbone was trained on: exactly those of the table.
+    """Record in `proteins.seen_in_pretraining` which proteins a backbone was trained on (writes): those of the table.
 
-    `table` is a CSV, TSV, Parquet or xlsx, one row a protein; ids are matched first, then gene symbols. Proteins that
-    the table does not name lose the mark; those that come into the store later have none until this is run again.
-    Raises EmbstoreError for a backbone that neither the registry nor the store knows, and a table without such columns.
+    `table` is a CSV, TSV, Parquet or xlsx with one row per protein; ids are matched first, then gene symbols. Proteins
+    that the table does not name lose the mark; proteins that are added to the store later have none until this is run
+    again. Raises EmbstoreError for a backbone that neither the registry nor the store knows, and a table without such
+    columns.
     """
     names = set(known_names()) | {space["backbone"] for space in list_spaces(store)}
     if backbone not in names:
@@ -80,22 +81,23 @@ def set_seen(
     known = {p["protein_id"] for p in proteins} | {name for p in proteins for name in _symbols(p)}
     unmet = [row.name for row in named if known.isdisjoint({*row.ids, *row.genes})]
     unseen = [p["gene"] or p["protein_id"] for p in proteins if p["protein_id"] not in by_id | by_gene]
-    notes = (*listed.notes, *_unjoined(listed.path.name, len(named), unmet, unseen))
+    changed_names = notes_on_genes(row.name for row in named)
+    notes = (*listed.notes, *changed_names, *_unjoined(listed.path.name, len(named), unmet, unseen))
     return Seen(backbone, len(listed.rows), len(proteins), len(by_id), len(by_gene), len(changed), version, notes)
 
 
 def _unjoined(table: str, rows_named: int, unmet: Sequence[str], unseen: Sequence[str]) -> Iterator[str]:
-    """Yield which rows met no protein of the store, and which proteins no row."""
+    """Yield which rows matched no protein of the store, and which proteins no row."""
     if unmet:
         nothing = "warning: nothing joined: " if len(unmet) == rows_named else ""
-        yield f"{nothing}rows of {table} that met no protein of the store: {abridged(unmet)}"
+        yield f"{nothing}rows of {table} that match no protein of the store: {abridged(unmet)}"
     if unseen:
         yield f"proteins of the store that {table} does not name: {abridged(unseen)}"
 
 
 @dataclass(frozen=True)
 class _NamedProteins:
-    """What one row names: as it stands there, as ids, and as symbols in lower case."""
+    """What one row names: as written, as ids, and as symbols in lower case."""
 
     name: str
     ids: frozenset[str]
@@ -103,7 +105,7 @@ class _NamedProteins:
 
 
 def _named(table: TextTable, id_column: str | None, gene_column: str | None) -> list[_NamedProteins]:
-    """Return what each row names; rows that name nothing are left out."""
+    """Return what each row names, without rows that name nothing."""
     of_id, of_gene = _columns(table, id_column, gene_column)
     rows_named = []
     for row in table.rows:
@@ -116,7 +118,7 @@ def _named(table: TextTable, id_column: str | None, gene_column: str | None) -> 
 
 
 def _columns(table: TextTable, id_column: str | None, gene_column: str | None) -> tuple[str | None, str | None]:
-    """Return the columns of ids and symbols; `Gene` is one of ids only where it contains some, as HPA's does."""
+    """Return the columns of ids and symbols; `Gene` contains ids only if some of its values are ids, as in HPA's."""
     columns = table.columns if table.rows else ()
     for asked in (id_column, gene_column):
         if asked is not None and asked not in columns:

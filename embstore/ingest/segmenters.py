@@ -19,7 +19,7 @@ from embstore.files import file_sha256
 from embstore.pixels.masks import Mask, from_masks
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
 
-GROUP = "embstore.segmenters"  # of the entry points
+ENTRY_POINTS = "embstore.segmenters"  # of the entry points
 BUILTIN = "builtin"
 KINDS = ("nuclei", "cells")  # what a segmenter may return
 
@@ -132,10 +132,13 @@ def segmented_by(
     nuclei, cells = (_mask(name, kind, labels.get(kind), planes.shape[1:]) for kind in KINDS)
     if nuclei is None and cells is None:
         raise ImageError(f"the segmenter {name} returned no nuclei and no cells; wanted a label image of one of them")
-    found = from_masks(nuclei, cells, None, pixel_size_um)
+    segmented = from_masks(nuclei, cells, None, pixel_size_um)
     note = f"cells by the segmenter {name} {spec['version']}"
     return Segmentation(
-        found.nuclei, found.cells, found.pixel_size_um, note if found.cells.any() else f"{note}: it found none"
+        segmented.nuclei,
+        segmented.cells,
+        segmented.pixel_size_um,
+        note if segmented.cells.any() else f"{note}: it found none",
     )
 
 
@@ -150,7 +153,7 @@ def _mask(name: str, kind: str, labels: Any, shape: tuple[int, ...]) -> Mask | N
 
 
 def _registered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is missing of the store's own images: which spaces they have no vectors in, and where their files are."""
+"""What is missing of the store's own images: which spaces lack their vectors, and where their files are."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from embstore.store import ImageRow, Store, rows
 def stored_plan(
     store: Store, dataset: str | None, spaces: Sequence[str], source_root: Path | None, *, drop_flagged: bool = False
 ) -> Plan:
-    """Return the work that `spaces` still need over the images already in the store, with their cells as they are.
+    """Return the work that `spaces` still need on images in the store, with their existing cells.
 
-    Files are looked for under `source_root`, then where they were before; where they are found to be the same under
-    another root, the image's row is `renewed` with it.
+    Files are searched under `source_root`, then where they were before; if they are the same under another root, the
+    image's row is `renewed` with it. Raises EmbstoreError if the store has no image, or not the dataset.
     """
     ingested = ingested_spaces(store, drop_flagged=drop_flagged)
     current = cast("list[ImageRow]", rows(store, CURRENT_IMAGES))
@@ -43,7 +43,7 @@ def stored_plan(
 
 
 def _compare(row: ImageRow, missing: tuple[str, ...], source_root: Path | None) -> Compared | Failure | None:
-    """Return one image with what it still needs, or why it cannot be worked on; None where nothing has to be done."""
+    """Return one image with what it still needs, or why it cannot be worked on; None if it needs nothing."""
     before = Path(row["source_root"])
     work = _located(stored_work(row, missing, before), source_root)
     if isinstance(work, Failure):
@@ -68,9 +68,7 @@ def _unchanged(work: Work) -> Work | Failure:
             return work
         files = hashed(work.root, work.image.files)
     except OSError as error:
-        return Failure(
-            path, "embed", f"cannot be read: {error.strerror}", "name the folder it moved to with --source-root"
-        )
+        return Failure(path, "embed", f"cannot be read: {error.strerror}", "name its new folder with --source-root")
     if content(files) == work.sha256:
         return replace(work, files=files)
     return Failure(path, "embed", "the file changed since it was ingested", "run `embstore ingest` on its folder first")

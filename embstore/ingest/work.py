@@ -1,4 +1,4 @@
-"""What one image still needs: cells where its content, masks or pixel size are new, and vectors in spaces."""
+"""What one image still needs: cells if its content, masks or pixel size are new, and vectors in spaces."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from embstore.sources.record import SourceImage
 from embstore.store import ImageRow
 
 NO_NUCLEUS = "there is no nucleus channel"
-WHOLE = ""  # in place of a segmentation: the vector is of the image, whatever its cells are
+WHOLE = ""  # instead of a segmentation: the vector describes the image, whatever its cells are
 Done = Mapping[tuple[str, str], tuple[int, str]]  # (image, space) -> revision, segmentation
 
 
 class ImageDescription(TypedDict):
-    """The columns of `images` that a layout's names and tables give, whatever the pixels are."""
+    """The columns of `images` that a layout's names and tables determine, whatever the pixels are."""
 
     plate: str | None
     well: str | None
@@ -40,7 +40,7 @@ class ImageDescription(TypedDict):
 class Work:
     """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
 
-    `resegmented` is True where cells of the very same content are in the store, made from other masks or at another
+    `resegmented` is True if the store contains cells of the very same content, made from other masks or at another
     pixel size.
     """
 
@@ -51,29 +51,29 @@ class Work:
     files: tuple[FileState, ...]
     sha256: str
     spaces: tuple[str, ...]
-    segmentation: str | None = None  # of cells that are in the store already
-    pixel_size_um: float | None = None  # of those
+    segmentation: str | None = None  # of existing cells
+    pixel_size_um: float | None = None  # of existing cells
     segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
     segmenter_given: bool = False  # by the user: cells of another one are made anew
-    option_um: float | None = None  # the pixel size that the user gives
+    option_um: float | None = None  # the pixel size that the user gave
     resegmented: bool = False
     drop_flagged: bool = False  # cells with a quality flag get no vector
-    unit: str = "cell"  # of the spaces: where it is image, an image that cannot be segmented will do
+    unit: str = "cell"  # of the spaces; with image, an image that cannot be segmented can be used
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an ingest asks for, of every image of its source.
+    """What an ingest does with every image of its source.
 
-    With `rehash` contents are compared whatever sizes and times say. Without `hashing`, files of images that are not in
-    the store are not read: their work lacks its contents' sha256, and is for looking at alone.
+    With `rehash`, contents are compared even if sizes and times agree. Without `hashing`, files of images that are not
+    in the store are not read: their work lacks the sha256 of its contents, and is for a dry run only.
     """
 
     spaces: tuple[str, ...]
     unit: str = "cell"  # of the spaces
-    pixel_size_um: float | None = None  # whatever files and layout say
+    pixel_size_um: float | None = None  # takes precedence over files and layout
     drop_flagged: bool = False
-    limit: int | None = None  # only so many images that need anything: the first ones
+    limit: int | None = None  # only the first so many images that need anything
     retry_failed: bool = False
     rehash: bool = False
     hashing: bool = True
@@ -99,7 +99,7 @@ def new_work(root: Path, image: SourceImage, name: str, wanted: Wanted, files: t
 
 
 def missing_work(new: Work, old: ImageRow, ingested: Done) -> Work:
-    """Return what an image still needs: all spaces where its content or cells are new, else those that it lacks.
+    """Return what an image still needs: all spaces if its content or cells are new, else those that it lacks.
 
     `new` is the image as if it were not in the store.
     """
@@ -115,7 +115,7 @@ def missing_work(new: Work, old: ImageRow, ingested: Done) -> Work:
 
 
 def stored_work(row: ImageRow, missing: tuple[str, ...], root: Path) -> Work:
-    """Return an image that is in the store, with its cells as they are, as work for the spaces that it lacks."""
+    """Return an image of the store, with its existing cells, as work for the spaces that it lacks."""
     image = SourceImage(
         key=row["image_id"].removeprefix(row["dataset"] + "/"),
         files=tuple(file["path"] for file in row["files"]),
@@ -135,13 +135,15 @@ def stored_work(row: ImageRow, missing: tuple[str, ...], root: Path) -> Work:
 
 
 def missing_spaces(ingested: Done, image: ImageRow, spaces: Sequence[str]) -> tuple[str, ...]:
-    """Return the spaces that have no vectors of an image as it is, or of its current cells."""
+    """Return the spaces that have no vectors of an image's present content, or of its current cells."""
     done = ((image["revision"], image["segmentation"]), (image["revision"], WHOLE))
     return tuple(space for space in spaces if ingested.get((image["image_id"], space)) not in done)
 
 
 def states_of(root: Path, image: SourceImage, old: ImageRow | None) -> tuple[FileState, ...]:
-    """Return the state of an image's files with their contents' sha256; that on record where size and time agree."""
+    """Return the state of an image's files with the sha256 of their contents: the recorded one if size and time
+    agree.
+    """
     known = old is not None and not touched(root, image.files, old["files"])
     return tuple(old["files"]) if old and known else hashed(root, image.files)
 
@@ -155,24 +157,24 @@ def keeps_masks(new: Work, old: ImageRow) -> bool:
 
 
 def keeps_size(new: Work, old: ImageRow) -> bool:
-    """True if a stored image keeps its pixel size with its cells from masks, though another one is given now."""
+    """True if a stored image keeps its pixel size with its cells from masks, although another one is given now."""
     return keeps_masks(new, old) and (_other_size(new.image, old) or _other_cells(new, old))
 
 
 def _known_um(old: ImageRow) -> float | None:
-    """Return the pixel size of a stored image; None where it was estimated, or assumed of a crop."""
+    """Return the pixel size of a stored image; None if it was estimated, or assumed for a crop."""
     return None if old["pixel_size_source"] in ("estimated", "crop") else old["pixel_size_um"]
 
 
 def _other_roles(image: SourceImage, old: ImageRow) -> bool:
-    """True if the source now gives the same pixels other roles: they get new cells then."""
+    """True if the source now gives the same pixels other roles: they then get new cells."""
     return list(image.roles[: len(old["roles"])]) != old["roles"]
 
 
 def _other_size(image: SourceImage, old: ImageRow) -> bool:
-    """True if the source now gives the same pixels another size: they get new cells then.
+    """True if the source now gives the same pixels another size: they then get new cells.
 
-    The size that the file or the user gave takes precedence over a layout's.
+    A size from the file or the user takes precedence over the layout's.
     """
     known = image.pixel_size_um is not None and old["pixel_size_source"] not in ("metadata", "option")
     return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
@@ -190,7 +192,7 @@ def _segmenter(image: SourceImage, given: Mapping[str, Any] | None) -> Mapping[s
 def _other_cells(new: Work, old: ImageRow) -> bool:
     """True if the masks and pixel size of this source make other cells than those in the store.
 
-    What it does not give (no masks, no segmenter, no pixel size) stays as it was.
+    What the source does not give (no masks, no segmenter, no pixel size) stays unchanged.
     """
     if new.image.masks is None and not new.segmenter_given:
         return new.option_um not in (None, old["pixel_size_um"])
@@ -199,7 +201,7 @@ def _other_cells(new: Work, old: ImageRow) -> bool:
 
 
 def image_description(image: SourceImage) -> ImageDescription:
-    """Return what a layout's names and tables say of an image."""
+    """Return an image's description in the layout's names and tables."""
     return {
         "plate": image.plate,
         "well": image.well,
@@ -214,9 +216,9 @@ def image_description(image: SourceImage) -> ImageDescription:
 
 
 def renewed(work: Work, old: ImageRow) -> ImageRow | None:
-    """Return the row of an image whose content is as it was, where its description changed; else None.
+    """Return the image's updated row if only its metadata changed, else None.
 
-    What the source does not say now (no labels were given) stays as it was.
+    Metadata that the source does not give now (no labels were given) stay unchanged.
     """
     if work.revision != old["revision"]:
         return None
@@ -226,7 +228,7 @@ def renewed(work: Work, old: ImageRow) -> ImageRow | None:
 
 
 def check_dataset(name: str) -> str:
-    """Return a dataset's name, or raise EmbstoreError where ids made with it could not be taken apart again."""
+    """Return a dataset's name; EmbstoreError if ids made with it could not be split again."""
     if not re.fullmatch(r"[\w.+-]+", name):
         raise EmbstoreError(
             f"the dataset name is {name!r}; wanted letters, digits, '.', '_', '+' and '-': --dataset NAME"

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures of the cells behind a search result, on one physical scale."""
+"""Contact sheets: the cells behind an answer, on one physical scale, with what they are."""
 
 from __future__ import annotations
 
@@ -13,52 +13,66 @@ from PIL import Image, ImageDraw, ImageFont
 
 from embstore.errors import EmbstoreError
 from embstore.pixels.thumbnail import THUMBNAIL_PX, THUMBNAIL_UM, decode_thumbnail
-from embstore.search.neighbours import Neighbour, Neighbours
+from embstore.search.neighbours import Neighbour, Neighbours, SimilarProtein
+from embstore.search.outlines import Outline, outlines
+from embstore.search.pictured import pictured_cells
 from embstore.search.thumbnails import thumbnails
 from embstore.store import Store
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 GAP_PX = 6
 STEP_PX = THUMBNAIL_PX + GAP_PX
+CELLS_IN_A_ROW = 6  # pictures in a row
 CAPTION_PX = 210  # left of the thumbnails
 TOP_PX = 58  # above them
 BAR_UM = 5.0
 DASHES = 3  # of the scale bar where the pixel size is estimated
-# the font that comes with Pillow has no micro sign, hence "um"
+# "um": the font that comes with Pillow has no micro sign
 LEGEND = (
-    "nucleus blue, protein green, microtubules red, ER dim yellow; thumbnails 25 um, bar 5 um; "
-    "cells nearest to the query first"
+    "nucleus blue, protein green, microtubules red, ER dim yellow; pictures 25 um, bar 5 um; "
+    "whole cells and one of each image first"
 )
 INK, PAPER, PALE_INK = (20, 20, 20), (255, 255, 255), (110, 110, 110)
+OUTLINE = (235, 235, 235)
 
 
-def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path) -> Path:
-    """Draw the query and its neighbours, one row each, nearest first; write the picture and return its path.
+def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path, *, cells: int = CELLS_IN_A_ROW) -> Path:
+    """Draw the query and its neighbours, a row each, nearest first; write the picture and return its path.
 
-    Every thumbnail shows 25 µm around one cell; the scale bar is 5 µm, dashed and with a "≈" if the pixel size of any
-    of the images is an estimate. The suffix determines the format: .png, .webp or .jpg. Raises EmbstoreError if the
-    space has no pictures (vectors of whole images, external embeddings) or the file cannot be written.
+    A row shows up to `cells` cells of its protein, outlined: whole ones before those that the border of their image
+    cuts, one of each image before its second, then the most similar to the query. Every picture shows the same 25 µm;
+    the scale bar is 5 µm, dashed and with a "≈" if the pixel size of any of the images is an estimate. The format
+    follows the suffix: .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole images, external embeddings).
     """
-    path, captions = Path(out), [_query_caption(neighbours), *map(_caption, neighbours.rows)]
-    cells = [neighbours.asked.nearest, *(row.nearest for row in neighbours.rows)]
-    pictures = thumbnails(store, itertools.chain(*cells))
+    captions = [_query_caption(neighbours), *map(_caption, neighbours.rows)]
+    drawn = pictured_cells(store, neighbours, cells)
+    pictures = thumbnails(store, itertools.chain(*drawn))
     if not pictures:
         raise EmbstoreError(
             f"{neighbours.space} has no vectors of cells, and only cells have pictures; leave out --sheet"
         )
-    width = max(CAPTION_PX + max(map(len, cells)) * STEP_PX + GAP_PX, 640)
-    sheet = Image.new("RGB", (width, TOP_PX + len(cells) * STEP_PX + 30), PAPER)
+    lines = outlines(store, pictures)
+    width = max(CAPTION_PX + max(map(len, drawn)) * STEP_PX + GAP_PX, 640)
+    sheet = Image.new("RGB", (width, TOP_PX + len(drawn) * STEP_PX + 30), PAPER)
     pen = ImageDraw.Draw(sheet)
     _draw_heading(pen, neighbours)
-    for row, (caption, cell_ids) in enumerate(zip(captions, cells, strict=True)):
+    for row, (caption, cell_ids) in enumerate(zip(captions, drawn, strict=True)):
         top = TOP_PX + row * STEP_PX
         _draw_caption(pen, caption, top)
-        for column, cell_id in enumerate(cell_ids):
-            picture = Image.fromarray(decode_thumbnail(pictures[cell_id]))
+        for column, cell_id in enumerate(cell for cell in cell_ids if cell in pictures):
+            picture = _outlined(pictures[cell_id], lines.get(cell_id, []))
             sheet.paste(picture, (CAPTION_PX + column * STEP_PX, top))
-    _draw_bar(pen, CAPTION_PX, TOP_PX, estimated=_any_estimated(store, itertools.chain(*cells)))
+    _draw_bar(pen, CAPTION_PX, TOP_PX, estimated=_any_estimated(store, itertools.chain(*drawn)))
     pen.text((GAP_PX, sheet.height - 22), LEGEND, PALE_INK, ImageFont.load_default(11))
-    return _save(sheet, path, len(cells))
+    return _save(sheet, Path(out), len(drawn))
+
+
+def _outlined(webp: bytes, lines: Sequence[Outline]) -> Image.Image:
+    picture = Image.fromarray(decode_thumbnail(webp))
+    pen = ImageDraw.Draw(picture)
+    for line in lines:
+        pen.line([(x, y) for x, y in line], OUTLINE, 1)
+    return picture
 
 
 def _save(sheet: Image.Image, path: Path, n_rows: int) -> Path:
@@ -72,9 +86,9 @@ def _save(sheet: Image.Image, path: Path, n_rows: int) -> Path:
 
 
 def check_sheet(out: str | Path) -> None:
-    """Raise EmbstoreError, before any work is done, if a file's suffix is not that of a picture."""
+    """Refuse, before any work is done, a file that is not of a picture."""
     if Path(out).suffix.lower() not in SUFFIXES:
-        raise EmbstoreError(f"{Path(out).name} is not the name of a picture; wanted {', '.join(SUFFIXES)}")
+        raise EmbstoreError(f"{Path(out).name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
 
 
 def _draw_heading(pen: ImageDraw.ImageDraw, neighbours: Neighbours[Any]) -> None:
@@ -84,13 +98,17 @@ def _draw_heading(pen: ImageDraw.ImageDraw, neighbours: Neighbours[Any]) -> None
 
 
 def _query_caption(neighbours: Neighbours[Any]) -> list[str]:
-    """Return the title and the details to the left of the query's cells."""
+    """Return the title and the details beside the query's own cells."""
     return [f"{neighbours.asked.name} (asked for)", neighbours.asked.locations]
 
 
 def _caption(row: Neighbour) -> list[str]:
-    """Return the title and the details to the left of a neighbour's cells."""
-    return [f"{row.rank}  {row.gene or '(no protein)'}  {row.similarity:.3f}", row.locations, row.dataset]
+    """Return the title and the details beside a neighbour's cells."""
+    title = f"{row.rank}  {row.gene or '(no protein)'}  {row.similarity:.3f}"
+    if not isinstance(row, SimilarProtein):
+        return [title, row.locations, row.dataset]
+    rank = "" if row.rank_low is None else f", rank {row.rank_low} to {row.rank_high}"
+    return [title, row.locations, row.dataset, f"{row.n_cells} cells{rank}"]
 
 
 def _draw_caption(pen: ImageDraw.ImageDraw, caption: Sequence[str], top: int) -> None:

@@ -1,1 +1,1 @@
-"""Where images, labels and external embeddings come from."""
+"""Read images, labels and external embeddings from files and folders."""

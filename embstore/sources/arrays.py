@@ -20,7 +20,7 @@ from embstore.sources.decoding import Decoder
 from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
 TODO_PLAIN = "save plain arrays"
-# how many times smaller than its content a member can be; of deflate, see https://www.zlib.net/zlib_tech.html
+# how many times smaller than its content a member can be; for deflate, see https://www.zlib.net/zlib_tech.html
 MOST_PACKED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
 OTHERWISE_PACKED = 100_000
 HEADER_BYTES = 1 << 16
@@ -48,14 +48,16 @@ def npy_matrix(path: Path) -> EmbeddingMatrix:
 
     def read(rows: int) -> Iterator[Numbers]:
         for start in range(0, shape[0], rows):
-            # mapped anew for each block, or the pages of all blocks would stay in memory
+            # mapped again for each block, or the pages of all blocks would stay in memory
             yield np.array(_mapped(decode, path)[start : start + rows])
 
     return EmbeddingMatrix(path, path.name, checked_shape(path, path.name, shape, dtype), read)
 
 
 def npy_folder(folder: Path) -> tuple[list[Path], EmbeddingMatrix]:
-    """Return the .npy files of a folder, sorted, and their vectors: one a file, (dim,) or (1, dim)."""
+    """Return the .npy files of a folder, sorted, and their vectors, each (dim,) or (1, dim); EmbstoreError if
+    unequal.
+    """
     files = sorted(path for path in folder.glob("*.npy") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise EmbstoreError(f"{folder} is a folder without .npy files; give a file, or a folder of one .npy a vector")
@@ -80,12 +82,12 @@ def _vector(file: Path) -> Numbers:
 
 
 def _mapped(decode: Decoder, path: Path) -> Numbers:
-    # a header that claims more than the file contains is refused by the operating system
+    # the operating system refuses a header that claims more than the file contains
     return cast("Numbers", decode(npy_format.open_memmap, path, mode="r"))
 
 
 def npz_members(path: Path) -> Mapping[str, Member]:
-    """Return the arrays of an npz by name, read from their headers alone."""
+    """Return the arrays of an npz by name, from their headers; EmbstoreError if it is no zip archive."""
     decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
     if not decode(zipfile.is_zipfile, path):  # np.load would read a lone array, or look for a pickle
         raise EmbstoreError(f"{path} cannot be read as an npz without pickles (it is no zip archive); {TODO_PLAIN}")
@@ -95,7 +97,7 @@ def npz_members(path: Path) -> Mapping[str, Member]:
 
 
 def _member(decode: Decoder, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    """Return an array as its header describes it; one whose header cannot be read stops only those who ask for it."""
+    """Return an array as its header describes it; if the header cannot be read, only using the array is an error."""
     name = info.filename.removesuffix(".npy")
     try:
         with decode(archive.open, info) as file:
@@ -113,7 +115,7 @@ def _header(decode: Decoder, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
 
 
 def npz_array(path: Path, member: Member) -> Numbers:
-    """Return one array of an npz."""
+    """Return one array of an npz, of any shape."""
     dtype = _plain(path, member)
     decode = Decoder(path, "an npz without pickles", TODO_PLAIN)
     with decode(zipfile.ZipFile, path) as archive, decode(archive.open, member.info) as file:
@@ -146,7 +148,7 @@ def npz_matrix(path: Path, member: Member) -> EmbeddingMatrix:
 def _from_columns(
     decode: Decoder, file: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any], rows: int
 ) -> Iterator[Numbers]:
-    """Yield rows of an array that is packed column by column, by way of a temporary file."""
+    """Yield rows of an array that is stored column by column, by way of a temporary file."""
     with tempfile.TemporaryFile() as unpacked:
         decode(shutil.copyfileobj, file, unpacked)
         unpacked.flush()
@@ -166,9 +168,9 @@ def _plain(path: Path, member: Member) -> np.dtype[Any]:
     contained = member.info.file_size - member.header_bytes
     possible = MOST_PACKED.get(member.info.compress_type, OTHERWISE_PACKED) * member.info.compress_size
     if claimed != contained or contained > possible or min(member.shape, default=0) < 0:
-        found = min(contained, possible)
+        available = min(contained, possible)
         raise EmbstoreError(
-            f"{path}: the header of {member.name} claims {claimed} bytes and the file contains at most {found}; save "
-            "it again"
+            f"{path}: the header of {member.name} claims {claimed} bytes and the file contains at most {available}; "
+            "save it again"
         )
     return member.dtype

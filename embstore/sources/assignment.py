@@ -1,4 +1,4 @@
-"""Which planes of an image's files become which roles: compared before anything is projected, and never guessed."""
+"""Decide which planes of an image's files become which roles: checked before anything is projected, never guessed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from embstore.sources.record import SourceImage
 
 
 def channels_in_file(image: SourceImage) -> int:
-    """Return how many channels each file of an image is expected to hold."""
+    """Return how many channels each file of an image should have."""
     return 1 if len(image.files) == len(image.roles) else len(image.roles)
 
 
 def fitting_roles(image: SourceImage, headers: Sequence[Header]) -> tuple[str, ...]:
-    """Return the roles of an image whose files are of these headers; ImageError where they do not fit."""
+    """Return the roles of an image from its files' headers; ImageError if they do not fit."""
     if len(image.files) != len(image.roles):
         return _of_one_file(image, headers[0])
     for file, header in zip(image.files, headers, strict=True):
         if header.shape[0] != 1 and not header.colour:
-            found = f"{file} has {header.shape[0]} channels{_axis(header)}"
-            raise ImageError(f"{found}; wanted one, grey or pseudo-coloured (RGB)")
+            problem = f"{file} has {header.shape[0]} channels{_axis(header)}"
+            raise ImageError(f"{problem}; wanted one, grey or pseudo-coloured (RGB)")
     if len({header.shape[1:] for header in headers}) > 1:
-        found = ", ".join(f"{Path(f).name} {h.shape[1:]}" for f, h in zip(image.files, headers, strict=True))
-        raise ImageError(f"channels of different shapes: {found}; wanted one shape")
+        shapes = ", ".join(f"{Path(f).name} {h.shape[1:]}" for f, h in zip(image.files, headers, strict=True))
+        raise ImageError(f"channels of different shapes: {shapes}; wanted one shape")
     return image.roles
 
 
@@ -36,9 +36,9 @@ def _of_one_file(image: SourceImage, header: Header) -> tuple[str, ...]:
         alpha = f", of which the {_nth(planes)} is alpha and not opaque" if header.colour.endswith("A") else ""
         raise ImageError(f"{image.files[0]} has {planes} channels{alpha}; wanted at most {len(roles)} ({listed})")
     if planes < len(roles) and not image.may_end_early:
-        found = f"{image.files[0]} has {planes} channel{'s' if planes > 1 else ''}{_axis(header)}"
+        problem = f"{image.files[0]} has {planes} channel{'s' if planes > 1 else ''}{_axis(header)}"
         todo = "name the channels that it has (--channels, or a column channels)"
-        raise ImageError(f"{found}, wanted {len(roles)} ({listed})", todo=todo)
+        raise ImageError(f"{problem}, wanted {len(roles)} ({listed})", todo=todo)
     return roles[:planes]
 
 
@@ -50,18 +50,18 @@ def _nth(number: int) -> str:
     return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
-def told_assignment(image: SourceImage, headers: Sequence[Header]) -> str:
-    """Return which planes became which roles, and why, as the report says it; empty where no layout says why."""
+def assignment_text(image: SourceImage, headers: Sequence[Header]) -> str:
+    """Return which planes became which roles, and why, for the report; "" if no layout states why."""
     roles = fitting_roles(image, headers)
-    if not image.told_by:
+    if not image.role_reasons:
         return ""
     if len(image.files) == len(image.roles):
         planes = [f"{header.colour} file, brightest colour" if header.colour else "file" for header in headers]
     else:
         planes = [f"{_PLANES.get(headers[0].axis, 'channel')} {i}" for i in range(len(roles))]
-    pairs = zip(planes, roles, image.told_by, strict=False)
-    told = ", ".join(f"{plane} → {role} ({why})" for plane, role, why in pairs)
-    return "; ".join([told, *_remarks(image, headers, roles)])
+    pairs = zip(planes, roles, image.role_reasons, strict=False)
+    text = ", ".join(f"{plane} → {role} ({why})" for plane, role, why in pairs)
+    return "; ".join([text, *_remarks(image, headers, roles)])
 
 
 _PLANES = {"S": "colour", "I": "page", "Q": "page", "Z": "z plane"}

@@ -1,4 +1,4 @@
-"""Which channel shows what: roles by position, or by the name that a file, a column or the metadata gives a channel."""
+"""What each channel shows: roles by position, or by the name of a channel in a file, column or metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embstore.errors import EmbstoreError
 from embstore.ids import split_list
 from embstore.sources.tables import Renaming
 
-# What stains and columns are called, in lower case. A name that is not here is asked for with --channels.
+# names of stains and columns, in lower case; other names have to be given with --channels
 ROLE_NAMES = {
     "nucleus": ("nucleus", "nuclei", "dna", "dapi", "hoechst", "hoechst 33342", "blue", "b_image"),
     "protein": ("protein", "gfp", "egfp", "mneongreen", "green", "g_image"),
@@ -27,30 +27,32 @@ _ROLE_OF = {name: role for role, names in ROLE_NAMES.items() for name in names}
 
 @dataclass(frozen=True)
 class Channels:
-    """What --channels says: roles in the order of a file's planes, or NAME=ROLE for names that are not well known."""
+    """The value of --channels: roles in the order of a file's planes, or NAME=ROLE for names that are not well
+    known.
+    """
 
     in_order: tuple[str, ...] = ()
     by_name: dict[str, str] = field(default_factory=dict)
 
     def role(self, name: str) -> str | None:
-        """Return what a channel of this name shows, or None where neither the user nor the list of stains knows it."""
+        """Return the role of a channel with this name, or None if neither the user nor the list of stains knows it."""
         return self.by_name.get(name) or _ROLE_OF.get(name.strip().lower())
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source whose names alone don't say it: a table of labels, its channels, where its files lie."""
+    """How to read a source whose names are not enough: a table of labels, its channels, the folder of its files."""
 
     labels: Path | None = None
     channels: Channels = Channels()
     root: Path | None = None
-    renaming: Renaming | None = None  # what the user calls the columns of the table
+    renaming: Renaming | None = None  # the user's names of the table's columns
 
 
 def parse_channels(text: str) -> Channels:
-    """Read `nucleus,protein` (by position) or `gfp=protein,rfp=cytosol` (by name), also joined by `;`.
+    """Return the channels in `nucleus,protein` (by position) or `gfp=protein,rfp=cytosol` (by name), or joined by `;`.
 
-    EmbstoreError for anything else.
+    Raises EmbstoreError for anything else.
     """
     items = split_list(text, ",;")
     pairs = [[part.strip() for part in item.split("=", 1)] for item in items if "=" in item]
@@ -65,13 +67,13 @@ def parse_channels(text: str) -> Channels:
 
 
 def named_roles(names: Sequence[str], channels: Channels, where: str) -> tuple[str, ...]:
-    """Return the role of every channel of a file; EmbstoreError where a name is not known or two say the same."""
+    """Return the role of every channel of a file; EmbstoreError if a name is unknown or two have the same role."""
     roles = [channels.role(name) for name in names]
     if None in roles or len(set(roles)) != len(roles):
-        found = ", ".join(
+        listed = ", ".join(
             f"{name or '(no name)'} ({role or 'unknown'})" for name, role in zip(names, roles, strict=True)
         )
         raise EmbstoreError(
-            f"{where} has the channels {found}; say what they show: --channels ROLE,ROLE,... or NAME=ROLE,..."
+            f"{where} has the channels {listed}; name what they show: --channels ROLE,ROLE,... or NAME=ROLE,..."
         )
     return tuple(role for role in roles if role)

@@ -1,4 +1,4 @@
-"""What the columns of a lab's own table mean, whatever they are called there."""
+"""The meaning of the columns of a lab's own table, whatever their names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TypedDict
 
 from embstore.errors import EmbstoreError
-from embstore.ids import protein_ids, split_genes, split_list, spreadsheet_genes, strangers
+from embstore.ids import non_accessions, protein_ids, split_genes, split_list, spreadsheet_genes
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
+from embstore.sources.restored_genes import probable_symbols
 from embstore.sources.tables import RenamedColumns, TextTable, abridged
 from embstore.sources.values import clean_name, is_missing, looks_like_list, names_in, spelled_missing
 
 TextRow = Mapping[str, str]
 
-# meaning -> names as `column_key` gives them; the first that a table has is taken
+# meaning -> names as `column_key` returns them; the first that a table has is used
 MEANINGS = {
     "key": ("image_id", "key", "image", "image_name", "cell_id", "cell", "fov_id", "output_prefix", "id"),
     "protein": (
@@ -40,7 +41,7 @@ MEANINGS = {
 }
 # names of image files
 FILE_COLUMNS = ("file", "path", "filename", "file_name", "image_file", "image_path", "file_path", "filepath")
-# what `--columns` may call a column
+# the meanings that `--columns` may give a column
 OUR_NAMES = (
     *("image_id", "cell_id", "gene", "ensg_id", "uniprot_id", "plate", "well", "site", "cell_line", "antibody"),
     *("licence", "pixel_size_um", "locations", "grade", "file", "channels"),
@@ -67,12 +68,12 @@ class ImageFields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """What a user's columns are called here: `Where is it?` -> `locations`; called by `text_table`."""
+    """The meanings of a user's columns: `Where is it?` -> `locations`; called by `text_table`."""
 
     ours: Mapping[str, str]
 
     def __call__(self, path: Path, columns: Sequence[str]) -> RenamedColumns:
-        """Return every column's name; a named one hides others of its meaning, which are left out and reported."""
+        """Return every column's name; a named one hides others with its meaning, which are left out and reported."""
         absent = [column for column in self.ours if clean_name(column) not in columns]
         if absent:
             listed = ", ".join(columns)
@@ -98,7 +99,7 @@ def hidden_columns(columns: Sequence[str], ours: Mapping[str, str]) -> tuple[lis
 
 
 def named_columns(columns: Mapping[str, str] | None) -> ColumnNames | None:
-    """Return the names of a user's columns, None for none; EmbstoreError for a name that has no meaning here."""
+    """Return the names for a user's columns, None if there are none; EmbstoreError for a name without a meaning."""
     if not columns:
         return None
     unknown = next((name for name in columns.values() if name not in OUR_NAMES), None)
@@ -116,12 +117,12 @@ def _synonyms(name: str) -> tuple[str, ...]:
 
 
 def column_key(name: str) -> str:
-    """Return a column's name as it is compared: `Gene name`, `gene-name` and `Metadata_Gene_Name` are `gene_name`."""
+    """Return a column's name for comparison: `Gene name`, `gene-name` and `Metadata_Gene_Name` are `gene_name`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removeprefix("metadata_")
 
 
 def known_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return meaning -> column for those that the table has; EmbstoreError where two names read the same."""
+    """Return meaning -> column for those that the table has; EmbstoreError if two names are the same in comparison."""
     by_key: dict[str, str] = {}
     for column in columns:
         key = column_key(column)
@@ -136,9 +137,9 @@ def known_columns(columns: Iterable[str]) -> dict[str, str]:
 def tidy_rows(
     rows: Sequence[tuple[int, dict[str, str]]], known: Mapping[str, str], used: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Blank what stands for a missing value in columns with a meaning, write pixel sizes with a decimal dot, in place.
+    """Blank missing values in columns with a meaning, and write pixel sizes with a decimal dot, in place.
 
-    Returns a note that counts the former by spelling. EmbstoreError where a pixel size can be read in two ways.
+    Returns a note that counts the missing values by spelling. Raises EmbstoreError for an ambiguous pixel size.
     """
     columns = list(dict.fromkeys((*known.values(), *used)))
     spelled = spelled_missing(row[column] for _, row in rows for column in columns)
@@ -152,9 +153,9 @@ def tidy_rows(
 
 
 def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()) -> ImageFields:
-    """Return the fields of a SourceImage that a row fills; what is neither known nor `used` is kept in `extra`.
+    """Return the fields of a SourceImage that a row fills; columns that are neither known nor `used` are in `extra`.
 
-    EmbstoreError where the pixel size is no positive number.
+    Raises EmbstoreError if the pixel size is not a positive number.
     """
     value = {meaning: row.get(column, "").strip() for meaning, column in known.items()}
     size = value.get("pixel_size_um", "")
@@ -176,16 +177,19 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 
 
 def notes_on(table: TextTable, known: Mapping[str, str]) -> tuple[str, ...]:
-    """Return how a table was read, and which columns with a meaning contain dates, as a spreadsheet makes of text."""
-    dated = {column: table.dates[column] for column in known.values() if column in table.dates}
+    """Return how a table was read, and which columns with a meaning contain dates, into which spreadsheets turn
+    text. Genes are left to `notes_on_genes`, which names the symbols.
+    """
+    columns = [column for meaning, column in known.items() if meaning != "gene"]
+    dated = {column: table.dates[column] for column in columns if column in table.dates}
     counted = (f"{len(texts)} cells of {column} are dates ({', '.join(texts[:3])})" for column, texts in dated.items())
     if not dated:
         return table.notes
-    return (*table.notes, f"{'; '.join(counted)}: a spreadsheet makes them of text such as 2-1; restore the text")
+    return (*table.notes, f"{'; '.join(counted)}: spreadsheets turn text such as 2-1 into dates; restore the text")
 
 
 def refuse_lists(path: Path, rows: Iterable[TextRow], column: str) -> None:
-    """Raise EmbstoreError where a column of locations has text in brackets: a list that holds no quoted names."""
+    """Raise EmbstoreError if a column of locations has text in brackets: a list without quoted names."""
     printed = next((row[column] for row in rows if looks_like_list(row[column])), None)
     if printed is not None:
         raise EmbstoreError(
@@ -197,9 +201,9 @@ def refuse_lists(path: Path, rows: Iterable[TextRow], column: str) -> None:
 def locations_of(
     path: Path, keyed: Sequence[tuple[str, TextRow]], known: Mapping[str, str]
 ) -> dict[Subject, dict[str, int | None]]:
-    """Return the `;`-joined locations that stand beside images; empty where the table has no such column.
+    """Return the locations in the rows of images, separated by `;`; empty if the table has no such column.
 
-    EmbstoreError for text in brackets that is no list of quoted names.
+    Raises EmbstoreError for text in brackets that is not a list of quoted names.
     """
     column = known.get("locations")
     if column is None:
@@ -212,26 +216,28 @@ def unknown_ids(rows: Iterable[TextRow], known: Mapping[str, str]) -> tuple[str,
     """Return notes on a table's proteins: ids that are no accession, and genes that a spreadsheet changed."""
     rows = list(rows)
     ids, genes = known.get("protein"), known.get("gene")
-    notes = said_of_ids((row.get(ids, "") for row in rows), ids) if ids else ()
-    return notes + (said_of_genes(row.get(genes, "") for row in rows) if genes else ())
+    notes = notes_on_ids((row.get(ids, "") for row in rows), ids) if ids else ()
+    return notes + (notes_on_genes(row.get(genes, "") for row in rows) if genes else ())
 
 
-def said_of_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
-    """Return a note on those of a column's ids that are no accession, as `unknown_ids` does."""
-    found = list(dict.fromkeys(item for text in fields for item in strangers(text)))
-    if not found:
+def notes_on_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
+    """Return a note on those of a column's ids that are no accession, as in `unknown_ids`."""
+    others = list(dict.fromkeys(item for text in fields for item in non_accessions(text)))
+    if not others:
         return ()
-    said = f"no Ensembl gene id or UniProt accession in {column}: {abridged(found)}"
-    return (f"{said}; such a protein is known by its gene, else by that very text",)
+    note = f"no Ensembl gene id or UniProt accession in {column}: {abridged(others)}"
+    return (f"{note}; such a protein is known by its gene, else by that very text",)
 
 
-def said_of_genes(fields: Iterable[str]) -> tuple[str, ...]:
-    """Return a note on the gene names that look like what a spreadsheet makes of symbols; none where there are none."""
-    found = spreadsheet_genes(name for text in fields for name in split_list(text))
-    if not found:
+def notes_on_genes(fields: Iterable[str]) -> tuple[str, ...]:
+    """Return a note on gene names that look as if a spreadsheet had changed them, with the probable symbols."""
+    changed = spreadsheet_genes(name for text in fields for name in split_list(text))
+    if not changed:
         return ()
-    listed = ", ".join(found[:SHOWN_GENES]) + (", ..." if len(found) > SHOWN_GENES else "")
-    return (f"{len(found)} gene names look like what a spreadsheet makes of symbols ({listed}); restore them",)
+    probable = [(name, " or ".join(probable_symbols(name))) for name in changed[:SHOWN_GENES]]
+    listed = ", ".join(f"{name}: {symbols}" if symbols else name for name, symbols in probable)
+    more = ", ..." if len(changed) > SHOWN_GENES else ""
+    return (f"{len(changed)} gene names look as if a spreadsheet had changed them ({listed}{more}); restore them",)
 
 
 def _positive(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Pictures that show several channels at once, beside the files of the channels: told by their names and left out."""
+"""Pictures of several channels, next to the files of the channels: recognised by their names and left out."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def named_composite(file: str) -> bool:
 def composite_files(named: Iterable[tuple[str, str, str]], endings: Collection[str] = ()) -> set[str]:
     """Return the files among (file, key, role) whose names end in several channels (HPA's `x_blue_red_green.jpg`).
 
-    Such a file is alone under its key `x_blue_red`, which ends in a colour, or in another of the `endings` behind the
-    key of a field that is here. `cells_gfp` with both `_dapi` and `_gfp` is a field that is called so.
+    Such a file is alone with its key `x_blue_red`, which ends in a colour, or in another of the `endings` after the key
+    of a field of this source. `cells_gfp` with both `_dapi` and `_gfp` is a field with that name.
     """
     named = list(named)
     files = Counter(key for _, key, _ in named)
@@ -36,7 +36,7 @@ def composite_files(named: Iterable[tuple[str, str, str]], endings: Collection[s
 
 
 def composites_note(files: Sequence[str]) -> Iterator[str]:
-    """Yield the note on composite pictures that were left out, where there are any."""
+    """Yield the note on composite pictures that were left out, if there are any."""
     if files:
         yield f"composite pictures of several channels, left out: {abridged(sorted(files))}"
 

@@ -1,4 +1,4 @@
-"""The one place where what other libraries raise on a damaged file becomes one line."""
+"""Turn what other libraries raise on a damaged file into one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embstore.errors import EmbstoreError, first_line
 
 T = TypeVar("T")
 
-# what NumPy, zipfile, h5py, anndata and Arrow were seen to raise on files with flipped bytes
+# what NumPy, zipfile, h5py, anndata and Arrow raise on files with flipped bytes
 LIBRARY_ERRORS = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
     *(MemoryError, AssertionError, SyntaxError, SystemError, tokenize.TokenError),
@@ -28,10 +28,10 @@ LIBRARY_ERRORS = (
 
 @dataclass(frozen=True)
 class Decoder:
-    """Calls a library's functions on a file; what they raise is an EmbstoreError that names the file.
+    """Calls a library's functions on a file; what they raise becomes an EmbstoreError that names the file.
 
-    Only functions of libraries are called through it: a mistake in a function of embstore's own must not be reported as
-    a damaged file.
+    Only functions of libraries are called through it: a bug in embstore's own functions must not be reported as a
+    damaged file.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Decoder:
         """Return what the function returns."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that the file is of an older format
+                warnings.simplefilter("ignore")  # the note that the file is of an older format
                 return function(*arguments, **options)
         except (*LIBRARY_ERRORS, *self.errors) as error:
             raise EmbstoreError(
@@ -51,7 +51,7 @@ class Decoder:
             ) from error
 
     def each(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield what a library's iterator yields."""
+        """Yield the items of a library's iterator."""
         end = object()
         while (item := self(next, items, end)) is not end:
             yield cast("T", item)

@@ -1,4 +1,6 @@
-"""Text tables as records of fields: CSV and TSV, packed with gzip or not, separated by commas, semicolons or tabs."""
+"""Text tables as records of fields: CSV and TSV, optionally packed with gzip, separated by commas, semicolons or
+tabs.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _QUOTES = "close every quote, and write a quote within a quoted field twice"
 def text_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of every record that is not blank, with the line on which it begins, as an editor counts.
 
-    EmbstoreError for a file that is missing, damaged, a workbook or no text, and for a quote that is not closed.
+    Raises EmbstoreError for a file that is missing, damaged, a workbook or not text, and for a quote that is not
+    closed.
     """
     begins = 1
     try:
@@ -61,7 +64,7 @@ def _no_table(path: Path) -> EmbstoreError:
 
 
 def _position_of_byte(path: Path) -> str:
-    """Return where the first byte that is no UTF-8 is, by line and column."""
+    """Return the position of the first byte that is not UTF-8, as line and column."""
     try:
         with open_packed(path) as file:
             content = file.read().removeprefix(codecs.BOM_UTF8)
@@ -78,17 +81,17 @@ def _position_of_byte(path: Path) -> str:
 
 
 def lines(path: Path) -> list[int]:
-    """Return the line on which every record begins, blank lines left out; a record is taken to be one line."""
+    """Return the line on which every record begins, without blank lines, assuming that each record is one line."""
     with open_packed(path) as file:
         numbered = enumerate(file, start=1 + _skipped_lines(path))
         return [number for number, line in numbered if line.strip(b"\r\n")]
 
 
 def delimiter(path: Path) -> str:
-    """Return what separates the fields: what a line `sep=;` says, else what the first line contains.
+    """Return the separator of the fields: named by a line `sep=;`, else found in the first line.
 
-    There what the suffix says takes precedence; then `;` (as Excel writes a CSV where numbers have commas), tab and
-    comma: a `;` in a line that has commas is part of a field.
+    In the first line, the separator of the suffix takes precedence; then `;` (Excel's if numbers have commas), tab and
+    comma: a `;` in a line with commas is part of a field.
     """
     if (named := _separator_line(path)) is not None:
         return named[0].decode("utf-8", "replace")
@@ -98,10 +101,10 @@ def delimiter(path: Path) -> str:
 
 
 def decimal_mark(path: Path) -> str:
-    """Return what separates a number's whole from its fraction: a comma where `;` or a tab separates fields, some
-    field of the file is a number with a comma, and none is a number with a dot.
+    """Return the decimal mark: a comma if `;` or a tab separates fields, some field of the file is a number with a
+    comma, and none is a number with a dot.
 
-    EmbstoreError where every number with a comma may have it between thousands (1,234).
+    Raises EmbstoreError if every number with a comma may have it between thousands (1,234).
     """
     mark = delimiter(path).encode()
     if mark not in (b";", b"\t"):
@@ -129,10 +132,12 @@ def _first_line(path: Path) -> bytes:
 
 
 def _separator_line(path: Path) -> tuple[bytes, int] | None:
-    """Return what a first line such as `sep=;` names, and how many bytes the line takes (Excel writes and reads it)."""
+    """Return the separator named by a first line such as `sep=;`, and the bytes of that line (Excel writes and reads
+    it).
+    """
     with _unpacked(path) as file:
-        found = _SEPARATOR.match(file.read(32))
-    return (found["mark"], found.end()) if found else None
+        match = _SEPARATOR.match(file.read(32))
+    return (match["mark"], match.end()) if match else None
 
 
 def _skipped_lines(path: Path) -> int:
@@ -141,9 +146,9 @@ def _skipped_lines(path: Path) -> int:
 
 @contextmanager
 def open_packed(path: Path) -> Iterator[BinaryIO]:
-    """Open a text table as bytes of UTF-8, whatever it is called: unpacked, without a line `sep=;`, UTF-16 by its BOM.
+    """Open a text table as UTF-8, whatever its suffix: unpacked, without a line `sep=;`, from UTF-16 if it has a BOM.
 
-    EmbstoreError for a workbook.
+    Raises EmbstoreError for a workbook.
     """
     named = _separator_line(path)
     with _unpacked(path) as file:
@@ -174,7 +179,7 @@ def _decoded(path: Path, file: BinaryIO, head: bytes) -> str | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, unpacked where it is packed with gzip, whatever it is called; a workbook is an EmbstoreError."""
+    """Open a file, unpacked if it is packed with gzip, whatever its suffix; EmbstoreError for a workbook."""
     refuse_workbook(path)
     with path.open("rb") as file:
         head = file.read(4)
@@ -191,7 +196,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_workbook(path: Path) -> None:
-    """Raise EmbstoreError where the name is that of a workbook of another kind than xlsx."""
+    """Raise EmbstoreError if the name is that of a workbook of another kind than xlsx."""
     if path.suffix.lower() in OTHER_WORKBOOKS:
         raise _is_workbook(path)
 

@@ -1,4 +1,4 @@
-"""A table with a row an image, beside images whose names say little: proteins, places, locations, anything further."""
+"""A table with a row for each image, next to images whose names contain little: proteins, wells, locations and more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
+from embstore.sources.cell_names import cell_naming, labels_of_cells_error
 from embstore.sources.columns import (
     TextRow,
     description,
@@ -18,26 +19,29 @@ from embstore.sources.columns import (
     unknown_ids,
 )
 from embstore.sources.image_rows import ImageRows, image_rows
-from embstore.sources.joining import said_of_join, said_of_shared, well_name
+from embstore.sources.joining import note_on_join, note_on_shared, well_name
 from embstore.sources.record import Failure, Source, SourceImage, labels_of
 from embstore.sources.tables import Renaming, text_table
 
 
 def with_descriptions(source: Source, path: Path, renaming: Renaming | None = None) -> Source:
-    """Add what a table says of the images of a source: by key, file or place (`image_rows`).
+    """Add a table's descriptions of the images of a source: by key, file or well (`image_rows`).
 
-    Two different rows of one image are a failure, and the first is taken. EmbstoreError where no column names images.
+    Two different rows of one image are a failure, and the first is used. Raises EmbstoreError if no column names
+    images.
     """
     table = text_table(path, renaming, as_written=True)
     rows = table.numbered
     known = known_columns(rows[0][1]) if rows else {}
     missing = tidy_rows(rows, known)
-    found = image_rows(path, rows, known, source.root, source.images)
+    by_row = image_rows(path, rows, known, source.root, source.images)
+    if by_row.failures and "locations" in known and cell_naming(path, rows, taken=[known["locations"]], asked=False):
+        raise labels_of_cells_error(path)
     images: list[SourceImage] = []
     keyed: list[tuple[str, TextRow]] = []
-    failures = list(found.failures)
+    failures = list(by_row.failures)
     for image in source.images:
-        line, row = found.by_image.get(image.key, (0, {}))
+        line, row = by_row.by_image.get(image.key, (0, {}))
         if not line:
             images.append(image)
             continue
@@ -48,18 +52,18 @@ def with_descriptions(source: Source, path: Path, renaming: Renaming | None = No
             failures.append(
                 Failure(f"{path}:{line}", "plan", str(error), "correct the row; until then its image stays out")
             )
-    said = locations_of(path, keyed, known)
+    locations = locations_of(path, keyed, known)
     return replace(
         source,
         images=tuple(images),
-        labels=labels_of(said, path.name),
-        asked=tuple(said),
+        labels=labels_of(locations, path.name),
+        asked=tuple(locations),
         failures=(*source.failures, *failures),
         notes=(
             *source.notes,
-            _said(path, source, keyed, found),
+            _note_on_join(path, source, keyed, by_row),
             *notes_on(table, known),
-            *said_of_shared(found.shared),
+            *note_on_shared(by_row.shared),
             *missing,
             *unknown_ids((row for _, row in keyed), known),
         ),
@@ -67,10 +71,10 @@ def with_descriptions(source: Source, path: Path, renaming: Renaming | None = No
     )
 
 
-def _said(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], found: ImageRows) -> str:
+def _note_on_join(path: Path, source: Source, keyed: Sequence[tuple[str, TextRow]], by_row: ImageRows) -> str:
     described = {key for key, _ in keyed}
     without = [image.key for image in source.images if image.key not in described]
-    return said_of_join(path.name, "image", len(keyed), without, [*found.unmet, *found.shared])
+    return note_on_join(path.name, "image", len(keyed), without, [*by_row.unmet, *by_row.shared])
 
 
 def _with(image: SourceImage, row: TextRow, known: Mapping[str, str]) -> SourceImage:

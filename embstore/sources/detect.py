@@ -1,4 +1,4 @@
-"""Which layout a folder or file has, told from names and columns alone; nothing is decoded."""
+"""Detect the layout of a folder or file from names and columns alone; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from embstore.sources.manifest import DEFAULT_NAMES, file_columns
 from embstore.sources.tables import bare_name, image_files, is_image, is_table_file, table_head
 from embstore.sources.tool_files import files_below, what_lies_there
 
-MOST_CHANNELS = 8  # of a field whose files are told apart by their endings
+MOST_CHANNELS = 8  # of a field whose files are distinguished by their endings
 VECTOR_SUFFIXES = (".npz", ".npy", ".h5ad")
 
 
 def detect(source: str | Path) -> tuple[str, str]:
-    """Return the layout of a source and the reason; EmbstoreError where names do not prove one."""
+    """Return the layout of a source and the reason; EmbstoreError if the names do not determine one."""
     source = Path(source)
     if source.name.endswith(VECTOR_SUFFIXES):
         raise _embeddings(source, "is a file of embeddings")
@@ -30,30 +30,31 @@ def detect(source: str | Path) -> tuple[str, str]:
     if is_table_file(source):
         return _of_table(source)
     if source.is_dir() and (name := next((n for n in DEFAULT_NAMES if (source / n).is_file()), None)):
-        return "manifest", f"it holds {name}"
+        return "manifest", f"it contains {name}"
     if _is_zarr(source):
-        return "ome", "it is, or holds, OME-Zarr"
+        return "ome", "it is, or contains, OME-Zarr"
     root, paths = image_files(source)
-    found = _by_names([path.relative_to(root).as_posix() for path in paths])
-    if len(found) == 1:
-        return next(iter(found.items()))
+    layouts = _by_names([path.relative_to(root).as_posix() for path in paths])
+    if len(layouts) == 1:
+        return next(iter(layouts.items()))
     files = files_below(source)
     if not any(map(is_image, paths)) and (vendors := vendor_files(files)):
-        raise EmbstoreError(f"{source} holds {vendors}")
-    seen = " and ".join(found.values()) or f"{len(paths)} images whose names say nothing of a layout"
-    example = "" if found else f" (it holds {what_lies_there(files)}{_likely(paths)})"
+        raise EmbstoreError(f"{source} contains {vendors}")
+    seen = " and ".join(layouts.values()) or f"{len(paths)} images whose names show no layout"
+    example = "" if layouts else f" (it contains {what_lies_there(files)}{_likely(paths)})"
     raise EmbstoreError(
-        f"{source} holds {seen}; say how to read it: --layout opencell, hpa, fields, crops, ome or manifest{example}"
+        f"{source} contains {seen}; choose how to read it: --layout opencell, hpa, fields, crops, ome or "
+        f"manifest{example}"
     )
 
 
 def _likely(paths: Sequence[Path]) -> str:
-    """Return the layout that names with a few repeated endings point to, as words to add."""
+    """Return a hint at the layout that names with a few repeated endings suggest."""
     last = Counter(re.split(r"(?=[_\-. ][^_\-. ]*$)", bare_name(path.name))[-1] for path in paths)
     endings = [ending for ending, n in last.items() if n == len(paths) / len(last) and ending[0] in "_-. "]
     if not 2 <= len(last) <= MOST_CHANNELS or len(endings) != len(last):
         return ""
-    return f": one file a channel? --layout fields --channels {','.join(f'{e}=ROLE' for e in sorted(endings))}"
+    return f": one file per channel? --layout fields --channels {','.join(f'{e}=ROLE' for e in sorted(endings))}"
 
 
 def _of_table(table: Path) -> tuple[str, str]:
@@ -63,7 +64,7 @@ def _of_table(table: Path) -> tuple[str, str]:
     by_role, file = file_columns(columns, Channels())
     of_files = list(by_role.values()) or ([file] if file else [])
     numbers = sum(map(_is_number, first.values())) > 1 or any(value.startswith("[") for value in first.values())
-    # a table of vectors may have a column `protein` too, of accessions
+    # a table of vectors may have a column `protein` too, with accessions
     if of_files and (not numbers or any({".", "/"} & {*first[column]} for column in of_files)):
         return "manifest", f"its columns {', '.join(of_files)} name files"
     if named := [column for column, value in first.items() if is_image(Path(value.strip()))]:
@@ -71,8 +72,8 @@ def _of_table(table: Path) -> tuple[str, str]:
     if numbers:
         raise _embeddings(table, "contains numbers, and no column of it names files")
     raise EmbstoreError(
-        f"{table} has the columns {', '.join(columns)}, whose first row names no image and holds no vector; wanted a "
-        "manifest (columns nucleus, protein, ..., or file and channels; other names: --layout manifest --channels "
+        f"{table} has the columns {', '.join(columns)}, whose first row names no image and contains no vector; wanted "
+        "a manifest (columns nucleus, protein, ..., or file and channels; other names: --layout manifest --channels "
         "COLUMN=ROLE), or embeddings (embstore import). A table of labels goes to --labels or embstore labels add"
     )
 
@@ -97,7 +98,7 @@ def _is_zarr(source: Path) -> bool:
 
 
 def _by_names(files: Sequence[str]) -> dict[str, str]:
-    """Return layout -> what was found of it. A colour proves HPA's layout only behind one of its own field names."""
+    """Return layout -> what matches it. A colour shows HPA's layout only after one of its own field names."""
     names = {file: bare_name(file).rsplit("/", 1)[-1] for file in files}
     published = sum(bool(opencell.OPENCELL_NAME.match(name)) for name in names.values())
     fields = [match["key"] for name in names.values() if (match := hpa.HPA_FILE.match(name))]

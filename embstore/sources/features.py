@@ -1,4 +1,4 @@
-"""Which columns of a table are the numbers of a vector, and which only number or place its rows."""
+"""Which columns of a table are the numbers of a vector, and which only number or locate its rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy.typing as npt
 from embstore.ids import split_list
 
 AN_INDEX, BOOKKEEPING, A_POSITION, COUNTER = "an index", "bookkeeping", "a position", "counts the rows"
-# what pandas, polars, R and spreadsheets call the number of a row
+# the names of row numbers in pandas, polars, R and spreadsheets
 INDICES = re.compile(
     r"|unnamed: ?\d+(_level_\d+)?|__index_level_\d+__|index|level_\d+|\.\.\.\d+|row_?(nr|names?|number|id|index)"
 )
-# what CellProfiler, pycytominer, scikit-image, scPortrait and SubCell write beside measurements
+# what CellProfiler, pycytominer, scikit-image, scPortrait and SubCell write next to measurements
 THINGS = "image|object|cell|nucleus|nuclei|plate|well|site|field|fov|row|col|column|batch|slide|tile|track|frame|crop"
 BOOKKEEPING_NAMES = re.compile(
     r"(.*_)?metadata_.*"
@@ -35,7 +35,7 @@ POSITIONS = re.compile(
     r"[ _-]?([xyz]|row|col|\d)"
     r"|(min|max|bbox|bounding_box)[ _-]?(min|max)?[ _-]?([xyz]|row|col)"
 )
-AT_LEAST = 5  # rows that count up are no accident
+AT_LEAST = 5  # so many rows that count up are no accident
 _SHOWN = 6
 
 
@@ -51,12 +51,12 @@ class FeatureChoice:
         """Return how many columns became the vector, the first and the last of them, and what was left out."""
         first, last = self.columns[0], self.columns[-1]
         named = f"{first!r}" if len(self.columns) == 1 else f"{first!r} to {last!r}"
-        said = [f"features: {len(self.columns)} columns, {named}"]
+        notes = [f"features: {len(self.columns)} columns, {named}"]
         for reason in dict.fromkeys(self.left_out.values()):
             names = [column for column, why in self.left_out.items() if why == reason]
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            said.append(f"no features: {', '.join(map(repr, names[:_SHOWN]))}{more} ({reason})")
-        return tuple(said)
+            notes.append(f"no features: {', '.join(map(repr, names[:_SHOWN]))}{more} ({reason})")
+        return tuple(notes)
 
 
 def choose_features(
@@ -64,9 +64,9 @@ def choose_features(
 ) -> FeatureChoice:
     """Return which columns are the vector: those that match `patterns`, else every one without another meaning.
 
-    `named` are columns that mean something else, `indices` those that the file itself says are one. Numbers of rows,
-    and bookkeeping such as Metadata_Plate or ObjectNumber, are no features unless a pattern names them; a position is
-    one where nothing else is.
+    `named` are columns with another meaning, `indices` those that the file itself declares as index. Row numbers, and
+    bookkeeping such as Metadata_Plate or ObjectNumber, are features only if a pattern names them; a position is one
+    only if there is nothing else.
     """
     free = [column for column in columns if column not in named]
     reasons = {
@@ -87,7 +87,7 @@ def choose_features(
 
 
 def counts_rows(values: npt.NDArray[Any]) -> bool:
-    """True if whole numbers count up by one from 0 or 1: the numbers of rows, whatever their column is called."""
+    """True if whole numbers (n,) count up by one from 0 or 1: row numbers, whatever the name of their column."""
     if len(values) < AT_LEAST or values.dtype.kind not in "iu" or values[0] not in (0, 1):
         return False
     return bool(np.array_equal(values, np.arange(values[0], values[0] + len(values))))

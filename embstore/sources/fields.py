@@ -1,4 +1,4 @@
-"""The fields layout: a file for each channel of a field, told by how the files' names end."""
+"""The fields layout: one file for each channel of a field, recognised by the endings of the files' names."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ SEPARATORS = " _.-"
 
 
 def read_field_files(source: Path, reading: Reading) -> Source:
-    """Return the fields of a folder whose files are named `<field><ending>.tif`; `--channels ENDING=ROLE,...` says all.
+    """Return the fields of a folder whose files are named `<field><ending>.tif`, with `--channels ENDING=ROLE,...`.
 
-    In an ending `*` stands for anything (a site, a time), which stays part of the field's key. Files that are named by
-    an ending alone show the field that their folder is named after. Files with none of the endings are left out, and a
-    note says so. `labels` has a row a field.
+    In an ending, `*` matches anything (a site, a time), which stays part of the field's key. Files whose whole name is
+    an ending show the field that their folder is named after. Files with none of the endings are left out and noted.
+    `labels` has a row for each field. Raises EmbstoreError without channels.
     """
     endings = reading.channels.by_name
     if not endings:
         raise EmbstoreError(
-            "the layout fields tells channels by how files' names end; say what they show: --channels _dapi=nucleus,..."
+            "the layout fields recognises channels by the endings of files' names; name what they show: "
+            "--channels _dapi=nucleus,..."
         )
     if reading.root:
         raise EmbstoreError("--source-root does not go with --layout fields; give the folder itself")
@@ -36,23 +37,23 @@ def read_field_files(source: Path, reading: Reading) -> Source:
     known = list(_named(root, files, endings))
     composites = composite_files([(file, key, role) for file, key, role, _ in known], endings)
     composites |= {file for file, *_ in known if _merged(file, endings)}
-    images, failures = grouped(root, [found for found in known if found[0] not in composites])
+    images, failures = grouped(root, [item for item in known if item[0] not in composites])
     left_out = sorted({*files}.difference(file for file, *_ in known))
     notes = [f"channels: {', '.join(image.roles)}" for image in images]
     notes += composites_note(sorted(composites))
     if left_out:
-        notes.append(f"no images, for they end in none of {', '.join(endings)}: {abridged(left_out)}")
-    found = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
-    return with_descriptions(found, reading.labels, reading.renaming) if reading.labels else found
+        notes.append(f"left out, because their names end in none of {', '.join(endings)}: {abridged(left_out)}")
+    described = Source(root, tuple(images), failures=tuple(failures), notes=tuple(dict.fromkeys(notes)))
+    return with_descriptions(described, reading.labels, reading.renaming) if reading.labels else described
 
 
 def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (file, key, role, ending) of the files that have one of the endings, the longest that fits."""
+    """Yield (file, key, role, ending) of the files that have one of the endings, the longest that matches."""
     patterns = [(_pattern(ending), ending) for ending in sorted(endings, key=len, reverse=True)]
     for file in files:
         path = PurePosixPath(bare_name(file))
-        found = ((pattern.match(path.name), ending) for pattern, ending in patterns)
-        match, ending = next(((match, ending) for match, ending in found if match), (None, ""))
+        matches = ((pattern.match(path.name), ending) for pattern, ending in patterns)
+        match, ending = next(((match, ending) for match, ending in matches if match), (None, ""))
         if match:
             field = "_".join(part.strip(SEPARATORS) for part in match.groups() if part.strip(SEPARATORS))
             key = (path.parent / field).as_posix() if field else path.parent.as_posix()
@@ -60,7 +61,7 @@ def _named(root: Path, files: Sequence[str], endings: Mapping[str, str]) -> Iter
 
 
 def _merged(file: str, endings: Collection[str]) -> bool:
-    """True if a file's name says that it is a composite, and no ending asks for such files."""
+    """True if a file is named as a composite, and no ending asks for such files."""
     return named_composite(file) and not any(named_composite(f"x_{ending}") for ending in endings)
 
 

@@ -1,4 +1,4 @@
-"""Files that show one channel each, brought together by the key of what they show."""
+"""Group files that show one channel each by the key of their image."""
 
 from __future__ import annotations
 
@@ -29,5 +29,7 @@ def grouped(
 
 def _image(key: str, files: dict[str, tuple[str, str]], *, one_cell: bool) -> SourceImage:
     order = sorted(files, key=lambda role: (role != "nucleus", role != "protein", role))
-    told_by = tuple(files[role][1] for role in order)
-    return SourceImage(key, tuple(files[role][0] for role in order), tuple(order), one_cell=one_cell, told_by=told_by)
+    role_reasons = tuple(files[role][1] for role in order)
+    return SourceImage(
+        key, tuple(files[role][0] for role in order), tuple(order), one_cell=one_cell, role_reasons=role_reasons
+    )

@@ -15,9 +15,9 @@ from embstore.hdf5 import refuse_crashing
 from embstore.sources.decoding import Decoder
 from embstore.sources.matrix import EmbeddingMatrix, Numbers, checked_shape
 
-INDEX = "index"  # what names the rows of an h5ad
-LARGE_BYTES, MOST_PACKED_HDF5 = 64 << 20, 5_000  # more than so many times smaller is damage
-FOLDERS = ("obsm", "layers")  # of matrices beside X
+INDEX = "index"  # the name for the row names of an h5ad
+LARGE_BYTES, MOST_PACKED_HDF5 = 64 << 20, 5_000  # a file that is so many times smaller than its content is damaged
+FOLDERS = ("obsm", "layers")  # of matrices besides X
 SPARSE = ("csr_matrix", "csc_matrix")
 
 
@@ -31,7 +31,9 @@ class AnnDataFile:
     io: Any  # anndata.io
 
     def column(self, name: str) -> list[object]:
-        """Return a column of `obs`, or the names of its rows for `index`; missing values are None."""
+        """Return a column of `obs`, or the names of its rows for `index`; missing values are None. May raise
+        EmbstoreError.
+        """
         with self.decode(self.h5py.File, self.path, "r") as file:
             obs = self._obs(file)
             names = self._columns(obs)
@@ -49,25 +51,25 @@ class AnnDataFile:
             return _values(self.decode, values)
 
     def matrix(self, name: str) -> EmbeddingMatrix:
-        """Return the rows of `X`, of a key of `obsm` or of a layer."""
+        """Return the rows of `X`, of a key of `obsm` or of a layer; EmbstoreError if there is no such matrix."""
         with self.decode(self.h5py.File, self.path, "r") as file:
             places = self._matrices(file)
             if name not in places:
                 raise EmbstoreError(
                     f"{self.path} has the matrices {', '.join(places)}; wanted {name!r}: --embeddings KEY"
                 )
-            found = self.decode(file.__getitem__, places[name])
-            if isinstance(found, self.h5py.Group):
-                return self._of_group(name, places[name], found)
-            shape = checked_shape(self.path, name, self.decode(getattr, found, "shape"), found.dtype)
-            self._refuse_absent(name, found)
+            stored = self.decode(file.__getitem__, places[name])
+            if isinstance(stored, self.h5py.Group):
+                return self._of_group(name, places[name], stored)
+            shape = checked_shape(self.path, name, self.decode(getattr, stored, "shape"), stored.dtype)
+            self._refuse_absent(name, stored)
             return EmbeddingMatrix(self.path, name, shape, lambda rows: self._rows(places[name], shape[0], rows))
 
     def _rows(self, place: str, n: int, rows: int) -> Iterator[Numbers]:
         with self.decode(self.h5py.File, self.path, "r") as file:
-            found = self.decode(file.__getitem__, place)
+            stored = self.decode(file.__getitem__, place)
             for start in range(0, n, rows):
-                yield self.decode(found.__getitem__, slice(start, start + rows))
+                yield self.decode(stored.__getitem__, slice(start, start + rows))
 
     def _of_group(self, name: str, place: str, group: Any) -> EmbeddingMatrix:
         """Return the rows of a sparse matrix or a data frame."""
@@ -93,39 +95,39 @@ class AnnDataFile:
     def _sparse_rows(self, place: str, n: int, rows: int, *, by_rows: bool) -> Iterator[Numbers]:
         with self.decode(self.h5py.File, self.path, "r") as file:
             group = self.decode(file.__getitem__, place)
-            # one that is stored by columns is read whole
+            # a matrix that is stored by columns is read whole
             matrix = self.decode(self.io.sparse_dataset, group) if by_rows else self.decode(self.io.read_elem, group)
             if not by_rows:
                 self.decode(matrix.check_format, full_check=True)
                 matrix = self.decode(matrix.tocsr)
             for start in range(0, n, rows):
-                some = self.decode(matrix.__getitem__, slice(start, start + rows))
-                self.decode(some.check_format, full_check=True)  # SciPy writes wherever an index leads
-                yield cast("Numbers", self.decode(some.toarray))
+                part = self.decode(matrix.__getitem__, slice(start, start + rows))
+                self.decode(part.check_format, full_check=True)  # SciPy writes wherever an index points
+                yield cast("Numbers", self.decode(part.toarray))
 
-    def _refuse_absent(self, name: str, found: Any) -> None:
-        """Raise EmbstoreError where parts are missing, for which HDF5 would return zeros."""
-        size = math.prod(found.shape) * self.decode(found.id.get_type).get_size()
-        stored = self.decode(found.id.get_storage_size)
-        if self.decode(getattr, found, "chunks") is None:
+    def _refuse_absent(self, name: str, stored_item: Any) -> None:
+        """Raise EmbstoreError if parts are missing, for which HDF5 would return zeros."""
+        size = math.prod(stored_item.shape) * self.decode(stored_item.id.get_type).get_size()
+        stored = self.decode(stored_item.id.get_storage_size)
+        if self.decode(getattr, stored_item, "chunks") is None:
             whole = stored >= size
         else:
-            parts = [-(-size // chunk) for size, chunk in zip(found.shape, found.chunks, strict=True)]
-            whole = self.decode(found.id.get_num_chunks) >= math.prod(parts)
+            parts = [-(-size // chunk) for size, chunk in zip(stored_item.shape, stored_item.chunks, strict=True)]
+            whole = self.decode(stored_item.id.get_num_chunks) >= math.prod(parts)
         if not whole or (size > LARGE_BYTES and size > MOST_PACKED_HDF5 * stored):
             raise EmbstoreError(
                 f"{self.path}: {name} claims {size} bytes and the file contains {stored} of them; save it again"
             )
 
     def _matrices(self, file: Any) -> dict[str, str]:
-        """Return name -> place in the file."""
-        found = {"X": "X"} if self.decode(file.__contains__, "X") else {}
+        """Return name -> path in the file."""
+        paths = {"X": "X"} if self.decode(file.__contains__, "X") else {}
         for folder in FOLDERS:
             group = self.decode(file.get, folder)
             if isinstance(group, self.h5py.Group):
                 keys: list[str] = self.decode(list, group)
-                found |= {key: f"{folder}/{key}" for key in keys}
-        return found
+                paths |= {key: f"{folder}/{key}" for key in keys}
+        return paths
 
     def _obs(self, file: Any) -> Any:
         obs = self.decode(file.get, "obs")
@@ -150,7 +152,7 @@ class AnnDataFile:
 def open_h5ad(path: Path, matrix: str) -> AnnDataFile:
     """Return an h5ad file whose `obs` and `matrix` can be read without a crash.
 
-    EmbstoreError where they cannot, and where the library that reads it is not installed.
+    Raises EmbstoreError if they cannot, or if the library that reads it is not installed.
     """
     try:
         import anndata.io
@@ -165,7 +167,7 @@ def open_h5ad(path: Path, matrix: str) -> AnnDataFile:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return the error that anndata raises for an encoding that it does not know, for which it has no public name."""
+    """Return the error that anndata raises for an unknown encoding, for which it has no public name."""
     try:
         from anndata._io.specs.registry import IORegistryError  # noqa: PLC2701
     except ImportError:

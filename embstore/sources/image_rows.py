@@ -1,4 +1,4 @@
-"""Which row of a table describes which image: by its key, the names of its files, or its place on a plate."""
+"""Which row of a table describes which image: by its key, the names of its files, or its well."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class ImageRows:
 def image_rows(
     path: Path, rows: Sequence[NumberedRow], known: Mapping[str, str], root: Path, images: Sequence[SourceImage]
 ) -> ImageRows:
-    """Return which row describes which image, by the column that finds most of them.
+    """Return which row describes which image, by the column that matches most of them.
 
-    A column names images (`image_id`), their files, or wells. Of two rows of one image that differ the first is taken,
-    and the other is a failure. EmbstoreError where no column names images.
+    A column names images (`image_id`), their files, or wells. If two rows of one image differ, the first is used and
+    the other is a failure. Raises EmbstoreError if no column names images.
     """
     ways = list(_ways(rows, known, root, images))
     if not ways:
-        found = ", ".join(rows[0][1]) if rows else "no row"
+        listed = ", ".join(rows[0][1]) if rows else "no row"
         raise EmbstoreError(
-            f"{path} has {found}; wanted a column that names images (image_id, key, cell), files (file) or wells "
-            "(well); a table of proteins goes in later, with embstore labels add"
+            f"{path} has {listed}; wanted a column that names images (image_id, key, cell), files (file) or wells "
+            "(well); add a table of proteins later, with embstore labels add"
         )
     naming = {way.column for way in ways}
     described = [column for column in known.values() if column not in naming]
-    return max((_joined(path, rows, way, described) for way in ways), key=lambda found: len(found.by_image))
+    return max((_joined(path, rows, way, described) for way in ways), key=lambda joined: len(joined.by_image))
 
 
 @dataclass(frozen=True)
 class _Way:
-    """A column that may name images: what a row calls them, and the keys of those that are called so."""
+    """A column that may name images: the name in a row, and the keys of the images with that name."""
 
     column: str
     name: Callable[[TextRow], str]
@@ -60,7 +60,7 @@ class _Way:
 def _ways(
     rows: Sequence[NumberedRow], known: Mapping[str, str], root: Path, images: Sequence[SourceImage]
 ) -> Iterator[_Way]:
-    names = _Names.of(root, images)
+    names = _Names.of_images(root, images)
     files = [column for column in (rows[0][1] if rows else ()) if names_files(column, rows)]
     for column in dict.fromkeys([*([known["key"]] if "key" in known else []), *files]):
         yield _Way(column, partial(_cell, column), names.find)
@@ -86,20 +86,20 @@ def names_images(table: TextTable) -> bool:
 
 
 def names_files(column: str, rows: Sequence[NumberedRow]) -> bool:
-    """True if a column is called as one of files is, or every name in it is that of an image file."""
+    """True if a column has a name for files, or if every name in it is that of an image file."""
     texts = [row[column] for _, row in rows if row[column]]
     return bool(texts) and (column_key(column) in FILE_COLUMNS or all(is_image(Path(text)) for text in texts))
 
 
 @dataclass(frozen=True)
 class _Names:
-    """The names of images, as they are and as people write them, with the keys of the images called so."""
+    """The names of images, unchanged and as people write them, with the keys of the images."""
 
     exact: Mapping[str, Sequence[str]]
     loose: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of(cls, root: Path, images: Sequence[SourceImage]) -> _Names:
+    def of_images(cls, root: Path, images: Sequence[SourceImage]) -> _Names:
         loose: dict[str, list[str]] = {}
         for image in images:
             for name in dict.fromkeys(_forms(root, image)):
@@ -107,7 +107,7 @@ class _Names:
         return cls(keys_by_name(image.key for image in images), loose)
 
     def find(self, name: str) -> Sequence[str]:
-        """Return the keys of the images that a name may mean; the one whose key it is, if there is one."""
+        """Return the keys of the images that a name may mean; only the one whose key it is, if there is one."""
         exact = self.exact.get(name, ())
         if name in exact:
             return [name]
@@ -136,8 +136,8 @@ def _place(texts: Sequence[str]) -> str:
 
 
 def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Sequence[str]) -> ImageRows:
-    """Return which row describes which image; `described` are the columns that say what an image is."""
-    found = ImageRows(way.column)
+    """Return which row describes which image; `described` are the columns that describe an image."""
+    joined = ImageRows(way.column)
     by_name: dict[str, TextRow] = {}
     for line, row in rows:
         name = way.name(row)
@@ -145,25 +145,25 @@ def _joined(path: Path, rows: Sequence[NumberedRow], way: _Way, described: Seque
             continue
         if name in by_name:
             if by_name[name] != row:
-                error = f"{name} has another row before this one, which was taken"
-                found.failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
+                error = f"{name} has an earlier row, which is used"
+                joined.failures.append(Failure(f"{path}:{line}", "plan", error, "keep one row of it"))
             continue
         by_name[name] = row
         keys = way.find(name)
         if not keys:
-            found.unmet.append(name)
+            joined.unmet.append(name)
         elif len(keys) > 1 and not way.several:
-            found.shared[name] = keys
+            joined.shared[name] = keys
         else:
-            others = _taken(found, keys, (line, row), described)
+            others = _taken(joined, keys, (line, row), described)
             todo = "keep one row of it"
-            found.failures.extend(Failure(f"{path}:{line}", "plan", f"{name} is {other}", todo) for other in others)
-    return found
+            joined.failures.extend(Failure(f"{path}:{line}", "plan", f"{name} is {other}", todo) for other in others)
+    return joined
 
 
-def _taken(found: ImageRows, keys: Sequence[str], row: NumberedRow, described: Sequence[str]) -> Iterator[str]:
-    """Take a row for its images; yield each that has a row of another name, and is described otherwise there."""
+def _taken(joined: ImageRows, keys: Sequence[str], row: NumberedRow, described: Sequence[str]) -> Iterator[str]:
+    """Use a row for its images; yield each that has a row of another name with another description."""
     for key in keys:
-        line, first = found.by_image.setdefault(key, row)
+        line, first = joined.by_image.setdefault(key, row)
         if any(first[column] != row[1][column] for column in described):
-            yield f"{key} too, which line {line} describes in another way and was taken"
+            yield f"{key} too, which line {line} describes differently; that line is used"

@@ -1,4 +1,4 @@
-"""How names in a table meet names of images and wells: as people write them, and what did not meet."""
+"""Match names in a table with names of images and wells, as people write them, and note what did not match."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _WELL = re.compile(
 
 
 def well_name(text: str) -> str:
-    """Return a well as row and column: `A1` for A01, a1, A/1 and `row A column 1`; other text as it is."""
-    found = _WELL.fullmatch(text.strip())
-    return f"{found['row'].upper()}{found['column']}" if found else text.strip()
+    """Return a well as row and column: `A1` for A01, a1, A/1 and `row A column 1`; other text unchanged."""
+    match = _WELL.fullmatch(text.strip())
+    return f"{match['row'].upper()}{match['column']}" if match else text.strip()
 
 
 def loose_name(text: str) -> str:
-    """Return a name of an image without what differs from system to system.
+    """Return an image's name without what differs between systems.
 
-    That is case, Unicode form, backslashes and the suffix of an image.
+    These are case, Unicode form, backslashes and the suffix of an image.
     """
     name = unicodedata.normalize("NFC", text.strip()).casefold().replace("\\", "/").removeprefix("./")
     return bare_name(name) if is_image(Path(name)) else name
 
 
 def keys_by_name(keys: Iterable[str], spelled: Callable[[str], str] = str) -> dict[str, list[str]]:
-    """Return name -> the keys that are, or whose file is, called so, as `spelled`."""
+    """Return name -> the keys that are, or whose file is, named so, after `spelled`."""
     by_name: dict[str, list[str]] = {}
     for key in keys:
         for name in dict.fromkeys((spelled(key), spelled(PurePosixPath(key).name))):
@@ -38,24 +38,25 @@ def keys_by_name(keys: Iterable[str], spelled: Callable[[str], str] = str) -> di
     return by_name
 
 
-def said_of_shared(shared: Mapping[str, Sequence[str]], dataset: str = "") -> tuple[str, ...]:
-    """Return a note on names that fit several images, given as name -> keys; none where there are none."""
+def note_on_shared(shared: Mapping[str, Sequence[str]], dataset: str = "") -> tuple[str, ...]:
+    """Return a note on names that match several images, given as name -> keys; empty if there are none."""
     if not shared:
         return ()
-    of = f" of {dataset}" if dataset else ""
-    listed = abridged([f"{name}: {', '.join(keys)}" for name, keys in shared.items()])
-    return (f"names that fit several images{of}, so that none of these has a row: {listed}; give their folders too",)
+    where = f" of {dataset}" if dataset else ""
+    listed = abridged([f"{name}: {', '.join(sorted(keys))}" for name, keys in shared.items()])
+    todo = "give their folders too"
+    return (f"names that match several images{where}, so that none of these has a row: {listed}; {todo}",)
 
 
-def said_of_join(table: str, things: str, joined: int, without_row: Sequence[str], unmet: Sequence[str]) -> str:
-    """Return how many images have a row, with examples of those without one and of rows that met no image.
+def note_on_join(table: str, things: str, joined: int, without_row: Sequence[str], unmet: Sequence[str]) -> str:
+    """Return how many images have a row, with examples of those without one and of rows that matched no image.
 
-    Where nothing joined, the note begins with `warning`.
+    If nothing joined, the note begins with `warning`.
     """
-    of = joined + len(without_row)
-    said = f"labels: {joined} of {of} {things}s have a row in {table}"
-    if of and not joined:
-        said = f"warning: nothing joined: {said.removeprefix('labels: ')}"
+    total = joined + len(without_row)
+    note = f"labels: {joined} of {total} {things}s have a row in {table}"
+    if total and not joined:
+        note = f"warning: nothing joined: {note.removeprefix('labels: ')}"
     if unmet:
-        said += f"; rows that met no {things}: {abridged(unmet)}"
-    return said + (f"; {things}s without a row: {abridged(without_row)}" if without_row else "")
+        note += f"; rows that match no {things}: {abridged(unmet)}"
+    return note + (f"; {things}s without a row: {abridged(without_row)}" if without_row else "")

@@ -1,4 +1,4 @@
-"""Where the files are that a table names: written on another system, in another case or Unicode form."""
+"""Find the files that a table names, if it was written on another system, in another case or Unicode form."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
 def with_slashes(root: Path, file: str) -> str:
-    r"""Return a path with `/` for `\` where only that names a file below the root, else as it is."""
+    r"""Return a path with `/` for `\` if only that names a file below the root, else unchanged."""
     turned = file.replace("\\", "/")
     return turned if turned != file and not exists(root, file) and exists(root, turned) else file
 
 
 def exists(root: Path, file: str) -> bool:
-    """True if there is such a file; False for what no file can be called."""
+    """True if the file exists; False for a name that no file can have."""
     try:
         return (root / file).exists()
-    except (OSError, ValueError):  # a null byte, a name too long
+    except (OSError, ValueError):  # a null byte, a name that is too long
         return False
 
 
 def foreign_folder(root: Path, files: Sequence[str]) -> str | None:
-    r"""Return the folder of another computer that stands for the root, such as `C:\screen`: one for all files.
+    r"""Return the folder of another computer that corresponds to the root, such as `C:\screen`: one for all files.
 
-    It is the shortest without which the first of the absolute paths that exist nowhere is a file below the root.
+    It is the shortest one without which the first of the absolute paths that exist nowhere is a file below the root.
     """
     absent = (file for file in files if _is_absolute(file) and not exists(root, file))
     for file in absent:
@@ -36,25 +36,25 @@ def foreign_folder(root: Path, files: Sequence[str]) -> str | None:
 
 
 def without_folder(file: str, folder: str) -> str:
-    """Return a path relative to a folder of another computer, or as it is where it lies elsewhere."""
+    """Return a path relative to a folder of another computer, or unchanged if it is elsewhere."""
     parts, above = _parts(file), folder.split("/")
     return "/".join(parts[len(above) :]) if _is_absolute(file) and parts[: len(above)] == above else file
 
 
 def existing_like(root: Path, file: str) -> str | None:
-    """Return the path below the root that differs from `file` in case, Unicode form or slashes alone."""
-    here, found = root, []
+    """Return the path below the root that differs from `file` only in case, Unicode form or slashes."""
+    here, names = root, []
     for part in PurePosixPath(file.replace("\\", "/")).parts:
         name = next((name for name in _names(here) if _alike(name) == _alike(part)), None)
         if name is None:
             return None
-        found.append(name)
+        names.append(name)
         here /= name
-    return "/".join(found) or None
+    return "/".join(names) or None
 
 
 def difference(file: str, other: str) -> str:
-    """Return in what two names differ that `existing_like` found to be alike."""
+    """Return in what two names differ that `existing_like` treats as equal."""
     if "\\" in file:
         return "write / for \\"
     if unicodedata.normalize("NFC", file) == unicodedata.normalize("NFC", other):

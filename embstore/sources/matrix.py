@@ -1,4 +1,4 @@
-"""Rows of numbers in a file, read some at a time, so that memory does not grow with the file."""
+"""Rows of numbers in a file, read in blocks, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class EmbeddingMatrix:
         return f"<EmbeddingMatrix {self.name}: {rows} rows of {dim} numbers>"
 
     def blocks(self) -> Iterator[Float32s]:
-        """Yield the rows as float32 (rows, dim), a few tens of MB at a time; what float32 cannot hold is infinite.
+        """Yield the rows as float32 (rows, dim), a few tens of MB at a time; values beyond float32 become infinite.
 
-        EmbstoreError where the file contains other rows than its header claims.
+        Raises EmbstoreError if the file contains other rows than its header claims.
         """
         n, dim = self.shape
         done = 0
@@ -55,7 +55,7 @@ def rows_per_block(dim: int) -> int:
 
 
 def checked_shape(path: Path, name: str, shape: Sequence[int], dtype: np.dtype[Any] | None) -> tuple[int, int]:
-    """Return (n, dim) of an array that contains rows of numbers; EmbstoreError where it is something else."""
+    """Return (n, dim) of an array of rows of numbers; EmbstoreError if it is something else."""
     what = f"{path}: {name} is {dtype} {tuple(shape)}" if dtype is not None else f"{path}: {name} is {tuple(shape)}"
     if len(shape) != 2 or (dtype is not None and dtype.kind not in "fiu") or not all(size > 0 for size in shape):
         raise EmbstoreError(f"{what}; wanted rows of numbers")

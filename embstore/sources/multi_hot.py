@@ -1,4 +1,4 @@
-"""Multi-hot labels: an array with a column for each location, 1 where it is present and 0 where it is not."""
+"""Multi-hot labels: an array with a column for each location, 1 if it is present and 0 if it is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from embstore.errors import EmbstoreError
 
 
 def locations_of_hot(path: Path, name: str, hot: npt.NDArray[Any], names: Sequence[str], rows: int) -> list[list[str]]:
-    """Return the locations of each row; EmbstoreError for another shape, and for a value that is neither 0 nor 1."""
+    """Return the locations of each row of `hot` (rows, names); EmbstoreError for another shape or value than 0 and
+    1.
+    """
     if hot.shape != (rows, len(names)):
         raise EmbstoreError(f"{path}: {name} is {hot.shape}; wanted ({rows}, {len(names)}), a column for each name")
     bad = ~np.isin(hot, (0, 1)) if hot.dtype.kind in "biuf" else np.ones(hot.shape, bool)

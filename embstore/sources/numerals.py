@@ -1,4 +1,4 @@
-"""Numbers as people write them in a column of a table: which mark is the decimal one is told from the whole column."""
+"""Numbers as people write them in a column of a table; the whole column determines the decimal mark."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SPACES = re.compile(r"(?<=\d)[\u00a0\u202f' ](?=\d{3})")
 
 
 def plain_numbers(texts: Sequence[str], column: str) -> list[str]:
-    """Return a column's numbers with a dot as the decimal mark and no mark between thousands; other text as it is.
+    """Return a column's numbers with a decimal dot and no mark between thousands; other text is unchanged.
 
-    A mark that occurs twice in a number, or before the other one, is between thousands. EmbstoreError where the column
-    can be read in two ways (`1,234` alone) or contradicts itself.
+    A mark that occurs twice in a number, or before the other one, is between thousands. Raises EmbstoreError if the
+    column is ambiguous (`1,234` alone) or contradicts itself.
     """
     numbers = [_SPACES.sub("", text) for text in texts if _PLAIN.fullmatch(text)]
     decimal = _decimal_mark(numbers, column)
@@ -45,7 +45,7 @@ def _decimal_mark(numbers: Sequence[str], column: str) -> str:
 
 
 def _vote(number: str) -> str | None:
-    """Return the decimal mark that a number proves; None where it has no mark, or may have one of thousands alone."""
+    """Return the decimal mark that a number shows; None if it has no mark, or perhaps only one of thousands."""
     commas, dots = number.count(","), number.count(".")
     if commas and dots:
         return max(",.", key=number.rfind)

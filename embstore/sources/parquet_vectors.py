@@ -1,4 +1,4 @@
-"""Parquet files of embeddings, whose columns are read some rows at a time."""
+"""Parquet files of embeddings, whose columns are read in blocks of rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ_BYTES = 1 << 16  # of a column at a time
 
 
 def side_by_side(batch: pa.RecordBatch) -> Float32s:
-    """Return the columns side by side; a missing number is NaN, which the caller refuses row by row."""
+    """Return the columns side by side, float32 (rows, columns); missing numbers are NaN, which the caller refuses."""
     block = np.empty((batch.num_rows, batch.num_columns), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for position, column in enumerate(batch.columns):
@@ -33,7 +33,7 @@ def side_by_side(batch: pa.RecordBatch) -> Float32s:
 
 
 def column_names(path: Path, schema: pa.Schema) -> list[str]:
-    """Return the names of a table's columns; EmbstoreError where one is not UTF-8."""
+    """Return the names of a table's columns; EmbstoreError if one is not UTF-8."""
     try:
         return list(schema.names)
     except UnicodeDecodeError as error:
@@ -51,14 +51,14 @@ class ParquetTable:
     notes: tuple[str, ...] = ()
 
     def texts(self, names: Sequence[str]) -> pa.Table:
-        """Return some columns whole, as they are typed."""
+        """Return some whole columns, with their types."""
         with self._open() as file:
             table = self.decode(file.read, columns=list(names))
-        self.decode(table.validate, full=True)  # text may be no UTF-8
+        self.decode(table.validate, full=True)  # text may not be UTF-8
         return table.select(list(names))
 
     def first(self, name: str) -> pa.Array:
-        """Return a column's values in the first rows; none where there is no row."""
+        """Return a column's values in the first rows; empty if there is no row."""
         with self._open() as file:
             batch = next(self.decode.each(self.decode(file.iter_batches, 1 << 10, columns=[name])), None)
         return pa.array([]) if batch is None else batch.column(0)
@@ -84,7 +84,7 @@ class ParquetTable:
     def _by_columns(
         self, file: pq.ParquetFile, number: int, names: Sequence[str], rows: int
     ) -> Iterator[pa.RecordBatch]:
-        """Yield a large row group, whose every column would be in memory at once if it were read by rows."""
+        """Yield a large row group, of which every column would be in memory at once if it were read by rows."""
         groups = [list(names[i : i + COLUMNS_AT_ONCE]) for i in range(0, len(names), COLUMNS_AT_ONCE)]
         with tempfile.TemporaryFile() as unpacked:
             n = 0
@@ -104,7 +104,7 @@ class ParquetTable:
 
 
 def open_parquet(path: Path) -> ParquetTable:
-    """Return a Parquet file; EmbstoreError where its footer cannot be read."""
+    """Return a Parquet file; EmbstoreError if its footer cannot be read."""
     decode = Decoder(path, "a Parquet", "save it again")
     with decode(pq.ParquetFile, path) as file:
         schema = decode(getattr, file, "schema_arrow")

@@ -1,10 +1,11 @@
-"""What the XML of a sheet says of its cells that openpyxl does not tell in its read-only mode.
+"""Properties of a sheet's cells in its XML that openpyxl does not report in its read-only mode.
 
-That is which cells are merged, which rows are hidden and which formulas have no value (ECMA-376, part 1, 18.3).
+These are merged cells, hidden rows, and formulas without a value (ECMA-376, part 1, 18.3).
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
 
 XML_BYTES = 1 << 20
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0", b"\0<")
 _TAG = rb"<(?:\w+:)?"
 _END = rb"</(?:\w+:)?"
 _ROW = re.compile(_TAG + rb"row\b([^>]*)>")
@@ -50,12 +52,14 @@ class SheetFacts:
 
 
 def sheet_facts(decode: Decoder, archive: zipfile.ZipFile, part: str, name: str) -> SheetFacts:
-    """Return what the XML of a sheet says; EmbstoreError where rows are out of order, as readers would drop some."""
+    """Return these properties of a sheet; EmbstoreError if rows are out of order, since readers would drop some."""
     merged: list[Merged] = []
     hidden: list[int] = []
     valueless: list[tuple[int, str]] = []
     last = 0
     for text in _pieces(decode, archive, part):
+        if text.startswith(_WIDE):
+            raise EmbstoreError(f"{decode.path}: the XML of sheet {name} is UTF-16; {decode.todo}")
         for number, is_hidden in _row_numbers(text, last):
             if number <= last:
                 raise EmbstoreError(f"{decode.path}: row {number} follows row {last} in {name}; {decode.todo}")
@@ -67,7 +71,7 @@ def sheet_facts(decode: Decoder, archive: zipfile.ZipFile, part: str, name: str)
 
 
 def _pieces(decode: Decoder, archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
-    """Yield the XML of a sheet in pieces that end behind a row, so that no cell is divided."""
+    """Yield the XML of a sheet in pieces that end after a row, so that no cell is divided."""
     rest = b""
     with decode(archive.open, part) as file:
         while more := decode(file.read, XML_BYTES):
@@ -79,10 +83,10 @@ def _pieces(decode: Decoder, archive: zipfile.ZipFile, part: str) -> Iterator[by
 
 
 def _row_numbers(text: bytes, last: int) -> Iterator[tuple[int, bool]]:
-    """Yield the number of each row, one more than the last where none is given, and whether it is hidden."""
+    """Yield the number of each row, one more than the last if none is given, and whether it is hidden."""
     for row in _ROW.finditer(text):
-        found = _NUMBER.search(row[1])
-        last = int(found[1]) if found else last + 1
+        number = _NUMBER.search(row[1])
+        last = int(number[1]) if number else last + 1
         yield last, bool(_HIDDEN.search(row[1]))
 
 
@@ -93,8 +97,8 @@ def _valueless(text: bytes) -> Iterator[tuple[int, str]]:
             yield int(cell[2]), (cell[1] + cell[2]).decode()
 
 
-def _merged(found: re.Match[bytes]) -> Merged:
-    column, row, last_column, last_row = (part.decode() for part in found.groups())
+def _merged(match: re.Match[bytes]) -> Merged:
+    column, row, last_column, last_row = (part.decode() for part in match.groups())
     name = f"{column}{row}:{last_column}{last_row}"
     return Merged(name, _column(column), int(row), _column(last_column), int(last_row))
 

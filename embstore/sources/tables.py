@@ -38,7 +38,7 @@ Renaming = Callable[[Path, Sequence[str]], RenamedColumns]
 class TextTable:
     """The rows of a table as text, each with its line (its row in xlsx, its number from 1 in Parquet).
 
-    `dates` are those cells of a column that a workbook stores as dates or times.
+    `dates` are the cells of a column that a workbook stores as dates or times.
     """
 
     path: Path
@@ -59,9 +59,9 @@ class TextTable:
 def text_table(path: Path, renaming: Renaming | None = None, *, as_written: bool = False) -> TextTable:
     """Return a CSV, TSV or (by its suffix) Parquet or xlsx file; every value is text, missing ones are empty.
 
-    `renaming` says what the user calls columns. `as_written`: text that may stand for a missing value (`none`) stays,
-    as it is a value in a column of treatments. EmbstoreError for a file that is missing, empty, without a header line
-    or no UTF-8 text, for rows with more or fewer fields than the header, and for two columns of one name.
+    `renaming` gives meanings to the user's columns. With `as_written`, text that may mean a missing value (`none`) is
+    kept, since it is a value in a column of treatments. Raises EmbstoreError for a file that is missing, empty, without
+    a header line or not UTF-8, for rows with more or fewer fields than the header, and for two columns of one name.
     """
     columns, read, notes, dates = _opened_rows(path)
     rows = list(read)
@@ -94,7 +94,7 @@ def _cell(value: object) -> str:
 
 
 def table_head(path: Path) -> tuple[list[str], dict[str, str]]:
-    """Return the columns of a table and its first row (empty where it has none), without reading the rest."""
+    """Return the columns of a table and its first row (empty if it has none), without reading the rest."""
     columns, rows, _, _ = _opened_rows(path, batch=1)
     first = next(rows, (0, {}))[1]
     return columns or list(first), first
@@ -103,7 +103,7 @@ def table_head(path: Path) -> tuple[list[str], dict[str, str]]:
 def _opened_rows(
     path: Path, batch: int = 1 << 16
 ) -> tuple[list[str], NumberedRows, tuple[str, ...], dict[str, list[str]]]:
-    """Return the columns (none for Parquet without rows), the rows, notes, and the dates that reading them will find.
+    """Return the columns (none for Parquet without rows), the rows, notes, and the dates that reading them finds.
 
     The first row of Parquet names its columns.
     """
@@ -119,7 +119,7 @@ def _opened_rows(
 
 
 def _sheet_rows(sheet: Sheet, dates: dict[str, list[str]]) -> tuple[list[str], NumberedRows]:
-    """Return the columns and the rows of a sheet, and put the dates of each column into `dates`."""
+    """Return the columns and the rows of a sheet, and add the dates of each column to `dates`."""
     records = sheet_records(sheet)
     _, cells = next(records, (0, ()))
     header = [_cell(cell) for cell in cells]
@@ -146,14 +146,14 @@ def _sheet_rows(sheet: Sheet, dates: dict[str, list[str]]) -> tuple[list[str], N
 
 
 def is_parquet(path: Path) -> bool:
-    """True if a file is Parquet by its suffix, in any case."""
+    """True if a file is Parquet by its suffix, in upper or lower case."""
     return path.suffix.lower() == ".parquet"
 
 
 def _text_rows(path: Path) -> tuple[list[str], NumberedRows]:
-    """Return the columns and the rows of a text table; `#` before a header line makes lines that begin so comments.
+    """Return the columns and the rows of a text table; if `#` begins its header line, other such lines are comments.
 
-    So do SubCell's lists, whose lines with `#` are left out by SubCell too.
+    These are SubCell's lists, in which SubCell leaves out lines with `#` too.
     """
     records = text_records(path)
     header = next((fields for _, fields in records if not (_commented(fields) and _is_data(fields))), None)
@@ -170,13 +170,13 @@ def _text_rows(path: Path) -> tuple[list[str], NumberedRows]:
 
 def _no_header(path: Path) -> EmbstoreError:
     return EmbstoreError(
-        f"{path} has no header line, its first line names files; wanted one that says what they show, such as "
+        f"{path} has no header line, its first line names files; wanted one that names what they show, such as "
         f"{','.join(SUBCELL)} or image_id,nucleus,protein,gene"
     )
 
 
 def _column_names(path: Path, header: Sequence[str]) -> list[str]:
-    """Return the names of columns, cleaned; those without a name at the end are left out."""
+    """Return the names of columns, cleaned, without unnamed ones at the end."""
     columns = [clean_name(name) for name in header]
     while columns and not columns[-1]:
         columns.pop()
@@ -189,7 +189,7 @@ def _column_names(path: Path, header: Sequence[str]) -> list[str]:
 def _even_rows(
     path: Path, columns: Sequence[str], width: int, records: Iterable[tuple[int, list[str]]]
 ) -> NumberedRows:
-    """Yield records as rows; EmbstoreError that names the lines on which fields are missing or too many."""
+    """Yield records as rows; EmbstoreError that names the lines with missing or extra fields."""
     uneven: list[str] = []
     for line, fields in records:
         if len(fields) < len(columns) or any(map(str.strip, fields[len(columns) :])):
@@ -199,7 +199,7 @@ def _even_rows(
     if uneven:
         more = f" and {len(uneven) - _SHOWN} more lines" if len(uneven) > _SHOWN else ""
         raise EmbstoreError(
-            f"{path} has {width} columns, and {', '.join(uneven[:_SHOWN])} fields{more}; wanted one field a column: "
+            f"{path} has {width} columns, and {', '.join(uneven[:_SHOWN])} fields{more}; wanted one field per column: "
             "put fields that contain the separator in quotes"
         )
 
@@ -232,8 +232,8 @@ def _parquet_batches(path: Path, rows: int) -> Iterator[tuple[list[str], list[li
     try:
         with pq.ParquetFile(path) as file:
             columns = _column_names(path, file.schema_arrow.names)
-            for some in file.iter_batches(batch_size=rows):
-                yield columns, [list(map(_cell, column.to_pylist())) for column in some.columns[: len(columns)]]
+            for batch in file.iter_batches(batch_size=rows):
+                yield columns, [list(map(_cell, column.to_pylist())) for column in batch.columns[: len(columns)]]
     except FileNotFoundError as error:
         raise EmbstoreError(f"there is no file {path}; give the path of a Parquet file") from error
     except UnicodeDecodeError as error:
@@ -243,7 +243,7 @@ def _parquet_batches(path: Path, rows: int) -> Iterator[tuple[list[str], list[li
 
 
 def find_column(path: Path, rows: list[dict[str, str]], *names: str) -> str:
-    """Return the first of `names` that the table has; an EmbstoreError that lists its columns otherwise."""
+    """Return the first of `names` that the table has; EmbstoreError, listing its columns, if it has none."""
     columns = list(rows[0]) if rows else []
     for name in names:
         if name in columns:
@@ -257,28 +257,28 @@ def is_table(path: Path) -> bool:
 
 
 def is_table_file(path: Path) -> bool:
-    """True if a path names a table, and there is such a file."""
+    """True if a path names a table, and the file exists."""
     return is_table(path) and file_and_sheet(path)[0].is_file()
 
 
 def image_files(
-    source: Path, holds: str = "images", suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    source: Path, content: str = "images", suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> tuple[Path, list[Path]]:
-    """Return the source root and its image files, sorted, hidden ones left out; a single file is its own source.
+    """Return the source root and its image files, sorted, without hidden ones; a single file is its own source.
 
-    EmbstoreError where there is no such file or folder; `holds` is what was looked for.
+    Raises EmbstoreError if the file or folder does not exist; `content` is what was searched for.
     """
     if source.is_file():
         return source.parent, [source]
     if not source.is_dir():
-        raise EmbstoreError(f"there is no file or folder {source}; give the folder that holds the {holds}")
-    # a link whose file is gone counts too: it is a file that is missing
-    found = (p for p in source.rglob("*") if is_image(p, suffixes) and (p.is_file() or p.is_symlink()))
-    return source, sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(source).parts))
+        raise EmbstoreError(f"there is no file or folder {source}; give the folder that contains the {content}")
+    # a broken link counts too: it is a missing file
+    paths = (p for p in source.rglob("*") if is_image(p, suffixes) and (p.is_file() or p.is_symlink()))
+    return source, sorted(p for p in paths if not any(part.startswith(".") for part in p.relative_to(source).parts))
 
 
 def is_image(path: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> bool:
-    """Tell by its suffix whether a file may be an image; one packed with gzip counts."""
+    """True if a file may be an image by its suffix; one packed with gzip counts."""
     return Path(path.name.lower().removesuffix(".gz")).suffix in suffixes
 
 

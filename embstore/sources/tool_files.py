@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embstore.pixels.ome_zarr import is_zarr
 
-# what segmentation tools save that is no label image
+# what segmentation tools save that is not a label image
 OF_MASKS: Mapping[str, str] = {
     "_seg.npy": "Cellpose's pickle, which is never loaded: save its masks as PNG or TIFF (--save_png, --save_tif)",
     "_rois.zip": "ImageJ's outlines: save a label image (Fiji: LabelMap, cellpose: --save_tif)",
@@ -25,7 +25,7 @@ OF_MASKS: Mapping[str, str] = {
 
 
 def tool_files(folder: Path) -> list[Path]:
-    """Return the files below a folder of masks that segmentation tools save and that are no label images."""
+    """Return the files below a folder of masks that segmentation tools save and that are not label images."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and _kind(path)]
 
 
@@ -42,7 +42,7 @@ def _kind(path: Path) -> str:
 
 
 def files_below(source: Path) -> list[str]:
-    """Return the files of a folder, relative to it, hidden ones and the insides of Zarr left out; a file is its own."""
+    """Return the files of a folder, relative to it, without hidden ones and the insides of Zarr; or a file itself."""
     if not source.is_dir():
         return [source.name] if source.exists() else []
     files: list[str] = []

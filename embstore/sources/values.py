@@ -1,4 +1,4 @@
-"""What one cell of anybody's table says: text, a list as `;`-joined text, or nothing. Every reader asks here."""
+"""Read one cell of any table: text, a list as text separated by `;`, or nothing. Every reader uses this module."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from functools import singledispatch
 
 import numpy as np
 
-# What stands for a missing value, in lower case: pandas' `na_values` (pandas.pydata.org, read_csv), SQL's null, NCBI's
+# spellings of a missing value, in lower case: pandas' `na_values` (pandas.pydata.org, read_csv), SQL's null, NCBI's
 # "-", and the errors of a spreadsheet's formulas. No gene symbol of HGNC is among them.
 MISSING = frozenset(
     {"", "-", "nan", "-nan", "na", "<na>", "n/a", "none", "null", "nat", "nil", "#n/a", "#n/a n/a", "#na"}
     | {"#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
-EXACT_BELOW = 1e15  # beyond, a float no longer holds every whole number
+EXACT_BELOW = 1e15  # beyond, a float cannot represent every whole number
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00"))
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _QUOTED_LIST = re.compile(rf"[\[({{]\s*(?:(?:{_QUOTED})(?:\s*,\s*(?:{_QUOTED}))*\s*,?)?\s*[\])}}]")
@@ -26,10 +26,10 @@ _QUOTED_LIST = re.compile(rf"[\[({{]\s*(?:(?:{_QUOTED})(?:\s*,\s*(?:{_QUOTED}))*
 
 @singledispatch
 def as_text(value: object) -> str:
-    """Return a cell as text: stripped, "" where it is missing in any spelling, the items of a list joined by `;`.
+    """Return a cell as text: stripped, "" if it is missing in any spelling, items of a list separated by `;`.
 
     A whole float is a whole number (12.0 is `12`), bytes are UTF-8 text, dates are ISO 8601. Text that prints a list of
-    strings, as Python and JSON do (`['Cytosol', 'ER']`), is that list. UnicodeDecodeError for bytes that are not UTF-8.
+    strings, like Python and JSON (`['Cytosol', 'ER']`), is that list. Raises UnicodeDecodeError for invalid UTF-8.
     """
     return "" if value is None else _of_text(str(value))
 
@@ -78,12 +78,12 @@ def _(value: dict[str, object]) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names that a cell joins by `;`, those that stand for a missing one left out."""
+    """Return the names in a cell, separated by `;`, without those that mean a missing value."""
     return [name for item in text.split(";") if (name := as_text(item))]
 
 
 def is_missing(text: str) -> bool:
-    """True if a text stands for a missing value, in any of the spellings of `MISSING`."""
+    """True if a text means a missing value, in any of the spellings of `MISSING`."""
     return text.strip().lower() in MISSING
 
 

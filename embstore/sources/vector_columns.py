@@ -1,4 +1,4 @@
-"""Which columns of a file of embeddings mean what."""
+"""The meaning of the columns of a file of embeddings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import hidden_columns
 
-# what `--columns` may call a column of embeddings, and which field says so
+# the meanings that `--columns` may give a column of embeddings, and their fields
 MEANINGS_OF = {"ensg_id": "identifier", "uniprot_id": "identifier", "gene": "gene", "locations": "label"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns (tables) or arrays mean what; `embeddings` is a key, or patterns such as `FS*,FP*`.
+    """The meanings of columns (of tables) or arrays; `embeddings` is a key, or patterns such as `FS*,FP*`.
 
-    Without `embeddings`, the vectors are all columns of a table that have no other meaning. Without `identifier` and
-    `gene` the rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` names
+    Without `embeddings`, the vectors are all columns of a table without another meaning. Without `identifier` and
+    `gene`, the rows name no protein. The columns of a table without a `header` are called 1, 2, 3, ...; `table` names
     the rows of a .npy.
     """
 
@@ -27,10 +27,10 @@ class Columns:
     identifier: str | None = None
     gene: str | None = None
     label: str | None = None
-    unlabelled: str | None = None  # the value that stands for no label
+    unlabelled: str | None = None  # the value that means no label
     header: bool = True
     table: str | Path | None = None
-    ours: Mapping[str, str] = field(default_factory=dict)  # what the user's columns are called here
+    ours: Mapping[str, str] = field(default_factory=dict)  # the meanings of the user's columns
 
     @property
     def named(self) -> list[str]:
@@ -39,16 +39,16 @@ class Columns:
 
     @property
     def scheme(self) -> str | None:
-        """The name of the label set: the column's, or `locations` where that is what it is called here."""
+        """The name of the label set: the column's, or `locations` if that is its meaning."""
         return self.ours.get(self.label, self.label) if self.label else None
 
     def hidden(self, columns: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-        """Return the columns that are left out, as others have their meaning, and notes on those and what they mean."""
+        """Return the columns that are left out because others have their meaning, and notes on them."""
         return hidden_columns(columns, self.ours)
 
 
 def with_names(columns: Columns, ours: Mapping[str, str] | None) -> Columns:
-    """Return the columns with those of a user's own names; EmbstoreError for a name that embeddings have no use for."""
+    """Return the columns with those of a user's own names; EmbstoreError for a meaning that embeddings do not have."""
     named: dict[str, Any] = {}
     for column, name in (ours or {}).items():
         meaning = MEANINGS_OF.get(name)

@@ -1,4 +1,4 @@
-"""Tables of embeddings: CSV, TSV and Parquet, whose numbers are read some rows at a time."""
+"""Tables of embeddings: CSV, TSV and Parquet, whose numbers are read in blocks of rows."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class VectorTable(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How it was read, where that may surprise."""
+        """How it was read, if that may be unexpected."""
 
     @property
     def indices(self) -> Collection[str]:
-        """The columns that the file itself says number its rows."""
+        """The columns that the file itself declares as row numbers."""
 
     def texts(self, names: Sequence[str]) -> pa.Table:
-        """Return some columns whole; those of a text file as text."""
+        """Return some whole columns; those of a text file as text."""
 
     def first(self, name: str) -> pa.Array:
-        """Return a column's values in the first rows; none where there is no row."""
+        """Return a column's values in the first rows; empty if there is no row."""
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Yield some columns, at most so many rows at a time."""
@@ -64,13 +64,16 @@ class VectorTable(Protocol):
 def table_matrix(
     table: VectorTable, *, patterns: str | None, named: Sequence[str]
 ) -> tuple[FeatureChoice, list[Any], EmbeddingMatrix]:
-    """Return which columns are the vector, what the digest of a space is made of, and the vectors."""
+    """Return the columns of the vector, their names for the digest of a space, and the vectors; may raise
+    EmbstoreError.
+    """
     names = table.schema.names
     choice = choose_features(names, patterns=patterns, named=named, indices=table.indices)
     choice = choice if patterns else _without_counter(table, choice)
     if not choice.columns:
         left_out = "".join(f"; {note}" for note in _left_out(choice))
-        raise EmbstoreError(f"{table.path}: no column matches {patterns or '*'!r}; it has {some(names)}{left_out}")
+        listed = f"{first_names(names)}{left_out}"
+        raise EmbstoreError(f"{table.path}: no column matches {patterns or '*'!r}; it has {listed}")
     if len(choice.columns) == 1 and _is_list(table.schema.field(choice.columns[0]).type):
         matrix = _lists(table, choice.columns[0])
         return choice, [choice.columns[0], matrix.shape[1]], matrix
@@ -85,7 +88,7 @@ def table_matrix(
 
 
 def count_rows(table: VectorTable, name: str) -> int:
-    """Return how many rows there are, as a column has them."""
+    """Return the number of rows of a column."""
     return sum(batch.num_rows for batch in table.batches([name], rows_per_block(1)))
 
 
@@ -110,7 +113,7 @@ def _refuse_text(table: VectorTable, names: Sequence[str], patterns: str | None)
     kind = table.schema.field(bad).type
     what = f"text{_example(table, bad)}" if _is_text(kind) else str(kind)
     wanted = repr(patterns) if patterns else "every column without another meaning (--embeddings names them)"
-    raise EmbstoreError(f"{table.path}: column {bad!r} holds {what}; wanted numbers in {wanted}")
+    raise EmbstoreError(f"{table.path}: column {bad!r} contains {what}; wanted numbers in {wanted}")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -118,13 +121,13 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _example(table: VectorTable, name: str) -> str:
-    """Return the first text of a column that is no number, and what is wrong with its marks if it is written as one."""
+    """Return the first text of a column that is not a number, and what is wrong with its marks, if anything."""
     texts = (text for text in table.first(name).to_pylist() if isinstance(text, str) and not is_missing(text))
-    found = next((text for text in texts if not _is_number(text)), None)
-    if found is None:
+    text = next((text for text in texts if not _is_number(text)), None)
+    if text is None:
         return ""
-    marks = ", with a mark between thousands or another decimal mark" if is_marked_number(found) else ""
-    return f" such as {found[:_SHOWN_TEXT]!r}{marks}"
+    marks = ", with a mark between thousands or another decimal mark" if is_marked_number(text) else ""
+    return f" such as {text[:_SHOWN_TEXT]!r}{marks}"
 
 
 def _is_number(text: str) -> bool:
@@ -143,8 +146,8 @@ def _lists(table: VectorTable, name: str) -> EmbeddingMatrix:
         lengths.update(pc.unique(pc.list_value_length(batch.column(0))).drop_null().to_pylist())
         n += batch.num_rows
     if len(lengths) != 1 or not lengths.isdisjoint({0}):
-        found = sorted(lengths)[:4]
-        raise EmbstoreError(f"{table.path}: {name} holds lists of {found} numbers; wanted one length for all")
+        n_numbers = sorted(lengths)[:4]
+        raise EmbstoreError(f"{table.path}: {name} contains lists of {n_numbers} numbers; wanted one length for all")
     (dim,) = lengths
 
     def read(rows: int) -> Iterator[Numbers]:
@@ -169,22 +172,22 @@ def _numeric(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-def some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def open_table(path: Path, *, named: Sequence[str], header: bool) -> VectorTable:
-    """Return a table of embeddings; EmbstoreError where it has no rows, or two columns of one name."""
+    """Return a table of embeddings; EmbstoreError if it has no rows, or two columns of one name."""
     table = _opened(path, named, header=header)
     names = table.schema.names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or not names or not len(table.first(names[0])):
-        found = f"the column {twice!r} more than once" if twice is not None else "no row below its header"
-        raise EmbstoreError(f"{path} has {found}; wanted one row a protein and each column once")
+        problem = f"the column {twice!r} more than once" if twice is not None else "no row below its header"
+        raise EmbstoreError(f"{path} has {problem}; wanted one row for each protein and each column once")
     for name in named:
         if name not in names:
-            raise EmbstoreError(f"{path} has no column {name!r}; it has {some(names)}")
+            raise EmbstoreError(f"{path} has no column {name!r}; it has {first_names(names)}")
     return table
 
 
@@ -196,7 +199,7 @@ def _opened(path: Path, named: Sequence[str], *, header: bool) -> VectorTable:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A CSV or TSV; types are those of its first rows, and of the whole file where numbers are read."""
+    """A CSV or TSV; its types are those of its first rows, and of the whole file when numbers are read."""
 
     path: Path
     schema: pa.Schema
@@ -207,12 +210,12 @@ class CsvTable:
     notes: tuple[str, ...] = ()
 
     def texts(self, names: Sequence[str]) -> pa.Table:
-        """Return some columns whole, as text: an id 007 is no number, a gene is no date."""
+        """Return some whole columns as text: an id 007 is not a number, a gene is not a date."""
         batches = list(self._read(dict.fromkeys(names, pa.string())))
         return pa.Table.from_batches(batches).rename_columns(list(names))
 
     def first(self, name: str) -> pa.Array:
-        """Return a column's values in the first rows; none where there is no row."""
+        """Return a column's values in the first rows; empty if there is no row."""
         with _streamed(self, None) as reader:
             batch = next(self.decode.each(reader), None)
         return pa.array([]) if batch is None else batch.column(self.schema.names.index(name))
@@ -225,9 +228,11 @@ class CsvTable:
 
     def lines(self, rows: int) -> Sequence[int]:
         """Return the line on which each row begins."""
-        found = lines(self.path)[int(self.header) :]
-        # a field may contain a line's end; to look for those costs more than reading
-        return found if len(found) == rows else [line for line, _ in text_records(self.path)][int(self.header) :]
+        first_lines = lines(self.path)[int(self.header) :]
+        # a field may contain a line's end; searching for these takes longer than reading
+        if len(first_lines) == rows:
+            return first_lines
+        return [line for line, _ in text_records(self.path)][int(self.header) :]
 
     def _read(self, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         typed = types if self.header else {f"f{int(name) - 1}": kind for name, kind in types.items()}
@@ -237,7 +242,7 @@ class CsvTable:
 
 @contextmanager
 def _streamed(table: CsvTable, types: dict[str, pa.DataType] | None) -> Iterator[Any]:
-    """Give a reader of a CSV's blocks: of the columns of `types`, else of all, typed by their first rows."""
+    """Yield a reader of a CSV's blocks: of the columns of `types`, else of all, typed by their first rows."""
     delimited, decimal = table.marks
     with open_packed(table.path) as file:
         yield table.decode(

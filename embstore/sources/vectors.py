@@ -1,4 +1,4 @@
-"""External embeddings: npz, npy, CSV(.gz), TSV, Parquet, xlsx and h5ad files of one vector a row."""
+"""External embeddings: npz, npy, CSV(.gz), TSV, Parquet, xlsx and h5ad files with one vector in each row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embstore.sources.multi_hot import locations_of_hot
 from embstore.sources.tables import TABLE_SUFFIXES, is_table
 from embstore.sources.values import as_text, spelled_missing
 from embstore.sources.vector_columns import Columns
-from embstore.sources.vector_tables import VectorTable, open_table, some, table_matrix
+from embstore.sources.vector_tables import VectorTable, first_names, open_table, table_matrix
 from embstore.sources.workbooks import file_and_sheet
 
 VECTOR_FORMATS = ", ".join((*TABLE_SUFFIXES, ".npz", ".npy", ".h5ad"))
@@ -36,10 +36,10 @@ class ExternalEmbeddings:
     ids: Sequence[str]
     genes: Sequence[str]
     locations: Sequence[Sequence[str]]
-    features: str  # a digest of which numbers these are: the columns in order, or the array's key and how many
+    features: str  # a digest of which numbers these are: the columns in order, or the array's key and length
     notes: tuple[str, ...] = ()  # which columns became the vector, and which did not
     columns: Sequence[str] = ()  # of a table that became the vector, in order
-    row_names: Sequence[str] = ()  # of rows without an id or gene, where the file names them
+    row_names: Sequence[str] = ()  # of rows without an id or gene, if the file names them
     sources: Callable[[Sequence[int]], Sequence[str]] = field(default=lambda rows: [str(row + 1) for row in rows])
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ Texts = tuple[Sequence[str], Sequence[str], Sequence[Sequence[str]]]  # ids, gen
 
 
 def read_vectors(path: str | Path, columns: Columns) -> ExternalEmbeddings:
-    """Return the rows of a file of embeddings; a missing file or column is an EmbstoreError."""
+    """Return the rows of a file of embeddings; EmbstoreError if the file or a column is missing."""
     path = Path(path)
     if path.is_dir():
         return _of_folder(path, columns)
@@ -117,10 +117,10 @@ def _by_line(table: VectorTable, rows: int) -> Callable[[Sequence[int]], Sequenc
 
 
 def _texts(table: VectorTable, columns: Columns, rows: int) -> tuple[Texts, tuple[str, ...]]:
-    """Return the ids, genes and locations of rows, and a note on each column in which missing values are spelled."""
-    found = table.texts(columns.named) if columns.named else pa.table({})
+    """Return the ids, genes and locations of rows, and a note on each column with spelled-out missing values."""
+    text_columns = table.texts(columns.named) if columns.named else pa.table({})
     decode = Decoder(table.path, "text", "save it as UTF-8")
-    values = {name: decode(found[name].to_pylist) for name in columns.named}
+    values = {name: decode(text_columns[name].to_pylist) for name in columns.named}
     texts = {name: _utf8(table.path, name, column) for name, column in values.items()}
     return _meanings(texts, columns, rows), tuple(note for name in values for note in _missing(name, values[name]))
 
@@ -129,11 +129,11 @@ def _missing(name: str, values: Sequence[object]) -> Iterator[str]:
     counts = spelled_missing(value for value in values if isinstance(value, str))
     if counts:
         listed = ", ".join(f"{spelling}: {n}" for spelling, n in counts.items())
-        yield f"{name}: {sum(counts.values())} values stand for a missing one ({listed})"
+        yield f"{name}: {sum(counts.values())} values mean a missing one ({listed})"
 
 
 def _meanings(texts: Mapping[str, Sequence[str]], columns: Columns, rows: int) -> Texts:
-    """Return the ids, genes and locations of rows; none where no column was named for them."""
+    """Return the ids, genes and locations of rows; empty if no column was named for them."""
     empty = [""] * rows
     ids = texts[columns.identifier] if columns.identifier else empty
     genes = texts[columns.gene] if columns.gene else empty
@@ -141,7 +141,7 @@ def _meanings(texts: Mapping[str, Sequence[str]], columns: Columns, rows: int) -
 
 
 def _split(labels: Sequence[str], unlabelled: str | None) -> list[list[str]]:
-    # never at commas: names of locations hold them ("Golgi, Endo/Lyosome")
+    # never at commas: names of locations contain them ("Golgi, Endo/Lyosome")
     return [[] if label == unlabelled else split_list(label) for label in labels]
 
 
@@ -149,23 +149,23 @@ def _split(labels: Sequence[str], unlabelled: str | None) -> list[list[str]]:
 
 
 def _of_npy(path: Path, columns: Columns) -> ExternalEmbeddings:
-    """Return the rows of a .npy, which contains numbers alone; the table beside it says what each row is of."""
+    """Return the rows of a .npy, which contains only numbers; the table next to it names its rows."""
     matrix = npy_matrix(path)
     rows, dim = matrix.shape
     texts, missing = (_meanings({}, columns, rows), ()) if not columns.named else _beside(path, columns, rows)
-    return ExternalEmbeddings(path, matrix, *texts, short(digest([dim])), (_said(path.name, dim), *missing))
+    return ExternalEmbeddings(path, matrix, *texts, short(digest([dim])), (_feature_note(path.name, dim), *missing))
 
 
 def _beside(path: Path, columns: Columns, rows: int) -> tuple[Texts, tuple[str, ...]]:
     beside = Path(columns.table) if columns.table else path.with_suffix(".csv")
     if not file_and_sheet(beside)[0].is_file():
         raise EmbstoreError(
-            f"{path.name} contains numbers alone and there is no {beside}; name its rows with --table FILE"
+            f"{path.name} contains only numbers, and there is no {beside}; name its rows with --table FILE"
         )
     table = open_table(beside, named=columns.named, header=columns.header)
-    found = table.texts(columns.named).num_rows
-    if found != rows:
-        raise EmbstoreError(f"{path.name} has {rows} rows and {beside.name} has {found}; wanted one each")
+    n_rows = table.texts(columns.named).num_rows
+    if n_rows != rows:
+        raise EmbstoreError(f"{path.name} has {rows} rows and {beside.name} has {n_rows}; wanted one each")
     return _texts(table, columns, rows)
 
 
@@ -173,12 +173,12 @@ def _of_folder(path: Path, columns: Columns) -> ExternalEmbeddings:
     """Return the vectors of a folder of .npy files, one each; a row is named by its file."""
     if columns.named:
         raise EmbstoreError(
-            f"{path} is a folder of .npy files, whose names alone say what they are of; leave out "
+            f"{path} is a folder of .npy files, whose names are the only names of rows; leave out "
             f"{', '.join(columns.named)}, or join them into one file with a table"
         )
     files, matrix = npy_folder(path)
     rows, dim = matrix.shape
-    note = f"{_said('one vector a file', dim)}; {rows} files, {files[0].name} to {files[-1].name}"
+    note = f"{_feature_note('one vector a file', dim)}; {rows} files, {files[0].name} to {files[-1].name}"
     return ExternalEmbeddings(
         path,
         matrix,
@@ -203,25 +203,26 @@ def _of_npz(path: Path, columns: Columns) -> ExternalEmbeddings:
     hot = bool(columns.label) and columns.label not in texts
     ids, genes, locations = _meanings(texts, columns if not hot else _without_label(columns), rows)
     locations = _multi_hot(path, members, columns, rows) if hot else locations
-    return ExternalEmbeddings(path, matrix, ids, genes, locations, short(digest([key, dim])), (_said(key, dim),))
+    features, notes = short(digest([key, dim])), (_feature_note(key, dim),)
+    return ExternalEmbeddings(path, matrix, ids, genes, locations, features, notes)
 
 
-def _said(key: str, dim: int) -> str:
+def _feature_note(key: str, dim: int) -> str:
     return f"features: {key}, {dim} numbers"
 
 
 def _only_matrix(path: Path, members: Mapping[str, Member]) -> str:
-    found = [name for name, m in members.items() if len(m.shape) == 2 and m.dtype is not None and m.dtype.kind in "fiu"]
-    if len(found) != 1:
-        listed = some([str(member) for member in members.values()])
-        raise EmbstoreError(f"{path} has {listed}; say which contains the vectors: --embeddings KEY")
-    return found[0]
+    names = [name for name, m in members.items() if len(m.shape) == 2 and m.dtype is not None and m.dtype.kind in "fiu"]
+    if len(names) != 1:
+        listed = first_names([str(member) for member in members.values()])
+        raise EmbstoreError(f"{path} has {listed}; choose the one with the vectors: --embeddings KEY")
+    return names[0]
 
 
 def _member(path: Path, members: Mapping[str, Member], name: str, *, ndim: int) -> Member:
     member = members.get(name)
     if member is None or (member.dtype is not None and len(member.shape) != ndim):
-        listed = some([str(member) for member in members.values()])
+        listed = first_names([str(member) for member in members.values()])
         raise EmbstoreError(f"{path} has {listed}; wanted a {ndim}-dimensional array {name!r}")
     return member
 
@@ -269,5 +270,5 @@ def _of_h5ad(path: Path, columns: Columns) -> ExternalEmbeddings:
     if len(index) != rows:
         raise EmbstoreError(f"{path}: {key} has {rows} rows and obs has {len(index)}; save it again")
     return ExternalEmbeddings(
-        path, matrix, *_meanings(texts, columns, rows), short(digest([key, dim])), (_said(key, dim),)
+        path, matrix, *_meanings(texts, columns, rows), short(digest([key, dim])), (_feature_note(key, dim),)
     )

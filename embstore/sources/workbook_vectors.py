@@ -17,14 +17,12 @@ from embstore.sources.values import as_text, clean_name
 from embstore.sources.workbooks import open_sheet, sheet_records
 
 ROWS_AT_ONCE = 4096
-_Part = (
-    Float64s | list[object]
-)  # some cells of a column: numbers with NaN where a cell is empty, else as they are typed
+_Part = Float64s | list[object]  # some cells of a column: numbers with NaN if a cell is empty, else as they are typed
 
 
 @dataclass(frozen=True, repr=False)
 class WorkbookTable:
-    """A sheet of a workbook: numbers where every cell of a column is one, else text."""
+    """A sheet of a workbook: numbers if every cell of a column is one, else text."""
 
     path: Path
     table: pa.Table
@@ -45,7 +43,7 @@ class WorkbookTable:
         return self.table.select(list(names))
 
     def first(self, name: str) -> pa.Array:
-        """Return a column's values in the first rows; none where there is no row."""
+        """Return a column's values in the first rows; empty if there is no row."""
         return self.table[name].slice(0, ROWS_AT_ONCE).combine_chunks()
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -53,12 +51,15 @@ class WorkbookTable:
         yield from self.table.select(list(names)).to_batches(max_chunksize=rows)
 
     def lines(self, rows: int) -> Sequence[int]:
-        """Return the row of the sheet in which each row is, as Excel counts."""
+        """Return the row of the sheet that contains each row, as Excel counts."""
         return self.rows[:rows]
 
 
 def open_workbook(path: Path, named: Sequence[str], *, header: bool) -> WorkbookTable:
-    """Return a sheet of embeddings; `named` columns are text. Without a `header` the columns are called 1, 2, 3, ..."""
+    """Return a sheet of embeddings; `named` columns are text. Without a `header`, columns are called 1, 2, 3, ...
+
+    Raises EmbstoreError if the sheet has nothing.
+    """
     sheet = open_sheet(path)
     records = sheet_records(sheet)
     begins = next(records, None)
@@ -69,9 +70,9 @@ def open_workbook(path: Path, named: Sequence[str], *, header: bool) -> Workbook
     columns: list[list[_Part]] = [[] for _ in names]
     if not header:
         _add(columns, [begins[1]])
-    while some := list(islice(records, ROWS_AT_ONCE)):
-        numbers += [number for number, _ in some]
-        _add(columns, [cells for _, cells in some])
+    while block := list(islice(records, ROWS_AT_ONCE)):
+        numbers += [number for number, _ in block]
+        _add(columns, [cells for _, cells in block])
     arrays = [_column(f"{path}: {name}", parts, text=name in named) for name, parts in zip(names, columns, strict=True)]
     return WorkbookTable(path, pa.table(arrays, names=names), numbers, sheet.notes)
 
@@ -106,7 +107,7 @@ def _listed(numbers: Float64s) -> list[float | None]:
 
 
 def _written(cell: object) -> str:
-    """Return a text as it stands there (`nan` is counted as missing later), and anything else as text."""
+    """Return a text unchanged (`nan` is counted as missing later), and anything else as text."""
     return cell if isinstance(cell, str) else as_text(cell)
 
 
@@ -116,9 +117,9 @@ def _arrow(numbers: Float64s) -> pa.Array:
 
 
 def _stored_as_text(what: str, texts: Sequence[str]) -> Float64s | None:
-    """Return the numbers of a column of text, None where some text is none."""
+    """Return the numbers of a column of text, None if some text is not a number."""
     try:
         plain = plain_numbers(list(map(as_text, texts)), what)
         return np.array([float(number) if number else np.nan for number in plain])
-    except (ValueError, EmbstoreError):  # where the column is wanted, text is refused
+    except (ValueError, EmbstoreError):  # if the column is needed, text is refused there
         return None

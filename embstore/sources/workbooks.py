@@ -16,7 +16,8 @@ from embstore.sources.sheet_xml import SheetFacts, sheet_facts
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 ZIP_SIGNATURE, OLE_SIGNATURE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-MAX_ROWS = 1 << 20  # of a sheet, as Excel has them
+_STRICT, _WORKBOOK = b"purl.oclc.org/ooxml", "xl/workbook.xml"
+MAX_ROWS = 1 << 20  # the rows of a sheet in Excel
 _NAME = re.compile(r"(?P<file>.+\.xls[xm])::(?P<sheet>.+)", re.IGNORECASE | re.DOTALL)
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # a stream of the container of an encrypted workbook
 _SHOWN = 3
@@ -31,13 +32,13 @@ class Sheet:
     path: Path  # of the workbook
     name: str
     header: int
-    titles: Sequence[str]  # what stands above the header
+    titles: Sequence[str]  # the text above the header
     hidden_sheets: Sequence[str]
     facts: SheetFacts
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return how the sheet was read, where it may surprise."""
+        """Return how the sheet was read, if that may be unexpected."""
         return tuple(filter(None, (*self._beside(), *self._within())))
 
     def _beside(self) -> Iterator[str]:
@@ -55,21 +56,21 @@ class Sheet:
 
 
 def file_and_sheet(path: Path) -> tuple[Path, str | None]:
-    """Return the file of a path, and the sheet that it names behind it (`labels.xlsx::Sheet 1`), if any."""
+    """Return the file of a path, and the sheet that it names, if any (`labels.xlsx::Sheet 1`)."""
     named = _NAME.fullmatch(str(path))
     return (Path(named["file"]), named["sheet"].strip()) if named else (path, None)
 
 
 def is_workbook(path: Path) -> bool:
-    """True if a file, or what a path names as its sheet, is an Excel workbook by its suffix."""
+    """True if a file, with or without the name of a sheet, is an Excel workbook by its suffix."""
     return file_and_sheet(path)[0].suffix.lower() in WORKBOOK_SUFFIXES
 
 
 def open_sheet(path: Path) -> Sheet:
     """Return the sheet that a path names, else the only one that contains anything.
 
-    EmbstoreError for a workbook that cannot be read, for several sheets with data, and for formulas and merged cells
-    that leave open what the table contains.
+    Raises EmbstoreError for a workbook that cannot be read, for several sheets with data, and for formulas and merged
+    cells that leave open what the table contains.
     """
     file, name = file_and_sheet(path)
     with _opened(file) as book:
@@ -85,7 +86,7 @@ def open_sheet(path: Path) -> Sheet:
 def sheet_records(sheet: Sheet) -> Iterator[Record]:
     """Yield the header, without empty cells at its end, and every row below it that is not blank, of the same length.
 
-    A range of merged cells has its value in each row. EmbstoreError for text behind the last cell of the header.
+    A range of merged cells has its value in each row. Raises EmbstoreError for text after the last cell of the header.
     """
     width = 0
     for number, row in _filled(sheet):
@@ -95,7 +96,7 @@ def sheet_records(sheet: Sheet) -> Iterator[Record]:
         width = width or written
         if written > width:
             raise EmbstoreError(
-                f"{sheet.path}, row {number}: there is text behind the last column that the header in row "
+                f"{sheet.path}, row {number}: there is text after the last column that the header in row "
                 f"{sheet.header} names; name its column, or move it to another sheet"
             )
         yield number, [*row[:width], *[None] * (width - len(row))]
@@ -142,8 +143,10 @@ def _opened(path: Path) -> Iterator[_Book]:
     with _content(path) as file:
         reader = decode(ExcelReader, file, read_only=True, data_only=True, keep_links=False)
         decode(reader.read)
-        found: list[tuple[Any, Any]] = decode(list, reader.parser.find_sheets())
-        parts = {str(sheet.name): rel.target for sheet, rel in found}
+        described: list[tuple[Any, Any]] = decode(list, reader.parser.find_sheets())
+        parts = {str(sheet.name): rel.target for sheet, rel in described}
+        if _WORKBOOK in reader.archive.namelist() and _STRICT in decode(reader.archive.read, _WORKBOOK):
+            raise EmbstoreError(f"{path} is a Strict Open XML workbook, which is not read; save it as Excel Workbook")
         sheets = {str(sheet.title): sheet for sheet in reader.wb.worksheets}
         yield _Book(decode, reader.archive, sheets, parts)
 
@@ -160,13 +163,13 @@ def _content(path: Path) -> Iterator[BinaryIO]:
             todo = "save it without a password" if encrypted else "save it as .xlsx"
             raise EmbstoreError(f"{path} {what}; {todo}")
         if head != ZIP_SIGNATURE:
-            raise EmbstoreError(f"{path} is no Excel workbook, whatever it is called; save it as .xlsx or as CSV UTF-8")
+            raise EmbstoreError(f"{path} is not an Excel workbook, despite its name; save it as .xlsx or as CSV UTF-8")
         file.seek(0)
         yield file
 
 
 def _rows(book: _Book, name: str) -> Iterator[Record]:
-    """Yield every row of a sheet, from 1; the size that a sheet claims is not believed."""
+    """Yield every row of a sheet, from 1; the size that a sheet claims is ignored."""
     sheet, decode = book.sheets[name], book.decode
     sheet.reset_dimensions()
     for number, cells in enumerate(decode.each(sheet.iter_rows(values_only=True)), start=1):
@@ -193,14 +196,14 @@ def _chosen(book: _Book, name: str | None) -> str:
     visible = [title for title, sheet in book.sheets.items() if sheet.sheet_state == "visible"]
     full = [title for title in visible if not all(_blank(cells) for _, cells in _rows(book, title))]
     if len(full) != 1:
-        found = f"the sheets {', '.join(full)} with data" if full else "no sheet with data"
+        problem = f"the sheets {', '.join(full)} with data" if full else "no sheet with data"
         wanted = f"name one of them: {path.name}::{full[0]}" if full else "wanted a table with a header row"
-        raise EmbstoreError(f"{path} has {found}; {wanted}")
+        raise EmbstoreError(f"{path} has {problem}; {wanted}")
     return full[0]
 
 
 def _header(book: _Book, name: str) -> tuple[int, list[str]]:
-    """Return the row of the header and the titles above it: rows of one cell, where some row below has more."""
+    """Return the row of the header and the titles above it: rows of one cell, if some row below has more."""
     above: list[tuple[int, str]] = []
     for number, cells in _rows(book, name):
         written = [cell for cell in cells if _written(cell)]
@@ -211,7 +214,7 @@ def _header(book: _Book, name: str) -> tuple[int, list[str]]:
 
 
 def _check(sheet: Sheet) -> None:
-    """Raise EmbstoreError where formulas or merged cells leave open what the table contains."""
+    """Raise EmbstoreError if formulas or merged cells leave open what the table contains."""
     cells = [cell for row, cell in sheet.facts.valueless if row >= sheet.header]
     if cells:
         raise EmbstoreError(
@@ -223,7 +226,7 @@ def _check(sheet: Sheet) -> None:
     if crossing or header:
         raise EmbstoreError(
             f"{sheet.path}: cells of several columns, or of the header, are merged in sheet {sheet.name} "
-            f"({_some(crossing or header)}); unmerge them: wanted one header row, and one value a cell"
+            f"({_some(crossing or header)}); unmerge them: wanted one header row, and one value per cell"
         )
 
 

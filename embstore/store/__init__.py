@@ -1,10 +1,21 @@
 """The store: versioned Lance tables and SQL over them; the only package that imports lance, lancedb and DuckDB."""
 
+from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
-from embstore.store.ingests import list_ingests, put_ingest
-from embstore.store.proteins import add_proteins, find_proteins, join_groups
+from embstore.store.derived import forget_derived, read_derived, write_derived
+from embstore.store.imported import delete_import_records, import_sources, put_import_records
+from embstore.store.ingests import (
+    KILLED,
+    RUNNING,
+    list_ingests,
+    new_run,
+    put_ingest,
+    unfinished_removal,
+)
+from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
+from embstore.store.query_process import select_in_process
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -16,6 +27,7 @@ from embstore.store.row_types import (
     IngestedRow,
     IngestsRow,
     LabelRow,
+    LocationMapRow,
     MetaRow,
     PredictionRow,
     ProfileRow,
@@ -39,14 +51,16 @@ from embstore.store.spaces import (
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
-from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
+from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, put_rows, refuse_reader
 from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
     "EMBEDDINGS_PREFIX",
+    "KILLED",
     "LATER_TABLES",
     "PENDING",
     "ROOTS",
+    "RUNNING",
     "SQL_VIEWS",
     "TABLES",
     "Answer",
@@ -59,6 +73,7 @@ __all__ = [
     "IngestedRow",
     "IngestsRow",
     "LabelRow",
+    "LocationMapRow",
     "MetaRow",
     "PredictionRow",
     "ProfileRow",
@@ -79,15 +94,17 @@ __all__ = [
     "chunks",
     "code_version",
     "delete_ids",
+    "delete_import_records",
     "distinguishing_specs",
     "drop_fragments",
     "drop_repeats",
     "drop_table",
     "embeddings",
     "embeddings_name",
-    "find_proteins",
     "find_space",
     "finish_removal",
+    "forget_derived",
+    "import_sources",
     "join_groups",
     "label",
     "list_datasets",
@@ -96,11 +113,17 @@ __all__ = [
     "list_spaces_sql",
     "make_table",
     "matches",
+    "new_run",
     "now",
+    "protein_names",
+    "put_import_records",
     "put_ingest",
+    "put_rows",
     "put_vectors",
     "query",
     "quoted",
+    "read_derived",
+    "read_matrix",
     "read_only",
     "refuse_no_condition",
     "refuse_reader",
@@ -108,7 +131,11 @@ __all__ = [
     "rows",
     "select",
     "select_columns",
+    "select_in_process",
     "sql_text",
     "stream",
+    "sum_vectors",
     "take_back",
+    "unfinished_removal",
+    "write_derived",
 ]

@@ -70,12 +70,14 @@ def _protein(protein: str, group: str, genes: Mapping[str, str], old: ProteinRow
     }
 
 
-def find_proteins(store: Store, name: str) -> list[str]:
-    """Return the ids of the proteins with this gene symbol, synonym or protein id (namespace optional)."""
-    table = store.read("proteins", ["protein_id", "gene", "synonyms"])
-    return [
-        row["protein_id"]
-        for row in table.to_pylist()
-        if name.lower() in {row["protein_id"].lower(), row["protein_id"].split(":", 1)[1].lower(), row["gene"].lower()}
-        or name.lower() in {s.lower() for s in row["synonyms"] or []}
-    ]
+def protein_names(store: Store) -> dict[str, list[str]]:
+    """Return the ids of the proteins that each name stands for, sorted.
+
+    A name, in lower case, is a gene symbol, a synonym, or a protein id with or without its namespace. Reads only.
+    """
+    columns = store.read("proteins", ["protein_id", "gene", "synonyms"]).sort_by("protein_id").to_pydict()
+    named: dict[str, list[str]] = {}
+    for protein, gene, synonyms in zip(*columns.values(), strict=True):
+        for name in {n.lower() for n in (protein, protein.split(":", 1)[1], gene, *(synonyms or ()))}:
+            named.setdefault(name, []).append(protein)
+    return named

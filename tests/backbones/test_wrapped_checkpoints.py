@@ -21,6 +21,7 @@ from embstore.errors import WeightsError
 
 TINY: dict[str, int] = {"width": 64, "depth": 2, "patch": 8, "channels": 2, "grid": 4}
 ROLES = ("nucleus", "protein")
+CHOOSE = "choose one with `embstore backbones add --key`"
 WAY_OUT = "give it to es.embed(store, encoder=network, ...)"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -91,7 +92,7 @@ def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path)
     first, second = dino_weights(**TINY, seed=1), dino_weights(**TINY, seed=2)
     path = tmp_path / "train.pth.tar"
     torch.save({"state_dict": prefixed("module.", first), "state_dict_ema": prefixed("module.", second)}, path)
-    assert "holds 2 networks: state_dict.module, state_dict_ema.module; choose one with --key" in refused(path)
+    assert f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}" in refused(path)
     assert "2 of its networks match --key module; choose from: state_dict.module" in refused(path, key="module")
     assert "no network matches --key ema; choose from: state_dict.module" in refused(path, key="ema")
     assert not folder.exists()
@@ -140,7 +141,8 @@ def test_dinov2_checkpoints_give_the_tokens_of_the_equations(
 
 def test_registers_in_half_precision_do_not_round_the_class_token(tmp_path: Path) -> None:
     """Its position is added to it in float32."""
-    half = {name: tensor.half() for name, tensor in dinov2_of(dino_weights(**TINY), registers=4).items()}
+    weights = dino_weights(**TINY | {"depth": 1, "grid": 24})  # mostly positions: larger in float32 than the file
+    half = {name: tensor.half() for name, tensor in dinov2_of(weights, registers=4).items()}
     torch.save(half, tmp_path / "half.pth")
     found, in_format = read_checkpoint(tmp_path / "half.pth")
     assert in_format == "dinov2"
@@ -166,6 +168,8 @@ CHANGES: dict[str, Any] = {
     "whole numbers": (lambda w: w | {"norm.bias": torch.ones(64).long()}, "norm.bias is int64, wanted float16"),
     "complex": (lambda w: w | {"norm.bias": torch.ones(64).cfloat()}, "norm.bias is complex64, wanted float16"),
     "float8": (lambda w: w | {"norm.bias": torch.ones(64).to(torch.float8_e4m3fn)}, "norm.bias is float8_e4m3fn"),
+    "sparse": (lambda w: w | {"norm.bias": torch.ones(64).to_sparse()}, "norm.bias is sparse, wanted a plain tensor"),
+    "no values": (lambda w: w | {"norm.bias": torch.empty(64, device="meta")}, "norm.bias is without values"),
     "not finite": (lambda w: w | {"norm.bias": torch.full((64,), torch.inf)}, "norm.bias holds NaN or infinity"),
 }
 SHAPES: dict[str, Any] = {
@@ -175,8 +179,11 @@ SHAPES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("change", CHANGES)
+# safetensors cannot save tensors that are sparse or have no values
+WRONG = [(s, c) for s in SHAPES for c in CHANGES if s != "safetensors" or c not in {"sparse", "no values"}]
+
+
+@pytest.mark.parametrize(("shape", "change"), WRONG)
 def test_no_wrapper_makes_a_wrong_file_load(tmp_path: Path, folder: Path, shape: str, change: str) -> None:
     """Missing, too many, a wrong depth, shape, type or value: refused by name, with the way out."""
     alter, line = CHANGES[change]
@@ -196,7 +203,7 @@ def test_chunks_that_number_their_blocks_anew_are_refused(tmp_path: Path) -> Non
     """Two blocks would take one place, and either could be the wrong one."""
     weights = dinov2_of(dino_weights(**TINY), chunks=2)
     torch.save({name.replace("blocks.1.1.", "blocks.1.0."): tensor for name, tensor in weights.items()}, tmp_path / "f")
-    assert "holds two tensors for blocks.0." in refused(tmp_path / "f")
+    assert "has two tensors for blocks.0." in refused(tmp_path / "f")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is deprecated, and its files are still there
@@ -249,4 +256,4 @@ def test_the_checkpoints_that_people_have_are_added(cases: Path, name: str, key:
 def test_timms_own_training_checkpoint_asks_which_weights(cases: Path) -> None:
     """Case 27: weights and their moving average are both there."""
     line = refused(cases / "27-checkpoint-wrappers/timm_train.pth.tar", heads=1)
-    assert line.endswith("holds 2 networks: state_dict.module, state_dict_ema.module; choose one with --key")
+    assert line.endswith(f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}")

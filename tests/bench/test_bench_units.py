@@ -68,5 +68,5 @@ def test_spaces_of_one_name_are_scored_side_by_side_and_told_apart(atlas: Filler
     )
     assert [s["digest"] for s in report.spaces] == spaces
     assert "the vectors are pooled in 2 ways (cls, mean): compare networks at one pooling" in report.notes
-    with pytest.raises(EmbstoreError, match="is of good, which is none of noise"):
+    with pytest.raises(EmbstoreError, match="is of good, which is not one of noise"):
         bench(atlas.store, backbones=["noise"], space=spaces[:1], **HOW)

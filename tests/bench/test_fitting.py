@@ -66,7 +66,7 @@ def test_test_labels_do_not_change_what_is_predicted() -> None:
     test = task.folds[0] == 0
     upside_down = task.actual.copy()
     upside_down[test] = ~upside_down[test]
-    for head in HEADS.values():
+    for head in (HEADS["linear"], HEADS["knn"], HEADS["prototype"]):
         one = fit_all(head, X, task)
         other = fit_all(head, X, Task(**(task.__dict__ | {"actual": upside_down})))
         np.testing.assert_array_equal(one.predicted[0, test], other.predicted[0, test])

@@ -16,7 +16,15 @@ from embstore_bench.heads import HEADS
 from embstore_bench.heads.choosing import choose
 from embstore_bench.heads.linear import LINEAR
 from embstore_bench.heads.logistic import Problems, fit_logistic
+from embstore_bench.heads.mlp import MLP
 from embstore_bench.heads.recipe import Candidate, Fold, answers
+
+
+@pytest.fixture(autouse=True)
+def _small_mlp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An MLP that is trained in no time."""
+    monkeypatch.setitem(MLP, "hidden", [32, 16])
+    monkeypatch.setitem(MLP, "max_epochs", 40)
 
 
 def make_fold(*, exclusive: bool = False, seed: int = 0, classes: int = 4) -> tuple[Fold, np.ndarray]:
@@ -95,7 +103,24 @@ def test_classes_of_the_same_or_of_all_other_units_score_alike() -> None:
     np.testing.assert_allclose(scores[:, 2], 1 - scores[:, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("head", sorted(HEADS))
+def test_an_mlp_is_trained_again_for_the_epochs_that_early_stopping_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It learns what a line cannot tell, and its epochs are those with the lowest loss on validation."""
+    monkeypatch.setitem(MLP, "learning_rate", 0.01)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2)).astype(np.float32)
+    Y = np.stack([X[:, 0] * X[:, 1] > 0, X[:, 0] * X[:, 1] <= 0], axis=1)
+    fold = Fold(X[:300], Y[:300], X[300:500], Y[300:500], np.arange(200), exclusive=True)
+    fitted = HEADS["mlp"].fit(fold)
+    right = fitted.scores(X[500:]).argmax(axis=1) == Y[500:].argmax(axis=1)
+    assert right.mean() > 0.9
+    assert 1 <= int(fitted.chosen["epochs"]) <= 40
+
+
+# heads that know from counts alone what every or no unit has
+COUNTING = ("knn", "linear", "prototype")
+
+
+@pytest.mark.parametrize("head", COUNTING)
 def test_a_class_that_no_unit_has_scores_zero(head: str) -> None:
     """A location that no unit seen has cannot be predicted; one that all have always is."""
     fold, X = make_fold()

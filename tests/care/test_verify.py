@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from embstore.care.findings import Finding
 from embstore.care.relations import PART_ROWS
-from embstore.care.verify import verify
+from embstore.care.remove import remove
+from embstore.care.verify import Verdict, verify
+from embstore.ingest import import_embeddings
 from embstore.store import Store, add_space, drop_table
 
 from .conftest import vectors, write_raw
@@ -85,6 +88,47 @@ def test_what_belongs_to_nothing_is_found(store: Store, space_table: str) -> Non
     assert {f.table for f in verdict.notes} == {"labels", "runs"}
     assert any(image["image_id"] in f.found for f in verdict.wrong)
     assert space["unit"] == "cell"
+
+
+def test_profiles_without_a_vector_are_a_note(store: Store, tmp_path: Path) -> None:
+    """What a killed import leaves is counted, without any space of profiles too; a vector in one is enough."""
+    store.upsert("profiles", [{"profile_id": "mine/x", "dataset": "mine"}])
+    (note,) = verify(store).notes
+    assert (note.table, note.found) == ("profiles", "1 profiles have no vector in any space, such as mine/x")
+    for backbone, genes in (("first", ["A", "B"]), ("second", ["A"])):
+        np.savez(tmp_path / f"{backbone}.npz", X=np.eye(2)[: len(genes)], gene=np.array(genes))
+        named = {"dataset": "mine", "backbone": backbone, "gene_column": "gene"}
+        import_embeddings(store, tmp_path / f"{backbone}.npz", **named, replace=True)
+    verdict = verify(store)
+    assert (verdict.wrong, [note.found for note in verdict.notes]) == ((), [note.found])
+    assert "the same import again" in note.todo
+
+
+def test_a_removal_that_is_running_is_reported_as_that(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, with its process, and nothing that it has half taken out; once it is stopped, as stopped."""
+    verdicts: list[Verdict] = []
+
+    def verified(at: Store, *_: object) -> None:
+        verdicts.append(verify(Store.open(at.uri)))
+        if len(verdicts) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("embstore.store.removal._delete_dependants", verified)
+    with pytest.raises(KeyboardInterrupt):
+        remove(store, "gene = 'PHN002'")
+    (finding,) = verdicts[0].wrong
+    assert finding.found.startswith(f"a removal is running (process {os.getpid()} of ")
+    assert finding.todo.startswith("wait until it has ended")
+    (stopped, *others) = verify(store).wrong
+    assert stopped.found == "a removal was interrupted"
+    assert {finding.check for finding in others} == {"orphans"}
+    run = store.read("ingests").to_pylist()[0] | {"run": "r", "kind": "remove", "status": "running"}
+    store.upsert("ingests", [run | {"who": "me@elsewhere"}])
+    assert "or is running on another machine (process" in verify(store).wrong[0].found
+    monkeypatch.undo()
+    remove(store, "gene = 'PHN003'")
+    assert verify(store).wrong == ()
+    assert {row["kind"] for row in store.read("ingests").to_pylist()} == {"ingest"}
 
 
 def test_a_completion_record_that_counts_wrong_is_found(store: Store, space_table: str) -> None:

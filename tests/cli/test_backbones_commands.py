@@ -7,12 +7,15 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from drawn_fields import CELLS, write_opencell
 from published import dino_weights, write_dino
 
 from embstore.backbones.registry import BACKBONES
 
 from .conftest import Run
+from .example_files import install_example_package
+from .pages import page
 
 TINY: dict[str, int] = {"width": 64, "depth": 1, "patch": 8, "grid": 4}
 
@@ -126,3 +129,33 @@ def test_a_pickle_that_runs_is_refused_in_one_line(run: Run, tmp_path: Path) -> 
     done = run("backbones", "add", tmp_path / "evil.pth", "--name", "mine", "--roles", "nucleus,protein")
     assert done.returncode == 1
     assert "asks to run print when it is read, which is refused" in done.stderr
+
+
+def test_the_list_has_backbones_of_packages_and_says_which_cannot_be_used(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package of docs/backbones.md is ready; one that cannot be imported does not hide the others."""
+    install_example_package(page("docs/backbones.md"), tmp_path, monkeypatch)
+    entries = tmp_path / "cellnet-1.0.dist-info" / "entry_points.txt"
+    entries.write_text(entries.read_text() + "lost = cellnet.nowhere:backbone\n")
+    rows = listed(run)
+    assert list(rows) == [*BACKBONES, "cellnet", "lost"]
+    wanted = {"ready": "yes", "origin": "package", "slots": "nucleus,protein", "dim": 2, "note": "of cellnet 1.0"}
+    assert wanted.items() <= rows["cellnet"].items()
+    assert rows["lost"]["ready"] == "no"
+    assert str(rows["lost"]["get"]).startswith("cellnet 1.0 registers the backbone lost as cellnet.nowhere:backbone")
+    (shown,) = json.loads(run("backbones", "show", "cellnet", "--format", "json").stdout)
+    assert (shown["architecture"], shown["source"], shown["ready"]) == ("cellnet:backbone", "cellnet 1.0", True)
+
+
+def test_one_of_several_networks_is_added_by_its_key(run: Run, tmp_path: Path) -> None:
+    """The refusal names both, and the option; the record keeps which it was and what training began from."""
+    weights = dino_weights(**TINY, channels=2)
+    torch.save({"state_dict": weights, "state_dict_ema": weights}, tmp_path / "train.pth")
+    options = (tmp_path / "train.pth", "--name", "mine", "--roles", "nucleus,protein", "--init", "ImageNet")
+    refused = run("backbones", "add", *options)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("state_dict, state_dict_ema; choose one with `embstore backbones add --key`\n")
+    assert "mine revision 1 is ready" in run("backbones", "add", *options, "--key", "state_dict_ema").stdout
+    (shown,) = json.loads(run("backbones", "show", "mine", "--format", "json").stdout)
+    assert (shown["init"], shown["note"]) == ("ImageNet", "a file of your own, in the format timm, its state_dict_ema")

@@ -36,7 +36,7 @@ def test_ingest_says_what_became_of_masks_and_flags(run: Run, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert lines[0].startswith("opencell: 2 of 2 images ingested, ")
-    assert "masks: 2 images, 2 with nuclei alone" in lines
+    assert "masks: 2 images, 2 with only nuclei" in lines
     name = masks[1].name.removesuffix("_nuclei.png")
     (split,) = [
         line for line in lines if line.startswith(f"opencell/{name}: nuclei: a foreground mask without instances")

@@ -194,7 +194,7 @@ def test_backbones_say_what_is_missing(run: Run, tmp_path: Path) -> None:
             ("ingest", "x.npz", "-b", "a", "--no-header"),
             "--no-header was removed: write embstore import FILE --no-header",
         ),
-        (("ingest", ".", "--backbone", "pixel-stats"), "say how to read it: --layout"),
+        (("ingest", ".", "--backbone", "pixel-stats"), "choose how to read it: --layout"),
         (("backbones", "show", "resnet"), "the nearest names are imagenet"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_dry_run_prints_every_fault_with_its_row(run: Run, tmp_path: Path) -> 
     rows = "".join(f"f{i},gone{i}.tif\n" for i in range(14))
     (tmp_path / "manifest.csv").write_text(f"image_id,nucleus\n{rows}")
     done = run("--store", tmp_path / "s", "ingest", tmp_path, "--backbone", "pixel-stats", "--dry-run")
-    assert "layout: manifest (it holds manifest.csv)" in done.stderr
+    assert "layout: manifest (it contains manifest.csv)" in done.stderr
     for line in range(2, 16):
         assert f"manifest.csv:{line}: gone{line - 2}.tif does not exist" in done.stderr
     assert "0 of 0 images would be ingested" in done.stdout

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from .example_files import install_example_package, write_example_networks
 from .pages import ROOT, Typed, assert_all_work, blocks, commands, page, type_commands
 
 TUTORIAL = page("docs/tutorial.md")
-AFTER_THE_TUTORIAL = ("scores", "search", "care", "backbones", "python")  # pages that go on in its folder
+AFTER_THE_TUTORIAL = ("scores", "labels", "search", "care", "backbones", "python")  # pages that go on in its folder
 BY_THEMSELVES = ("cells", "external", "phantom")
 Followed = tuple[Path, list[Typed]]
 
@@ -39,11 +40,15 @@ def test_the_tutorial_works_and_prints_what_it_shows(followed: Followed) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AFTER_THE_TUTORIAL)
 def test_a_page_that_goes_on_from_the_tutorial_works(
-    name: str, followed: Followed, tmp_path: Path, samples: Path
+    name: str, followed: Followed, tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its commands, and its Python, run in the folder that the tutorial leaves."""
     folder = shutil.copytree(followed[0], tmp_path / name)
     text = page(f"docs/{name}.md")
+    if name == "backbones":
+        monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
+        write_example_networks(folder)
+        install_example_package(text, folder, monkeypatch)
     typed = type_commands(commands(text), folder, samples)
     assert_all_work(typed)
     assert _not_printed(text, typed) == []

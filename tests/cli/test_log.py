@@ -103,7 +103,7 @@ def test_care_and_scores_are_logged(phantom_store: Path, tmp_path: Path, caplog:
         es.remove(store, "gene = 'PHN001'")
         es.maintain(store)
     text = caplog.text
-    assert "bench of opencell/grade3: 5 entries to fit, 0 are there" in text
+    assert "bench of opencell/grade3: 5 entries to fit, 0 exist" in text
     assert "fitted pixel-stats:mapping, knn on opencell/grade3/protein-k3-s0 in " in text
     assert re.search(r"WARNING +embstore.care.repair:.*repaired splits: made again, empty", text)
     assert "removed what matches \"gene = 'PHN001'\"" in text

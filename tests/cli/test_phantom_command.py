@@ -36,7 +36,7 @@ def test_wrong_requests_are_one_line(run: Run, tmp_path: Path) -> None:
     for words, message in (
         (("a", "--layout", "yeast"), "there is no phantom layout 'yeast'; choose from: hpa, opencell"),
         (("a", "--layout", "hpa", "--version", "v0"), "there is no phantom version 'v0'; choose from: v1"),
-        (("a", "--layout", "hpa", "--proteins", "-3"), "ask for 1 to 99999"),
+        (("a", "--layout", "hpa", "--proteins", "-3"), "wanted 1 to 99999"),
         ((".", "--layout", "hpa"), "is not empty and contains no phantom atlas"),
     ):
         (tmp_path / "note.txt").write_text("here before")

@@ -139,9 +139,9 @@ def test_bad_rows_fail_and_the_rest_goes_in(store: Store, tmp_path: Path) -> Non
     assert report.vectors_in == {"theirs": 2}
     errors = {row["source"].rsplit(":", 1)[1]: row["error"] for row in rows(store, "SELECT * FROM failures")}
     assert errors.keys() == {"2", "3", "4"}
-    assert errors["2"].startswith("the vector of ENSG00000000002 holds 1 ")
+    assert errors["2"].startswith("the vector of ENSG00000000002 has 1 ")
     assert errors["3"] == "no protein id and no gene"
-    assert errors["4"].startswith("the vector of D holds 1 ")
+    assert errors["4"].startswith("the vector of D has 1 ")
     assert store.vectors(space_of(store)["digest"])[0] == ["mine/ENSG00000000001", "mine/gene:E"]
 
     X[1, 2] = 7
@@ -195,7 +195,7 @@ def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> 
     bring(store, save(tmp_path / "v.npz"))
     versions = store.versions()
     other = save(tmp_path / "w.npz", X=np.ones((4, 5)))
-    with pytest.raises(EmbstoreError, match=r"theirs holds vectors of 3 .* 5.*; .* another --backbone"):
+    with pytest.raises(EmbstoreError, match=r"theirs has vectors of 3 .* 5.*; .* another --backbone"):
         bring(store, other)
     assert store.versions() == versions
     bring(store, other, backbone="wider")
@@ -301,7 +301,7 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
         ("id,f1\n", "no row below its header"),
         ("id,f1,f1\na,1,2\n", "the column 'f1' more than once"),
         ("id,f1,f2\na,1\n", "cannot be read as a CSV"),
-        ("id,f1\na,b\n", "column 'f1' holds text such as 'b'; wanted numbers"),
+        ("id,f1\na,b\n", "column 'f1' contains text such as 'b'; wanted numbers"),
         ("id,g1\na,1\n", r"no column matches 'f\*'; it has id, g1"),
         ("name,f1\na,1\n", "has no column 'id'; it has name, f1"),
         ("name,f1\na,b\n", "has no column 'id'; it has name, f1"),

@@ -295,7 +295,7 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
     take(store, tmp_path / "in")
     shutil.move(tmp_path / "in", tmp_path / "moved")
     report = embed(store, backbones=[wide])
-    assert [failure.todo for failure in report.failures] == ["name the folder it moved to with --source-root"] * 2
+    assert [failure.todo for failure in report.failures] == ["name its new folder with --source-root"] * 2
     assert embed(store, backbones=[wide], source_root=tmp_path / "moved").vectors_in == {f"{wide}:mapping": 2 * CELLS}
     assert failures(store) == {}
 
@@ -332,7 +332,7 @@ def test_an_encoder_that_drifted_may_not_append(phantom_copy: Path, tmp_path: Pa
     store.upsert("spaces", [space | {"canary": drifted}])
     write_opencell(tmp_path / "in", [1])
     before = everything(store)
-    with pytest.raises(EmbstoreError, match="pixel-stats:mapping gives other vectors than the store holds"):
+    with pytest.raises(EmbstoreError, match="pixel-stats:mapping gives other vectors than the store contains"):
         take(store, tmp_path / "in")
     assert everything(store) == before
 

@@ -89,7 +89,7 @@ def test_hpa_channels_of_different_folders_are_different_fields(tmp_path: Path) 
     write_hpa(tmp_path / "q2", "57_F11_1", 1, ["green"])
     found = read_hpa(tmp_path, Reading())
     assert [failure.error for failure in found.failures] == [
-        "q1/57_F11_1_blue.png and q2/57_F11_1_green.png both claim to be of field 57_F11_1"
+        "q1/57_F11_1_blue.png and q2/57_F11_1_green.png are both of field 57_F11_1"
     ]
 
 

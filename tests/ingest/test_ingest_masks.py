@@ -96,7 +96,7 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
     assert set(said) == {path.name for path in paths[:3]}
     assert "(161, 161) and its image (160, 160)" in said[paths[0].name]
     assert said[paths[1].name].startswith("no mask is named like")
-    assert "both claim to be the cells of" in said[paths[2].name]
+    assert "are both named as the cells of" in said[paths[2].name]
     assert "the mask has no object" in report.empty[f"opencell/{paths[3].stem}"]
     assert len(take(store, tmp_path / "in", tmp_path / "m").known_failures) == 1
     draw_mask(wrong, 1, 2)

@@ -11,7 +11,7 @@ from drawn_fields import ensg, write_hpa, write_labels, write_opencell
 from embstore.ids import connected_groups
 from embstore.ingest import ingest, set_labels
 from embstore.sources.record import Label
-from embstore.store import Store, add_proteins, find_proteins, rows
+from embstore.store import Store, add_proteins, protein_names, rows
 
 
 @pytest.fixture
@@ -151,5 +151,5 @@ def test_a_protein_without_a_gene_takes_the_first_that_it_is_given(store: Store)
     add_proteins(store, [(["uniprot:P12814"], ["OTHER"]), (["uniprot:P12814"], [])])
     assert store.versions()["proteins"] == version
     for name in ("ACTN1", "actn1", "P12814", "uniprot:P12814"):
-        assert find_proteins(store, name) == ["uniprot:P12814"]
-    assert find_proteins(store, "ACTN") == []
+        assert protein_names(store)[name.lower()] == ["uniprot:P12814"]
+    assert "actn" not in protein_names(store)

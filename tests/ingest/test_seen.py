@@ -41,7 +41,7 @@ def test_ids_come_first_and_genes_are_the_fallback(store: Store, tmp_path: Path)
     )
     report = set_seen(store, table, backbone="hpa")
     assert report.notes == (
-        "rows of t.tsv that met no protein of the store: 1 (ZZZ)",
+        "rows of t.tsv that match no protein of the store: 1 (ZZZ)",
         "proteins of the store that t.tsv does not name: 2 (BBB, CCC)",
     )
     assert report == Seen(
@@ -66,7 +66,7 @@ def test_symbols_in_a_column_gene_and_in_spreadsheets_are_symbols(store: Store, 
     assert (report.by_gene, seen(store)) == (1, ["CCC"])
     assert report.notes[0] == "t.xlsx: the text above the header in row 2 is left out (Seen in training)"
     nothing = set_seen(store, write(tmp_path / "n.csv", "gene\nx\ny\n"), backbone="hpa")
-    assert nothing.notes[0] == "warning: nothing joined: rows of n.csv that met no protein of the store: 2 (x, y)"
+    assert nothing.notes[0] == "warning: nothing joined: rows of n.csv that match no protein of the store: 2 (x, y)"
 
 
 def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: Store, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         names = "\n".join(
             f"{name} = squares_embstore:{name}" for name in ("squares", "with_cells", "wrong", "weighted")
         )
-        (info / "entry_points.txt").write_text(f"[{segmenters.GROUP}]\n{names}\ngone = no_such_module:x\n")
+        (info / "entry_points.txt").write_text(f"[{segmenters.ENTRY_POINTS}]\n{names}\ngone = no_such_module:x\n")
         importlib.invalidate_caches()
 
     monkeypatch.syspath_prepend(site)

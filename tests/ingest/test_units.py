@@ -101,7 +101,7 @@ def test_a_field_without_cells_or_without_a_nucleus_channel_has_its_vector(tmp_p
     assert "take whole images with --backbone NAME:unit=image" in cells.failures[0].todo
     whole = take(store, tmp_path / "in", WHOLE, layout="hpa")
     assert (whole.images_in, whole.failures, whole.vectors_in) == (2, [], {"tiny:mapping": 2})
-    assert whole.empty == {"hpa/1_A1_1": "there is no nucleus channel, by which cells are found"}
+    assert whole.empty == {"hpa/1_A1_1": "there is no nucleus channel, which is needed to find cells"}
     assert rows(store, "SELECT * FROM failures") == []
     assert take(store, tmp_path / "in", WHOLE, layout="hpa").done_before == 2
     save_tiff(opencell_path(tmp_path / "black", 1), np.zeros((2, 64, 64), np.uint16))
@@ -171,8 +171,8 @@ def test_backbones_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     write_opencell(tmp_path / "in", [1])
     path = tmp_path / "store"
     for other, line in (
-        ("tiny:unit=image", r"one run takes one unit, and these differ: tiny \(cell\), tiny:unit=image \(image\)"),
-        ("tiny:intensity=zscore", "one run takes one intensity, and these differ: "),
+        ("tiny:unit=image", r"one run has one unit, and these differ: tiny \(cell\), tiny:unit=image \(image\)"),
+        ("tiny:intensity=zscore", "one run has one intensity, and these differ: "),
     ):
         with pytest.raises(EmbstoreError, match=line):
             ingest(path, tmp_path / "in", layout="opencell", backbones=["tiny", other])

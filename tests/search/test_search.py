@@ -16,6 +16,8 @@ from embstore.ids import connected_groups
 from embstore.ingest import import_embeddings
 from embstore.pixels.thumbnail import decode_thumbnail
 from embstore.search import cosine, draw_sheet, similar_cells, similar_proteins, thumbnails
+from embstore.search import sheet as sheet_module
+from embstore.search.pictured import pictured_cells
 from embstore.store import Store, add_space, find_space, put_vectors, rows
 
 DIGEST = "5a" * 32
@@ -96,19 +98,19 @@ def test_similar_proteins_are_those_of_brute_force(drawn: Drawn, gene: str, data
     query = np.mean([v for c, v in cells.items() if asked in drawn.cells[c][1]], axis=0)
     expected = sorted(
         (
-            (cos(np.mean(owned, axis=0), query), ";".join(ids), d, len(owned))
-            for (d, ids), owned in owners.items()
+            (cos(np.mean(cells, axis=0), query), ";".join(ids), d, len(cells))
+            for (d, ids), cells in owners.items()
             if drawn.group[ids[0]] != drawn.group[asked]
         ),
         reverse=True,
     )
-    result = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
-    assert [(r.protein_id, r.dataset, r.n_cells) for r in result.rows] == [e[1:] for e in expected]
-    np.testing.assert_allclose([r.similarity for r in result.rows], [e[0] for e in expected], atol=1e-5)
-    assert [r.rank for r in result.rows] == list(range(1, len(expected) + 1))
-    assert not {"gene:P0", "gene:P1"} & {r.protein_id for r in result.rows} or asked not in ("gene:P0", "gene:P1")
+    answer = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=100)
+    assert [(r.protein_id, r.dataset, r.n_cells) for r in answer.rows] == [e[1:] for e in expected]
+    np.testing.assert_allclose([r.similarity for r in answer.rows], [e[0] for e in expected], atol=1e-5)
+    assert [r.rank for r in answer.rows] == list(range(1, len(expected) + 1))
+    assert not {"gene:P0", "gene:P1"} & {r.protein_id for r in answer.rows} or asked not in ("gene:P0", "gene:P1")
     top = similar_proteins(drawn.store, gene, dataset=dataset, centre=centre, k=3)
-    assert top.rows == result.rows[:3]
+    assert top.rows == answer.rows[:3]
 
 
 @pytest.mark.parametrize(("dataset", "centre"), [(None, False), ("right", True)])
@@ -119,15 +121,16 @@ def test_similar_cells_are_those_of_brute_force(drawn: Drawn, dataset: str | Non
         mean = np.mean(list(cells.values()), axis=0) if centre else 0
         similarity = {c: cos(v - mean, cells[asked] - mean) for c, v in cells.items() if c != asked}
         expected = sorted(similarity, key=lambda c: -similarity[c])
-        result = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
-        assert [r.cell_id for r in result.rows] == expected
-        np.testing.assert_allclose([r.similarity for r in result.rows], [similarity[c] for c in expected], atol=1e-5)
-        assert [r.gene for r in result.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
+        answer = similar_cells(drawn.store, asked, dataset=dataset, centre=centre, k=1000)
+        assert [r.cell_id for r in answer.rows] == expected
+        np.testing.assert_allclose([r.similarity for r in answer.rows], [similarity[c] for c in expected], atol=1e-5)
+        assert [r.gene for r in answer.rows] == [";".join(p[5:] for p in drawn.cells[c][1]) for c in expected]
 
 
 def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) -> None:
     """Arrow has exactly the documented columns, in their order, also where there is no neighbour."""
     proteins = ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    proteins += ["percentile", "rank_low", "rank_high"]
     cells = ["rank", "cell_id", "gene", "similarity", "dataset", "locations"]
     cell = f"left/2:{SEGMENTATION}:1"
     for k in (3, 0):
@@ -140,15 +143,16 @@ def test_an_answer_is_a_table_of_the_columns_that_scripts_rely_on(drawn: Drawn) 
             assert [table[name].to_pylist() for name in columns] == [
                 [getattr(row, name) for row in answer.rows] for name in columns
             ]
-            assert repr(answer).startswith(f"nearest to {answer.query} in drawn:mapping (cosine similarity)")
+            assert repr(answer).startswith(f"nearest to {answer.query} in drawn:mapping (cosine similarity")
 
 
 def test_both_searches_take_the_same_choices() -> None:
-    """What chooses a space and neighbours is spelled the same for proteins and cells, with the same defaults."""
+    """What chooses a space and neighbours is spelled the same for proteins and cells; proteins are centred."""
     of_proteins, of_cells = (
-        list(inspect.signature(search).parameters.values())[2:] for search in (similar_proteins, similar_cells)
+        {name: p.default for name, p in list(inspect.signature(search).parameters.items())[2:]}
+        for search in (similar_proteins, similar_cells)
     )
-    assert of_proteins == of_cells
+    assert of_proteins == of_cells | {"centre": True}
 
 
 def test_cosine_of_nothing_is_zero() -> None:
@@ -169,11 +173,11 @@ def test_ties_keep_the_order_of_ids(tmp_path: Path) -> None:
     genes = [f"G{i:03d}" for i in np.random.default_rng(0).permutation(300)]
     vectors = np.eye(4)[[int(gene[1:]) % 4 for gene in genes]]  # four directions, so every answer has three ties
     bring(store, tmp_path / "v.npz", vectors, genes)
-    result = [similar_proteins(store, "G000", k=300) for _ in range(2)]
+    answer = [similar_proteins(store, "G000", k=300) for _ in range(2)]
     others = [f"gene:G{i:03d}" for i in range(1, 300)]
     expected = [p for p in others if int(p[6:]) % 4 == 0] + [p for p in others if int(p[6:]) % 4]
-    assert [row.protein_id for row in result[0].rows] == expected
-    assert result[0].rows == result[1].rows
+    assert [row.protein_id for row in answer[0].rows] == expected
+    assert answer[0].rows == answer[1].rows
 
 
 def test_names_that_are_not_there_list_those_that_are(drawn: Drawn, tmp_path: Path) -> None:
@@ -263,8 +267,8 @@ def test_locations_are_those_of_the_strictest_set(tmp_path: Path) -> None:
         ]
         + [label | {"label_set": "other/grade3", "subject_id": "gene:C", "location": "er"}],
     )
-    result = similar_proteins(store, "Q")
-    assert [row.locations for row in result.rows] == ["er", "vesicles;membrane", ""]
+    answer = similar_proteins(store, "Q")
+    assert [row.locations for row in answer.rows] == ["er", "vesicles;membrane", ""]
 
 
 def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy: Path) -> None:
@@ -303,11 +307,11 @@ def test_one_space_is_meant_or_the_choices_are_listed(drawn: Drawn, phantom_copy
 def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_path: Path) -> None:
     """A PNG with a row for the query and each neighbour, six tiles at most, each the thumbnail of its cell."""
     store = Store.open(phantom_store)
-    result = similar_proteins(store, "PHN001")
-    pictured = [result.asked.nearest, *(row.nearest for row in result.rows)]
-    assert result.asked.name == "PHN001"
+    answer = similar_proteins(store, "PHN001")
+    pictured = pictured_cells(store, answer, 6)
+    assert answer.asked.name == "PHN001"
     assert [len(cells) for cells in pictured] == [6, 6, 6]
-    out = draw_sheet(store, result, tmp_path / "new" / "sheet.png")
+    out = draw_sheet(store, answer, tmp_path / "new" / "sheet.png")
     with Image.open(out) as sheet:
         assert sheet.format == "PNG"
         assert sheet.size == (210 + 6 * 134 + 6, 58 + 3 * 134 + 30)
@@ -319,21 +323,42 @@ def test_a_sheet_shows_the_query_and_its_neighbours(phantom_store: Path, tmp_pat
             tile = pixels[y : y + 128, x : x + 128]
             assert tile.std() > 5
             if (row, column) != (0, 0):  # the scale bar lies on the first
-                np.testing.assert_array_equal(tile, decode_thumbnail(stored[cell]))
+                thumbnail = decode_thumbnail(stored[cell])
+                outline = (tile == sheet_module.OUTLINE).all(axis=-1)
+                assert outline.any()
+                np.testing.assert_array_equal(tile[~outline], thumbnail[~outline])
 
 
-def test_the_cells_of_a_row_are_its_proteins_nearest_first(phantom_store: Path) -> None:
-    """The pictured cells of a neighbour are its own, by similarity to the query's mean, by brute force."""
+def test_whole_cells_of_different_images_are_drawn_first(phantom_store: Path) -> None:
+    """Pictures within the image come first, then whole cells, then one of each image, then the most similar."""
     store = Store.open(phantom_store)
-    result = similar_proteins(store, "PHN002")
+    neighbours = similar_proteins(store, "PHN002")
     ids, vectors = store.vectors(find_space(store)["digest"])
-    gene = {r["cell_id"]: r["gene"] for r in rows(store, "SELECT cell_id, gene FROM cells")}
-    query = np.mean([v for i, v in zip(ids, vectors, strict=True) if gene[i] == "PHN002"], axis=0)
-    similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, vectors, strict=True)}
-    for cells in (result.asked.nearest, *(row.nearest for row in result.rows)):
-        genes = {gene[c] for c in cells}
+    known = {
+        row["cell_id"]: row
+        for row in rows(
+            store,
+            """SELECT cell_id, gene, image_id, flags, centroid, zoom, shape FROM cells
+            JOIN (SELECT image_id, shape FROM image_current) USING (image_id) ORDER BY cell_id""",
+        )
+    }
+
+    def rest(cell: str) -> int:
+        row, half = known[cell], 64 / known[cell]["zoom"]
+        if "touches_edge" in row["flags"]:
+            return 2
+        return int(
+            any(not half <= at <= side - half for at, side in zip(row["centroid"], row["shape"][1:], strict=True))
+        )
+
+    centred = vectors - neighbours.centre
+    query = np.mean([v for i, v in zip(ids, centred, strict=True) if known[i]["gene"] == "PHN002"], axis=0)
+    similarity = {i: cos(v.astype(float), query) for i, v in zip(ids, centred, strict=True)}
+    for cells in pictured_cells(store, neighbours, 6):
+        genes = {known[cell]["gene"] for cell in cells}
         assert len(genes) == 1
-        assert list(cells) == sorted((i for i in ids if gene[i] in genes), key=lambda i: -similarity[i])[:6]
+        own = sorted((i for i in ids if known[i]["gene"] in genes), key=lambda i: (rest(i), -similarity[i]))
+        assert cells == own[:6]  # one image a protein: none takes turns
 
 
 def test_thumbnails_come_by_cell_id_in_the_order_asked_for(phantom_store: Path) -> None:
@@ -354,9 +379,9 @@ def test_a_sheet_of_cells_has_one_tile_a_row(phantom_store: Path, tmp_path: Path
     """The cell that was asked for, then each neighbour, in any picture format that is asked for."""
     store = Store.open(phantom_store)
     cell = rows(store, "SELECT min(cell_id) AS c FROM cells")[0]["c"]
-    result = similar_cells(store, cell, k=4)
+    answer = similar_cells(store, cell, k=4)
     for name, format in (("s.webp", "WEBP"), ("s.jpg", "JPEG"), ("s.PNG", "PNG")):
-        with Image.open(draw_sheet(store, result, tmp_path / name)) as sheet:
+        with Image.open(draw_sheet(store, answer, tmp_path / name)) as sheet:
             assert (sheet.format, sheet.size) == (format, (640, 58 + 5 * 134 + 30))
 
 
@@ -369,8 +394,8 @@ def test_a_sheet_needs_the_suffix_of_a_picture(phantom_store: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_external_vectors_have_no_pictures(tmp_path: Path) -> None:
-    """A sheet of external vectors is refused in one line."""
+def test_external_embeddings_have_no_pictures(tmp_path: Path) -> None:
+    """A sheet of external embeddings is refused in one line."""
     store = Store.open(tmp_path / "store", create=True)
     bring(store, tmp_path / "v.npz", np.eye(3), ["A", "B", "C"])
     with pytest.raises(

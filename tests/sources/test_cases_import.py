@@ -57,7 +57,7 @@ def test_10_genes_of_a_spreadsheet_are_noted(store: Store) -> None:
     """Four of six, and DEC1 is none of them."""
     report = bring(store, "10-excel-date-genes/profiles.csv", embeddings="v*", gene_column="gene")
     (note,) = (note for note in report.notes if "spreadsheet" in note)
-    assert note.startswith("4 gene names look like what a spreadsheet makes of symbols (2-Sep, 1-Mar, ")
+    assert note.startswith("4 gene names look as if a spreadsheet had changed them (2-Sep: SEPTIN2, 1-Mar: MARCHF1 or ")
     assert "DEC1" not in note
 
 
@@ -123,7 +123,7 @@ def test_08_missing_is_missing_in_every_spelling(store: Store) -> None:
     columns = {"id_column": "ensg_id", "gene_column": "gene", "label_column": "location"}
     report = bring(store, "08-nan-strings/profiles.csv", embeddings="v*", **columns)
     assert report.vectors_in == {"b": 2}
-    assert "location: 3 values stand for a missing one (nan: 2, None: 1)" in report.notes
+    assert "location: 3 values mean a missing one (nan: 2, None: 1)" in report.notes
     assert [failure.source.rpartition(":")[2] for failure in report.failures] == ["3", "4", "6"]
     assert {row["location"] for row in rows(store, "SELECT location FROM labels")} == {"Cytosol"}
 
@@ -147,7 +147,7 @@ def test_31_decimal_commas_are_told_from_more_than_two_lines(store: Store) -> No
     bring(store, "31-csv-as-excel-writes-it/vec_decimal.csv", gene_column="gene")
     wanted = [[0, 1, 0], [0.5, 1.25, 0.1], [0.25, 0.75, 0.3]]
     np.testing.assert_allclose(vectors_of(store, ["gene:A1", "gene:B1", "gene:C1"]), wanted, rtol=1e-6)
-    with pytest.raises(EmbstoreError, match=r"column 'a' holds text such as '1\.234,5'"):
+    with pytest.raises(EmbstoreError, match=r"column 'a' contains text such as '1\.234,5'"):
         bring(store, "31-csv-as-excel-writes-it/vec_thousands.csv", gene_column="gene")
 
 

@@ -83,7 +83,7 @@ def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Pat
     folder = samples / "yeast" / "cells_2ch" / "AAC1"
     unknown = read_source(folder, "crops", None)
     assert len(unknown.failures) == 40
-    assert "'rfp' is no channel that is known" in unknown.failures[0].error
+    assert "'rfp' in its name is not a known channel" in unknown.failures[0].error
     source = read_source(folder, "crops", samples / "yeast" / "labels.csv", channels="gfp=protein,rfp=cytosol")
     assert (len(source.images), source.failures) == (40, ())
     assert {image.roles for image in source.images} == {("protein", "cytosol")}

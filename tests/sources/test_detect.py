@@ -27,8 +27,8 @@ def test_published_names_prove_a_layout(tmp_path: Path) -> None:
         ("oc", "opencell", "1 OC-FOV names"),
         ("hpa", "hpa", "1 HPA names"),
         ("tif", "ome", "1 OME-TIFFs"),
-        ("m", "manifest", "it holds manifest.csv"),
-        ("z", "ome", "it is, or holds, OME-Zarr"),
+        ("m", "manifest", "it contains manifest.csv"),
+        ("z", "ome", "it is, or contains, OME-Zarr"),
     ):
         assert detect(tmp_path / folder) == (layout, why)
 
@@ -69,7 +69,7 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
             "image_id,gene\na,b\n",
             "has the columns image_id, gene, whose first row names no image",
         ),
-        ("t.csv", "r.tif,,b.tif,g.tif,out\n", "has no header line, its first line names files; wanted one that says"),
+        ("t.csv", "r.tif,,b.tif,g.tif,out\n", "has no header line, its first line names files; wanted one that names"),
         ("t.xls", "x", "is a workbook that is not read; save it as .xlsx, or its sheet as CSV"),
         ("t.csv", "PK\x03\x04", "contains a workbook or another archive; call it .xlsx, or save it as CSV"),
         ("t.csv", "\n", "is empty; wanted a CSV with a header line"),
@@ -85,9 +85,7 @@ def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, t
 def test_names_that_prove_nothing_or_two_things_are_asked_about(tmp_path: Path) -> None:
     """The error says what was seen and lists the layouts."""
     save_tiff(tmp_path / "a.tif", DOT, metadata={})
-    with pytest.raises(
-        EmbstoreError, match="1 images whose names say nothing of a layout; say how to read it: --layout"
-    ):
+    with pytest.raises(EmbstoreError, match="1 images whose names show no layout; choose how to read it: --layout"):
         detect(tmp_path)
     save_tiff(opencell_path(tmp_path, 1), DOT, metadata={})
     write_hpa(tmp_path, "57_F11_1", 1, ("blue",))

@@ -63,7 +63,7 @@ def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
     write(tmp_path, "a_dapi.tif", "a_gfp.tif", "a_overview.tif", "a_gfp.png", "b_gfp.tif")
     source = read(tmp_path)
     assert [image.key for image in source.images] == ["a"]
-    assert "no images, for they end in none of _dapi, _gfp: 1 (a_overview.tif)" in source.notes
+    assert "left out, because their names end in none of _dapi, _gfp: 1 (a_overview.tif)" in source.notes
     errors = {Path(failure.source).name: failure.error for failure in source.failures}
     assert errors["a_gfp.tif"] == "a_gfp.png is the protein of a too"
     assert "no nucleus" in errors["b_gfp.tif"]

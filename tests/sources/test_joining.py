@@ -43,9 +43,9 @@ def test_wells_join_however_they_are_padded(cases: Path) -> None:
     [
         (
             "A01,G1\nB7,G2\n",
-            "labels: 1 of 3 images have a row in map.csv; rows that met no image: 1 (B7); images",
+            "labels: 1 of 3 images have a row in map.csv; rows that match no image: 1 (B7); images",
         ),
-        ("C1,G1\n", "warning: nothing joined: 0 of 3 images have a row in map.csv; rows that met no image: 1 (C1)"),
+        ("C1,G1\n", "warning: nothing joined: 0 of 3 images have a row in map.csv; rows that match no image: 1 (C1)"),
     ],
 )
 def test_what_did_not_join_is_named_from_both_sides(cases: Path, tmp_path: Path, rows: str, said: str) -> None:
@@ -59,7 +59,7 @@ def test_what_did_not_join_is_named_from_both_sides(cases: Path, tmp_path: Path,
 def test_two_rows_of_one_well_are_a_failure(cases: Path, tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text("well,gene\nA1,G1\nA01,G2\n")
     source = read_source(cases / "16-well-names-padding" / "plate.zarr", "ome", tmp_path / "map.csv")
-    assert [f.error for f in source.failures] == ["A1 has another row before this one, which was taken"]
+    assert [f.error for f in source.failures] == ["A1 has an earlier row, which is used"]
 
 
 def test_names_of_images_join_without_case_form_and_suffix(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_load_data_of_cellprofiler_is_read_unedited(cases: Path) -> None:
     (image,) = source.images
     assert (image.files, image.roles) == (("images/sub/f1_d0.tif", "images/sub/f1_d1.tif"), ("nucleus", "protein"))
     assert (image.plate, image.well, image.site) == ("P1", "B02", "1")
-    assert any("C:/screen in the table is taken for" in note for note in source.notes)
+    assert any("C:/screen in the table is read as" in note for note in source.notes)
 
 
 def test_files_of_another_folder_are_never_taken_for_those_of_one(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_missing_file_names_the_one_that_is_there(cases: Path, tmp_path: Path)
 
 def test_a_column_of_files_without_a_role_is_named(cases: Path) -> None:
     path = cases / "48-subcell-extra-pass-column" / "path_list.csv"
-    note = "g2_image names files and is no channel that is known: left out (--channels g2_image=ROLE)"
+    note = "g2_image names files, but is not a known channel: left out (--channels g2_image=ROLE)"
     assert note in read_source(path, "crops", None).notes
     source = read_source(path, "crops", None, channels="g2_image=er")
     assert source.images[0].roles == ("nucleus", "protein", "er")

@@ -38,13 +38,13 @@ def test_hpa_locations_of_each_gene(samples: Path) -> None:
     assert (table.level, table.schemes) == ("protein", ["main", "any"])
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file, delimiter="\t"))
-    assert len({subject for _, _, subject in table.said}) == len(lines) == 12813
+    assert len({subject for _, _, subject in table.locations}) == len(lines) == 12813
     for line in lines[:200]:
         protein = f"ensembl:{line['Gene']}"
         main = set(filter(None, line["Main location"].split(";")))
         more = set(filter(None, line["Additional location"].split(";")))
-        assert set(table.said[("main", "protein", protein)]) == main
-        assert set(table.said[("any", "protein", protein)]) == main | more
+        assert set(table.locations[("main", "protein", protein)]) == main
+        assert set(table.locations[("any", "protein", protein)]) == main | more
 
 
 def test_kaggle_indices_become_names(samples: Path, tmp_path: Path) -> None:
@@ -56,10 +56,10 @@ def test_kaggle_indices_become_names(samples: Path, tmp_path: Path) -> None:
             assert names == row["Label_idx"].split(",")
     table = read_label_table(samples / "labels" / "hpa_kaggle2021_train.csv")
     assert (table.schemes, table.level) == (["19"], "image")
-    first = list(table.said[("19", "image", "5c27f04c-bb99-11e8-b2b9-ac1f6b6435d0")])
+    first = list(table.locations[("19", "image", "5c27f04c-bb99-11e8-b2b9-ac1f6b6435d0")])
     assert first == ["Intermediate filaments", "Nuclear bodies", "Nucleoplasm"]  # 8|5|0
     (tmp_path / "t.csv").write_text("Id,Target\nx,16 0\ny,25\n")
-    old = read_label_table(tmp_path / "t.csv").said
+    old = read_label_table(tmp_path / "t.csv").locations
     assert old == {
         ("28", "image", "x"): {"Cytokinetic bridge": None, "Nucleoplasm": None},
         ("28", "image", "y"): {"Cytosol": None},
@@ -162,12 +162,12 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
             "that is known: 'location' contains lists such as",
         ),
         ("protein_ID,protein_id,location\nG1,1,er\n", {}, "protein_ID and protein_id read the same; rename one"),
-        ("gene,image_id,label\nG1,a,er\n", {}, "say which they name: --level protein or image"),
+        ("gene,image_id,label\nG1,a,er\n", {}, "choose which they name: --level protein or image"),
         ("gene,label\nG1,er\n", {"level": "image"}, "wanted image_id for labels of each image"),
         ("gene,label\nG1,er\n", {"level": "organ"}, "the level is 'organ'; wanted one of protein, image, cell"),
         ("gene,label\nG9,er\n", {}, "names no protein of the dataset 'opencell'"),
         ("gene,label,grade\nG1,er,high\n", {}, "line 2: grade is 'high'"),
-        ("ID,Label\nx,0\n", {"level": "protein"}, "speaks of each image, not of each protein"),
+        ("ID,Label\nx,0\n", {"level": "protein"}, "has labels of images, not of proteins"),
     ],
 )
 def test_labels_that_mean_nothing_here_are_refused(

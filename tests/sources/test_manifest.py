@@ -156,10 +156,10 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
     assert not (tmp_path / "store").exists()
     found = {int(failure.source.rsplit(":", 1)[1]): failure.error for failure in report.failures}
     assert found.keys() == {3, 4, 5, 6, 7}
-    assert "ok stands in line 2 already" in found[3]
+    assert "ok is in line 2 already" in found[3]
     for text in ("nope.tif does not exist", "nor this.tif does not exist", "pixel_size_um is '-3'"):
         assert text in found[4]
-    assert found[5].count("does not lie below") == 2
+    assert found[5].count("is not below") == 2
     assert "no nucleus" in found[6]
     assert "it names no file" in found[7]
 
@@ -184,7 +184,7 @@ def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
     table = write_manifest(tmp_path / "m.csv", [["x.tif"]], ("file",))
     (image,) = read_source(table, "manifest", None, channels="nucleus,protein").images
     assert image.roles == ("nucleus", "protein")
-    with pytest.raises(EmbstoreError, match="no channels; say what the planes of file show"):
+    with pytest.raises(EmbstoreError, match="no channels; name what the planes of file show"):
         read_source(table, "manifest", None)
 
 
@@ -222,7 +222,7 @@ def test_a_corrected_pixel_size_or_channel_order_makes_new_cells(tmp_path: Path)
     ("header", "said"),
     [
         (("gene", "well"), "wanted files in columns named by role"),
-        (("nucleus", "file", "channels"), "wanted one file a row or one a role"),
+        (("nucleus", "file", "channels"), "wanted one file for each row, or for each role"),
         ((), "is empty"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_table_that_is_no_manifest_is_refused(tmp_path: Path, header: tuple[st
     path.touch()
     with pytest.raises(EmbstoreError, match=said):
         read_source(path, "manifest", None)
-    with pytest.raises(EmbstoreError, match="is no manifest and holds none"):
+    with pytest.raises(EmbstoreError, match="is no manifest and contains none"):
         read_source(tmp_path, "manifest", None)
 
 

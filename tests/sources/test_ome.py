@@ -216,4 +216,4 @@ def test_labels_of_a_plate_stand_in_for_a_nucleus_channel(tmp_path: Path) -> Non
         zarr.open_group(tmp_path / "p.zarr" / "B" / "2" / "0", mode="a"), cells=two_squares(), cell=two_squares()
     )
     (failure,) = take(tmp_path / "store", tmp_path / "p.zarr", channels="protein,er").failures
-    assert "both claim to be the cells of one image" in failure.error
+    assert "are both named as the cells of one image" in failure.error

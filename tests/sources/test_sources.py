@@ -67,10 +67,10 @@ def test_opencell_names_give_gene_ensembl_id_and_pixel_size(tmp_path: Path) -> N
         genes=("HLA-A",),
         cell_line="HEK293T",
         may_end_early=True,
-        told_by=("position", "position"),
+        role_reasons=("position", "position"),
     )
     assert (own.key, own.pixel_size_um, own.protein_ids, own.cell_line) == ("b/my picture", None, (), None)
-    assert source.notes == ("1 z-stacks left out: their projections are here",)
+    assert source.notes == ("1 z-stacks left out: their projections are used",)
 
 
 def test_labels_join_by_file_then_ensembl_id_then_gene(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bo
     }
     assert source.notes == (
         "labels joined by file: 3, nothing: 2",
-        "names in l.csv that are no file here, or several: 2 (twice.tif, gone.tif)",
+        "names in l.csv that match no file here, or several: 2 (twice.tif, gone.tif)",
     )
     assert source.failures == ()
 
@@ -283,7 +283,7 @@ def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
     source = read_source(tmp_path, "hpa", None)
     assert [image.key for image in source.images] == ["1_A1_1"]
     twice, no_blue = source.failures
-    assert "both claim" in twice.error
+    assert "are both of field" in twice.error
     assert "has microtubules, protein and no nucleus" in no_blue.error
     assert no_blue.todo.startswith("add its nucleus channel (HPA: blue), give masks with --masks, or take whole images")
 
@@ -294,7 +294,7 @@ def test_hpa_labels_need_their_columns(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     for header, wanted in (
         ("Label_idx,x", "Label_idx, x; wanted `locations`"),
-        ("x,Label", "x, Label; say which they name"),
+        ("x,Label", "x, Label; choose which they name"),
     ):
         path.write_text(f"{header}\n1,2\n")
         with pytest.raises(EmbstoreError, match=wanted):
@@ -332,7 +332,7 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.pixels, pixels)
     assert roles == ("nucleus", "protein")
     # a nucleus alone is no error where a layout allows it: what is not there is not made up
-    alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, told_by=("position",) * 2)
+    alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, role_reasons=("position",) * 2)
     found, roles = read_channels(tmp_path, alone)
     assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
     assert found.assignment == "channel 0 → nucleus (position); no plane for protein"
@@ -355,7 +355,7 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     """A missing folder, an empty one, an unknown layout: one line with what is wanted."""
     for path, layout, said in (
         (tmp_path / "absent", "opencell", "there is no file or folder"),
-        (tmp_path, "opencell", "holds no image that the layout 'opencell' knows"),
+        (tmp_path, "opencell", "contains no image of the layout 'opencell'"),
         (
             tmp_path,
             "yeast",

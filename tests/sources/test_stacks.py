@@ -63,7 +63,7 @@ def test_opencell_stacks_go_in_where_no_projection_is(tmp_path: Path) -> None:
     assert (report.images_in, report.cells_in, report.failures) == (2, 2 * CELLS, [])
     assert report.notes[:2] == [
         "1 z-stacks without a projection: their maximum projection is read",
-        "1 z-stacks left out: their projections are here",
+        "1 z-stacks left out: their projections are used",
     ]
     store = Store.open(tmp_path / "store")
     notes = rows(store, "SELECT image_id, note FROM images ORDER BY image_id")

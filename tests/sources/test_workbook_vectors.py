@@ -31,12 +31,12 @@ def test_typed_cells_are_vectors_and_names(tmp_path: Path) -> None:
         [3, "y", "D", "ER", 4, -1],
         [4, "z", "E", "ER", 5, -1],
     ]
-    found = read(tmp_path, rows, Columns(identifier="id", gene="gene", label="loc"))
-    assert (found.ids[:3], found.genes[:3]) == (["12", "x", ""], ["A", "", "C"])
-    assert found.locations[:3] == [["ER", "Golgi"], [], []]
-    assert str(found.vectors.tolist()) == "[[1.0, 0.5], [2.5, nan], [nan, inf], [4.0, -1.0], [5.0, -1.0]]"
-    assert found.sources([0, 4]) == ["2", "6"]
-    assert found.notes[1] == "no features: '' (an index)"
+    embeddings = read(tmp_path, rows, Columns(identifier="id", gene="gene", label="loc"))
+    assert (embeddings.ids[:3], embeddings.genes[:3]) == (["12", "x", ""], ["A", "", "C"])
+    assert embeddings.locations[:3] == [["ER", "Golgi"], [], []]
+    assert str(embeddings.vectors.tolist()) == "[[1.0, 0.5], [2.5, nan], [nan, inf], [4.0, -1.0], [5.0, -1.0]]"
+    assert embeddings.sources([0, 4]) == ["2", "6"]
+    assert embeddings.notes[1] == "no features: '' (an index)"
 
 
 def test_a_sheet_without_a_header_and_one_of_several_are_read(tmp_path: Path) -> None:
@@ -55,17 +55,17 @@ def test_numbers_that_are_stored_as_text_are_read_where_their_marks_are_proven(t
     rows: list[list[object]] = [["gene", "f1", "f2"], ["A", "1.234,5", " 2 "], ["B", "7", "nan"]]
     assert str(read(tmp_path, rows, Columns(gene="gene")).vectors.tolist()) == "[[1234.5, 2.0], [7.0, nan]]"
     for text in ("1,234", "3 µm"):
-        with pytest.raises(EmbstoreError, match=rf"column 'f1' holds text such as '{text}'"):
+        with pytest.raises(EmbstoreError, match=rf"column 'f1' contains text such as '{text}'"):
             read(tmp_path, [["gene", "f1"], ["A", text], ["B", 2]], Columns(gene="gene"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gene;f\nA;1.234,5\nB;2,5\n", "holds text such as '1.234,5', with a mark between thousands"),
-        ('gene,f\nA,"1,234"\nB,3\n', "holds text such as '1,234', with a mark between thousands"),
+        ("gene;f\nA;1.234,5\nB;2,5\n", "contains text such as '1.234,5', with a mark between thousands"),
+        ('gene,f\nA,"1,234"\nB,3\n', "contains text such as '1,234', with a mark between thousands"),
         ("gene\tf\nA\t1,234\nB\t22,345\n", "has numbers such as 1,234, which can be read in two ways"),
-        ("gene;f\nA;1 234,5\nB;2,5\n", "holds text such as '1 234,5', with a mark between thousands"),
+        ("gene;f\nA;1 234,5\nB;2,5\n", "contains text such as '1 234,5', with a mark between thousands"),
     ],
 )
 def test_marks_between_thousands_in_text_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -87,9 +87,9 @@ def test_columns_are_found_under_their_own_names(tmp_path: Path) -> None:
     """Another column of the same meaning is left out and reported; the label set is called `locations`."""
     (tmp_path / "v.csv").write_text("My symbol,gene,Where is it?,f\nA,z,ER,1\nB,y,,2\n")
     columns = with_names(Columns(), {"My symbol": "gene", "Where is it?": "locations"})
-    found = read_vectors(tmp_path / "v.csv", columns)
-    assert (found.genes, found.locations, columns.scheme) == (["A", "B"], [["ER"], []], "locations")
-    assert found.notes[:2] == (
+    embeddings = read_vectors(tmp_path / "v.csv", columns)
+    assert (embeddings.genes, embeddings.locations, columns.scheme) == (["A", "B"], [["ER"], []], "locations")
+    assert embeddings.notes[:2] == (
         "column My symbol read as gene; gene of the same meaning left out",
         "column Where is it? read as locations",
     )

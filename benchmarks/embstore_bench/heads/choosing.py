@@ -1,4 +1,4 @@
-"""What validation chooses: the setting of a head, and how its scores become answers; then the refit."""
+"""Choose the setting of a head, and how its scores become answers, on validation; then fit it again."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from embstore_bench.thresholds import Scores, choose_thresholds, tuned_on_others
 def choose(candidates: Iterable[Candidate], fold: Fold) -> Classifier:
     """Return the candidate with the largest validation macro F1, fitted again on train and validation together.
 
-    Where locations exclude each other, the most probable one is the answer. Elsewhere each threshold is judged on
-    validation groups that it was not tuned on; thresholds are used where they are then at least as good as 0.5.
+    If locations exclude each other, the most probable one is the answer. Otherwise thresholds are judged on validation
+    groups that they were not tuned on, and are used if they are at least as good as 0.5 there.
     """
     judged = [(candidate, *_judged(candidate.scores, fold)) for candidate in candidates]
     best, value, decision = max(judged, key=lambda item: item[1])

@@ -43,8 +43,8 @@ GridPoint = tuple[float, str]  # C, class weight
 def fit_linear(fold: Fold) -> Classifier:
     """Return logistic regressions on standardised vectors; C and the class weights are chosen on validation.
 
-    One-vs-rest, or multinomial where every unit of the task has exactly one of three or more locations. A class that
-    all or none of train has scores 1 or 0. `not_converged` in `chosen` counts the fits that missed their optimum.
+    They are one-vs-rest, or multinomial if every unit of the task has exactly one of three or more locations. A class
+    that all or none of train has scores 1 or 0. `not_converged` in `chosen` counts the fits that missed their optimum.
     """
     return choose(_candidates(fold), fold)
 
@@ -74,7 +74,7 @@ class _Fitted:
 
 def _fit(X: Matrix, Y: BoolArray, settings: list[GridPoint], *, exclusive: bool) -> _Fitted:
     scale = standardised(X)
-    multinomial = exclusive and Y.any(axis=0).sum() > 2  # with two classes it is the same model as one-vs-rest
+    multinomial = exclusive and Y.any(axis=0).sum() > 2  # with two classes, it is the same model as one-vs-rest
     classes = _together(Y) if multinomial else _each_by_itself(Y)
     fits = fit_logistic(scale(X), _problems(classes, settings))
     scorers = []
@@ -91,10 +91,10 @@ def _fit(X: Matrix, Y: BoolArray, settings: list[GridPoint], *, exclusive: bool)
 
 @dataclass(frozen=True)
 class _Classes:
-    """The problems of one setting, (problems, outputs, n), and which output is which class of those `present`.
+    """The problems of one setting, (problems, outputs, n), and which output belongs to which of the `present` classes.
 
-    Class `present[i]` is output `solved_by[i]` of all outputs in order, times `sign[i]`; absent are the classes that do
-    not vary, whose scores are constant.
+    Class `present[i]` is output `solved_by[i]` of all outputs in order, times `sign[i]`; classes that do not vary,
+    whose scores are constant, are absent.
     """
 
     targets: BoolArray
@@ -109,9 +109,9 @@ def _together(Y: BoolArray) -> _Classes:
 
 
 def _each_by_itself(Y: BoolArray) -> _Classes:
-    """Return a problem for each distinct class: those of the same units, or of all others, share one."""
+    """Return a problem for each distinct class: classes with the same units, or all others, share one."""
     present = np.flatnonzero(Y.any(axis=0) & ~Y.all(axis=0))
-    sides = Y[:, present] ^ Y[:1, present]  # a class and its opposite are the same column now
+    sides = Y[:, present] ^ Y[:1, present]  # a class and its opposite are now the same column
     _, first, solved_by = np.unique(sides, axis=1, return_index=True, return_inverse=True)
     sign = np.where(Y[0, present] == Y[0, present[first]][solved_by], 1, -1).astype(np.float32)
     return _Classes(Y.T[present[first], None], present, solved_by.reshape(-1), sign)
@@ -147,4 +147,4 @@ def _scorer(scale: Scaling, weights: Matrix, offsets: Matrix, *, multinomial: bo
     return score
 
 
-HEAD_LINEAR = Head("linear", LINEAR, fit_linear)
+HEAD_LINEAR = Head("linear", LINEAR, fit_linear, with_torch=True)

@@ -1,9 +1,9 @@
 """Many penalised logistic regressions on the same vectors, solved together to a certified optimum.
 
 The objective is scikit-learn's: sum(weight x loss) + |w|^2 / 2C, without a penalty on the intercept. L-BFGS (Nocedal
-1980) runs on all problems at once, so that each step is two products of matrices. Vectors are rotated to their
-principal axes first: the penalty does not change, and there the Hessian is close to diagonal, which makes a good first
-guess of its inverse. Without that, C = 100 on 768 numbers takes over 1,000 steps instead of 40.
+1980) runs on all problems at once, so that each step is two matrix products. Vectors are first rotated to their
+principal axes: the penalty does not change, and there the Hessian is nearly diagonal, which gives a good first estimate
+of its inverse. Without that, C = 100 on 768 numbers takes over 1,000 steps instead of 40.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from embstore_bench.heads.recipe import Matrix
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The optimum is reached when no fit can be nearer to it than this, root mean square over the probabilities of train: of
-# a convex loss with penalty p, f(w) - f* <= |gradient|^2 / 2p, and f(w) - f* >= sum of 2 (probability - optimal)^2.
+# The optimum counts as reached if no fit can be nearer to it than this, root mean square over the probabilities of
+# train: for a convex loss with penalty p, f(w) - f* <= |gradient|^2 / 2p, and f(w) - f* >= sum of 2 (probability -
+# optimal)^2.
 PROBABILITY_RMS = 2.5e-4
 MAX_STEPS = 2000
 MEMORY = 8  # steps that L-BFGS remembers
@@ -29,15 +30,15 @@ LINE_STEPS = 5
 ENOUGH = 0.1  # relative change of the step length that ends its search
 STEP_LENGTHS = (0.05, 4.0)
 SMALLEST_CURVATURE = 1e-6
-NUMBERS_AT_ONCE = 2**24  # outputs x units that are solved together: 64 MB an array
+NUMBERS_AT_ONCE = 2**24  # outputs x units that are solved together: 64 MB per array
 
 
 @dataclass(frozen=True)
 class Problems:
     """Logistic regressions on the same n units, `targets` (problems, outputs, n) with 0 or 1.
 
-    One output is a yes or no (sigmoid), several exclude each other (softmax). `weights` (problems, n) are those of
-    units, `C` (problems,) is scikit-learn's.
+    One output is a yes or no (sigmoid), several outputs exclude each other (softmax). `weights` (problems, n) are those
+    of units, `C` (problems,) is scikit-learn's.
     """
 
     targets: npt.NDArray[np.bool_]
@@ -49,7 +50,7 @@ class Problems:
 class Fits:
     """The optimum of each problem: coefficients (problems, outputs, dim), intercepts (problems, outputs).
 
-    `converged` (problems,) is False where the optimum was not reached within the tolerance.
+    `converged` (problems,) is False if the optimum was not reached within the tolerance.
     """
 
     coefficients: Matrix
@@ -76,7 +77,7 @@ def fit_logistic(X: Matrix, problems: Problems) -> Fits:
 
 @dataclass
 class _Batch:
-    """The problems that are not solved yet: where each is, and the steps that led it there."""
+    """The problems that are not solved yet: the position of each, and the steps that led to it."""
 
     targets: Tensor  # (problems, outputs, n)
     weights: Tensor  # (problems, 1, n)
@@ -91,8 +92,8 @@ class _Batch:
             setattr(self, name, values[mask])
 
 
-Pair = tuple["Tensor", "Tensor"]  # of coefficients and intercepts, or their gradients
-Step = tuple[Pair, Pair, "Tensor"]  # what was added, what the gradient changed by, 1 / their product
+Pair = tuple["Tensor", "Tensor"]  # coefficients and intercepts, or their gradients
+Step = tuple[Pair, Pair, "Tensor"]  # the step, the change of the gradient, 1 / their product
 
 
 def _tensors(problems: Problems, part: slice, device: str) -> _Batch:
@@ -110,7 +111,7 @@ def _tensors(problems: Problems, part: slice, device: str) -> _Batch:
 
 
 def _solve(X: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return coefficients (problems, outputs, dim), intercepts (problems, outputs) and who converged (problems,)."""
+    """Return coefficients (problems, outputs, dim), intercepts (problems, outputs) and which converged (problems,)."""
     import torch
 
     n_problems, outputs, _ = batch.targets.shape
@@ -165,14 +166,14 @@ def _gradient(X: Tensor, batch: _Batch, probabilities: Tensor) -> Pair:
 
 
 def _near_optimum(batch: _Batch, probabilities: Tensor, gradient: Pair, n: int) -> Tensor:
-    """Return which problems are within the tolerance, (problems,); the intercept counts by its own curvature."""
+    """Return which problems are within the tolerance, (problems,); the intercept counts with its own curvature."""
     curvature = (batch.weights * probabilities * (1 - probabilities)).sum(dim=2, keepdim=True)
     scaled = (gradient[0] / batch.penalty, gradient[1] / curvature.clamp_min(SMALLEST_CURVATURE))
     return _product(gradient, scaled).flatten() <= 4 * n * PROBABILITY_RMS**2
 
 
 def _direction(batch: _Batch, probabilities: Tensor, gradient: Pair, history: list[Step], squares: Tensor) -> Pair:
-    """Return the two-loop recursion of L-BFGS: minus the inverse Hessian, as far as it is known, times the gradient."""
+    """Return the two-loop recursion of L-BFGS: minus the estimated inverse Hessian times the gradient."""
     rest = gradient
     factors = []
     for step, change, scale in reversed(history):
@@ -187,9 +188,9 @@ def _direction(batch: _Batch, probabilities: Tensor, gradient: Pair, history: li
 
 
 def _by_first_guess(batch: _Batch, probabilities: Tensor, pair: Pair, squares: Tensor) -> Pair:
-    """Return `pair` divided by the Hessian as it were if all units had the mean curvature of the outputs.
+    """Return `pair` divided by the Hessian, as if all units had the mean curvature of the outputs.
 
-    That is (outputs x outputs) by squares of the principal axes, so it is divided in the outputs' eigenvectors.
+    That is (outputs x outputs) times squares of the principal axes, so the division uses the outputs' eigenvectors.
     """
     import torch
 
@@ -208,7 +209,7 @@ def _by_first_guess(batch: _Batch, probabilities: Tensor, pair: Pair, squares: T
 
 
 def _moved(X: Tensor, batch: _Batch, direction: Pair) -> Pair:
-    """Move each problem along its direction to the smallest loss there, in place; return what was added."""
+    """Move each problem along its direction to the smallest loss there, in place; return the step."""
     logits = (direction[0].reshape(-1, X.shape[1]) @ X.T).view_as(batch.logits) + direction[1]
     length = _step_length(batch, direction[0], logits)
     step = (length * direction[0], length * direction[1])
@@ -219,7 +220,7 @@ def _moved(X: Tensor, batch: _Batch, direction: Pair) -> Pair:
 
 
 def _step_length(batch: _Batch, direction: Tensor, logits: Tensor) -> Tensor:
-    """Return the length of each step, (problems, 1, 1), by Newton's method: no product with the vectors is needed."""
+    """Return the length of each step, (problems, 1, 1), by Newton's method, without products with the vectors."""
     import torch
 
     along = (batch.coefficients * direction).sum((1, 2), keepdim=True)

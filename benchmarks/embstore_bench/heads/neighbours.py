@@ -24,14 +24,14 @@ class KnnParams(TypedDict):
 
 # DINO's k-NN evaluation: Caron et al. 2021
 KNN: KnnParams = {"k": [10, 20, 100, 200], "temperature": 0.07, "preprocessing": list(PREPROCESSING)}
-KNN_ROWS_AT_ONCE = 1024  # whose similarities are held
+KNN_ROWS_AT_ONCE = 1024  # rows whose similarities are in memory at once
 
 
 def fit_knn(fold: Fold) -> Classifier:
     """Return the weighted vote of the most similar units: p_c = sum(w y_c) / sum(w), w = exp(similarity / 0.07).
 
-    How many, and whether vectors are standardised first, is chosen on validation; then all units but those of the test
-    fold vote.
+    The number of neighbours, and whether vectors are standardised first, are chosen on validation; then all units
+    except those of the test fold vote.
     """
     return choose(_candidates(fold), fold)
 

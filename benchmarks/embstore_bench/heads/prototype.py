@@ -1,4 +1,4 @@
-"""The head `prototype`: how near a vector is to the mean of each location's units."""
+"""The head `prototype`: the nearness of a vector to the mean of each location's units."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PROTOTYPE: PrototypeParams = {"preprocessing": list(PREPROCESSING)}
 
 
 def fit_prototype(fold: Fold) -> Classifier:
-    """Return the nearness to each class mean: 1 - (distance / 2)^2, of vectors of length 1; 0 for a class that
-    none of train has, 1 for one that all have.
+    """Return the nearness to each class mean: 1 - (distance / 2)^2, of vectors of length 1; 0 for a class that no unit
+    of train has, 1 for one that all have.
 
     Whether vectors are standardised first is chosen on validation. The most probable class is that of scikit-learn's
     NearestCentroid on the same vectors.

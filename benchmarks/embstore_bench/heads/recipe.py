@@ -24,7 +24,7 @@ AT_EVEN_ODDS = "0.5"
 
 @dataclass(frozen=True)
 class Fold:
-    """What a head may see of one fold: vectors (n, dim), truth (n, classes), and the groups (n,) thresholds ask for.
+    """What a head may see of one fold: vectors (n, dim), truth (n, classes), and the groups (n,) for thresholds.
 
     `exclusive` means that every unit of the task has exactly one location.
     """
@@ -41,7 +41,7 @@ class Fold:
 class Classifier:
     """A fitted head: `scores(X)` is float32 (n, classes) in [0, 1]; `chosen` is what validation chose.
 
-    `thresholds` (classes,) are tuned on validation; `decision` is whether the headline uses them, 0.5, or the most
+    `thresholds` (classes,) are tuned on validation; `decision` states whether the headline uses them, 0.5, or the most
     probable location.
     """
 
@@ -53,18 +53,22 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Head:
-    """A recipe: its name, everything that its results depend on (part of an entry's identity), and how to fit it."""
+    """A recipe: its name, everything that its results depend on (part of an entry's identity), and how to fit it.
+
+    `with_torch` is whether fitting it needs torch.
+    """
 
     name: str
     params: Params
     fit: Callable[[Fold], Classifier]
+    with_torch: bool = False
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One setting of a head: its scores of validation, and how to fit it again on more units.
 
-    `refit(X, Y)` returns the scorer, and what it adds to `chosen`. `at_edge` marks the ends of a grid that could go on.
+    `refit(X, Y)` returns the scorer, and what it adds to `chosen`. `at_edge` marks the ends of a grid.
     """
 
     chosen: ChosenParams

@@ -1,5 +1,6 @@
--- How many units have kin in another fold of a split, by what they share? One row an entity.
--- Every unit is tested once, so kin in another fold is kin in what the head was fitted or chosen on.
+-- How many units share each kind of entity with units of another fold of a split? One row for each kind of entity.
+-- Every unit is tested once, so what it shares with another fold is shared with the units that the head was fitted or
+-- chosen on.
 WITH dataset_units AS (
     SELECT *
     FROM units
@@ -18,7 +19,7 @@ placed AS (
     WHERE g.name = $name AND (u.group_id IS NOT NULL OR $grouping <> 'protein')
 ),
 kin AS (
-    -- the ids themselves, not their group: a wrong group would show here
+        -- the ids themselves, not their group: a wrong group would show here
     SELECT id, fold, 'protein' AS entity, unnest(protein_ids) AS value FROM placed
     UNION ALL
     SELECT id, fold, 'image' AS entity, image_id AS value FROM placed

@@ -1,4 +1,4 @@
--- Which entry scores how much, the best first? One row an entry, metric and level, over all classes.
+-- What is the score of each entry, the best first? One row for each entry, metric and level, over all classes.
 WITH shown AS (
     {shown}
 )

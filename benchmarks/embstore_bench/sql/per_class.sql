@@ -1,4 +1,4 @@
--- How well is each location told from the rest? One row an entry, level and class.
+-- How well is each location distinguished from the others? One row for each entry, level and class.
 WITH shown AS (
     {shown}
 )

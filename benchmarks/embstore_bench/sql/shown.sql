@@ -1,8 +1,8 @@
--- Which entries are shown? One row an entry.
+-- Which entries are shown? One row for each entry.
 -- Entries that differ only in content (relabelled, embedded or ingested again, or scored on the units that another space
--- has too) look alike: the one on most units stands for them, the newest among equals.
--- Those of an older protocol, whose numbers mean something else, are shown where all are asked for, or they are named.
--- Those of a superseded task are shown where they or their task are named; $successors are in order of $superseded_tasks.
+-- has too) look alike: the one on most units represents them, the newest among equals.
+-- Those of an older protocol, whose numbers have another meaning, are shown only if all are requested, or they are named.
+-- Those of a superseded task are shown if they or their task are named; $successors are in order of $superseded_tasks.
 SELECT
     *,
     CAST($successors AS VARCHAR [])[

@@ -1,5 +1,5 @@
--- Which units of a dataset have a vector in a space, and what are their group and locations? One row a unit.
--- {vectors} is the table of the space $space. The vector of an image counts where it is of the current revision.
+-- Which units of a dataset have a vector in a space, and what are their group and locations? One row for each unit.
+-- {vectors} is the table of the space $space. An image's vector counts only if it is of the current revision.
 WITH dataset_units AS (
     SELECT *
     FROM units

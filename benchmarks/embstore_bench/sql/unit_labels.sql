@@ -1,4 +1,4 @@
--- Which locations does a unit have in a label set? One row a unit and location; reads the CTE `dataset_units`.
+-- Which locations does a unit have in a label set? One row for each unit and location; reads the CTE `dataset_units`.
 SELECT u.id, l.location
 FROM (SELECT id, unnest(protein_ids) AS subject_id FROM dataset_units) AS u
 INNER JOIN labels AS l ON l.subject_id = u.subject_id

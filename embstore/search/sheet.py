@@ -42,7 +42,8 @@ def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path, *, ce
     A row shows up to `cells` cells of its protein, outlined: whole ones before those that the border of their image
     cuts, one of each image before its second, then the most similar to the query. Every picture shows the same 25 µm;
     the scale bar is 5 µm, dashed and with a "≈" if the pixel size of any of the images is an estimate. The format
-    follows the suffix: .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole images, external embeddings).
+    follows the suffix: .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole
+    images, external embeddings).
     """
     captions = [_query_caption(neighbours), *map(_caption, neighbours.rows)]
     drawn = pictured_cells(store, neighbours, cells)

@@ -155,7 +155,7 @@ def _fill(
         plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, asked)
+        _begin(store, recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
         report.labels_changed = set_labels(store, report.dataset, mapped.labels, folder.asked, mapped=mapped)
         _run(store, plan, asked, report, committer=committer, progress=progress)
@@ -163,14 +163,18 @@ def _fill(
             join_groups(store)
 
 
-def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
-    """Record that the work of a plan begins, if there is any (writes)."""
+def _begin(store: Store, recording: Recording, plan: Plan, asked: _Asked) -> None:
+    """Record that the work of a plan begins, if there is any, and its spaces; refuse encoders that drifted (writes)."""
     recording.planned = len(plan.work)
     recording.spaces = _labels(asked.spaces)
     # without a loaded encoder, nothing is computed
     recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
     if plan.work or plan.renewed:
         recording.begin()
+    known = {space["digest"] for space in list_spaces(store)}
+    for encoder in asked.encoders:
+        if plan.work or (plan.done and encoder.space.digest not in known):  # with vectors, but a lost record
+            open_space(store, encoder, asked.canary(encoder))
 
 
 def embed(
@@ -213,7 +217,7 @@ def embed(
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, asked)
+        _begin(store, recording, plan, asked)
         _run(store, plan, asked, report, committer=committer, progress=progress)
     return report
 
@@ -318,10 +322,6 @@ def _run(
     report.failures = list(plan.failures)
     for failure in plan.failures:
         log_failure(failure)
-    recorded = {space["digest"] for space in list_spaces(store)}
-    for encoder in asked.encoders:
-        if plan.work or (plan.done and encoder.space.digest not in recorded):  # with vectors, but a lost record
-            open_space(store, encoder, asked.canary(encoder))
     labels = _labels([encoder.space for encoder in asked.encoders])
     with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
         images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)

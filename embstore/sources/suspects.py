@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from embstore.sources.vocabulary import folded, vocabulary
 
-SEPARATOR = re.compile(r"\s*(?:[,/|+&]|\band\b)\s*", re.IGNORECASE)
+BETWEEN_NAMES = re.compile(r"\s*(?:[,/|+&]|\band\b)\s*", re.IGNORECASE)
 ALIKE = 0.85  # of difflib's ratio: one or two wrong letters
 SHOWN_SUSPECTS = 10
 CORRECT = "correct the table, or rename them with --location-map FILE (csv: from,to)"
@@ -52,7 +52,7 @@ def _joined(names: Mapping[str, int]) -> Iterator[str]:
     known = vocabulary().means
     own = {folded(name) for name in names}
     for name, n in names.items():
-        parts = [part for part in SEPARATOR.split(name) if part]
+        parts = [part for part in BETWEEN_NAMES.split(name) if part]
         if len(parts) > 1 and folded(name) not in known and all(folded(part) in own | known.keys() for part in parts):
             yield f"{name} ({n}): {'; '.join(parts)}"
 

@@ -50,7 +50,7 @@ def test_without_proteins_no_well_or_image_is_divided(
 
 
 def test_without_proteins_a_split_by_cell_shows_the_leak(filler: Filler) -> None:
-    """Cells are dealt one by one; the interval is still over wells, and the note says which side they are on."""
+    """Cells are dealt one by one; the interval is still over wells, and the note states the leak."""
     add_screen(filler)
     report = bench(filler.store, backbones=["drawn"], by="cell", **HOW)
     (note,) = {row.note for row in report.entries}

@@ -127,14 +127,14 @@ def test_repeated_ids_are_kept_apart(store: Store, tmp_path: Path, genes: str) -
     names = genes.split()
     path = save(tmp_path / "v.npz", [[i, 1] for i in range(len(names))], genes)
     assert bring(store, path).vectors_in == {"b": len(names)}
-    found = stored(store)
-    assert sorted(vector[0] for vector in found.values()) == list(range(len(names)))
-    assert found["X#2"][0] == names.index("X#2")
+    result = stored(store)
+    assert sorted(vector[0] for vector in result.values()) == list(range(len(names)))
+    assert result["X#2"][0] == names.index("X#2")
     assert bring(store, path).done_before == len(names)
 
 
 def test_missing_numbers_are_filled_on_request(store: Store, tmp_path: Path) -> None:
-    """With the mean of the finite numbers of their column in this file, or 0; the report says which and how many."""
+    """With the mean of the finite numbers of their column in this file, or 0; the report states which and how many."""
     nan, inf = np.nan, np.inf
     path = save(tmp_path / "v.npz", [[1, nan, nan], [2, 4, nan], [nan, 8, nan], [3, 0, inf]], "A B C D")
     assert len(bring(store, path, dry_run=True).failures) == 4
@@ -223,6 +223,6 @@ def test_fortran_order_and_large_row_groups_are_read_by_blocks(tmp_path: Path, m
         "\n".join([",".join(table.column_names), *(",".join(map(repr, r)) for r in X.tolist())])
     )
     for path in sorted(tmp_path.iterdir()):
-        found = read_vectors(path, Columns())
-        assert len(list(found.blocks())) > 1, path.name
-        np.testing.assert_array_equal(found.vectors, X, err_msg=path.name)
+        result = read_vectors(path, Columns())
+        assert len(list(result.blocks())) > 1, path.name
+        np.testing.assert_array_equal(result.vectors, X, err_msg=path.name)

@@ -32,7 +32,7 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a,b\n1,2,3\n", "line 2 has 3 fields"),
         ("a,b\n\n1\n", "line 3 has 1 fields"),
@@ -50,8 +50,8 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
         ("\n,,\n", "is empty"),
     ],
 )
-def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(EmbstoreError, match=said) as error:
+def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(EmbstoreError, match=message) as error:
         numbered_rows(written(tmp_path, text))
     assert "\n" not in str(error.value)
 
@@ -110,7 +110,7 @@ def test_encoding_ends_of_lines_and_separator_change_nothing(
         assert lines(path) == [first - 1, first, first + 1]
 
 
-def test_the_decimal_mark_is_told_from_every_line(cases: Path, tmp_path: Path) -> None:
+def test_the_decimal_mark_is_determined_by_every_line(cases: Path, tmp_path: Path) -> None:
     assert decimal_mark(cases / "31-csv-as-excel-writes-it" / "vec_decimal.csv") == ","
     assert decimal_mark(written(tmp_path, "a;b\n1;Golgi, 1,5 um\n")) == "."
     assert decimal_mark(written(tmp_path, "a;b\n" + "1;2\n" * 9 + "0,5;1.5\n")) == "."

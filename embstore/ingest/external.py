@@ -98,7 +98,7 @@ def import_embeddings(
 
     Where `id_column` contains ids of the store's own cells or images, the vectors are theirs instead: a space of that
     unit, searched and scored like any other. These need no `dataset`; rows whose id the store lacks are failures, and
-    vectors that are there already are replaced only with `replace`.
+    vectors that the store already has are replaced only with `replace`.
 
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array is used, or every column without another meaning (row numbers and bookkeeping

@@ -142,13 +142,13 @@ class OwnImport:
 
     @property
     def good(self) -> Bools:
-        """Return which rows can go in."""
+        """Return which rows can be imported, (rows,)."""
         good: Bools = self.units.known & (self.unusable == 0)
         return good
 
     @property
     def new(self) -> Bools:
-        """Return which rows have to be written."""
+        """Return which rows have to be written, (rows,)."""
         return self.good & ~self.same
 
 
@@ -246,9 +246,9 @@ def _failures(plan: OwnImport) -> list[Failure]:
     for row, place in zip(bad, external.sources(bad) if bad else (), strict=True):
         where, name = f"{external.path}:{place}", units.ids[row]
         if not units.known[row]:
-            found = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
-            failures.append(Failure(where, "vectors", found, "take the row out, or ingest its image first"))
+            problem = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
+            failures.append(Failure(where, "vectors", problem, "take the row out, or ingest its image first"))
             continue
-        error = f"the vector of {name} holds {plan.unusable[row]} numbers that are missing or not finite in float32"
+        error = f"the vector of {name} has {plan.unusable[row]} numbers that are missing or not finite in float32"
         failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out (--fill-nan fills)"))
     return failures

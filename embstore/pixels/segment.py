@@ -214,7 +214,7 @@ def _contrast(labels: np.ndarray, above: np.ndarray, outside: np.ndarray) -> np.
 
 
 def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
-    """Grow each nucleus into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
+    """Grow each nucleus of (y, x) into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
     from skimage.segmentation import expand_labels
 
     expanded: np.ndarray = expand_labels(labels, distance)
@@ -222,7 +222,7 @@ def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
 
 
 def estimated_pixel_size_um(nuclei: np.ndarray) -> float:
-    """Return µm per pixel if the median nucleus of this image, taken as a disc, is 12 µm wide.
+    """Return µm per pixel if the median nucleus of this image (y, x), taken as a disc, is 12 µm wide.
 
     The median is over nuclear area, so that debris and fragments weigh little, and leaves out what the border cuts.
     """
@@ -253,7 +253,7 @@ def _disc(radius: int) -> np.ndarray:
 
 
 def reduced(image: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of factor × factor pixels; an incomplete last block is filled by repeating the edge."""
+    """Average blocks of factor × factor pixels of (y, x); an incomplete last block is filled by repeating the edge."""
     image = image.astype(np.float32)
     if factor == 1:
         return image

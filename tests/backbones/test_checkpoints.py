@@ -153,9 +153,9 @@ def test_the_architecture_is_read_from_the_shapes(tmp_path: Path, extra: dict[st
     ("change", "line"),
     [
         (lambda w: w.pop("blocks.1.norm1.bias"), "lacks blocks.1.norm1.bias (1 of 30 tensors missing)"),
-        (lambda w: w.update({"blocks.0.extra": torch.ones(2)}), "holds blocks.0.extra (1 tensors too many)"),
+        (lambda w: w.update({"blocks.0.extra": torch.ones(2)}), "contains blocks.0.extra (1 tensors too many)"),
         (lambda w: w.update({"norm.weight": torch.ones(64)}), "norm.weight is (64,), wanted (128,)"),
-        (lambda w: w["norm.bias"].fill_(torch.nan), "norm.bias holds NaN or infinity"),
+        (lambda w: w["norm.bias"].fill_(torch.nan), "norm.bias contains NaN or infinity"),
         (lambda w: w.update({"pos_embed": torch.ones(1, 19, 128)}), "19 positions, wanted a square and 1 more"),
         (lambda w: w.update({"norm.bias": "text"}), "norm.bias is a str, wanted a tensor"),
         (lambda w: w.update({"norm.bias": torch.ones(1).expand(10**12)}), "claims tensors of"),
@@ -187,7 +187,7 @@ def test_a_subcell_file_without_one_of_its_tensors_is_refused(tmp_path: Path, na
     with pytest.raises(WeightsError, match=line):
         added(tmp_path / "less.pth")
     torch.save(published | {"encoder.other": torch.ones(1)}, tmp_path / "more.pth")
-    with pytest.raises(WeightsError, match=r"holds encoder\.other, which is no part of SubCell"):
+    with pytest.raises(WeightsError, match=r"contains encoder\.other, which is no part of SubCell"):
         added(tmp_path / "more.pth")
 
 
@@ -255,15 +255,15 @@ def hostile(kind: str, mark: Path) -> bytes:
     [
         ("runs", "asks to run posix.system when it is read, which is refused"),
         ("bare pickle that runs", "asks to run posix.system when it is read, which is refused"),
-        ("newer pickle that runs", "holds no pickle of tensors"),
+        ("newer pickle that runs", "contains no pickle of tensors"),
         ("truncated", "is not a readable checkpoint"),
         ("a flipped bit", "has another checksum"),
         ("zip bomb", "unpacks to 3"),
         ("zip of something", "is not a readable checkpoint"),
-        ("text", "holds no pickle of tensors"),
+        ("text", "contains no pickle of tensors"),
         ("empty", "is empty"),
-        ("a list", "holds a list, wanted a dictionary of tensors"),
-        ("another network", "holds 2 entries such as conv1.weight, fc.bias; wanted a vision transformer"),
+        ("a list", "contains a list, wanted a dictionary of tensors"),
+        ("another network", "contains 2 entries such as conv1.weight, fc.bias; wanted a vision transformer"),
         ("long header", "is not a readable safetensors file"),
         ("tensor beyond the file", "is not a readable safetensors file"),
     ],

@@ -187,7 +187,7 @@ def test_a_subcell_file_without_one_of_its_tensors_is_refused(tmp_path: Path, na
     with pytest.raises(WeightsError, match=line):
         added(tmp_path / "less.pth")
     torch.save(published | {"encoder.other": torch.ones(1)}, tmp_path / "more.pth")
-    with pytest.raises(WeightsError, match=r"contains encoder\.other, which is no part of SubCell"):
+    with pytest.raises(WeightsError, match=r"has encoder\.other, which is no part of SubCell"):
         added(tmp_path / "more.pth")
 
 

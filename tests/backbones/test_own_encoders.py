@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one vector": (lambda p: p.mean((0, 2, 3)), {}, "returned float32 of shape (2,) for 3 crops"),
     "a dictionary": (lambda p: {"x": p}, {}, "returned object of shape () for 3 crops"),
     "not finite": (lambda p: means(p) * np.nan, {}, "returned NaN or infinity"),
-    "too large": (lambda p: means(p) * 1e6, {}, "float16 cannot represent; give precision='float32'"),
+    "too large": (lambda p: means(p) * 1e6, {}, "beyond those of float16; give precision='float32'"),
     "other channels": (nn.Sequential(nn.Conv2d(3, 2, 3)).eval(), {}, "called with float32 of 3 x 2 x 32 x 32"),
     "no function": ("resnet50", {}, "is a str; wanted a function or a torch.nn.Module"),
     "device": (means, {"device": "cpu"}, "leave device= out"),

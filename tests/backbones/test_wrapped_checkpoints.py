@@ -206,7 +206,7 @@ def test_chunks_that_number_their_blocks_anew_are_refused(tmp_path: Path) -> Non
     """Two blocks would take one place, and either could be the wrong one."""
     weights = dinov2_of(dino_weights(**TINY), chunks=2)
     torch.save({name.replace("blocks.1.1.", "blocks.1.0."): tensor for name, tensor in weights.items()}, tmp_path / "f")
-    assert "contains two tensors for blocks.0." in refused(tmp_path / "f")
+    assert "has two tensors for blocks.0." in refused(tmp_path / "f")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is deprecated, and its files are still there

@@ -146,3 +146,34 @@ def test_progress_of_a_dry_run_counts_images(tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     take(tmp_path / "none", tmp_path / "in", dry_run=True, progress=lambda *step: steps.append(step))
     assert steps == [("headers", 1, 2), ("headers", 2, 2)]
+
+
+def test_a_dry_run_tells_what_the_values_of_masks_mean(cases: Path, tmp_path: Path) -> None:
+    """A class map is refused before the ingest, and a foreground mask is named as one."""
+    case = cases / "05-ilastik-simple-segmentation"
+    (failure,) = take(tmp_path / "none", case / "f1.tif", masks=case / "masks_renamed", dry_run=True).failures
+    assert "class map" in failure.error
+    write_opencell(tmp_path / "in", [1])
+    (image,) = (tmp_path / "in").rglob("*.tif")
+    (tmp_path / "masks").mkdir()
+    mask = (FIELD[0] > np.percentile(FIELD[0], 90)).astype(np.uint8) * 255
+    Image.fromarray(mask).save(tmp_path / "masks" / f"{image.stem}_nuclei.png")
+    dry = take(tmp_path / "none", tmp_path / "in", masks=tmp_path / "masks", dry_run=True)
+    (note,) = dry.mask_notes.values()
+    assert note.startswith("nuclei: a foreground mask without instances, split into")
+
+
+def test_a_dry_run_reads_the_masks_of_twenty_images(tmp_path: Path) -> None:
+    """Evenly spread: of thousands it stays a matter of seconds, and the report counts them."""
+    (tmp_path / "in").mkdir()
+    for number in range(45):
+        for name in (f"f{number:02}.png", f"f{number:02}_nuclei.png"):
+            Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / "in" / name)
+    (tmp_path / "masks").mkdir()
+    for path in (tmp_path / "in").glob("*_nuclei.png"):
+        path.rename(tmp_path / "masks" / path.name)
+    dry = take(
+        tmp_path / "none", tmp_path / "in", "fields", channels="f*=nucleus", masks=tmp_path / "masks", dry_run=True
+    )
+    assert (dry.images_in, len(dry.failures)) == (45, 0)
+    assert "masks: the values of 20 of 45 were read; an ingest reads all of them" in dry.notes

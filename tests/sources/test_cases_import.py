@@ -57,7 +57,7 @@ def test_10_genes_of_a_spreadsheet_are_noted(store: Store) -> None:
     """Four of six, and DEC1 is none of them."""
     report = bring(store, "10-excel-date-genes/profiles.csv", embeddings="v*", gene_column="gene")
     (note,) = (note for note in report.notes if "spreadsheet" in note)
-    assert note.startswith("4 gene names look as if a spreadsheet had changed them (2-Sep, 1-Mar, ")
+    assert note.startswith("4 gene names look as if a spreadsheet had changed them (2-Sep: SEPTIN2, 1-Mar: MARCHF1 or ")
     assert "DEC1" not in note
 
 

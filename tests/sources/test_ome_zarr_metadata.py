@@ -23,6 +23,7 @@ from embstore.store import Store, rows
 from embstore_cli.summary import summary
 
 zarr = pytest.importorskip("zarr", reason="the extra `zarr` is not installed")
+numcodecs = pytest.importorskip("numcodecs", reason="the extra `zarr` is not installed")
 
 AXES = [{"name": "c"}, *({"name": axis, "unit": "micrometer"} for axis in "yx")]
 CHANNELS = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}
@@ -181,6 +182,18 @@ def test_pickled_chunks_are_never_loaded(tmp_path: Path, dtype: str) -> None:
     metadata = json.loads((tmp_path / "x.zarr/0/.zarray").read_text())
     (tmp_path / "x.zarr/0/.zarray").write_text(json.dumps({**metadata, "dtype": dtype, "filters": [{"id": "pickle"}]}))
     with pytest.raises(ImageError, match="pickle"):
+        read_planes(tmp_path / "x.zarr")
+
+
+def test_a_chunk_whose_size_is_negative_is_one_line(tmp_path: Path) -> None:
+    """numcodecs makes a SystemError of it."""
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
+    group.attrs.update(image([scale(1, 0.2, 0.2)]))
+    group.create_array("0", data=draw_field(1), compressors=numcodecs.Blosc())
+    for path in (tmp_path / "x.zarr/0").glob("[0-9]*"):
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + b"\xff" * 4 + content[8:])  # where Blosc writes the size of what it packed
+    with pytest.raises(ImageError, match=r"x\.zarr is damaged"):
         read_planes(tmp_path / "x.zarr")
 
 

@@ -154,7 +154,7 @@ def _keep(units: pa.Table, mask: Any) -> tuple[pa.Table, int]:
 
 
 def _places(values: Any, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the index of each value in `names`, -1 if it is not there."""
+    """Return the index of each value in `names`, -1 if it is missing."""
     places = pc.index_in(values, value_set=pa.array(names, pa.string()))
     return np.asarray(pc.fill_null(places, -1).to_numpy(), dtype=np.int64)
 

@@ -42,7 +42,7 @@ class Ranked:
 
     @cached_property
     def pair_similarities(self) -> Vectors:
-        """Return the similarities of pairs of proteins of different groups, sorted: all pairs, or PAIRS random ones."""
+        """Return the similarities of pairs of proteins of different groups, sorted (pairs,): all or PAIRS random."""
         n = len(self.pooled)
         groups = self.pooled.proteins["group_id"].combine_chunks().dictionary_encode().indices.to_numpy()
         if n * (n - 1) // 2 <= PAIRS:
@@ -61,7 +61,7 @@ class Ranked:
         return onto
 
     def percentiles(self, similarity: Vectors) -> Vectors:
-        """Return the per cent of pairs of proteins that are less similar; NaN where there is no pair."""
+        """Return the per cent of pairs of proteins that are less similar, (n,); NaN where there is no pair."""
         pairs = self.pair_similarities
         if not len(pairs):
             return np.full(len(similarity), np.nan, np.float32)

@@ -58,6 +58,10 @@ class QueryError(EmbstoreError):
     """An SQL query that was refused or failed."""
 
 
+class QueryLimitError(QueryError):
+    """SQL that was stopped because it took too long or too much memory: another answer than that it is wrong."""
+
+
 @contextmanager
 def advised(todo: str) -> Iterator[None]:
     """Add what to do to a WeightsError of the block that does not state it."""

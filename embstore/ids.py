@@ -83,6 +83,11 @@ def is_accession(identifier: str) -> bool:
     return bool(ENSEMBL.match(identifier.upper()) or UNIPROT.match(identifier.upper()))
 
 
+def is_isoform(identifier: str) -> bool:
+    """True if a UniProt accession names an isoform, such as `P12814-2`."""
+    return "-" in identifier and bool(UNIPROT.match(identifier.upper()))
+
+
 def split_identifiers(text: str) -> list[str]:
     """Return the ids of a field: accessions separated by `,`, `;`, `|` or blanks, other ids by `;` alone."""
     identifiers: list[str] = []

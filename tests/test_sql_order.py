@@ -54,9 +54,9 @@ def statements() -> Iterator[tuple[str, str]]:
 
 def test_every_select_that_feeds_python_is_ordered() -> None:
     """Rows without an order come in another one on another day, and are then paired with the wrong vectors."""
-    found = dict(statements())
-    assert len(found) > 40
-    assert [place for place, sql in found.items() if not is_ordered(sql)] == []
+    by_place = dict(statements())
+    assert len(by_place) > 40
+    assert [place for place, sql in by_place.items() if not is_ordered(sql)] == []
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embstore.sources.suspects import suspects
 from embstore.store import SpaceRow, Store, rows
 from embstore.tabular import Tabular, arrow_table
 from embstore_bench.questions import successors, task_of
 from embstore_bench.results import LeaderboardRow, PerClassRow, groups_word, leaderboard, per_class
 from embstore_bench.setting import Setting
 from embstore_bench.splits import Audit, late_units_hint
-from embstore_bench.tasks import LeftOut
+from embstore_bench.tasks import LeftOut, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,6 +75,14 @@ def make_report(store: Store, setting: Setting, entries: Sequence[str], *, made:
     )
 
 
+def _groups_of_locations(task: Task) -> dict[str, int]:
+    """Return how many groups have each location, scored or left out."""
+    scored = {
+        location: len(set(task.group_index[task.actual[:, i]].tolist())) for i, location in enumerate(task.classes)
+    }
+    return scored | dict(task.left_out.classes)
+
+
 def _hints(store: Store, setting: Setting) -> list[str]:
     """Return what the entries do not record: different poolings, units that could be added, a newer task."""
     hints = []
@@ -84,6 +93,7 @@ def _hints(store: Store, setting: Setting) -> list[str]:
         )
     if late := setting.task.left_out.group_not_in_split:
         hints.append(late_units_hint(store, setting.splits, late))
+    hints += suspects(_groups_of_locations(setting.task), unknown=False)
     task = task_of(setting.question).name
     if newer := successors().get(task):
         hints.append(f"task {task} is superseded by {newer}; `--task {newer}` asks it")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from embstore.errors import EmbstoreError, choices
-from embstore.store import Answer, Store, query, rows, sql_text
+from embstore.store import Answer, Store, rows, select, sql_text
 from embstore_bench.questions import PROTOCOL, successors
 
 RESULT_LEVELS = ("unit", "protein")
@@ -102,7 +102,7 @@ def leaderboard(
     sql, parameters = leaderboard_sql(
         dataset=dataset, task=task, metric=metric, level=level, entries=entries, superseded=superseded
     )
-    return query(store, sql, parameters)
+    return Answer(select(store, sql, parameters))
 
 
 def leaderboard_sql(
@@ -139,7 +139,7 @@ def per_class(
     """Return one row for each entry (as in `leaderboard`) and class, with the columns of `PerClassRow`."""
     _check_recorded(store, dataset, task)
     sql, parameters = per_class_sql(dataset=dataset, task=task, level=level, entries=entries, superseded=superseded)
-    return query(store, sql, parameters)
+    return Answer(select(store, sql, parameters))
 
 
 def per_class_sql(

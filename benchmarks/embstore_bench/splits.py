@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError, StoreError, choices
 from embstore.ids import split_digest
-from embstore.store import Answer, SplitRow, Store, now, query, quoted, rows, sql_text
+from embstore.store import Answer, SplitRow, Store, now, quoted, rows, select, sql_text
 from embstore.tabular import Tabular
 from embstore_bench.stratify import rebalance
 
@@ -187,7 +187,7 @@ def _stored(store: Store, name: str) -> tuple[Split | None, int]:
 
 def list_splits(store: Store) -> Answer:
     """Return one row for each stored split: name, dataset, label_set, by, k, seed, n_groups, digest, created."""
-    return query(store, *list_splits_sql())
+    return Answer(select(store, *list_splits_sql()))
 
 
 def list_splits_sql() -> tuple[str, dict[str, object]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices
+from embstore.sources.suspects import CORRECT, suspects
 from embstore.store import SpaceRow, Store, distinguishing_specs, embeddings_name, label, select, sql_text
 from embstore_bench.metrics import BoolArray, GroupIndex
 from embstore_bench.splits import MIN_FOLDS, PROTEIN, Split, late_units_hint
@@ -196,7 +197,9 @@ def _too_few(sizes: Mapping[str, int], min_groups: int, grouping: str, hint: str
         advice = f"--folds {MIN_FOLDS} would do" if second == MIN_FOLDS else f"--folds {MIN_FOLDS} to {second} would do"
     else:
         advice = f"add labels or images: two classes with at least {MIN_FOLDS} groups each are needed"
-    return f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
+    suspected = "".join(f"; {note}" for note in suspects(sizes, unknown=False))
+    short = f"fewer than two classes have at least {min_groups} groups ({grouping}s per class: {listed}); {advice}"
+    return f"{short}{suspected}; {CORRECT}" if suspected else short
 
 
 def _groups(units: pa.Table, grouping: str) -> Any:

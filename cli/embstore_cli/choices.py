@@ -14,7 +14,8 @@ from embstore_cli.context import UNIT_REMOVED
 from embstore_cli.removed import RemovedOption
 
 # groups of options in a command's help
-source_option = partial(typer.Option, rich_help_panel="Source")
+SOURCE_PANEL = "Source"
+source_option = partial(typer.Option, rich_help_panel=SOURCE_PANEL)
 cell_option = partial(typer.Option, rich_help_panel="Cells")
 columns_option = partial(
     typer.Option,
@@ -26,6 +27,14 @@ run_option = partial(typer.Option, rich_help_panel="Running")
 
 Force = Annotated[
     bool, run_option("--force", help="Make the store in a folder that contains other files.", show_default=False)
+]
+LocationNames = Annotated[
+    str | None,
+    source_option(
+        "--location-map",
+        metavar="FILE",
+        help="Table (from,to) of other names for locations, or hpa: HPA's spelling of published names.",
+    ),
 ]
 DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]
 BackboneSpecs = Annotated[

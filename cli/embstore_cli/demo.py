@@ -37,7 +37,7 @@ STEPS = (
     ),
     (
         "the proteins most similar to one (one published label in twenty is wrong, on purpose)",
-        "search protein {gene} -k 5 --backbone pixel-stats --dataset opencell --centre --sheet {out}/neighbours.png",
+        "search protein {gene} -k 5 --backbone pixel-stats --dataset opencell --sheet {out}/neighbours.png",
     ),
     (
         "anything else can be asked in SQL",
@@ -47,7 +47,7 @@ STEPS = (
 )
 NEXT = (
     "results",
-    "search protein {gene} --backbone phantom-dino --centre --sheet {out}/others.png",
+    "search protein {gene} --backbone phantom-dino --sheet {out}/others.png",
     "search protein {gene} --backbone pixel-stats --dataset hpa --format json",
     "bench --dataset opencell --backbone pixel-stats --head knn --folds {folds}",
     "bench --dataset opencell --backbone pixel-stats --by cell --folds {folds}   # a leaking split",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import Force, columns_option, names_of_columns, run_option
+from embstore_cli.choices import Force, LocationNames, columns_option, names_of_columns, run_option
 from embstore_cli.context import Format, Output, store_to_write
 from embstore_cli.progress import ProgressForm, ProgressOption, show_progress
 from embstore_cli.removed import RemovedOption, without_options
@@ -73,6 +73,7 @@ def import_file(
         str | None, column_option("--label-column", help="Locations, separated by ';', or multi-hot.")
     ] = None,
     unlabelled: Annotated[str | None, column_option("--unlabelled", help="The label that means no label.")] = None,
+    location_map: LocationNames = None,
     no_header: Annotated[
         bool, column_option("--no-header", help="The CSV has no header line: its columns are called 1, 2, 3, ...")
     ] = False,
@@ -115,6 +116,7 @@ def import_file(
             gene_column=gene_column,
             label_column=label_column,
             unlabelled=unlabelled,
+            location_map=location_map,
             header=not no_header,
             table=table,
             columns=names_of_columns(columns),

@@ -9,10 +9,12 @@ import typer
 
 from embstore_cli import completion
 from embstore_cli.choices import (
+    SOURCE_PANEL,
     SPEC_REMOVED,
     BackboneSpecs,
     DeviceOption,
     Force,
+    LocationNames,
     cell_option,
     columns_option,
     names_of_columns,
@@ -43,6 +45,7 @@ def ingest(
         ),
     ] = None,
     labels: Annotated[Path | None, source_option("--labels", help="Table of labels.")] = None,
+    location_map: LocationNames = None,
     dataset: Annotated[
         str | None,
         source_option("--dataset", autocompletion=completion.datasets, help="Dataset name [default: the layout's]."),
@@ -55,12 +58,16 @@ def ingest(
         Path | None,
         source_option("--source-root", help="Folder of the files that a table lists [default: the table's]."),
     ] = None,
-    columns: Annotated[list[str] | None, columns_option(rich_help_panel="Source")] = None,
+    columns: Annotated[list[str] | None, columns_option(rich_help_panel=SOURCE_PANEL)] = None,
     limit: Annotated[
         int | None, source_option("--limit", min=1, help="Ingest at most N images; run it again for the next N.")
     ] = None,
     masks: Annotated[
         Path | None, cell_option("--masks", help="Folder of label images of nuclei or cells, named like the images.")
+    ] = None,
+    segmenter: Annotated[
+        str | None,
+        cell_option("--segmenter", metavar="NAME", help="builtin, or one that a package registers [default: builtin]."),
     ] = None,
     pixel_size: Annotated[
         float | None,
@@ -99,11 +106,13 @@ def ingest(
             layout=layout,
             backbones=backbone,
             labels=labels,
+            location_map=location_map,
             channels=channels or "",
             source_root=source_root,
             dataset=dataset,
             masks=masks,
             columns=names_of_columns(columns),
+            segmenter=segmenter,
             pixel_size_um=pixel_size,
             drop_flagged=drop_flagged,
             device=device,

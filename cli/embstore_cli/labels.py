@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from embstore_cli import completion
-from embstore_cli.choices import columns_option, names_of_columns
+from embstore_cli.choices import LocationNames, columns_option, names_of_columns
 from embstore_cli.context import Format, Output, open_store
 from embstore_cli.render import emit_table, print_line, say
+from embstore_cli.summary import located
 
 LABEL_SET_COLUMNS = ("label_set", "level", "locations", "subjects", "labels", "revision", "source")
 app = typer.Typer(no_args_is_help=True, help="Published locations of proteins, which scores are computed against.")
@@ -29,6 +30,10 @@ def add(
     ] = None,
     level: Annotated[str | None, typer.Option("--level", help="What is labelled: protein, image or cell.")] = None,
     columns: Annotated[list[str] | None, columns_option()] = None,
+    location_map: LocationNames = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List locations with counts, and suspects; write nothing.")
+    ] = False,
 ) -> None:
     """Add a new release of labels without a new ingest; subjects that it does not name keep theirs.
 
@@ -37,11 +42,22 @@ def add(
     from embstore.ingest import add_labels
 
     added = add_labels(
-        open_store(write=True), file, dataset=dataset, scheme=scheme, level=level, columns=names_of_columns(columns)
+        open_store(write=not dry_run),
+        file,
+        dataset=dataset,
+        scheme=scheme,
+        level=level,
+        location_map=location_map,
+        dry_run=dry_run,
+        columns=names_of_columns(columns),
     )
     met = ", ".join(f"{n} by {how}" for how, n in added.joined.items() if n)
     print_line(f"{', '.join(added.label_sets)}: {met}, of {added.subjects} {added.level}s in {file.name}")
-    print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
+    if dry_run:
+        for line in located(added.locations):
+            print_line(line)
+    else:
+        print_line(f"{added.changed} {added.level}s are new or changed, counted in each label set")
     for note in added.notes:
         say(note)
     for failure in added.failures:

@@ -23,6 +23,7 @@ from embstore_cli import (
     phantom,
     proteins,
     search,
+    segmenters,
     splits,
 )
 from embstore_cli.context import state
@@ -107,6 +108,7 @@ app.add_typer(splits.app, name="splits")
 app.add_typer(labels.app, name="labels")
 app.add_typer(proteins.app, name="proteins")
 app.add_typer(backbones.app, name="backbones")
+app.add_typer(segmenters.app, name="segmenters")
 app.add_typer(phantom.app, name="phantom")
 app.command("demo")(demo.demo)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from embstore.ingest import Report
+    from embstore.ingest.label_report import LocationCount
     from embstore.sources.record import Failure
 
 SHOWN_FAILURES = 10
@@ -137,12 +138,26 @@ def _abridged(notes: Mapping[str, str]) -> list[str]:
 
 def _planned(report: Report) -> list[str]:
     todo = f"{report.images_in} of {report.images} {_unit(report)} would be ingested, {report.done_before} are done"
-    lines = [f"{report.dataset}: {todo}", *_assignments(report), *_notes(report)]
+    lines = [f"{report.dataset}: {todo}", *_assignments(report), *located(report.locations), *_notes(report)]
+    lines += _abridged(report.mask_notes)
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
     if report.known_failures:
         lines.append(_known(report))
     return [*lines, f"{len(report.failures)} faults"] if report.failures else lines
+
+
+def located(counts: Sequence[LocationCount]) -> list[str]:
+    """Return a line for each label set, with the number of subjects of each of its locations."""
+    by_set: dict[str, list[str]] = {}
+    for each in counts:
+        by_set.setdefault(each.label_set, []).append(f"{_whole(each.location)} {each.subjects}")
+    return [f"locations of {label_set}: {', '.join(listed)}" for label_set, listed in by_set.items()]
+
+
+def _whole(name: str) -> str:
+    """Return a name in quotes where it contains a comma."""
+    return f"'{name}'" if "," in name else name
 
 
 def _assignments(report: Report) -> list[str]:

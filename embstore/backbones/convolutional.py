@@ -45,7 +45,7 @@ def load_convolutional(backbone: Backbone, choices: Choices, device: str = "auto
 
 
 def build_convolutional(architecture: str, slots: int, arguments: dict[str, Any], device: str = "cpu") -> Any:
-    """Return timm's network without a classifier, with random weights, ready to be called."""
+    """Return timm's network without a classifier, with random weights; WeightsError where timm cannot build it."""
     try:
         with torch.device(device):
             network = timm.create_model(architecture, pretrained=False, num_classes=0, in_chans=slots, **arguments)

@@ -27,7 +27,7 @@ REFUSALS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Ar
 class Encoder(Protocol):
     """A function or torch.nn.Module that turns pixels into vectors: what `es.embed(store, encoder=...)` takes.
 
-    It is called with float32 (n, roles, y, x), intensities in [0, 1] unless `normalisation` says otherwise: a function
+    It is called with float32 (n, roles, y, x), intensities in [0, 1] unless `normalisation` is another: a function
     gets a NumPy array, a module a tensor of its own device and floating type. It returns numbers of shape (n, dim), as
     an array or a tensor; row i describes crop i, whatever crops it is shown with.
     """
@@ -59,16 +59,16 @@ class EncoderKeys(TypedDict):
 
 
 def own_encoder(encoder: Encoder, keys: EncoderKeys, device: str = "auto") -> PooledEncoder:
-    """Return an encoder of the user's own, shown crops as `keys` say.
+    """Return an encoder of the user's own, shown crops as `keys` state.
 
-    Raises EmbstoreError where a key is missing or wrong, where nothing says what the vectors depend on, and where the
-    encoder does not give one vector a crop, finite and independent of the other crops.
+    Raises EmbstoreError where a key is missing or wrong, where nothing identifies what the vectors depend on, and where
+    the encoder does not give one vector a crop, finite and independent of the other crops.
     """
     unknown = set(keys) - set(EncoderKeys.__annotations__)
     lacking = [key for key in ("name", "roles", "input_px") if key not in keys]
     if unknown or lacking:
-        found = f"has no key {min(unknown)!r}" if unknown else f"wants {lacking[0]}= too"
-        raise EmbstoreError(f"an encoder of your own {found}; its keys are {', '.join(EncoderKeys.__annotations__)}")
+        problem = f"has no key {min(unknown)!r}" if unknown else f"wants {lacking[0]}= too"
+        raise EmbstoreError(f"an encoder of your own {problem}; its keys are {', '.join(EncoderKeys.__annotations__)}")
     if device != "auto":
         raise EmbstoreError(
             f"an encoder of your own computes where it is, and device={device} was asked for; leave device= out, and "
@@ -140,7 +140,10 @@ def encoder_name(encoder: Encoder) -> str:
 
 
 def fingerprint_of(encoder: Encoder, given: str | None, name: str) -> str:
-    """Return the sha256 that stands for what an encoder's vectors depend on: of the given text, else of its tensors."""
+    """Return the sha256 that stands for what an encoder's vectors depend on: of the given text, else of its tensors.
+
+    Raises EmbstoreError where there is neither, and for what cannot be called.
+    """
     if not callable(encoder):
         raise EmbstoreError(f"the encoder {name} is a {type(encoder).__name__}; wanted a function or a torch.nn.Module")
     if given:
@@ -228,7 +231,7 @@ def _tried(vectors_of: Callable[[Float32s], Float32s], backbone: Backbone, px: i
     if not np.isfinite(together).all():
         raise EmbstoreError(f"the encoder {name} returned NaN or infinity for crops of noise; correct it")
     if half and not (np.abs(together) <= np.finfo(np.float16).max).all():
-        raise EmbstoreError(f"the encoder {name} returned numbers that float16 cannot hold; give precision='float32'")
+        raise EmbstoreError(f"the encoder {name} returned numbers beyond those of float16; give precision='float32'")
     drift = np.linalg.norm(together[1] - alone[0])
     if drift > MAX_BATCH_DRIFT * np.linalg.norm(alone[0]) + np.finfo(np.float32).eps:
         raise EmbstoreError(

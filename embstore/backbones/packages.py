@@ -50,10 +50,10 @@ class RegisteredBackbone:
 
 def registered() -> dict[str, list[EntryPoint]]:
     """Return the entry points of each name, in order of the names; no package is imported."""
-    found: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        found.setdefault(entry.name, []).append(entry)
-    return found
+        by_name.setdefault(entry.name, []).append(entry)
+    return by_name
 
 
 def registered_record(name: str) -> Backbone | None:
@@ -97,7 +97,10 @@ def registered_record(name: str) -> Backbone | None:
 
 
 def load_registered(backbone: Backbone, choices: Choices, device: str) -> PooledEncoder:
-    """Return the encoder of a backbone that a package registers; a module is moved to the device."""
+    """Return the encoder of a backbone that a package registers; a module is moved to the device.
+
+    Raises EmbstoreError, with the package's name, where it cannot be loaded or is not what its record states.
+    """
     from embstore.backbones.own import encoder_of, fingerprint_of, is_module
 
     (entry,) = registered()[backbone.name]

@@ -93,15 +93,15 @@ def check_name(name: str) -> None:
 def find(name: str) -> Backbone:
     """Return the record of a name; raises EmbstoreError with the nearest spellings for one that does not exist.
 
-    `timm:NAME` is any vision transformer or convolutional network of timm's, by timm's own name, without a record
-    (imports timm). A name that a package registers imports that package.
+    `timm:NAME` is any vision transformer or convolutional network of timm's, by timm's own name, without a record of
+    its own (imports timm the first time). A name that a package registers imports that package.
     """
     if name in BACKBONES:  # a broken record of the user's must not stand in the way
         return BACKBONES[name]
     if name.startswith(TIMM):
-        from embstore.backbones.timm_names import timm_record
+        from embstore.backbones.timm_records import timm_backbone
 
-        return timm_record(name.removeprefix(TIMM))
+        return timm_backbone(name.removeprefix(TIMM))
     records, of_package = backbone_records(), registered_record(name)
     if name in records and of_package:
         raise EmbstoreError(

@@ -40,7 +40,8 @@ def from_dinov2(named: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return tensors that have DINOv2's own names.
 
     Chunks of blocks are opened, the gated MLP gets timm's names, and where there are registers, the CLS token takes
-    its position in, since timm then has positions of patches alone.
+    its position in, since timm then has positions of patches alone. Raises WeightsError where two blocks of different
+    chunks have one number.
     """
     state: dict[str, Any] = {}
     for name, tensor in from_timm(named, where).items():
@@ -48,7 +49,7 @@ def from_dinov2(named: Mapping[str, Any], where: str) -> dict[str, Any]:
         own = f"blocks.{chunked[1]}.{chunked[2]}" if chunked else name
         own = own.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
         if own in state:
-            raise WeightsError(f"{where} holds two tensors for {own}, the second as {name}")
+            raise WeightsError(f"{where} has two tensors for {own}, the second as {name}")
         state[own] = tensor
     if "register_tokens" in state:
         state["reg_token"] = state.pop("register_tokens")
@@ -76,7 +77,7 @@ OTHER_NAMES = {
     "encoder.embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
     "encoder.layernorm.weight": "norm.weight",
     "encoder.layernorm.bias": "norm.bias",
-    # a dropout stands before each of these in training, so that they are the second of their sequence
+    # a dropout precedes each of these in training, so that they are the second of their sequence
     "pool_model.attention_v.1.weight": "attention_pool.v.weight",
     "pool_model.attention_v.1.bias": "attention_pool.v.bias",
     "pool_model.attention_u.1.weight": "attention_pool.u.weight",
@@ -87,7 +88,10 @@ OTHER_NAMES = {
 
 
 def from_subcell(named: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return tensors that have SubCell's names: query, key and value joined, without the decoder."""
+    """Return tensors that have SubCell's names: query, key and value joined, without the decoder.
+
+    Raises WeightsError that names a tensor which SubCell does not have, or one of the three that is missing.
+    """
     import torch
 
     state: dict[str, Any] = {}
@@ -101,7 +105,7 @@ def from_subcell(named: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif name in OTHER_NAMES:
             state[OTHER_NAMES[name]] = tensor
         elif not name.startswith("decoder."):
-            raise WeightsError(f"{where} holds {name}, which is no part of SubCell")
+            raise WeightsError(f"{where} has {name}, which is no part of SubCell")
     for name, parts in joined.items():
         lacking = {"query", "key", "value"} - set(parts)
         if lacking:

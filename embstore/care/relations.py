@@ -41,6 +41,8 @@ FOREIGN_KEYS = (
     ForeignKey("cells", "image_id", "images", "image_id", "images of cells that are not in images", RERUN),
     ForeignKey("ingested", "image_id", "images", "image_id", "completion records without an image", RERUN),
     ForeignKey("ingested", "space", "spaces", "digest", "spaces of completion records that are not in spaces", RECORD),
+    ForeignKey("imported", "profile_id", "profiles", "profile_id", "origins without a profile", REPAIR),
+    ForeignKey("imported", "space", "spaces", "digest", "spaces of origins that are not in spaces", RECORD),
     ForeignKey("split_groups", "name", "splits", "name", "splits that were not written completely", REBENCH, note=True),
     *(
         ForeignKey(table, "entry", "entries", "entry", "entries that were not written completely", REBENCH, note=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.care.maintain import clean, compact
-from embstore.errors import EmbstoreError, in_any_case
+from embstore.errors import EmbstoreError, QueryLimitError, in_any_case
 from embstore.store import (
     EMBEDDINGS_PREFIX,
     PENDING,
@@ -29,7 +29,7 @@ from embstore.store import (
     quoted,
     refuse_no_condition,
     refuse_reader,
-    select,
+    select_in_process,
 )
 from embstore.tabular import Tabular, arrow_table
 
@@ -131,11 +131,19 @@ def _keep(store: Store) -> str:
 
 
 def _tag_of_now(store: Store) -> str:
-    """Return the tag that names the present version of every table, or else the name of the one to make or finish."""
-    tags, versions = store.tags(), store.versions()
+    """Return the tag that names the present version of every table, or else the name of the one to make or finish.
+
+    `ingests` does not count: a removal that was interrupted has left its row there, and taken out nothing yet.
+    """
+    versions = _without_runs(store.versions())
+    tags = {tag: _without_runs(tagged) for tag, tagged in store.tags().items()}
     whole = (tag for tag, tagged in tags.items() if tag != PENDING and tagged == versions)
     names = (f"{KEPT}-{number}" for number in count(1))
     return next(chain(whole, (name for name in names if tags.get(name, {}).items() <= versions.items())))
+
+
+def _without_runs(versions: Mapping[str, int]) -> dict[str, int]:
+    return {table: version for table, version in versions.items() if table != "ingests"}
 
 
 def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
@@ -150,7 +158,9 @@ def _choose(store: Store, where: str, dataset: str | None) -> Chosen:
                 "WHERE dataset = coalesce($dataset, dataset) ORDER BY id"
             )
             try:
-                matching = select(store, sql, {"dataset": dataset}, tables=tables)
+                matching = select_in_process(store, sql, {"dataset": dataset}, tables=tables)
+            except QueryLimitError:  # it may match rows all the same
+                raise
             except EmbstoreError as error:  # StoreError if a tag covers none of the tables
                 refusals.append(error)
             else:
@@ -200,6 +210,8 @@ def _tags_with(store: Store, where: str, dataset: str | None) -> list[str]:
 def _picks(store: Store, where: str, dataset: str | None) -> bool:
     try:
         return any(_choose(store, where, dataset).values())
+    except QueryLimitError:
+        raise
     except EmbstoreError:  # the tag covers none of the tables that the condition uses
         return False
 
@@ -209,7 +221,11 @@ def _purge(store: Store, removed: Removed) -> Removed:
     entries = _citing(store, removed.tags)
     for tag in removed.tags:
         store.untag(tag)
-    tables = [n for n in store.table_names() if n in {*ROOTS, "cells", "ingested", "labels"} or n.startswith("emb_")]
+    tables = [
+        n
+        for n in store.table_names()
+        if n in {*ROOTS, "cells", "imported", "ingested", "labels"} or n.startswith("emb_")
+    ]
     forget_derived(store)
     for name in tables:
         compact(store, name, drop_deleted=True)

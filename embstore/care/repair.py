@@ -128,7 +128,8 @@ def _spaces(store: Store, _: bool) -> Iterator[Repaired]:
             store.delete("spaces", f"digest = {quoted(space['digest'])}")
             yield Repaired("spaces", f"the record of {table.name} did not match its vectors", 1)
         if other:
-            store.delete("ingested", f"space = {quoted(space['digest'])}")
+            for name in {"ingested", "imported"}.intersection(store.table_names()):
+                store.delete(name, f"space = {quoted(space['digest'])}")
             drop_table(store, table.name)
             yield Repaired(table.name, "was removed with its tags: vectors of another length")
 

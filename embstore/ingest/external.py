@@ -14,6 +14,7 @@ from embstore.arrays import Bools, Int64s
 from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import check_free
 from embstore.errors import EmbstoreError
+from embstore.ingest.external_labels import RowLabels, refuse_labels_of_nothing, row_labels
 from embstore.ingest.external_rows import (
     ProfileRows,
     StoredRows,
@@ -26,14 +27,15 @@ from embstore.ingest.external_rows import (
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import set_labels
-from embstore.ingest.own_units import compared_own, import_own, own_units
+from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.own_units import compared_own, import_own, own_labels, own_units
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
 from embstore.ingest.work import check_dataset
 from embstore.progress import Progress, tell
 from embstore.sources.columns import notes_on_genes, notes_on_ids
-from embstore.sources.record import Failure, Label
+from embstore.sources.location_map import LocationMap, read_location_map
+from embstore.sources.record import Failure
 from embstore.sources.vector_columns import Columns, with_names
 from embstore.sources.vectors import ExternalEmbeddings, read_vectors
 from embstore.space import Space
@@ -42,9 +44,11 @@ from embstore.store import (
     add_proteins,
     add_space,
     delete_ids,
+    delete_import_records,
     embeddings_name,
     join_groups,
     list_spaces,
+    put_import_records,
     put_vectors,
 )
 
@@ -70,8 +74,13 @@ class Import:
 
     @property
     def changed(self) -> Bools:
-        """Return which valid rows have another vector, or other names, than in the store, (n,)."""
-        return self.good & ((self.stored.embedded & ~self.same) | self.stored.renamed)
+        """Return which valid rows have another vector than in the store, (n,)."""
+        return self.good & self.stored.embedded & ~self.same
+
+    @property
+    def renamed(self) -> Bools:
+        """Return which valid rows are of other proteins or genes than in the store, (n,)."""
+        return self.good & self.stored.renamed
 
 
 def import_embeddings(
@@ -85,6 +94,7 @@ def import_embeddings(
     gene_column: str | None = None,
     label_column: str | None = None,
     unlabelled: str | None = None,
+    location_map: str | Path | None = None,
     header: bool = True,
     table: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
@@ -104,7 +114,8 @@ def import_embeddings(
     `FS*,FP*`; without it, the only array is used, or every column without another meaning (row numbers and bookkeeping
     such as Metadata_Plate are left out; the report's notes list them). `id_column`, `gene_column` and `label_column`
     name the columns of protein ids, genes and locations, as does `columns` (`{"Symbol": "gene"}`; names: ensg_id,
-    uniprot_id, gene, locations); `unlabelled` is the label that means none. The columns of a table without a `header`
+    uniprot_id, gene, locations); `unlabelled` is the label that means none, and `location_map` a table (`from`, `to`)
+    of other names for locations, or a published vocabulary such as `hpa`. The columns of a table without a `header`
     are called 1, 2, 3, ...; `table` names the rows of a .npy. `path` may be a folder of .npy files of one vector each.
 
     Vectors are stored as float32, since hand-made numbers may overflow float16. Rows that contain NaN, and rows without
@@ -121,6 +132,8 @@ def import_embeddings(
         check_dataset(dataset)
     given_columns = Columns(embeddings, id_column, gene_column, label_column, unlabelled, header, table)
     meanings = with_names(given_columns, columns)
+    refuse_labels_of_nothing(meanings)
+    renames = read_location_map(location_map)
     external = read_vectors(Path(path).resolve(), meanings)
     existing = opened_if_any(store, force=force)
     data = filled(external, fill_nan)
@@ -128,20 +141,31 @@ def import_embeddings(
     if existing is not None and units is not None:
         space = _space(backbone, external, existing, units.unit)
         own = compared_own(existing, space, data, units, progress)
-        return import_own(existing, own, job, replace=replace, dry_run=dry_run, progress=progress)
+        labels = own_labels(own, meanings.scheme, renames)
+        return import_own(existing, own, labels, job, replace=replace, dry_run=dry_run, progress=progress)
     if dataset is None:
         raise EmbstoreError("the rows of the file have to belong to a dataset; name it: --dataset NAME")
     space = _space(backbone, external, existing)
     named = bool(meanings.identifier or meanings.gene)
     plan = _plan(existing, dataset, space, data, named=named, progress=progress)
     if not replace:
-        refuse_others(plan.stored, plan.rows, plan.changed, dataset=dataset, name=external.path.name)
+        refuse_others(
+            plan.stored,
+            plan.rows,
+            changed=plan.changed,
+            renamed=plan.renamed,
+            dataset=dataset,
+            name=external.path.name,
+        )
     report = _report(plan, meanings)
+    labels = _labels(plan, meanings.scheme, renames)
+    report.notes += labels.notes
+    report_labels(report, existing, labels.mapped, labels.asked)
     if not dry_run:
         target = opened(store, force=force)
         with recorded(target, job, report) as recording:
             recording.spaces = {space.digest: backbone}
-            _write(target, plan, report, meanings, recording=recording, progress=progress)
+            _write(target, plan, report, labels, recording=recording, progress=progress)
     return report
 
 
@@ -179,8 +203,15 @@ def _report(plan: Import, columns: Columns) -> Report:
     return report
 
 
+def _labels(plan: Import, scheme: str | None, location_map: LocationMap | None) -> RowLabels:
+    """Return the labels of the proteins of good rows; none where no column of locations was named."""
+    good = np.flatnonzero(plan.good).tolist() if scheme else []
+    subjects = [[(scheme or "", "protein", protein) for protein in proteins] for proteins in plan.rows.proteins]
+    return row_labels(plan.data.external, good, subjects, location_map)
+
+
 def _write(
-    store: Store, plan: Import, report: Report, columns: Columns, *, recording: Recording, progress: Progress | None
+    store: Store, plan: Import, report: Report, labels: RowLabels, *, recording: Recording, progress: Progress | None
 ) -> None:
     """Write the profiles and vectors that are new or changed, delete those of missing rows, and set labels (writes)."""
     add_space(
@@ -200,8 +231,10 @@ def _write(
     report.vectors_in = {plan.space.backbone: int(new.sum())} if new.any() else {}
     report.vectors_replaced = int((new & plan.stored.embedded).sum())
     delete_ids(store, embeddings_name(plan.space.digest), "id", sorted(gone))
+    delete_import_records(store, plan.space.digest, sorted(gone))
     report.vectors_deleted = len(gone)
-    report.labels_changed = _set_labels(store, plan, columns.scheme)
+    mapped = labels.mapped
+    report.labels_changed = set_labels(store, plan.dataset, mapped.labels, labels.asked, mapped=mapped)
     join_groups(store)
     for failure in plan.failures:
         log_failure(failure)
@@ -210,15 +243,17 @@ def _write(
 
 def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | None) -> None:
     """Write profiles and vectors block by block: if this is interrupted, the next run completes it (writes)."""
-    described = plan.good & (~plan.stored.known | plan.changed)
+    described = plan.good & (~plan.stored.known | plan.renamed)
     if not (new | described).any():
         return
     for part, block in in_blocks(plan.data.blocks()):
         profiles = np.flatnonzero(described[part]) + part.start
         store.upsert("profiles", plan.rows.to_arrow(profiles, dataset=plan.dataset, source=plan.source))
-        rows = np.flatnonzero(new[part]).tolist()
-        if rows:
-            keys = [plan.rows.keys[part.start + row] for row in rows]
+        rows = np.flatnonzero(new[part])
+        if len(rows):
+            keys = [plan.rows.keys[part.start + row] for row in rows.tolist()]
+            # before the vectors: after a kill in between, the same import goes on
+            put_import_records(store, plan.space.digest, keys, plan.source, pa.array(part.start + rows))
             put_vectors(store, plan.space.digest, keys, block[rows])
         tell(progress, "vectors", part.stop, len(new), failures=len(plan.failures))
 
@@ -276,22 +311,6 @@ def _failures(external: ExternalEmbeddings, nameless: Bools, unusable: Int64s) -
         todo = "fill in the numbers or remove the row (--fill-nan fills them)"
         failures.append(Failure(where, "vectors", error, todo))
     return failures
-
-
-def _set_labels(store: Store, plan: Import, scheme: str | None) -> int:
-    """Set the labels of valid rows, and of every protein in the table: one may have lost its last label (writes)."""
-    if scheme is None:
-        return 0
-    external, name = plan.data.external, plan.data.external.path.name
-    pairs = [(protein, row) for row in np.flatnonzero(plan.good).tolist() for protein in plan.rows.proteins[row]]
-    labels = {
-        Label(scheme, "protein", protein, location, None, name)
-        for protein, row in pairs
-        for location in external.locations[row]
-    }
-    asked = dict.fromkeys((scheme, "protein", protein) for protein, _ in pairs)
-    ordered = sorted(labels, key=lambda label: (label.subject, label.location))
-    return set_labels(store, plan.dataset, ordered, list(asked))
 
 
 def _strings(values: Sequence[str]) -> pa.Array:

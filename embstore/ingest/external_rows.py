@@ -14,7 +14,7 @@ from embstore.arrays import Bools, Float32s, Int64s
 from embstore.errors import EmbstoreError
 from embstore.ids import image_id, protein_ids, split_genes
 from embstore.sources.vectors import ExternalEmbeddings
-from embstore.store import TABLES, Store, embeddings_name
+from embstore.store import TABLES, Store, embeddings_name, import_sources
 
 _SHOWN = 3
 AT_ONCE = 10_000  # rows whose names are compared at once
@@ -76,11 +76,12 @@ class StoredRows:
     """What the store contains of the rows of a file, one flag for each row."""
 
     known: Bools  # there is a profile with that id
-    own: Bools  # it came from this very file
-    renamed: Bools  # and describes other proteins or genes
+    named_here: Bools  # this very file described it
+    renamed: Bools  # and it describes other proteins or genes
     embedded: Bools  # there is a vector in the space
-    own_ids: pa.Array  # every profile of this file that has a vector in the space
-    others: Sequence[str]  # the files that other rows came from
+    embedded_here: Bools  # it came from this very file
+    own_ids: pa.Array  # every profile that has a vector of this file in the space
+    others: Sequence[str]  # the other files that names and vectors of rows came from
 
 
 def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows: ProfileRows) -> StoredRows:
@@ -88,27 +89,43 @@ def stored_rows(store: Store | None, space: str, dataset: str, source: str, rows
     n = len(rows.keys)
     absent = np.zeros(n, bool)
     if store is None:
-        return StoredRows(absent, absent, absent, absent, pa.array([], pa.string()), ())
+        return StoredRows(absent, absent, absent, absent, absent, pa.array([], pa.string()), ())
     columns = ["profile_id", "source", "protein_ids", "genes"]
     profiles = store.read("profiles", columns, pc.field("dataset") == dataset)
     table = embeddings_name(space)
     ids = store.read(table, ["id"])["id"] if table in store.table_names() else pa.array([], pa.string())
     keys = pa.array(rows.keys, pa.string())
     positions = pc.index_in(keys, value_set=profiles["profile_id"])
-    known = pc.is_valid(positions).to_numpy(zero_copy_only=False)
-    own = pc.equal(profiles["source"], source)
-    own_ids = profiles.filter(own)["profile_id"]
-    from_here = np.zeros(n, bool)
-    from_here[known] = own.take(positions.drop_null()).to_numpy()
-    others = pc.unique(profiles["source"].take(positions.drop_null())).to_pylist()
+    origins = _origins(store, space, profiles)
+    named_here = _flags(positions, pc.equal(profiles["source"], source))
+    own_ids = profiles.filter(pc.equal(origins, source))["profile_id"]
+    files = [_matched(profiles["source"], positions), _matched(origins, positions)]
     return StoredRows(
-        known=known,
-        own=from_here,
-        renamed=_renamed(profiles, positions, rows, from_here),
+        known=pc.is_valid(positions).to_numpy(zero_copy_only=False),
+        named_here=named_here,
+        renamed=_renamed(profiles, positions, rows, named_here),
         embedded=pc.is_in(keys, value_set=ids).to_numpy(zero_copy_only=False),
+        embedded_here=_flags(positions, pc.equal(origins, source)),
         own_ids=own_ids.filter(pc.is_in(own_ids, value_set=ids)),
-        others=[other for other in others if other != source],
+        others=[file for file in pc.unique(pa.chunked_array(files)).to_pylist() if file != source],
     )
+
+
+def _origins(store: Store, space: str, profiles: pa.Table) -> pa.ChunkedArray:
+    """Return the file that the vector of each profile in a space is from; the profile's own if none is recorded."""
+    recorded = import_sources(store, space)
+    positions = pc.index_in(profiles["profile_id"], value_set=recorded["profile_id"])
+    return pc.coalesce(recorded["source"].take(positions), profiles["source"])
+
+
+def _matched(values: pa.ChunkedArray, positions: pa.Array) -> pa.Array:
+    return values.take(positions.drop_null()).combine_chunks()
+
+
+def _flags(positions: pa.Array, of_profiles: pa.ChunkedArray) -> Bools:
+    """Return a flag of profiles for each row, False for rows without a profile."""
+    flags: Bools = pc.fill_null(of_profiles.take(positions), False).to_numpy()
+    return flags
 
 
 def _renamed(profiles: pa.Table, positions: pa.Array, rows: ProfileRows, own: Bools) -> Bools:
@@ -134,9 +151,11 @@ def same_vectors(store: Store | None, space: str, keys: Sequence[str], embedded:
     return same
 
 
-def refuse_others(stored: StoredRows, rows: ProfileRows, changed: Bools, *, dataset: str, name: str) -> None:
-    """Raise EmbstoreError if `changed` rows (n,) would replace those of another file."""
-    taken = np.flatnonzero(changed & stored.known & ~stored.own)
+def refuse_others(
+    stored: StoredRows, rows: ProfileRows, *, changed: Bools, renamed: Bools, dataset: str, name: str
+) -> None:
+    """Raise EmbstoreError if `changed` or `renamed` rows (n,) would replace vectors or names of another file."""
+    taken = np.flatnonzero(stored.known & ((changed & ~stored.embedded_here) | (renamed & ~stored.named_here)))
     if not len(taken):
         return
     shown = ", ".join(rows.keys[row].removeprefix(f"{dataset}/") for row in taken[:_SHOWN].tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,8 @@ def log_failure(failure: Failure) -> None:
 def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequence[str]) -> int:
     """Write the rows of `failures` that are new or changed, and delete those of sources that are `usable` now.
 
-    A file that failed now keeps only its present failures. A usable table covers all of its rows, `<table>:<row>`.
+    A file that failed now keeps only its present failures. A usable table covers all of its rows, `<table>:<row>`, and,
+    like any usable file, those of tables that are missing from its folder: they were renamed or moved.
     Returns the table's version.
     """
     stored: dict[tuple[str, str], FailureRow] = {
@@ -55,11 +57,24 @@ def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequen
     }
     rows = {(failure.source, failure.stage): _failure_row(failure) for failure in failures}
     seen = {source for source, _ in rows}.union(usable)
-    gone = [key for key in stored if key not in rows and not seen.isdisjoint((key[0], key[0].rpartition(":")[0]))]
+    folders = {os.path.dirname(source) for source in usable}  # noqa: PTH120  # of a million paths
+    gone = [
+        key
+        for key in stored
+        if key not in rows
+        and (not seen.isdisjoint((key[0], key[0].rpartition(":")[0])) or _is_of_missing_table(key[0], folders))
+    ]
     for stage in dict.fromkeys(stage for _, stage in gone):
         listed = ", ".join(quoted(source) for source, s in gone if s == stage)
         store.delete("failures", f"stage = {quoted(stage)} AND source IN ({listed})")
     return store.upsert("failures", [row for key, row in rows.items() if not _same_failure(row, stored.get(key))])
+
+
+def _is_of_missing_table(source: str, folders: set[str]) -> bool:
+    """True if a failure is of a row of a table that was in one of these folders and is there no longer."""
+    table, _, row = source.rpartition(":")
+    path = Path(table)
+    return row.isdigit() and str(path.parent) in folders and not path.exists()
 
 
 def _same_failure(row: FailureRow, stored: FailureRow | None) -> bool:

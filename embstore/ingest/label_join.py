@@ -12,7 +12,7 @@ from embstore.sources.record import Subject
 from embstore.sources.tables import abridged
 from embstore.store import Store, rows, select_columns
 
-PROTEINS_SQL = """
+PROTEINS_OF_DATASET_SQL = """
 SELECT DISTINCT p.protein_id, p.gene FROM proteins AS p
 INNER JOIN (
     SELECT unnest(protein_ids) AS protein_id FROM images WHERE dataset = $dataset
@@ -20,8 +20,8 @@ INNER JOIN (
 ) USING (protein_id)
 ORDER BY p.protein_id, p.gene
 """
-IMAGES_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
-CELLS_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
+IMAGES_OF_DATASET_SQL = "SELECT DISTINCT image_id AS id FROM images WHERE dataset = $dataset ORDER BY id"
+CELLS_OF_DATASET_SQL = "SELECT cell_id AS id, image_id, label FROM cells WHERE dataset = $dataset ORDER BY id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +46,7 @@ def join_labels(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
 
 
 def _join_proteins(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_SQL, {"dataset": dataset})}
+    genes = {row["protein_id"]: row["gene"] for row in rows(store, PROTEINS_OF_DATASET_SQL, {"dataset": dataset})}
     of_gene: dict[str, list[str]] = {}
     for protein, gene in genes.items():
         of_gene.setdefault(gene, []).append(protein)
@@ -74,7 +74,7 @@ def _notes_on_genes(several: Mapping[str, Sequence[str]], dataset: str) -> tuple
 
 
 def _join_images(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_SQL, {"dataset": dataset})]
+    keys = [row["id"].removeprefix(f"{dataset}/") for row in rows(store, IMAGES_OF_DATASET_SQL, {"dataset": dataset})]
     ids, names, shared = _image_names(_without_dataset(_subjects(table), dataset), keys)
     met = {subject: [key] for subject, key in (ids | names).items()}
     notes = note_on_shared(shared, dataset) + _unjoined(table, met, keys, dataset)
@@ -90,26 +90,27 @@ def _image_names(
     """
     stored = set(keys)
     ids = {subject: name for subject, name in named.items() if name in stored}
+    by_id = set(ids.values())
     exact, loose = keys_by_name(keys), keys_by_name(keys, loose_name)
     shared: dict[str, list[str]] = {}
     meant: dict[str, list[str]] = {}
     for subject, name in named.items():
-        keys = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
-        if len(keys) > 1:
-            shared[name] = keys
-        elif keys:
-            meant.setdefault(keys[0], []).append(subject)
+        keys_meant = [] if subject in ids else exact.get(name) or loose.get(loose_name(name), [])
+        if len(keys_meant) > 1:
+            shared[name] = keys_meant
+        elif keys_meant:
+            meant.setdefault(keys_meant[0], []).append(subject)
     names = {
         subject: key
         for key, subjects in meant.items()
         for subject in subjects
-        if named[subject] in exact or (len(subjects) == 1 and key not in ids.values())
+        if named[subject] in exact or (len(subjects) == 1 and key not in by_id)
     }
     return ids, names, shared
 
 
 def _join_cells(store: Store, table: LabelTable, dataset: str) -> JoinedLabels:
-    cells = select_columns(store, CELLS_SQL, {"dataset": dataset}).to_pydict()
+    cells = select_columns(store, CELLS_OF_DATASET_SQL, {"dataset": dataset}).to_pydict()
     keys = [cell.removeprefix(f"{dataset}/") for cell in cells["id"]]
     images = [image.removeprefix(f"{dataset}/") for image in cells["image_id"]]
     subjects = _without_dataset(_subjects(table), dataset)

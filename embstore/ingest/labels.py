@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,11 +11,15 @@ import pyarrow as pa
 
 from embstore.errors import EmbstoreError
 from embstore.ingest.label_join import join_labels
+from embstore.ingest.label_report import LocationCount, count_locations, stored_subject, suspect_notes
+from embstore.ingest.report import Report
 from embstore.ingest.work import check_dataset
 from embstore.sources.columns import named_columns
-from embstore.sources.labels import LABEL_LEVELS, LabelTable, read_label_table
+from embstore.sources.kaggle import KAGGLE_2018_BEFORE, KAGGLE_2018_SCHEME
+from embstore.sources.labels import LABEL_LEVELS, read_label_table
+from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Label, Subject, labels_of
-from embstore.store import LabelRow, Store, quoted, require_dataset, rows
+from embstore.store import TABLES, LabelRow, LocationMapRow, Store, now, put_rows, quoted, require_dataset, rows
 from embstore.tabular import Tabular, arrow_table
 
 LABEL_SETS_SQL = """
@@ -72,6 +76,7 @@ class LabelsAdded(Tabular):
     failures: list[str]
     notes: list[str]
     version: int = 0  # of the table `labels` now
+    locations: tuple[LocationCount, ...] = ()  # of the subjects that joined
 
     def to_arrow(self) -> pa.Table:
         """Return how many subjects were joined in which way: columns `joined_by` and `subjects`."""
@@ -92,27 +97,34 @@ def add_labels(
     scheme: str | None = None,
     level: str | None = None,
     columns: Mapping[str, str] | None = None,
+    location_map: str | Path | None = None,
+    dry_run: bool = False,
 ) -> LabelsAdded:
     """Make a table's locations the labels of a dataset (writes); they replace the subject's earlier labels.
 
     See `join_labels` for how subjects are matched. `columns` renames the table's columns (`{"Where is it?":
-    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. Raises
-    EmbstoreError if no subject of the dataset is named, and for an unknown level.
+    "locations"}`). Changed subjects get the next revision; earlier table versions keep the old labels. `location_map`
+    is a table (`from`, `to`) of other names for locations, or `hpa`, or a grouping of SubCell's; what it renamed is
+    recorded with the revision. The notes list suspects among the names of locations. With `dry_run` nothing is
+    written, and `changed` is 0. Raises EmbstoreError if no subject of the dataset is named, and for an unknown level.
     """
     check_dataset(dataset)
     path = Path(path)
     if level not in (None, *LABEL_LEVELS):
         raise EmbstoreError(f"the level is {level!r}; wanted one of {', '.join(LABEL_LEVELS)}")
+    renames = read_location_map(location_map)
     table = read_label_table(path, scheme=scheme, level=level, renaming=named_columns(columns))
     joined = join_labels(store, table, dataset)
     label_sets = [f"{dataset}/{scheme}" for scheme in joined.table.schemes]
-    _check_level(store, [f"{dataset}/{scheme}" for scheme in table.schemes], table)
+    check_levels(store, dataset, table.locations, path.name, "give another name with --scheme")
     if not any(joined.how.values()):
         require_dataset(store, dataset)
         raise EmbstoreError(
             f"{path} names no {table.level} of the dataset {dataset!r}; check --level and what its columns name"
         )
-    changed = set_labels(store, dataset, labels_of(joined.table.locations, path.name), joined.table.locations)
+    mapped = map_locations(labels_of(joined.table.locations, path.name), renames)
+    suspected = suspect_notes(store, dataset, mapped.labels, joined.table.locations)
+    changed = 0 if dry_run else set_labels(store, dataset, mapped.labels, joined.table.locations, mapped=mapped)
     return LabelsAdded(
         label_sets=label_sets,
         level=table.level,
@@ -120,17 +132,27 @@ def add_labels(
         joined=dict(joined.how),
         changed=changed,
         failures=[failure.error for failure in table.failures],
-        notes=[*table.notes, *joined.notes],
+        notes=[*table.notes, *joined.notes, *mapped.notes, *suspected],
         version=store.versions()["labels"],
+        locations=tuple(count_locations(dataset, mapped.labels)),
     )
 
 
-def _check_level(store: Store, label_sets: Sequence[str], table: LabelTable) -> None:
+def report_labels(report: Report, store: Store | None, mapped: Mapped, asked: Collection[Subject]) -> None:
+    """Add to a report how often each location of some labels occurs, what was renamed, and which names are suspects."""
+    report.notes += (*mapped.notes, *suspect_notes(store, report.dataset, mapped.labels, asked))
+    report.locations = count_locations(report.dataset, mapped.labels)
+
+
+def check_levels(store: Store, dataset: str, subjects: Iterable[Subject], source: str, todo: str) -> None:
+    """Raise EmbstoreError where a label set has labels of another level than these subjects, which are of `source`."""
+    levels = {f"{dataset}/{scheme}": level for scheme, level, _ in subjects}
     for known in list_labels(store):
-        if known.label_set in label_sets and known.level != table.level:
+        level = levels.get(known.label_set, known.level)
+        if level != known.level:
             raise EmbstoreError(
-                f"{known.label_set} has labels of {known.level}s and {table.path.name} has labels of "
-                f"{table.level}s; one label set has one level: give another name with --scheme"
+                f"{known.label_set} has labels of {known.level}s and {source} has labels of {level}s; one label set "
+                f"has one level: {todo}"
             )
 
 
@@ -144,18 +166,28 @@ def list_labels_sql() -> tuple[str, dict[str, Any]]:
     return LABEL_SETS_SQL.strip(), {}
 
 
-def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Iterable[Subject] = ()) -> int:
+def set_labels(
+    store: Store,
+    dataset: str,
+    labels: Sequence[Label],
+    asked: Iterable[Subject] = (),
+    *,
+    mapped: Mapped | None = None,
+) -> int:
     """Make these the labels of their subjects in `<dataset>/<scheme>` (writes); returns how many subjects changed.
 
     A subject whose labels differ from the stored ones gets the new ones at the next revision; earlier table versions
     keep the old ones. `asked` are further subjects, as (scheme, level, subject), that now have no location at all.
+    What a map renamed (`mapped`) is recorded where a subject of that label set changed.
     """
-    wanted = {_subject(dataset, *named): dict[str, Label]() for named in asked}
-    for label in labels:
-        wanted.setdefault(_subject(dataset, label.scheme, label.level, label.subject), {})[label.location] = label
     stored: dict[Subject, list[LabelRow]] = {}
     for row in cast("list[LabelRow]", rows(store, "SELECT * FROM labels ORDER BY ALL")):
         stored.setdefault((row["label_set"], row["level"], row["subject_id"]), []).append(row)
+    spelled = {(label_set, row["location"]) for (label_set, _, _), old in stored.items() for row in old}
+    wanted = {stored_subject(dataset, *named): dict[str, Label]() for named in asked}
+    for label in labels:
+        subject = stored_subject(dataset, label.scheme, label.level, label.subject)
+        wanted.setdefault(subject, {})[_kept_spelling(subject[0], label, spelled)] = label
 
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
     upserts = [row for subject, new in changed.items() for row in _next_rows(subject, new, stored.get(subject, []))]
@@ -164,12 +196,45 @@ def set_labels(store: Store, dataset: str, labels: Sequence[Label], asked: Itera
     _drop_labels(
         store, [(s, r["location"]) for s in changed for r in stored.get(s, []) if r["location"] not in changed[s]]
     )
+    if mapped is not None and mapped.renamed and changed:
+        revisions = {label_set: 0 for label_set, _, _ in changed}
+        for subject in changed:
+            revisions[subject[0]] = max(revisions[subject[0]], _next_revision(stored.get(subject, [])))
+        put_rows(store, TABLES["location_maps"], _map_rows(dataset, mapped, revisions))
     return len(changed)
+
+
+def _kept_spelling(label_set: str, label: Label, spelled: Container[tuple[str, str]]) -> str:
+    """Return a label's location as its label set spells it: old ones keep the names that Kaggle's indices had then."""
+    before = KAGGLE_2018_BEFORE.get(label.location, "") if label.scheme == KAGGLE_2018_SCHEME else ""
+    return before if (label_set, before) in spelled else label.location
+
+
+def _map_rows(dataset: str, mapped: Mapped, revisions: Mapping[str, int]) -> list[LocationMapRow]:
+    """Return a row for each name that was renamed in a label set of which a subject changed."""
+    return [
+        {
+            "label_set": f"{dataset}/{scheme}",
+            "revision": revisions[f"{dataset}/{scheme}"],
+            "name": name,
+            "locations": list(locations),
+            "n_labels": n_labels,
+            "map": mapped.map,
+            "source": mapped.source,
+            "added": now(),
+        }
+        for (scheme, name), (locations, n_labels) in mapped.renamed.items()
+        if f"{dataset}/{scheme}" in revisions
+    ]
+
+
+def _next_revision(old: Sequence[LabelRow]) -> int:
+    return 1 + max((row["revision"] for row in old), default=0)
 
 
 def _next_rows(subject: Subject, new: Mapping[str, Label], old: Sequence[LabelRow]) -> list[LabelRow]:
     label_set, level, subject_id = subject
-    revision = 1 + max((row["revision"] for row in old), default=0)
+    revision = _next_revision(old)
     return [
         {
             "label_set": label_set,
@@ -186,10 +251,6 @@ def _next_rows(subject: Subject, new: Mapping[str, Label], old: Sequence[LabelRo
 
 def _same(old: Sequence[LabelRow], new: Mapping[str, Label]) -> bool:
     return {(r["location"], r["grade"]) for r in old} == {(o, v.grade) for o, v in new.items()}
-
-
-def _subject(dataset: str, scheme: str, level: str, subject: str) -> Subject:
-    return f"{dataset}/{scheme}", level, subject if level == "protein" else f"{dataset}/{subject}"
 
 
 def _drop_labels(store: Store, stale: Sequence[tuple[Subject, str]]) -> None:

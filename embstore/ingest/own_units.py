@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 
 from embstore.arrays import Bools, Int64s
 from embstore.errors import EmbstoreError
+from embstore.ingest.external_labels import RowLabels, row_labels
 from embstore.ingest.external_rows import in_blocks, same_vectors
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings
 from embstore.ingest.history import Job, Recording, recorded
+from embstore.ingest.labels import check_levels, report_labels, set_labels
 from embstore.ingest.report import Report
 from embstore.progress import Progress, tell
+from embstore.sources.location_map import LocationMap
 from embstore.sources.record import Failure
 from embstore.sources.vector_columns import Columns
 from embstore.sources.vectors import ExternalEmbeddings
@@ -33,7 +36,7 @@ OWN_CELLS_SQL = """
     ORDER BY id
 """
 OWN_IMAGES_SQL = "SELECT image_id AS id, true AS is_current FROM image_current ORDER BY id"
-REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
+OWN_REVISIONS_SQL = "SELECT image_id, revision, segmentation FROM image_current ORDER BY image_id"
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +60,7 @@ def own_units(
     """Return the rows of a file as cells or images of the store; None where their ids are not of that kind.
 
     Raises EmbstoreError where ids are of cells or images that this store, or the `dataset`, does not have, of both,
-    stand twice, or stand where genes should: none of these may become proteins. Genes and labels are not taken.
+    of several datasets with labels, stand twice, or stand where genes should: none of these may become proteins.
     """
     ids = [identifier.strip() for identifier in external.ids]
     _refuse_genes(store, external)
@@ -77,10 +80,14 @@ def own_units(
             f"the ids of {external.path.name} are of {', '.join(units.datasets)}, and --dataset names {dataset}; "
             "leave it out"
         )
-    if columns.gene or columns.label:
+    if columns.gene:
         raise EmbstoreError(
-            f"{external.path.name} names {units.unit}s of this store, which knows their genes and labels; leave out "
-            "--gene-column and --label-column (`embstore labels add` adds labels)"
+            f"{external.path.name} names {units.unit}s of this store, which knows their genes; leave out --gene-column"
+        )
+    if columns.label and len(units.datasets) > 1:
+        raise EmbstoreError(
+            f"the locations in {external.path.name} are of {units.unit}s of {', '.join(units.datasets)}, and a label "
+            "set is of one dataset; split the file"
         )
     return units
 
@@ -142,13 +149,13 @@ class OwnImport:
 
     @property
     def good(self) -> Bools:
-        """Return which rows can go in."""
+        """Return which rows can go in, (n,)."""
         good: Bools = self.units.known & (self.unusable == 0)
         return good
 
     @property
     def new(self) -> Bools:
-        """Return which rows have to be written."""
+        """Return which rows have to be written, (n,)."""
         return self.good & ~self.same
 
 
@@ -167,17 +174,35 @@ def compared_own(
     return OwnImport(space, data, units, unusable, embedded, same)
 
 
+def own_labels(plan: OwnImport, scheme: str | None, location_map: LocationMap | None) -> RowLabels:
+    """Return the labels of the cells or images of good rows; none where no column of locations was named."""
+    good = np.flatnonzero(plan.good).tolist() if scheme else []
+    keys = [identifier.partition("/")[2] for identifier in plan.units.ids]
+    subjects = [[(scheme or "", plan.units.unit, key)] for key in keys]
+    return row_labels(plan.data.external, good, subjects, location_map)
+
+
 def import_own(
-    store: Store, plan: OwnImport, job: Job, *, replace: bool, dry_run: bool, progress: Progress | None
+    store: Store,
+    plan: OwnImport,
+    labels: RowLabels,
+    job: Job,
+    *,
+    replace: bool,
+    dry_run: bool,
+    progress: Progress | None,
 ) -> Report:
     """Write the vectors of a file that are not in the store (writes, unless `dry_run`), and return what was done."""
     if not replace:
         _refuse_changed(plan)
     report = _report(plan)
+    name = plan.data.external.path.name
+    check_levels(store, report.dataset, labels.asked, name, "rename the column that --label-column names")
+    report_labels(report, store, labels.mapped, labels.asked)
     if not dry_run:
         with recorded(store, job, report) as recording:
             recording.spaces = {plan.space.digest: plan.space.backbone}
-            _write(store, plan, report, recording=recording, progress=progress)
+            _write(store, plan, report, labels, recording=recording, progress=progress)
     return report
 
 
@@ -206,7 +231,9 @@ def _report(plan: OwnImport) -> Report:
     return report
 
 
-def _write(store: Store, plan: OwnImport, report: Report, *, recording: Recording, progress: Progress | None) -> None:
+def _write(
+    store: Store, plan: OwnImport, report: Report, labels: RowLabels, *, recording: Recording, progress: Progress | None
+) -> None:
     """Write the vectors that are new or changed (writes), and for images that they are done at their revision."""
     digest, label = plan.space.digest, plan.space.backbone
     add_space(store, asdict(plan.space) | {"digest": digest, "roles": []}, plan.data.external.dim, half=False)
@@ -220,6 +247,9 @@ def _write(store: Store, plan: OwnImport, report: Report, *, recording: Recordin
             tell(progress, "vectors", part.stop, len(plan.new), failures=len(report.failures))
     if plan.units.unit == "image":
         _complete(store, plan)
+    if labels.asked:
+        mapped = labels.mapped
+        report.labels_changed = set_labels(store, report.dataset, mapped.labels, labels.asked, mapped=mapped)
     report.images_in = 0
     report.vectors_in = {f"{label}:unit={plan.units.unit}": int(plan.new.sum())} if plan.new.any() else {}
     report.vectors_replaced = int((plan.new & plan.embedded).sum())
@@ -230,7 +260,7 @@ def _write(store: Store, plan: OwnImport, report: Report, *, recording: Recordin
 
 def _complete(store: Store, plan: OwnImport) -> None:
     """Record that images have a vector of their current revision: an image keeps its id when its content changes."""
-    images = select_columns(store, REVISIONS_SQL)
+    images = select_columns(store, OWN_REVISIONS_SQL)
     ids = pa.array([plan.units.ids[row] for row in np.flatnonzero(plan.good).tolist()], pa.string())
     done = images.filter(pc.is_in(images["image_id"], value_set=ids))
     n = done.num_rows
@@ -246,9 +276,9 @@ def _failures(plan: OwnImport) -> list[Failure]:
     for row, place in zip(bad, external.sources(bad) if bad else (), strict=True):
         where, name = f"{external.path}:{place}", units.ids[row]
         if not units.known[row]:
-            found = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
-            failures.append(Failure(where, "vectors", found, "take the row out, or ingest its image first"))
+            stranger = f"{name} is no {units.unit} of this store" if name else f"no {units.unit} id"
+            failures.append(Failure(where, "vectors", stranger, "take the row out, or ingest its image first"))
             continue
-        error = f"the vector of {name} holds {plan.unusable[row]} numbers that are missing or not finite in float32"
+        error = f"the vector of {name} has {plan.unusable[row]} numbers that are missing or not finite in float32"
         failures.append(Failure(where, "vectors", error, "fill in the numbers or take the row out (--fill-nan fills)"))
     return failures

@@ -13,6 +13,7 @@ from embstore.errors import ImageError
 from embstore.ids import segmentation_id
 from embstore.ingest.cells import cell_rows
 from embstore.ingest.failures import image_failure, unread_failure
+from embstore.ingest.segmenters import segmented_by
 from embstore.ingest.work import NO_NUCLEUS, Work, image_description
 from embstore.pixels.intensity import INTENSITY_SPEC, scale
 from embstore.pixels.masks import from_masks, read_label_image
@@ -132,6 +133,8 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
         return from_masks(nuclei, cells, nucleus, um, assumed_um)
     if work.image.one_cell:
         return whole_image(pixels, nucleus, um)
+    if "registered" in work.segmenter:
+        return segmented_by(work.segmenter, pixels, roles, um)
     check_nucleus(work, roles)
     if nucleus is None:
         return no_cells(pixels.shape[1:], um, f"{NO_NUCLEUS}, which is needed to find cells")
@@ -141,6 +144,7 @@ def _segmented(work: Work, pixels: npt.NDArray[np.generic], roles: tuple[str, ..
 def check_nucleus(work: Work, roles: Sequence[str]) -> None:
     """Raise ImageError if an image's cells are wanted and nothing shows where they are."""
     shown = "nucleus" in roles or work.image.masks is not None or work.image.one_cell
+    shown |= "registered" in work.segmenter  # and it decides for itself which roles it needs
     if not shown and work.unit != "image":
         todo = "add the nucleus channel, give masks with --masks, or take whole images with --backbone NAME:unit=image"
         raise ImageError(f"{NO_NUCLEUS} among {', '.join(roles)}: it is needed to find cells", todo=todo)

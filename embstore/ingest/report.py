@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from embstore.ingest.finished import Finished
+from embstore.ingest.label_report import LocationCount
 from embstore.ingest.plan import Plan
 from embstore.pixels.masks import PLAIN
 from embstore.sources.record import Failure
@@ -48,6 +49,7 @@ class Report(Tabular):
     failures: list[Failure] = field(default_factory=list)
     known_failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # on how the source was read
+    locations: list[LocationCount] = field(default_factory=list)  # of the labels in the source, or that would be set
 
     def to_arrow(self) -> pa.Table:
         """Return how many vectors each space got: columns `space` and `vectors`."""

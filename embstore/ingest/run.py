@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Any, Unpack
 
-from embstore.arrays import Float32s
-from embstore.backbones.crops import CropEncoder
-from embstore.backbones.encoder import load
-from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
-from embstore.backbones.record import Backbone, Choices
-from embstore.backbones.registry import check_free, parse
+from embstore.backbones.own import Encoder, EncoderKeys, described_arguments
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
-from embstore.ingest.canary import canary_vectors, open_space
+from embstore.ingest.asked import AskedBackbones, named_backbones, space_labels
+from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
-from embstore.ingest.dry_run import foreseen
+from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.known_spaces import known_spaces
-from embstore.ingest.labels import set_labels
+from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
-from embstore.ingest.report import Report, compared, count, count_assignment
+from embstore.ingest.report import Report, compared, count
+from embstore.ingest.segmenters import segmenter_spec
 from embstore.ingest.stored_plan import stored_plan
 from embstore.ingest.work import Wanted, check_dataset
-from embstore.progress import Progress, tell, tracked
+from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
+from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
-from embstore.space import Space
-from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
+from embstore.store import Store, add_proteins, join_groups, list_spaces
 
 
 def ingest(
@@ -42,11 +38,13 @@ def ingest(
     layout: str,
     backbones: Sequence[str],
     labels: str | Path | None = None,
+    location_map: str | Path | None = None,
     channels: str = "",
     source_root: str | Path | None = None,
     dataset: str | None = None,
     masks: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
+    segmenter: str | None = None,
     pixel_size_um: float | None = None,
     drop_flagged: bool = False,
     device: str = "auto",
@@ -62,11 +60,13 @@ def ingest(
 
     `backbones` are specs, `NAME[:mapping|:replication][:key=value]...` (see `space.parse_spec`), of one unit and one
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
-    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's), and
-    `columns` renames columns of the table (`{"Where is it?": "locations"}`). `masks` is a folder of label images to use
-    instead of the built-in segmentation, and `pixel_size_um` takes precedence over files and layout: if these differ
-    from before, images in the store get new cells, and their old ones stay for results that cite them; but cells made
-    from masks stay unless `masks` are given again. At most `limit` images that need anything are ingested: the next
+    if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's),
+    `columns` renames columns of the table (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`,
+    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use
+    instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
+    `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
+    images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
+    where neither `masks` nor a `segmenter` is given. At most `limit` images that need anything are ingested: the next
     call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored
     without a vector. With the unit `image`, each image gets one vector, even without a cell or a nucleus channel.
     `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, although their size and
@@ -85,20 +85,22 @@ def ingest(
     source = Path(source).resolve()
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
-    named = _named(backbones)
+    made_by = _made_by(segmenter, masks)
+    named = named_backbones(backbones)
     unit = named[0].choices.unit
     folder = read_source(
         source,
         layout,
-        _path(labels),
+        None if labels is None else Path(labels),
         channels=channels,
-        source_root=_path(source_root),
-        masks=_path(masks),
+        source_root=None if source_root is None else Path(source_root),
+        masks=None if masks is None else Path(masks),
         columns=columns,
         whole=unit == "image",
     )
+    mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
-    asked = _Asked(named, device, existing)
+    asked = AskedBackbones(named, device, existing)
     wanted = Wanted(
         spaces=tuple(space.digest for space in asked.spaces),
         unit=unit,
@@ -108,23 +110,35 @@ def ingest(
         retry_failed=retry_failed,
         rehash=rehash,
         hashing=not dry_run,
+        segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    report_labels(report, existing, mapped, folder.asked)
     if dry_run:
-        _dry(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
+        report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
     else:
         filled = opened(store, force=force) if existing is None else existing
-        _fill(filled, folder, wanted, asked, report, job=job, progress=progress)
+        _fill(filled, folder, wanted, asked, report, mapped=mapped, job=job, progress=progress)
     return report
+
+
+def _made_by(segmenter: str | None, masks: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the spec of the segmenter that is asked for, if any."""
+    if segmenter is None:
+        return None
+    if masks is not None:
+        raise EmbstoreError(f"masks and the segmenter {segmenter} both make cells; give one of them")
+    return segmenter_spec(segmenter)
 
 
 def _fill(
     store: Store,
     folder: Source,
     wanted: Wanted,
-    asked: _Asked,
+    asked: AskedBackbones,
     report: Report,
     *,
+    mapped: Mapped,
     job: Job,
     progress: Progress | None,
 ) -> None:
@@ -135,22 +149,26 @@ def _fill(
         plan = make_plan(store, folder, report.dataset, wanted, progress)
     compared(report, plan)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, asked)
+        _begin(store, recording, plan, asked)
         add_proteins(store, [(image.protein_ids, image.genes) for image in folder.images])
-        report.labels_changed = set_labels(store, report.dataset, folder.labels, folder.asked)
+        report.labels_changed = set_labels(store, report.dataset, mapped.labels, folder.asked, mapped=mapped)
         _run(store, plan, asked, report, committer=committer, progress=progress)
         if plan.work or plan.renewed:
             join_groups(store)
 
 
-def _begin(recording: Recording, plan: Plan, asked: _Asked) -> None:
-    """Record that the work of a plan begins, if there is any (writes)."""
+def _begin(store: Store, recording: Recording, plan: Plan, asked: AskedBackbones) -> None:
+    """Record that the work of a plan begins, if there is any, and its spaces; refuse encoders that drifted (writes)."""
     recording.planned = len(plan.work)
-    recording.spaces = _labels(asked.spaces)
+    recording.spaces = space_labels(asked.spaces)
     # without a loaded encoder, nothing is computed
     recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
     if plan.work or plan.renewed:
         recording.begin()
+    known = {space["digest"] for space in list_spaces(store)}
+    for encoder in asked.encoders:
+        if plan.work or (plan.done and encoder.space.digest not in known):  # with vectors, but a lost record
+            open_space(store, encoder, asked.canary(encoder))
 
 
 def embed(
@@ -173,7 +191,8 @@ def embed(
 
     Images that were moved are searched under `source_root`, which is recorded if the files are the same; missing or
     changed ones become rows of `failures`. Cells that were dropped for their flags get vectors too, unless
-    `drop_flagged` leaves them out again. Raises EmbstoreError for a wrong choice.
+    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a wrong choice,
+    and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others than before.
     """
     if encoder is not None and backbones:
         raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
@@ -181,7 +200,10 @@ def embed(
         raise EmbstoreError(f"{min(keys)}= describes an encoder, but none was given; add encoder=network")
     job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
-    asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of_encoder(encoder, keys, device)
+    if encoder is None:
+        asked = AskedBackbones(named_backbones(backbones), device, store)
+    else:
+        asked = AskedBackbones.from_encoder(encoder, keys, device)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
@@ -191,7 +213,7 @@ def embed(
     images = len(plan.work) + plan.done + len(plan.failures)
     report = Report(dataset or "all datasets", images, asked.spaces[0].unit, done_before=plan.done)
     with recorded(store, job, report) as recording:
-        _begin(recording, plan, asked)
+        _begin(store, recording, plan, asked)
         _run(store, plan, asked, report, committer=committer, progress=progress)
     return report
 
@@ -204,19 +226,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return None
 
 
-def _dry(plan: Plan, spaces: Sequence[Space], report: Report, progress: Progress | None) -> None:
-    """Report the plan, and every failure that can be found without decoding pixels."""
-    compared(report, plan)
-    report.failures = list(plan.failures)
-    for work, outcome in zip(tracked(plan.work, "headers", progress), foreseen(plan.work, spaces), strict=True):
-        if isinstance(outcome, Failure):
-            report.failures.append(outcome)
-        else:
-            count_assignment(report, outcome)
-            report.images_in += 1
-            report.without_protein += work.segmentation is None and not work.image.protein_ids
-
-
 def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
@@ -226,78 +235,10 @@ def opened(store: Store | str | Path, *, force: bool) -> Store:
     return store if isinstance(store, Store) else Store.open(store, create=True, force=force)
 
 
-@dataclass(frozen=True)
-class _Named:
-    """One backbone of the call, as `spec`, and the choices of its spec."""
-
-    spec: str
-    backbone: Backbone
-    choices: Choices
-
-
-def _named(specs: Sequence[str]) -> list[_Named]:
-    """Return the backbones of some specs; EmbstoreError if they cannot be used in one run."""
-    if not specs:
-        raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    named = [_Named(spec, *parse(spec)) for spec in dict.fromkeys(specs)]
-    for key in ("unit", "intensity"):
-        by_value = {getattr(each.choices, key): each.spec for each in named}
-        if len(by_value) > 1:
-            listed = ", ".join(f"{spec} ({value})" for value, spec in by_value.items())
-            raise EmbstoreError(f"one run has one {key}, and these differ: {listed}; make one run for each {key}")
-    return named
-
-
-class _Asked:
-    """The backbones of the call: their spaces, and their encoders, loaded if the spaces are not enough."""
-
-    def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
-        self._named, self._device = named, device
-        self.encoders: list[CropEncoder] = []
-        self._canaries: dict[str, Float32s] = {}  # by the encoder's space
-        known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
-        self.spaces = known or ()
-        if known is None:
-            self.load()
-
-    @classmethod
-    def of_encoder(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> _Asked:
-        """Return the request for an encoder of the user's own, which is loaded."""
-        asked = cls((), device, None)
-        check_free(keys.get("name", ""))
-        asked.encoders = [own_encoder(encoder, keys, device)]
-        asked.spaces = (asked.encoders[0].space,)
-        return asked
-
-    def load(self) -> bool:
-        """Load the encoders unless they are loaded; True if their spaces are not those that were known."""
-        if self.encoders:
-            return False
-        encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
-        self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
-        for encoder in self.encoders:  # an encoder that cannot compute them is refused before writing
-            self.canary(encoder)
-        known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
-        return known != self.spaces
-
-    def canary(self, encoder: CropEncoder) -> Float32s:
-        """Return the golden vectors of one of the encoders, computed once."""
-        digest = encoder.space.digest
-        if digest not in self._canaries:
-            self._canaries[digest] = canary_vectors(encoder)
-        return self._canaries[digest]
-
-
-def _labels(spaces: Sequence[Space]) -> dict[str, str]:
-    """Return the names of the spaces in the report, by digest."""
-    rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
-    return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}
-
-
 def _run(
     store: Store,
     plan: Plan,
-    asked: _Asked,
+    asked: AskedBackbones,
     report: Report,
     *,
     committer: Committer,
@@ -309,11 +250,7 @@ def _run(
     report.failures = list(plan.failures)
     for failure in plan.failures:
         log_failure(failure)
-    recorded = {space["digest"] for space in list_spaces(store)}
-    for encoder in asked.encoders:
-        if plan.work or (plan.done and encoder.space.digest not in recorded):  # with vectors, but a lost record
-            open_space(store, encoder, asked.canary(encoder))
-    labels = _labels([encoder.space for encoder in asked.encoders])
+    labels = space_labels([encoder.space for encoder in asked.encoders])
     with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
         images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)
         for done, image in enumerate(images, start=1):

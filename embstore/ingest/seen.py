@@ -15,7 +15,7 @@ import pyarrow as pa
 from embstore.backbones.registry import known_names
 from embstore.errors import EmbstoreError, choices
 from embstore.ids import is_accession, protein_id, split_genes, split_identifiers
-from embstore.sources.columns import known_columns
+from embstore.sources.columns import known_columns, notes_on_genes
 from embstore.sources.tables import TextTable, abridged, text_table
 from embstore.store import ProteinRow, Store, list_spaces, rows
 from embstore.tabular import Tabular, arrow_table
@@ -81,7 +81,8 @@ def set_seen(
     known = {p["protein_id"] for p in proteins} | {name for p in proteins for name in _symbols(p)}
     unmet = [row.name for row in named if known.isdisjoint({*row.ids, *row.genes})]
     unseen = [p["gene"] or p["protein_id"] for p in proteins if p["protein_id"] not in by_id | by_gene]
-    notes = (*listed.notes, *_unjoined(listed.path.name, len(named), unmet, unseen))
+    changed_names = notes_on_genes(row.name for row in named)
+    notes = (*listed.notes, *changed_names, *_unjoined(listed.path.name, len(named), unmet, unseen))
     return Seen(backbone, len(listed.rows), len(proteins), len(by_id), len(by_gene), len(changed), version, notes)
 
 

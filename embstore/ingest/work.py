@@ -54,6 +54,7 @@ class Work:
     segmentation: str | None = None  # of existing cells
     pixel_size_um: float | None = None  # of existing cells
     segmenter: Mapping[str, Any] = field(default_factory=lambda: SEGMENTER)  # the spec of what makes new cells
+    segmenter_given: bool = False  # by the user: cells of another one are made anew
     option_um: float | None = None  # the pixel size that the user gave
     resegmented: bool = False
     drop_flagged: bool = False  # cells with a quality flag get no vector
@@ -76,6 +77,7 @@ class Wanted:
     retry_failed: bool = False
     rehash: bool = False
     hashing: bool = True
+    segmenter: Mapping[str, Any] | None = None  # the spec of the one that is asked for
 
 
 def new_work(root: Path, image: SourceImage, name: str, wanted: Wanted, files: tuple[FileState, ...] = ()) -> Work:
@@ -88,7 +90,8 @@ def new_work(root: Path, image: SourceImage, name: str, wanted: Wanted, files: t
         files=files,
         sha256=content(files) if files else "",
         spaces=wanted.spaces,
-        segmenter=_segmenter(image) if files else SEGMENTER,
+        segmenter=_segmenter(image, wanted.segmenter) if files else wanted.segmenter or SEGMENTER,
+        segmenter_given=wanted.segmenter is not None,
         option_um=wanted.pixel_size_um,
         drop_flagged=wanted.drop_flagged,
         unit=wanted.unit,
@@ -177,10 +180,10 @@ def _other_size(image: SourceImage, old: ImageRow) -> bool:
     return known and old["pixel_size_um"] is not None and image.pixel_size_um != old["pixel_size_um"]
 
 
-def _segmenter(image: SourceImage) -> Mapping[str, Any]:
+def _segmenter(image: SourceImage, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the spec of what makes an image's cells: its masks' contents, the whole image, or the segmenter."""
     if image.masks is None:
-        return WHOLE_IMAGE if image.one_cell else SEGMENTER
+        return WHOLE_IMAGE if image.one_cell else given or SEGMENTER
     nuclei, cells = (path and file_sha256(path) for path in (image.masks.nuclei, image.masks.cells))
     completed = None if nuclei and cells else SEGMENTER  # what grows cells, or finds nuclei in them
     return {"name": "masks", "revision": 1, "nuclei": nuclei, "cells": cells, "completed_by": completed}
@@ -189,9 +192,9 @@ def _segmenter(image: SourceImage) -> Mapping[str, Any]:
 def _other_cells(new: Work, old: ImageRow) -> bool:
     """True if the masks and pixel size of this source make other cells than those in the store.
 
-    What the source does not give (no masks, no pixel size) stays unchanged.
+    What the source does not give (no masks, no segmenter, no pixel size) stays unchanged.
     """
-    if new.image.masks is None:
+    if new.image.masks is None and not new.segmenter_given:
         return new.option_um not in (None, old["pixel_size_um"])
     um = _known_um(old) if new.option_um is None else new.option_um
     return old["segmentation"] != segmentation_id(new.segmenter, old["sha256"], um)

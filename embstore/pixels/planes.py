@@ -29,6 +29,7 @@ DECODING_ERRORS = (
     ArithmeticError,
     SyntaxError,
     MemoryError,
+    SystemError,  # of C code that takes a damaged size for a length
     EOFError,
     struct.error,
     tokenize.TokenError,

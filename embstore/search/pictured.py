@@ -13,7 +13,7 @@ from embstore.search.cells import cosine
 from embstore.search.neighbours import Neighbours, SimilarProteins
 from embstore.store import Store, embeddings_name, select_columns, sql_text
 
-SEPARATOR = "\x1f"  # that no id contains
+KEY_SEPARATOR = "\x1f"  # that no id contains
 
 
 def pictured_cells(store: Store, neighbours: Neighbours[Any], most: int) -> list[list[str]]:
@@ -25,8 +25,8 @@ def pictured_cells(store: Store, neighbours: Neighbours[Any], most: int) -> list
     """
     if not isinstance(neighbours, SimilarProteins):
         return [[neighbours.asked.cell_id], *([row.cell_id] for row in neighbours.rows)]
-    asked = [SEPARATOR.join(row) for row in neighbours.asked.rows]
-    keys = [asked, *([SEPARATOR.join((row.dataset, row.protein_id))] for row in neighbours.rows)]
+    asked = [KEY_SEPARATOR.join(row) for row in neighbours.asked.rows]
+    keys = [asked, *([KEY_SEPARATOR.join((row.dataset, row.protein_id))] for row in neighbours.rows)]
     cells = _ordered(store, neighbours, sorted({key for row in keys for key in row}))
     if not cells.num_rows:
         raise EmbstoreError(
@@ -48,7 +48,9 @@ def _first(keys: Sequence[str], by_key: dict[str, list[str]], most: int) -> list
 def _ordered(store: Store, neighbours: SimilarProteins, keys: Sequence[str]) -> pa.Table:
     """Return the cells of some proteins, in the order in which those of one protein are drawn."""
     name = embeddings_name(neighbours.digest)
-    sql = sql_text("embstore.search", "pictured", embeddings=name, separator=SEPARATOR, thumbnail_px=str(THUMBNAIL_PX))
+    sql = sql_text(
+        "embstore.search", "pictured", embeddings=name, separator=KEY_SEPARATOR, thumbnail_px=str(THUMBNAIL_PX)
+    )
     cells = select_columns(store, sql, {"keys": list(keys)})
     vectors = store.matrix(neighbours.digest, cells["cell_id"].to_pylist())
     similarity = cosine(vectors - neighbours.centre, neighbours.vector - neighbours.centre)

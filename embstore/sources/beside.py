@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError
 from embstore.sources.columns import known_columns
+from embstore.sources.delimited import OTHER_WORKBOOKS
 from embstore.sources.image_rows import image_rows
 from embstore.sources.record import Source
 from embstore.sources.tables import Renaming, abridged, is_table_file, text_table
@@ -29,6 +30,7 @@ def table_beside(folder: Path, source: Source, renaming: Renaming | None) -> tup
                 describing.append(path)
         except EmbstoreError as error:
             unread.append(f"{path.name} is next to the images, but cannot be read: {error}")
+    unread += [f"{path.name} is next to the images, but is not read: save it as .xlsx" for path in _other_books(folder)]
     names = [path.name for path in describing]
     if len(describing) > 1:
         return None, (
@@ -42,6 +44,10 @@ def table_beside(folder: Path, source: Source, renaming: Renaming | None) -> tup
 def _tables(folder: Path) -> Sequence[Path]:
     """Return the tables of a folder, without hidden files and the lock files of open Excel workbooks."""
     return sorted(path for path in folder.iterdir() if is_table_file(path) and not path.name.startswith((".", "~$")))
+
+
+def _other_books(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in OTHER_WORKBOOKS and path.is_file())
 
 
 def _describes(path: Path, source: Source, renaming: Renaming | None) -> bool:

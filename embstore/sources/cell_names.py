@@ -47,6 +47,14 @@ def cell_naming(
     return lambda row: f"{row[image].strip()}:{_whole(row[label])}"
 
 
+def labels_of_cells_error(path: Path) -> EmbstoreError:
+    """Return the error for labels of cells that an ingest is given: cells are known once images are in."""
+    return EmbstoreError(
+        f"{path.name} labels cells, which are known once their images are in the store; ingest without it, then run "
+        f"embstore labels add {path} --level cell --dataset NAME"
+    )
+
+
 def _all_whole(rows: Iterable[tuple[int, TextRow]], column: str) -> bool:
     return all(_whole(row[column]) is not None for _, row in rows)
 

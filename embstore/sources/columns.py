@@ -13,6 +13,7 @@ from embstore.errors import EmbstoreError
 from embstore.ids import non_accessions, protein_ids, split_genes, split_list, spreadsheet_genes
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.record import Subject
+from embstore.sources.restored_genes import probable_symbols
 from embstore.sources.tables import RenamedColumns, TextTable, abridged
 from embstore.sources.values import clean_name, is_missing, looks_like_list, names_in, spelled_missing
 
@@ -177,9 +178,10 @@ def description(row: TextRow, known: Mapping[str, str], used: Iterable[str] = ()
 
 def notes_on(table: TextTable, known: Mapping[str, str]) -> tuple[str, ...]:
     """Return how a table was read, and which columns with a meaning contain dates, into which spreadsheets turn
-    text.
+    text. Genes are left to `notes_on_genes`, which names the symbols.
     """
-    dated = {column: table.dates[column] for column in known.values() if column in table.dates}
+    columns = [column for meaning, column in known.items() if meaning != "gene"]
+    dated = {column: table.dates[column] for column in columns if column in table.dates}
     counted = (f"{len(texts)} cells of {column} are dates ({', '.join(texts[:3])})" for column, texts in dated.items())
     if not dated:
         return table.notes
@@ -228,12 +230,14 @@ def notes_on_ids(fields: Iterable[str], column: str) -> tuple[str, ...]:
 
 
 def notes_on_genes(fields: Iterable[str]) -> tuple[str, ...]:
-    """Return a note on gene names that look as if a spreadsheet had changed them; empty if there are none."""
+    """Return a note on gene names that look as if a spreadsheet had changed them, with the probable symbols."""
     changed = spreadsheet_genes(name for text in fields for name in split_list(text))
     if not changed:
         return ()
-    listed = ", ".join(changed[:SHOWN_GENES]) + (", ..." if len(changed) > SHOWN_GENES else "")
-    return (f"{len(changed)} gene names look as if a spreadsheet had changed them ({listed}); restore them",)
+    probable = [(name, " or ".join(probable_symbols(name))) for name in changed[:SHOWN_GENES]]
+    listed = ", ".join(f"{name}: {symbols}" if symbols else name for name, symbols in probable)
+    more = ", ..." if len(changed) > SHOWN_GENES else ""
+    return (f"{len(changed)} gene names look as if a spreadsheet had changed them ({listed}{more}); restore them",)
 
 
 def _positive(text: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
+from embstore.sources.cell_names import cell_naming, labels_of_cells_error
 from embstore.sources.columns import (
     TextRow,
     description,
@@ -34,6 +35,8 @@ def with_descriptions(source: Source, path: Path, renaming: Renaming | None = No
     known = known_columns(rows[0][1]) if rows else {}
     missing = tidy_rows(rows, known)
     by_row = image_rows(path, rows, known, source.root, source.images)
+    if by_row.failures and "locations" in known and cell_naming(path, rows, taken=[known["locations"]], asked=False):
+        raise labels_of_cells_error(path)
     images: list[SourceImage] = []
     keyed: list[tuple[str, TextRow]] = []
     failures = list(by_row.failures)

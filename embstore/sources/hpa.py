@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from embstore.sources.cell_names import labels_of_cells_error
 from embstore.sources.channels import Reading
 from embstore.sources.columns import DEFAULT_SCHEME, TextRow, description, known_columns
 from embstore.sources.composites import composite_files, composites_note, named_composite
@@ -55,6 +56,8 @@ def read_hpa(source: Path, reading: Reading) -> Source:
         source_images = Source(root, images, failures=tuple(failures), notes=tuple(composites_note(composites)))
         return with_descriptions(source_images, labels, renaming) if labels else source_images
     table = read_label_table(labels, rather="image", renaming=renaming)
+    if table.level == "cell":
+        raise labels_of_cells_error(labels)
     rows = table.rows
     known_as = _row_names(fields, rows)
     images = tuple(_image(key, files, rows.get(known_as.get(key, ""), {})) for key, files in fields.items())

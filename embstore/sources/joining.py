@@ -43,7 +43,7 @@ def note_on_shared(shared: Mapping[str, Sequence[str]], dataset: str = "") -> tu
     if not shared:
         return ()
     where = f" of {dataset}" if dataset else ""
-    listed = abridged([f"{name}: {', '.join(keys)}" for name, keys in shared.items()])
+    listed = abridged([f"{name}: {', '.join(sorted(keys))}" for name, keys in shared.items()])
     todo = "give their folders too"
     return (f"names that match several images{where}, so that none of these has a row: {listed}; {todo}",)
 

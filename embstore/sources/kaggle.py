@@ -6,6 +6,9 @@ https://www.kaggle.com/competitions/hpa-single-cell-image-classification (2021, 
 
 from __future__ import annotations
 
+KAGGLE_2018_SCHEME = "28"
+# HPA's spelling -> the one that embstore 0.1 gave labels of that scheme, which their label sets keep
+KAGGLE_2018_BEFORE = {"Cell Junctions": "Cell junctions", "Rods & Rings": "Rods & rings"}
 KAGGLE_2018 = (
     "Nucleoplasm",
     "Nuclear membrane",
@@ -29,12 +32,12 @@ KAGGLE_2018 = (
     "Centrosome",
     "Lipid droplets",
     "Plasma membrane",
-    "Cell junctions",
+    "Cell Junctions",
     "Mitochondria",
     "Aggresome",
     "Cytosol",
     "Cytoplasmic bodies",
-    "Rods & rings",
+    "Rods & Rings",
 )
 
 KAGGLE_2021 = (

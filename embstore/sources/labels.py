@@ -16,13 +16,15 @@ from embstore.sources.columns import (
     column_key,
     known_columns,
     notes_on,
+    notes_on_genes,
     refuse_lists,
     unknown_ids,
 )
 from embstore.sources.image_rows import names_images
-from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2021
+from embstore.sources.kaggle import KAGGLE_2018, KAGGLE_2018_SCHEME, KAGGLE_2021
 from embstore.sources.opencell import graded, read_annotations
 from embstore.sources.record import Failure, Subject
+from embstore.sources.shared_labels import shared_labels_note
 from embstore.sources.tables import Renaming, TextTable, text_table
 from embstore.sources.values import names_in
 
@@ -118,7 +120,7 @@ def _called(table: LabelTable, scheme: str | None) -> LabelTable:
 def _opencell(path: Path, _: Sequence[TextRow]) -> LabelTable:
     targets = read_annotations(path).targets
     genes = {protein: t.gene for t in targets if (protein := protein_id(t.ensg, t.gene))}
-    return LabelTable(path, "protein", graded(targets), genes)
+    return LabelTable(path, "protein", graded(targets), genes, notes=notes_on_genes(t.gene for t in targets))
 
 
 def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
@@ -133,11 +135,11 @@ def _hpa_proteins(path: Path, rows: Sequence[TextRow]) -> LabelTable:
         main = names_in(row["Main location"])
         locations[("main", "protein", protein)] = dict.fromkeys(main)
         locations[("any", "protein", protein)] = dict.fromkeys(main + names_in(row.get("Additional location", "")))
-    return LabelTable(path, "protein", locations, genes)
+    return LabelTable(path, "protein", locations, genes, notes=notes_on_genes(genes.values()))
 
 
 def _kaggle_2018(path: Path, rows: Sequence[TextRow]) -> LabelTable:
-    return _images(path, rows, "28", "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
+    return _images(path, rows, KAGGLE_2018_SCHEME, "Id", lambda row: _names(path, row["Target"].split(), KAGGLE_2018))
 
 
 def _kaggle_2021(path: Path, rows: Sequence[TextRow]) -> LabelTable:
@@ -201,7 +203,8 @@ def _own(table: TextTable, scheme: str, level: str | None, rather: str | None) -
     level = level or _level(problem, known, rather, cells=naming is not None)
     if level == "cell" and naming is None:
         raise EmbstoreError(f"{problem}; wanted cell_id, or image_id and Cell_index (the cell's label in its mask)")
-    if ("gene" not in known and "protein" not in known) if level == "protein" else "key" not in known:
+    names = {"protein": {"gene", "protein"}, "image": {"key"}, "cell": known.keys()}
+    if known.keys().isdisjoint(names[level]):
         wanted = "ensg_id or gene" if level == "protein" else f"{level}_id"
         raise EmbstoreError(f"{problem}; wanted {wanted} for labels of each {level}")
     by_subject: dict[Subject, dict[str, int | None]] = {}
@@ -215,7 +218,16 @@ def _own(table: TextTable, scheme: str, level: str | None, rather: str | None) -
             grades |= dict.fromkeys(names_in(row[known["locations"]]), grade)
             genes[subject] = gene
             first.setdefault(subject, row)
-    return LabelTable(path, level, by_subject, genes, first if level == "image" else {}, notes=unknown_ids(rows, known))
+    notes = unknown_ids(rows, known) + (_shared_note(rows, known) if level == "protein" else ())
+    return LabelTable(path, level, by_subject, genes, first if level == "image" else {}, notes=notes)
+
+
+def _shared_note(rows: Sequence[TextRow], known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note on the rows that take locations from another row of their protein."""
+    identifiers = [row.get(known.get("protein", ""), "") for row in rows]
+    locations = [names_in(row[known["locations"]]) for row in rows]
+    subjects = [[protein for protein, _ in _subjects(row, known, "protein")] for row in rows]
+    return shared_labels_note(identifiers, locations, subjects)
 
 
 def _level(problem: str, known: Mapping[str, str], rather: str | None, *, cells: bool) -> str:

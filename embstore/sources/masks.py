@@ -182,7 +182,7 @@ def _notes(
     listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
     yield f"masks: {len(images)} images{f', {listed}' if listed else ''}"
     if unnamed := [mask.path for mask in masks_found if not mask.named]:
-        yield f"masks whose names do not state of what, read as nuclei: {_listed(unnamed, folder)}"
+        yield f"masks whose names do not state what they contain, read as nuclei: {_listed(unnamed, folder)}"
     if strangers:
         yield f"masks of no image here, left out: {_listed(strangers, folder)}"
 

@@ -103,7 +103,7 @@ def _parts(root: Path, file: str) -> tuple[str, ...]:
     if len(set(names)) != len(by_channel) or any(PurePosixPath(name).name != name for name in names):
         raise ImageError(
             f"{file} is one of {len(set(names))} files for {len(by_channel)} channels ({', '.join(names[:3])}), "
-            "wanted one file per channel; join the set into one file"
+            "wanted one file per channel; join the set into one file (bfconvert)"
         )
     return tuple(PurePosixPath(file).with_name(name).as_posix() for name in names)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from embstore.errors import EmbstoreError
 from embstore.ids import protein_id, split_list
 from embstore.sources.channels import Reading
+from embstore.sources.columns import notes_on_genes
 from embstore.sources.described import with_descriptions
 from embstore.sources.image_rows import names_images
 from embstore.sources.record import POSITION, Failure, Source, SourceImage, Subject, labels_of
@@ -103,6 +104,7 @@ def read_opencell(source: Path, reading: Reading) -> Source:
     below = [file for file in absent if source.resolve() in (known.path.parent / file).resolve().parents]
     if elsewhere := [file for file in absent if file not in below]:
         notes.append(f"names in {known.path.name} that match no file here, or several: {abridged(elsewhere)}")
+    notes += notes_on_genes(target.gene for target in known.targets)
     locations = graded(known.targets)
     return Source(
         root,

@@ -5,6 +5,7 @@ These are merged cells, hidden rows, and formulas without a value (ECMA-376, par
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from embstore.errors import EmbstoreError
 from embstore.sources.decoding import Decoder
 
 XML_BYTES = 1 << 20
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0", b"\0<")
 _TAG = rb"<(?:\w+:)?"
 _END = rb"</(?:\w+:)?"
 _ROW = re.compile(_TAG + rb"row\b([^>]*)>")
@@ -56,6 +58,8 @@ def sheet_facts(decode: Decoder, archive: zipfile.ZipFile, part: str, name: str)
     valueless: list[tuple[int, str]] = []
     last = 0
     for text in _pieces(decode, archive, part):
+        if text.startswith(_WIDE):
+            raise EmbstoreError(f"{decode.path}: the XML of sheet {name} is UTF-16; {decode.todo}")
         for number, is_hidden in _row_numbers(text, last):
             if number <= last:
                 raise EmbstoreError(f"{decode.path}: row {number} follows row {last} in {name}; {decode.todo}")

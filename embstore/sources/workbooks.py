@@ -16,6 +16,7 @@ from embstore.sources.sheet_xml import SheetFacts, sheet_facts
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 ZIP_SIGNATURE, OLE_SIGNATURE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_STRICT, _WORKBOOK = b"purl.oclc.org/ooxml", "xl/workbook.xml"
 MAX_ROWS = 1 << 20  # the rows of a sheet in Excel
 _NAME = re.compile(r"(?P<file>.+\.xls[xm])::(?P<sheet>.+)", re.IGNORECASE | re.DOTALL)
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # a stream of the container of an encrypted workbook
@@ -144,6 +145,8 @@ def _opened(path: Path) -> Iterator[_Book]:
         decode(reader.read)
         described: list[tuple[Any, Any]] = decode(list, reader.parser.find_sheets())
         parts = {str(sheet.name): rel.target for sheet, rel in described}
+        if _WORKBOOK in reader.archive.namelist() and _STRICT in decode(reader.archive.read, _WORKBOOK):
+            raise EmbstoreError(f"{path} is a Strict Open XML workbook, which is not read; save it as Excel Workbook")
         sheets = {str(sheet.title): sheet for sheet in reader.wb.worksheets}
         yield _Book(decode, reader.archive, sheets, parts)
 

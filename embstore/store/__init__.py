@@ -4,6 +4,7 @@ from embstore.store.blocks import read_matrix, sum_vectors
 from embstore.store.connection import SQL_VIEWS, refuse_no_condition, select, sql_text, stream
 from embstore.store.datasets import list_datasets, require_dataset
 from embstore.store.derived import forget_derived, read_derived, write_derived
+from embstore.store.imported import delete_import_records, import_sources, put_import_records
 from embstore.store.ingests import (
     KILLED,
     RUNNING,
@@ -14,6 +15,7 @@ from embstore.store.ingests import (
 )
 from embstore.store.proteins import add_proteins, join_groups, protein_names
 from embstore.store.query import Answer, query, rows, select_columns
+from embstore.store.query_process import select_in_process
 from embstore.store.removal import PENDING, ROOTS, cells_of, chunks, delete_ids, finish_removal, take_back
 from embstore.store.row_types import (
     CanarySpaceRow,
@@ -25,6 +27,7 @@ from embstore.store.row_types import (
     IngestedRow,
     IngestsRow,
     LabelRow,
+    LocationMapRow,
     MetaRow,
     PredictionRow,
     ProfileRow,
@@ -48,7 +51,7 @@ from embstore.store.spaces import (
 )
 from embstore.store.store import Store, TableStatus, code_version, now, quoted
 from embstore.store.tables import read_only
-from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, refuse_reader
+from embstore.store.upkeep import drop_fragments, drop_repeats, drop_table, make_table, put_rows, refuse_reader
 from embstore.store.vectors import Vectors, as_stored
 
 __all__ = [
@@ -70,6 +73,7 @@ __all__ = [
     "IngestedRow",
     "IngestsRow",
     "LabelRow",
+    "LocationMapRow",
     "MetaRow",
     "PredictionRow",
     "ProfileRow",
@@ -90,6 +94,7 @@ __all__ = [
     "chunks",
     "code_version",
     "delete_ids",
+    "delete_import_records",
     "distinguishing_specs",
     "drop_fragments",
     "drop_repeats",
@@ -99,6 +104,7 @@ __all__ = [
     "find_space",
     "finish_removal",
     "forget_derived",
+    "import_sources",
     "join_groups",
     "label",
     "list_datasets",
@@ -110,7 +116,9 @@ __all__ = [
     "new_run",
     "now",
     "protein_names",
+    "put_import_records",
     "put_ingest",
+    "put_rows",
     "put_vectors",
     "query",
     "quoted",
@@ -123,6 +131,7 @@ __all__ = [
     "rows",
     "select",
     "select_columns",
+    "select_in_process",
     "sql_text",
     "stream",
     "sum_vectors",

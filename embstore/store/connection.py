@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.errors import QueryError
+from embstore.errors import QueryError, QueryLimitError
 from embstore.store.lance_table import LanceTable
 from embstore.store.schema import EMBEDDINGS_PREFIX, LATER_TABLES, TABLES
 from embstore.store.store import Store
@@ -75,6 +75,7 @@ def stream(
     parameters: SqlParameters = None,
     *,
     timeout_s: float = QUERY_TIMEOUT_S,
+    tables: Sequence[str] | None = None,
     overdue: Callable[[str], None],
 ) -> Iterator[pa.RecordBatchReader]:
     """Yield the answer to one SELECT (see `select`) as a reader of record batches, which computes them as it is read.
@@ -83,7 +84,7 @@ def stream(
     interrupted: if one runs GRACE_S seconds beyond the limit, `overdue` is called in another thread, with the error
     message, and has to end the process.
     """
-    with _asked(store, sql, parameters, timeout_s, overdue=overdue) as (relation, limited):
+    with _asked(store, sql, parameters, timeout_s, tables=tables, overdue=overdue) as (relation, limited):
         with limited():
             batches = relation.to_arrow_reader(ROWS_PER_BATCH)
         _refuse_equal_names(batches.schema.names)
@@ -169,18 +170,21 @@ def _one_line_errors(store: Store, registered: Mapping[str, LanceTable], timeout
     try:
         yield
     except (duckdb.Error, OSError) as error:  # Arrow turns DuckDB's errors between two batches into OSError
-        raise QueryError(_reason(error, store, registered, timeout_s)) from error
+        raise _as_query_error(error, store, registered, timeout_s) from error
 
 
-def _reason(error: Exception, store: Store, registered: Mapping[str, LanceTable], timeout_s: float) -> str:
+def _as_query_error(
+    error: Exception, store: Store, registered: Mapping[str, LanceTable], timeout_s: float
+) -> QueryError:
     line = _one_line(error)
     if line.startswith("INTERRUPT Error"):
-        return too_long(timeout_s)
+        return QueryLimitError(too_long(timeout_s))
     if line.startswith("Out of Memory Error"):
-        return f"the query needs more than {MEMORY_LIMIT} of memory and was stopped; narrow it, or ask in parts"
+        todo = "narrow it, or ask in parts"
+        return QueryLimitError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped; {todo}")
     failures = [unreadable(name, table.failure, table.dataset) for name, table in registered.items() if table.failure]
     failures += [store._tables.no_table(name) for name in _lost(line, registered)]
-    return failures[0] if failures else line
+    return QueryError(failures[0] if failures else line)
 
 
 def _refuse_equal_names(names: Sequence[str]) -> None:

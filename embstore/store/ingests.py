@@ -18,7 +18,7 @@ from typing import Any, cast
 from embstore.store.row_types import IngestsRow
 from embstore.store.schema import TABLES
 from embstore.store.store import Store, code_version
-from embstore.store.upkeep import make_table
+from embstore.store.upkeep import put_rows
 from embstore.tabular import Listing
 
 LIBRARIES = ("lancedb", "pylance", "torch", "timm")  # which vectors and tables depend on
@@ -84,9 +84,7 @@ def unfinished_removal(store: Store) -> IngestsRow | None:
 
 def put_ingest(store: Store, row: IngestsRow) -> int:
     """Write one row of `ingests`, replacing the row of the same run (writes); return the table's new version."""
-    if "ingests" not in store.table_names():
-        make_table(store, TABLES["ingests"])
-    return store.upsert("ingests", [row])
+    return put_rows(store, TABLES["ingests"], [row])
 
 
 def _status(row: IngestsRow) -> str:

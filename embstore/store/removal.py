@@ -47,7 +47,10 @@ def _delete_dependants(store: Store, table: str, ids: Sequence[str], cells: Sequ
         delete_ids(store, "ingested", "image_id", ids)
         for level, subjects in (("image", ids), ("cell", units)):
             delete_ids(store, "labels", "subject_id", subjects, f"level = {quoted(level)} AND ")
-    for name in (name for name in store.table_names() if name.startswith(EMBEDDINGS_PREFIX)):
+    names = store.table_names()
+    if table == "profiles" and "imported" in names:
+        delete_ids(store, "imported", "profile_id", ids)
+    for name in (name for name in names if name.startswith(EMBEDDINGS_PREFIX)):
         delete_ids(store, name, "id", [*units, *ids])
     if table == "images":
         delete_ids(store, "cells", "image_id", ids)

@@ -95,6 +95,15 @@ class ProfileRow(TypedDict):
     row: int
 
 
+class ImportedRow(TypedDict):
+    """A row of `imported`: the file that one profile's vector in one space is from."""
+
+    profile_id: str
+    space: str
+    source: str
+    row: int
+
+
 class ProteinRow(TypedDict):
     """A row of `proteins`."""
 
@@ -115,6 +124,19 @@ class LabelRow(TypedDict):
     grade: int | None
     source: str
     revision: int
+
+
+class LocationMapRow(TypedDict):
+    """A row of `location_maps`: one name that a map renamed as it was added to a label set."""
+
+    label_set: str
+    revision: int
+    name: str
+    locations: list[str]
+    n_labels: int
+    map: str
+    source: str
+    added: datetime
 
 
 class SpaceRow(TypedDict):

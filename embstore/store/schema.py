@@ -13,7 +13,7 @@ PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {2: {"spaces": ("filling", "normalisation")}}
 
 # tables added without a new format: older stores lack them until the first row is written
-LATER_TABLES = ("ingests",)
+LATER_TABLES = ("ingests", "imported", "location_maps")
 
 # the emb_<digest> tables, one for each space, contain only an id and its vector
 EMBEDDINGS_PREFIX = "emb_"
@@ -103,6 +103,14 @@ TABLES: dict[str, Table] = {
             dataset=pa.string(),
             protein_ids=STRINGS,
             genes=STRINGS,
+            source=pa.string(),
+            row=pa.int64(),
+        ),
+        _table(
+            "imported",
+            "profile_id space",
+            profile_id=pa.string(),
+            space=pa.string(),
             source=pa.string(),
             row=pa.int64(),
         ),
@@ -253,6 +261,19 @@ TABLES: dict[str, Table] = {
             size=pa.int64(),
             mtime_ns=pa.int64(),
             failed_at=TIME,
+        ),
+        # One name of a location that a map renamed as it was added to a label set.
+        _table(
+            "location_maps",
+            "label_set revision name",
+            label_set=pa.string(),
+            revision=pa.int32(),  # the highest that labels got with it
+            name=pa.string(),  # in the table of labels
+            locations=STRINGS,  # what it became; none where it was left out
+            n_labels=pa.int64(),  # under that name
+            map=pa.string(),  # the table, or published vocabulary, that says so
+            source=pa.string(),  # the table of labels
+            added=TIME,
         ),
         _table(
             "ingests",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from embstore.store.schema import Table, key_of
 from embstore.store.store import Store
@@ -20,6 +21,13 @@ def refuse_reader(store: Store) -> None:
 def make_table(store: Store, table: Table) -> int:
     """Make a table, empty, unless one exists that can be opened (writes); return its version."""
     return store._tables.make(table)
+
+
+def put_rows(store: Store, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Write rows of a table that a store may lack, since it is of later versions (writes); return its version."""
+    if table.name not in store.table_names():
+        make_table(store, table)
+    return store.upsert(table.name, list(rows))
 
 
 def drop_table(store: Store, name: str) -> None:

@@ -61,11 +61,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_no_built_in_record_changes_without_a_new_revision() -> None:
     """Architecture, slots, sizes, normalisation, pooling and pinned weights of a revision are those of its release."""
     descriptive = {"licence", "source", "note", "citation", "url", "hub", "file", "file_sha256", "origin", "init"}
-    found = {}
+    result = {}
     for name, backbone in BACKBONES.items():
         decides = {key: value for key, value in dataclasses.asdict(backbone).items() if key not in descriptive}
-        found[f"{name}@{backbone.revision}"] = digest(decides)[:16]
-    assert found == RECORDS
+        result[f"{name}@{backbone.revision}"] = digest(decides)[:16]
+    assert result == RECORDS
 
 
 def test_hpa_cell_shows_cells_as_its_authors_did() -> None:
@@ -110,9 +110,9 @@ def test_every_field_of_a_space_moves_its_digest() -> None:
 def test_a_space_read_back_from_json_has_the_same_digest() -> None:
     """Tuples become lists in JSON without changing what the digest sees."""
     space = space_of(BACKBONES["hpa"], Choices(fill="mean"), None)
-    held = json.loads(json.dumps(dataclasses.asdict(space)))
-    assert held["filling"] == "mean"
-    assert Space(**held).digest == space.digest
+    contents = json.loads(json.dumps(dataclasses.asdict(space)))
+    assert contents["filling"] == "mean"
+    assert Space(**contents).digest == space.digest
 
 
 def test_a_spec_becomes_a_backbone_and_choices_whose_defaults_are_the_records() -> None:
@@ -128,8 +128,8 @@ def test_a_spec_becomes_a_backbone_and_choices_whose_defaults_are_the_records() 
 
 def test_a_spec_that_says_the_defaults_makes_the_same_space() -> None:
     """Given or omitted: the digest depends on what is done."""
-    said = "vit-random:mapping:unit=cell:masked=no:crop_um=25:fill=0:intensity=percentile:precision=float16"
-    spaces = [space_of(*parse(spec), None) for spec in ("vit-random", said)]
+    message = "vit-random:mapping:unit=cell:masked=no:crop_um=25:fill=0:intensity=percentile:precision=float16"
+    spaces = [space_of(*parse(spec), None) for spec in ("vit-random", message)]
     assert spaces[0].digest == spaces[1].digest
     assert space_of(*parse("vit-random:precision=float32"), None).precision == "float32"
 

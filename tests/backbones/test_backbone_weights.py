@@ -99,9 +99,9 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -
     """A half-precision copy of the weights has its own values, in float32."""
     weights = dino_weights(width=128, depth=1, patch=8, channels=2, grid=2)
     save_torch({name: tensor.to(dtype) for name, tensor in weights.items()}, tmp_path / "w.safetensors")
-    found, _ = read_checkpoint(tmp_path / "w.safetensors")
-    assert all(tensor.dtype == np.float32 for tensor in found.values())
-    np.testing.assert_array_equal(found["pos_embed"], weights["pos_embed"].to(dtype).float().numpy())
+    result, _ = read_checkpoint(tmp_path / "w.safetensors")
+    assert all(tensor.dtype == np.float32 for tensor in result.values())
+    np.testing.assert_array_equal(result["pos_embed"], weights["pos_embed"].to(dtype).float().numpy())
 
 
 def test_a_local_imagenet_file_gives_exactly_its_own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +117,8 @@ def test_a_local_imagenet_file_gives_exactly_its_own_vectors(tmp_path: Path, mon
     mean, std = (np.array(x, np.float32)[None, :, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.inference_mode():
         wanted = network(torch.from_numpy((pixels - mean) / std)).numpy()
-    found = encoder(Crops(pixels, ("microtubules", "protein", "nucleus"), none, none))
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 if torch.cuda.is_available() else 0)
+    result = encoder(Crops(pixels, ("microtubules", "protein", "nucleus"), none, none))
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-5 if torch.cuda.is_available() else 0)
     assert encoder.space.weights_sha256 == weights_sha256(tensors)
 
 

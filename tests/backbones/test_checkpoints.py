@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-def brought(path: Path, channels: int = 2, **choices: Any) -> Backbone:
+def added(path: Path, channels: int = 2, **choices: Any) -> Backbone:
     return add_backbone(path, "mine", Description(ROLES[:channels], **choices))
 
 
@@ -45,8 +45,8 @@ def images(channels: int, height: int, width: int) -> torch.Tensor:
     return torch.randn(3, channels, height, width, generator=torch.Generator().manual_seed(9))
 
 
-def lowest_cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(found.double(), wanted.double(), dim=-1).min())
+def lowest_cosine(result: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(result.double(), wanted.double(), dim=-1).min())
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", "module.backbone."])
@@ -64,14 +64,14 @@ def test_dino_checkpoints_give_the_tokens_that_the_equations_give(
 ) -> None:
     """Of random weights: every token points where a transformer written from the papers points, to 0.99999."""
     weights = dino_weights(**shape)
-    network, _ = load_network(brought(write_dino(tmp_path / "dino.pth", weights, prefix=prefix), shape["channels"]))
+    network, _ = load_network(added(write_dino(tmp_path / "dino.pth", weights, prefix=prefix), shape["channels"]))
     shown = images(shape["channels"], px, px)
     with torch.inference_mode():
-        found = network.forward_features(shown)
+        result = network.forward_features(shown)
     wanted = tokens(weights, shown, heads=heads, as_dino=True)
-    assert found.shape == (3, 1 + (px // shape["patch"]) ** 2, shape["width"])
-    assert lowest_cosine(found, wanted) >= 0.99999
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert result.shape == (3, 1 + (px // shape["patch"]) ** 2, shape["width"])
+    assert lowest_cosine(result, wanted) >= 0.99999
+    np.testing.assert_allclose(result, wanted, atol=2e-3)
     assert lowest_cosine(wanted[:1], wanted[1:2]) < 0.999  # the weights distinguish images
 
 
@@ -79,25 +79,25 @@ def test_timm_files_interpolate_positions_as_timm_does(tmp_path: Path) -> None:
     """The same weights in timm's format: the same at their own size, and timm's antialiased positions at another."""
     weights = dino_weights(**TINY)
     torch.save(weights, tmp_path / "timm.pth")
-    network, _ = load_network(brought(tmp_path / "timm.pth"))
+    network, _ = load_network(added(tmp_path / "timm.pth"))
     for px in (32, 72, 16):
         shown = images(2, px, px)
         with torch.inference_mode():
-            found = network.forward_features(shown)
-        assert lowest_cosine(found, tokens(weights, shown, heads=2)) >= 0.99999
-        assert (lowest_cosine(found, tokens(weights, shown, heads=2, as_dino=True)) >= 0.99999) == (px == 32)
+            result = network.forward_features(shown)
+        assert lowest_cosine(result, tokens(weights, shown, heads=2)) >= 0.99999
+        assert (lowest_cosine(result, tokens(weights, shown, heads=2, as_dino=True)) >= 0.99999) == (px == 32)
 
 
 def test_an_encoder_of_a_dino_checkpoint_gives_the_cls_token(tmp_path: Path) -> None:
     """From the file to the vector: roles in their slots, normalised, through the network, pooled."""
     weights = dino_weights(**TINY | {"channels": 3})
-    backbone = brought(write_dino(tmp_path / "dino.pth", weights), 3, normalisation="fixed")
+    backbone = added(write_dino(tmp_path / "dino.pth", weights), 3, normalisation="fixed")
     pixels = np.random.default_rng(0).uniform(size=(3, 3, 32, 32)).astype(np.float32)
     none = np.zeros((3, 32, 32), bool)
     mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     wanted = tokens(weights, (torch.from_numpy(pixels) - mean) / std, heads=2)[:, 0]
-    found = load(backbone, Choices())(Crops(pixels, ROLES[:3], none, none))
-    assert lowest_cosine(torch.from_numpy(found), wanted) >= 0.99999
+    result = load(backbone, Choices())(Crops(pixels, ROLES[:3], none, none))
+    assert lowest_cosine(torch.from_numpy(result), wanted) >= 0.99999
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 40)])
@@ -106,16 +106,16 @@ def test_subcell_checkpoints_give_tokens_and_pooling_of_the_equations(tmp_path: 
     weights = dino_weights(**TINY | {"channels": 4})
     published = subcell_of(weights)
     torch.save(published, tmp_path / "subcell.pth")
-    backbone = brought(tmp_path / "subcell.pth", 4)
+    backbone = added(tmp_path / "subcell.pth", 4)
     assert (backbone.pooling, backbone.dim) == ("attention", 256)
     network, _ = load_network(backbone)
     assert {module.eps for module in network.modules() if isinstance(module, torch.nn.LayerNorm)} == {1e-12}
     shown = images(4, height, width)
     with torch.inference_mode():
-        found = network.forward_features(shown)
-        pooled = network.attention_pool(found)
+        result = network.forward_features(shown)
+        pooled = network.attention_pool(result)
     wanted = tokens(weights, shown, heads=2, eps=1e-12)
-    assert lowest_cosine(found, wanted) >= 0.99999
+    assert lowest_cosine(result, wanted) >= 0.99999
     assert lowest_cosine(pooled, attention_pooled(published, wanted)) >= 0.99999
     assert lowest_cosine(pooled[:, :128], pooled[:, 128:]) < 0.99  # the two heads look at different tokens
 
@@ -128,10 +128,10 @@ def test_timm_and_safetensors_files_hold_the_same_network(tmp_path: Path) -> Non
     torch.save(weights, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     write_dino(tmp_path / "dino.pth", weights)
     for name, wanted in {"timm.pth": "timm", "timm.safetensors": "timm", "old.pth": "timm", "dino.pth": "dino"}.items():
-        found, in_format = read_checkpoint(tmp_path / name)
+        result, in_format = read_checkpoint(tmp_path / name)
         assert in_format == wanted
-        assert found.keys() == weights.keys()
-        assert all(np.array_equal(found[key], weights[key].numpy()) for key in weights), name
+        assert result.keys() == weights.keys()
+        assert all(np.array_equal(result[key], weights[key].numpy()) for key in weights), name
 
 
 @pytest.mark.parametrize("extra", [{}, {"reg_token": (1, 4, 128)}])
@@ -141,9 +141,9 @@ def test_the_architecture_is_read_from_the_shapes(tmp_path: Path, extra: dict[st
     weights |= {name: np.zeros(shape, np.float32) for name, shape in extra.items()}
     if extra:  # DINOv2's registers, as timm keeps them: their positions are in the tokens themselves
         weights["pos_embed"] = weights["pos_embed"][:, 1:]
-    found = architecture_of(weights, tmp_path, None)
+    result = architecture_of(weights, tmp_path, None)
     known = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0}
-    assert found == known | ({"reg_tokens": 4, "no_embed_class": True} if extra else {})
+    assert result == known | ({"reg_tokens": 4, "no_embed_class": True} if extra else {})
     assert architecture_of(weights, tmp_path, 8)["num_heads"] == 8
     with pytest.raises(WeightsError, match="128 wide, which 3 heads cannot share"):
         architecture_of(weights, tmp_path, 3)
@@ -166,7 +166,7 @@ def test_a_wrong_tensor_is_an_error_that_names_it(tmp_path: Path, folder: Path, 
     weights = dino_weights(**TINY)
     change(weights)
     with pytest.raises(WeightsError) as caught:
-        brought(write_dino(tmp_path / "dino.pth", {"norm.weight": torch.ones(128)} | weights))
+        added(write_dino(tmp_path / "dino.pth", {"norm.weight": torch.ones(128)} | weights))
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not folder.exists()
@@ -185,10 +185,10 @@ def test_a_subcell_file_without_one_of_its_tensors_is_refused(tmp_path: Path, na
     published = subcell_of(dino_weights(**TINY))
     torch.save({key: tensor for key, tensor in published.items() if key != name}, tmp_path / "less.pth")
     with pytest.raises(WeightsError, match=line):
-        brought(tmp_path / "less.pth")
+        added(tmp_path / "less.pth")
     torch.save(published | {"encoder.other": torch.ones(1)}, tmp_path / "more.pth")
-    with pytest.raises(WeightsError, match=r"holds encoder\.other, which is no part of SubCell"):
-        brought(tmp_path / "more.pth")
+    with pytest.raises(WeightsError, match=r"has encoder\.other, which is no part of SubCell"):
+        added(tmp_path / "more.pth")
 
 
 class Runs:
@@ -216,9 +216,9 @@ def bomb(good: bytes) -> bytes:
     return zipped(entries | {"archive/data/bomb": bytes(30_000_000)}, zipfile.ZIP_DEFLATED)
 
 
-def saved(held: Any) -> bytes:
+def saved(contents: Any) -> bytes:
     file = io.BytesIO()
-    torch.save(held, file)
+    torch.save(contents, file)
     return file.getvalue()
 
 
@@ -275,7 +275,7 @@ def test_files_that_are_no_checkpoint_are_refused_in_one_line(
     path = tmp_path / "file.pth"
     path.write_bytes(hostile(kind, tmp_path / "ran"))
     with pytest.raises(WeightsError) as caught:
-        brought(path)
+        added(path)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400

@@ -68,9 +68,9 @@ def crops(n: int = 2, px: int = 160) -> Crops:
     return Crops(pixels, RGB, none, none)
 
 
-def shown(backbone: Any, some: Crops) -> torch.Tensor:
+def shown(backbone: Any, part: Crops) -> torch.Tensor:
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (backbone.mean, backbone.std))
-    return (torch.from_numpy(some.pixels) - mean) / std
+    return (torch.from_numpy(part.pixels) - mean) / std
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_published_file_gives_the_vectors_that_timm_gives(hub: Path, tmp_path:
     network.reset_classifier(0)
     with torch.inference_mode():
         wanted = network(shown(backbone, crops())).numpy()
-    found = encoder(crops())
-    assert found.shape == (2, dim)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    result = encoder(crops())
+    assert result.shape == (2, dim)
+    np.testing.assert_allclose(result, wanted, atol=1e-5)
     assert encoder.space.pooling == "global"
     both = load(backbone, Choices("replication", roles=("nucleus", "protein")), "cpu")
     assert both(crops()).shape == (2, 2 * dim) == (2, both.dim)
@@ -151,11 +151,11 @@ def test_permuted_and_half_precision_tensors_are_the_same_network(hub: Path, tmp
         network, tmp_path, lambda s: {k: s[k].half() if s[k].is_floating_point() else s[k] for k in sorted(s)[::-1]}
     )
     cache(hub, "timm/test_resnet.r160_in1k", {"model.safetensors": order})
-    found = load(*parse("timm:test_resnet.r160_in1k"), "cpu")(crops())
+    result = load(*parse("timm:test_resnet.r160_in1k"), "cpu")(crops())
     network.reset_classifier(0)
     with torch.inference_mode():
         wanted = network(shown(parse("timm:test_resnet.r160_in1k")[0], crops())).numpy()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(result, wanted, atol=1e-5)
 
 
 def test_a_repository_that_timm_wrote_is_read_by_its_config(hub: Path, tmp_path: Path) -> None:

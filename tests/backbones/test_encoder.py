@@ -67,10 +67,10 @@ def test_mapping_puts_each_role_in_its_slot_and_fills_the_rest(
     """Protein goes to green, the nucleus to blue, and the missing microtubules are 0 after normalisation."""
     shown = np.zeros((2, 3, PX, PX), np.float32)
     shown[:, 1], shown[:, 2] = normalised(pixels[:, 1], GREEN), normalised(pixels[:, 0], BLUE)
-    found = mapping(crops_of(pixels, ("nucleus", "protein")))
-    np.testing.assert_allclose(found, oracle(shown), atol=1e-5)
-    assert found.dtype == np.float32
-    assert found.shape == (2, mapping.dim) == (2, 384)
+    result = mapping(crops_of(pixels, ("nucleus", "protein")))
+    np.testing.assert_allclose(result, oracle(shown), atol=1e-5)
+    assert result.dtype == np.float32
+    assert result.shape == (2, mapping.dim) == (2, 384)
 
 
 def test_the_order_of_channels_and_roles_it_does_not_know_change_nothing(
@@ -78,15 +78,15 @@ def test_the_order_of_channels_and_roles_it_does_not_know_change_nothing(
 ) -> None:
     """Roles, not positions, decide; an ER channel has no slot."""
     swapped = np.concatenate([pixels[:, ::-1], pixels[:, :1]], axis=1)
-    found = mapping(crops_of(swapped, ("protein", "nucleus", "er")))
-    np.testing.assert_array_equal(found, mapping(crops_of(pixels, ("nucleus", "protein"))))
+    result = mapping(crops_of(swapped, ("protein", "nucleus", "er")))
+    np.testing.assert_array_equal(result, mapping(crops_of(pixels, ("nucleus", "protein"))))
 
 
 def test_microtubules_are_red(mapping: CropEncoder, pixels: np.ndarray, oracle: Forward) -> None:
     """A third channel takes the first slot."""
     shown = np.stack([normalised(pixels[:, 1], RED), normalised(pixels[:, 0], GREEN), np.zeros_like(pixels[:, 0])], 1)
-    found = mapping(crops_of(pixels, ("protein", "microtubules")))
-    np.testing.assert_allclose(found, oracle(shown), atol=1e-5)
+    result = mapping(crops_of(pixels, ("protein", "microtubules")))
+    np.testing.assert_allclose(result, oracle(shown), atol=1e-5)
 
 
 def test_replication_shows_each_role_alone_and_concatenates_in_order(pixels: np.ndarray, oracle: Forward) -> None:
@@ -105,8 +105,8 @@ def test_replication_shows_each_role_alone_and_concatenates_in_order(pixels: np.
 def test_fill_and_listed_roles_are_options_and_part_of_the_space(pixels: np.ndarray, oracle: Forward) -> None:
     """A fill of 0.5 is shown as it is, after normalisation, and makes another space."""
     encoder = load(BACKBONES["vit-random"], Choices("replication", ("er", "protein"), fill=0.5))
-    found = encoder(crops_of(pixels[:1, 1:], ("protein",)))
-    np.testing.assert_allclose(found[:, :384], oracle(np.full((1, 3, PX, PX), 0.5, np.float32)), atol=1e-5)
+    result = encoder(crops_of(pixels[:1, 1:], ("protein",)))
+    np.testing.assert_allclose(result[:, :384], oracle(np.full((1, 3, PX, PX), 0.5, np.float32)), atol=1e-5)
     assert encoder.space.roles == ("er", "protein")
     assert encoder.space.fill == 0.5
 

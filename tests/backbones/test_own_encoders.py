@@ -56,22 +56,22 @@ def weights_of(encoder: PooledEncoder) -> str:
 def test_a_function_gets_the_roles_in_the_order_that_it_names() -> None:
     """Float32 arrays of intensities as they are, whatever else the crops show."""
     encoder = own_encoder(means, STATED)
-    some = crops()
-    wanted = means(some.pixels[:, [1, 0]])
-    np.testing.assert_allclose(encoder(some), wanted, rtol=1e-5)
+    part = crops()
+    wanted = means(part.pixels[:, [1, 0]])
+    np.testing.assert_allclose(encoder(part), wanted, rtol=1e-5)
     assert (encoder.dim, encoder.device, encoder.space.label) == (4, "cpu", "mine:mapping")
     assert (encoder.space.roles, encoder.space.input_px, encoder.space.crop_um) == (("nucleus", "protein"), 32, 25.0)
 
 
 def test_the_keys_of_a_spec_change_what_it_is_shown() -> None:
     """Masks, fills, normalisation, size, unit, intensity and precision are part of the space, as for a backbone."""
-    some, plain = crops(("nucleus",)), own_encoder(means, STATED)
-    np.testing.assert_allclose(plain(some)[:, 1], 0)  # the protein is absent
+    part, plain = crops(("nucleus",)), own_encoder(means, STATED)
+    np.testing.assert_allclose(plain(part)[:, 1], 0)  # the protein is absent
     filled = own_encoder(means, {**STATED, "fill": "copy", "masked": True})
-    np.testing.assert_allclose(filled(some)[:, 0], filled(some)[:, 1])
-    assert filled(some)[:, 0].max() < 0.5 * plain(some)[:, 0].min()
+    np.testing.assert_allclose(filled(part)[:, 0], filled(part)[:, 1])
+    assert filled(part)[:, 0].max() < 0.5 * plain(part)[:, 0].min()
     scored = own_encoder(means, {**STATED, "normalisation": "zscore"})
-    np.testing.assert_allclose(scored(some)[:, [0, 2]], [[0, 1]] * len(some), atol=1e-4)
+    np.testing.assert_allclose(scored(part)[:, [0, 2]], [[0, 1]] * len(part), atol=1e-4)
     whole = own_encoder(
         means, {**STATED, "unit": "image", "input_px": 0, "intensity": "minmax", "precision": "float32"}
     )
@@ -85,10 +85,10 @@ def test_the_keys_of_a_spec_change_what_it_is_shown() -> None:
 def test_a_module_is_known_by_its_tensors() -> None:
     """The same weights are the same space, in any process; one changed number, or a text, is another."""
     first = own_encoder(Net().eval(), KEYS)
-    some = crops()
+    part = crops()
     with torch.inference_mode():
-        wanted = Net().eval()(torch.from_numpy(some.pixels[:, [1, 0]])).numpy()
-    np.testing.assert_allclose(first(some), wanted, rtol=1e-5, atol=1e-6)
+        wanted = Net().eval()(torch.from_numpy(part.pixels[:, [1, 0]])).numpy()
+    np.testing.assert_allclose(first(part), wanted, rtol=1e-5, atol=1e-6)
     assert own_encoder(Net().eval(), KEYS).space == first.space
     changed = Net().eval()
     with torch.no_grad():
@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one vector": (lambda p: p.mean((0, 2, 3)), {}, "returned float32 of shape (2,) for 3 crops"),
     "a dictionary": (lambda p: {"x": p}, {}, "returned object of shape () for 3 crops"),
     "not finite": (lambda p: means(p) * np.nan, {}, "returned NaN or infinity"),
-    "too large": (lambda p: means(p) * 1e6, {}, "float16 cannot hold; give precision='float32'"),
+    "too large": (lambda p: means(p) * 1e6, {}, "beyond those of float16; give precision='float32'"),
     "other channels": (nn.Sequential(nn.Conv2d(3, 2, 3)).eval(), {}, "called with float32 of 3 x 2 x 32 x 32"),
     "no function": ("resnet50", {}, "is a str; wanted a function or a torch.nn.Module"),
     "device": (means, {"device": "cpu"}, "leave device= out"),

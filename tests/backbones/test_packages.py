@@ -100,7 +100,7 @@ def test_a_registered_backbone_is_named_described_and_loaded() -> None:
 
 
 def test_a_registered_module_is_known_by_its_tensors() -> None:
-    """Without a stated fingerprint, the sha256 of what was loaded; normalised as the package says."""
+    """Without a stated fingerprint, the sha256 of what was loaded; normalised as the package states."""
     backbone = find("netlab")
     assert backbone.weights_sha256 is None
     encoder = load(backbone, Choices(), "cpu")
@@ -137,7 +137,7 @@ def test_what_a_package_did_wrong_is_one_line(name: str, line: str) -> None:
 
 
 def test_a_users_backbone_of_the_same_name_is_ambiguous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither is taken without a word."""
+    """Neither is taken without warning."""
     monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path))
     record = 'revision = 1\nkind = "vit"\narchitecture = "vit_tiny_patch16_224"\nslots = ["a"]\ninput_px = 16\n'
     record += 'crop_um = 25.0\nnormalisation = "none"\npooling = "cls"\ndim = 4\nlicence = ""\nsource = ""\nnote = ""\n'

@@ -226,14 +226,14 @@ def test_the_probe_runs_once_where_there_is_much_to_do(tokens: int) -> None:
 def test_a_vector_does_not_depend_on_threads(threads: int, n: int) -> None:
     """Batches side by side, or one over all threads: another order of summing is all that they change."""
     encoder, crops, before = loaded(), drawn_crops(n), torch.get_num_threads()
-    found = encoder(crops)
+    result = encoder(crops)
     torch.set_num_threads(threads)
     try:
         again = encoder(crops)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert min(map(cosine, again, found)) >= 0.99999
+    assert min(map(cosine, again, result)) >= 0.99999
 
 
 def test_threads_that_work_side_by_side_share_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,13 +243,13 @@ def test_threads_that_work_side_by_side_share_those_there_are(monkeypatch: pytes
     parts = [slice(i, i + 1) for i in range(3)]
     torch.set_num_threads(7)
     try:
-        found = pace.embedded(lambda part: (part.start, torch.get_num_threads()), parts, "cpu", 17)
+        result = pace.embedded(lambda part: (part.start, torch.get_num_threads()), parts, "cpu", 17)
         alone = pace.embedded(lambda _: torch.get_num_threads(), parts[:1], "cpu", 17)
         large = pace.embedded(lambda _: torch.get_num_threads(), parts, "cpu", pace.CPU_TOKENS + 1)
         after = torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
-    assert found == [(0, 2), (1, 2), (2, 2)]
+    assert result == [(0, 2), (1, 2), (2, 2)]
     assert (alone, large, after) == ([1], [1, 1, 1], 7)
 
 

@@ -42,8 +42,8 @@ def images(px: int) -> torch.Tensor:
     return torch.randn(2, 2, px, px, generator=torch.Generator().manual_seed(9))
 
 
-def lowest_cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(found.double(), wanted.double(), dim=-1).min())
+def lowest_cosine(result: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(result.double(), wanted.double(), dim=-1).min())
 
 
 def refused(path: Path, **described: Any) -> str:
@@ -79,12 +79,12 @@ def test_the_only_network_of_a_file_is_found_wherever_it_is(tmp_path: Path, wrap
     """Whatever wraps it, every tensor arrives under timm's name with its own values."""
     weights = dino_weights(**TINY)
     torch.save(WRAPPERS[wrapper](weights), tmp_path / "file.pth")
-    found, _ = read_checkpoint(tmp_path / "file.pth")
-    assert found.keys() == weights.keys()
+    result, _ = read_checkpoint(tmp_path / "file.pth")
+    assert result.keys() == weights.keys()
     for name, tensor in weights.items():
         rounded = {"half": tensor.half(), "bfloat16": tensor.bfloat16()}.get(wrapper, tensor).float()
-        np.testing.assert_array_equal(found[name], rounded.numpy())
-        assert found[name].dtype == np.float32
+        np.testing.assert_array_equal(result[name], rounded.numpy())
+        assert result[name].dtype == np.float32
 
 
 def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path) -> None:
@@ -97,8 +97,8 @@ def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path)
     assert "no network matches --key ema; choose from: state_dict.module" in refused(path, key="ema")
     assert not folder.exists()
     for key, weights in {"state_dict": first, "state_dict_ema": second, "state_dict_ema.module": second}.items():
-        found, _ = read_checkpoint(path, key=key)
-        assert all(np.array_equal(found[name], weights[name].numpy()) for name in weights)
+        result, _ = read_checkpoint(path, key=key)
+        assert all(np.array_equal(result[name], weights[name].numpy()) for name in weights)
 
 
 def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Pa
     assert "holds 2 networks: teacher.backbone, model" in refused(tmp_path / "third.pth")
     own = {"student": prefixed("module.backbone.", dino_weights(**TINY, seed=3))}
     write_dino(tmp_path / "dino.pth", weights, **own)
-    found, _ = read_checkpoint(tmp_path / "dino.pth")
-    np.testing.assert_array_equal(found["cls_token"], weights["cls_token"].numpy())
-    found, _ = read_checkpoint(tmp_path / "dino.pth", key="student")
-    np.testing.assert_array_equal(found["cls_token"], own["student"]["module.backbone.cls_token"].numpy())
+    result, _ = read_checkpoint(tmp_path / "dino.pth")
+    np.testing.assert_array_equal(result["cls_token"], weights["cls_token"].numpy())
+    result, _ = read_checkpoint(tmp_path / "dino.pth", key="student")
+    np.testing.assert_array_equal(result["cls_token"], own["student"]["module.backbone.cls_token"].numpy())
 
 
 @pytest.mark.parametrize("px", [32, 48])
@@ -132,11 +132,11 @@ def test_dinov2_checkpoints_give_the_tokens_of_the_equations(
     backbone = add_backbone(tmp_path / "dinov2.pth", "mine", Description(ROLES))
     network, _ = load_network(backbone)
     with torch.inference_mode():
-        found = network.forward_features(images(px))
+        result = network.forward_features(images(px))
     wanted = tokens(plain, images(px), heads=1, as_dino=not registers)
-    assert found.shape == wanted.shape == (2, 1 + registers + (px // 8) ** 2, 64)
-    assert lowest_cosine(found, wanted) >= 0.99999
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert result.shape == wanted.shape == (2, 1 + registers + (px // 8) ** 2, 64)
+    assert lowest_cosine(result, wanted) >= 0.99999
+    np.testing.assert_allclose(result, wanted, atol=2e-3)
 
 
 def test_registers_in_half_precision_do_not_round_the_class_token(tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_registers_in_half_precision_do_not_round_the_class_token(tmp_path: Path
     weights = dino_weights(**TINY | {"depth": 1, "grid": 24})  # mostly positions: larger in float32 than the file
     half = {name: tensor.half() for name, tensor in dinov2_of(weights, registers=4).items()}
     torch.save(half, tmp_path / "half.pth")
-    found, in_format = read_checkpoint(tmp_path / "half.pth")
+    result, in_format = read_checkpoint(tmp_path / "half.pth")
     assert in_format == "dinov2"
     wanted = half["cls_token"].float() + half["pos_embed"][:, :1].float()
-    np.testing.assert_array_equal(found["cls_token"], wanted.numpy())
+    np.testing.assert_array_equal(result["cls_token"], wanted.numpy())
 
 
 def dropped(weights: Weights, name: str) -> Weights:
@@ -203,7 +203,7 @@ def test_chunks_that_number_their_blocks_anew_are_refused(tmp_path: Path) -> Non
     """Two blocks would take one place, and either could be the wrong one."""
     weights = dinov2_of(dino_weights(**TINY), chunks=2)
     torch.save({name.replace("blocks.1.1.", "blocks.1.0."): tensor for name, tensor in weights.items()}, tmp_path / "f")
-    assert "holds two tensors for blocks.0." in refused(tmp_path / "f")
+    assert "has two tensors for blocks.0." in refused(tmp_path / "f")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is deprecated, and its files are still there

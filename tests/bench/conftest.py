@@ -32,7 +32,7 @@ SPACE_DEFAULTS: dict[str, Any] = {
 
 
 class Filler:
-    """Puts known cells, brought vectors, proteins, labels and spaces into a new store."""
+    """Puts known cells, external vectors, proteins, labels and spaces into a new store."""
 
     def __init__(self, path: Path) -> None:
         self.store = Store.open(path, create=True)
@@ -114,7 +114,9 @@ def add_slf(filler: Filler, samples: Path) -> None:
 
 
 def add_orre(filler: Filler, samples: Path, line: str) -> None:
-    """Bring orre2019's profiles of one cell line, fifteen markers whose names hold commas; `unknown` is no label."""
+    """Import orre2019's profiles of one cell line, with fifteen locations whose names contain commas; `unknown` is no
+    label.
+    """
     with gzip.open(samples / "embeddings" / "prolocdata" / f"orre2019{line}.csv.gz", "rt", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     columns = [c for c in read[0] if c not in ("feature", "markers", "protein")]
@@ -187,7 +189,7 @@ def add_late(filler: Filler, number: int, location: str) -> str:
 def fill_atlas(filler: Filler) -> None:
     """Fill in dataset `toy`: 24 proteins of 3 locations, 2 images each, 2 cells an image; some have a second location.
 
-    Space `good` tells the locations apart with ease, space `noise` says nothing.
+    Space `good` distinguishes the locations easily, space `noise` does not.
     """
     proteins = [f"ensembl:ENSG{i:011d}" for i in range(24)]
     location = {p: [CLASSES[i % 3]] + ([CLASSES[(i + 1) % 3]] if i % 6 == 0 else []) for i, p in enumerate(proteins)}
@@ -196,9 +198,9 @@ def fill_atlas(filler: Filler) -> None:
     filler.images("toy", {f"toy/{p[-2:]}-{f}": [p] for p in proteins for f in range(2)}, plate="P1", well="A1")
     cells = {f"toy/{p[-2:]}-{f}:seg00000:{c}": f"toy/{p[-2:]}-{f}" for p in proteins for f in range(2) for c in (1, 2)}
     filler.cells(cells)
-    of = {f"toy/{p[-2:]}": p for p in proteins}
+    protein_of = {f"toy/{p[-2:]}": p for p in proteins}
     rng = np.random.default_rng(0)
-    truth = np.array([[c in location[of[i.split("-")[0]]] for c in CLASSES] for i in cells], dtype=np.float32)
+    truth = np.array([[c in location[protein_of[i.split("-")[0]]] for c in CLASSES] for i in cells], dtype=np.float32)
     signal = np.concatenate([truth * 4, np.zeros((len(cells), 3), np.float32)], axis=1)
     filler.space("good", list(cells), signal + rng.normal(0, 0.3, signal.shape).astype(np.float32))
     filler.space("noise", list(cells), rng.normal(0, 1, (len(cells), 6)).astype(np.float32))

@@ -36,17 +36,17 @@ def predictions(store: Store, entry: str) -> list[dict[str, Any]]:
     return rows(store, "SELECT * FROM predictions WHERE entry = $e ORDER BY seed, id", {"e": entry})
 
 
-def test_vectors_that_show_the_location_score_near_one_and_noise_the_floor(benched: Filler) -> None:
+def test_vectors_that_show_the_location_score_near_one_and_noise_like_the_baselines(benched: Filler) -> None:
     """Known truth is found, noise is no better than random vectors, and random-per-protein does not leak."""
-    found = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn", "prototype"], **QUICK))
+    result = means(bench(benched.store, backbones=BOTH, heads=["linear", "knn", "prototype"], **QUICK))
     for head in ("linear", "knn", "prototype"):
-        assert found["good", head] > 0.97
+        assert result["good", head] > 0.97
         for name in ("noise", "random", "random-per-protein"):
-            assert found[name, head] < found["all-positive", "constant"] + 0.12, (name, head)
+            assert result[name, head] < result["all-positive", "constant"] + 0.12, (name, head)
 
 
 def test_one_random_vector_per_protein_sounds_the_alarm_when_a_split_leaks(atlas: Filler) -> None:
-    """Split by cell, a protein's other cells are in train, and vectors that say nothing of location score near 1."""
+    """Split by cell, a protein's other cells are in train, and vectors without information on location score near 1."""
     report = bench(atlas.store, backbones=["good"], heads=["linear", "knn"], by="cell", folds=3, seeds=1)
     for head in ("linear", "knn"):
         assert means(report)["random-per-protein", head] > 0.9
@@ -106,7 +106,7 @@ def test_a_bench_on_fewer_units_does_not_hide_the_score_on_all(benched: Filler, 
 
 
 def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
-    """Too early is not for ever: once the proteins are there, the same bench scores all of them."""
+    """Too early is not final: once the proteins are added, the same bench scores all of them."""
     versions = atlas.store.versions()
     early: dict[str, Any] = {"backbones": ["noise"], "heads": ["knn"], "folds": 9, "seeds": 1}
     with pytest.raises(EmbstoreError, match="fewer than two classes have at least 9 groups"):
@@ -120,7 +120,7 @@ def test_a_bench_that_fails_leaves_no_split_and_no_trace(atlas: Filler) -> None:
 
 
 def test_units_that_came_later_are_scored_by_the_seeds_that_the_hint_names(benched: Filler) -> None:
-    """Frozen splits leave them out and say so; the seeds named by the note make splits that hold them."""
+    """Frozen splits leave them out and report it; the seeds named by the note make splits that contain them."""
     add_late(benched, 90, "er")
     options: dict[str, Any] = {"backbones": ["good"], "heads": ["linear"], "folds": 3}
     frozen = bench(benched.store, seeds=2, **options)
@@ -164,7 +164,7 @@ def test_figures_follow_from_the_stored_predictions(benched: Filler, first_repor
     report = first_report
     entry = next(r.entry for r in report.entries if r.backbone == "noise")
     stored = predictions(benched.store, entry)
-    found = {(r.metric, r.level): r.mean for r in (*report.metrics, *report.entries) if r.entry == entry}
+    result = {(r.metric, r.level): r.mean for r in (*report.metrics, *report.entries) if r.entry == entry}
     seeds = [[r for r in stored if r["seed"] == s] for s in (0, 1)]
 
     def mean(figure: Any) -> float:
@@ -174,10 +174,10 @@ def test_figures_follow_from_the_stored_predictions(benched: Filler, first_repor
         return np.array([r["predicted"] for r in s])
 
     assert len(stored) == 2 * 96
-    assert found["macro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="macro")))
-    assert found["micro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="micro")))
+    assert result["macro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="macro")))
+    assert result["micro_f1", "unit"] == pytest.approx(mean(lambda y, s: f1_score(y, predicted(s), average="micro")))
     half = mean(lambda y, s: f1_score(y, np.array([r["scores"] for r in s]) >= 0.5, average="macro"))
-    assert found["macro_f1@0.5", "unit"] == pytest.approx(half)
+    assert result["macro_f1@0.5", "unit"] == pytest.approx(half)
     classes = per_class(benched.store, entries=[entry]).to_pylist()
     for c, row in enumerate(classes):
         assert row["location"] == CLASSES[c]
@@ -258,14 +258,14 @@ def test_progress_names_what_is_fitted(atlas: Filler) -> None:
     """Before its first fit, and after each, an entry is named by its space and head."""
     items: list[str] = []
 
-    class Told:
+    class Recorded:
         def __call__(self, stage: str, done: int, total: int) -> None:
             pass
 
         def detail(self, *, failures: int, item: str) -> None:
             items.append(item)
 
-    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Told(), **QUICK)
+    bench(atlas.store, backbones=["good"], heads=["knn"], progress=Recorded(), **QUICK)
     names = ["good, knn", "all-positive, constant", "majority, constant", "random, knn"]
     assert list(dict.fromkeys(items)) == [*names, "random-per-protein, knn"]
     assert items.count("good, knn") == 1 + 6
@@ -296,7 +296,7 @@ def test_a_bench_that_cannot_run_says_why(atlas_folder: Path, change: dict[str, 
 def test_the_leaderboard_filters_by_dataset_task_metric_and_level(
     benched_folder: tuple[Path, BenchReport], first_report: BenchReport
 ) -> None:
-    """The best is first, baselines stand in the same table, and `localization` means every scheme of it."""
+    """The best is first, baselines are in the same table, and `localization` means every scheme of it."""
     store = Store.open(benched_folder[0])
     table = leaderboard(store, dataset="toy", task="localization").to_pylist()
     assert [r["entry"] for r in table] == [r.entry for r in first_report.entries]
@@ -339,7 +339,7 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
     add_slf(filler, samples)
     report = bench(filler.store, backbones=["slf686"], folds=3, seeds=1)
     entry = next(r.entry for r in report.entries if r.backbone == "slf686")
-    found = next(r.mean for r in report.metrics if (r.entry, r.metric) == (entry, "macro_f1@0.5"))
+    result = next(r.mean for r in report.metrics if (r.entry, r.metric) == (entry, "macro_f1@0.5"))
     sql = """
         SELECT p.profile_id, g.fold, list(l.location) AS locations
         FROM profiles AS p JOIN proteins AS q ON q.protein_id = p.protein_ids[1]
@@ -361,7 +361,7 @@ def test_a_scikit_learn_pipeline_on_the_exported_folds_gives_the_same_score(fill
                 StandardScaler(), LogisticRegression(C=chosen["C"], class_weight=weight, max_iter=5000)
             )
             predicted[test, c] = model.fit(X[~test], Y[~test, c]).predict_proba(X[test])[:, 1] >= 0.5
-    assert found == pytest.approx(f1_score(Y, predicted, average="macro"), abs=0.002)
+    assert result == pytest.approx(f1_score(Y, predicted, average="macro"), abs=0.002)
     headline = report.entries[0]
     assert headline.backbone == "slf686"
     assert 0.45 < headline.mean < 0.55  # scikit-learn's level on this set is about 0.50
@@ -384,7 +384,9 @@ def test_entries_of_an_older_protocol_are_shown_only_when_asked_for(
 
 @pytest.mark.slow
 def test_orre_reaches_its_known_level(filler: Filler, samples: Path) -> None:
-    """Fifteen markers whose names hold commas, 406 rows without a UniProt id: about 0.72, unknown proteins left out."""
+    """Fifteen locations whose names contain commas, 406 rows without a UniProt id: about 0.72, unknown proteins left
+    out.
+    """
     add_orre(filler, samples, "a431")
     report = bench(filler.store, backbones=["a431"], heads=["knn"], seeds=1)
     assert report.entries[0].mean == pytest.approx(0.72, abs=0.025)

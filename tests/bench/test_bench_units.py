@@ -57,7 +57,7 @@ def test_vectors_of_what_an_image_was_before_are_not_scored(atlas: Filler) -> No
     assert bench(atlas.store, backbones=["good:unit=image"], **HOW).entries[0].n_test == 45
 
 
-def test_spaces_of_one_name_are_scored_side_by_side_and_told_apart(atlas: Filler) -> None:
+def test_spaces_of_one_name_are_scored_side_by_side_under_different_names(atlas: Filler) -> None:
     """By their digests; results show the pooling, names what differs, and a note that poolings should be equal."""
     spaces = [embed_images(atlas, pooling=pooling) for pooling in ("cls", "mean")]
     with pytest.raises(EmbstoreError, match=r"2 spaces match good:unit=image; .*good:unit=image:pooling=(cls|mean)"):

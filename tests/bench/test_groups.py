@@ -50,7 +50,7 @@ def test_without_proteins_no_well_or_image_is_divided(
 
 
 def test_without_proteins_a_split_by_cell_shows_the_leak(filler: Filler) -> None:
-    """Cells are dealt one by one; the interval is still over wells, and the note says which side they are on."""
+    """Cells are dealt one by one; the interval is still over wells, and the note states the leak."""
     add_screen(filler)
     report = bench(filler.store, backbones=["drawn"], by="cell", **HOW)
     (note,) = {row.note for row in report.entries}
@@ -75,3 +75,15 @@ def test_units_without_a_protein_are_left_out_beside_units_with_one(atlas: Fille
     report = bench(atlas.store, backbones=["good"], by="image", folds=3, seeds=1, heads=["knn"], dataset="toy")
     assert report.entries[0].n_test == 96
     assert "a protein's units are on both sides" in report.entries[0].note
+
+
+def test_suspect_names_say_why_a_location_is_left_out_or_the_task_refused(atlas: Filler) -> None:
+    """A location under two names is two classes: the note, and the error where too few are left, name both."""
+    proteins = [f"ensembl:ENSG{i:011d}" for i in range(24)]
+    names = ["ER"] * 3 + ["er"] * 2 + ["golgi"] * 4
+    atlas.labels("toy/messy", "protein", {p: [name] for p, name in zip(proteins, names, strict=False)})
+    how: dict[str, Any] = {"folds": 3, "seeds": 1, "heads": ["knn"], "dataset": "toy", "task": "localization:messy"}
+    report = bench(atlas.store, backbones=["good"], **how)
+    assert "locations with more than one name: ER (3) = er (2), HPA's Endoplasmic reticulum" in report.notes
+    with pytest.raises(EmbstoreError, match=r"more than one name: ER \(3\) = er \(2\).*--location-map FILE"):
+        bench(atlas.store, backbones=["good"], **(how | {"folds": 4}))

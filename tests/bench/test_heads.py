@@ -74,7 +74,7 @@ def test_where_locations_exclude_each_other_linear_is_scikit_learns_multinomial(
 @pytest.mark.parametrize("C", [LINEAR["C"][0], LINEAR["C"][-1]])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_both_ends_of_the_grid_reach_scikit_learns_optimum(C: float, outputs: int) -> None:
-    """More numbers than units, classes that can be told apart without error: probabilities are within 0.002."""
+    """More numbers than units, classes that can be separated without error: probabilities are within 0.002."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, max(outputs, 2), 60)
     X = (rng.normal(size=(60, 90)) * np.geomspace(3, 0.03, 90) + 0.5 * y[:, None]).astype(np.float32)
@@ -88,7 +88,7 @@ def test_both_ends_of_the_grid_reach_scikit_learns_optimum(C: float, outputs: in
 
 
 def test_a_fit_that_misses_its_optimum_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two steps only, `not_converged` says how many of the fits were stopped."""
+    """With two steps only, `not_converged` counts the fits that were stopped."""
     monkeypatch.setattr("embstore_bench.heads.logistic.MAX_STEPS", 2)
     assert int(HEADS["linear"].fit(make_fold()[0]).chosen["not_converged"]) > 0
 

@@ -55,12 +55,12 @@ def test_the_interval_is_what_resampling_whole_groups_by_hand_gives() -> None:
     slow = []
     for times in resamples(GROUPS):
         rows = np.concatenate([np.flatnonzero(groups == g) for g in np.repeat(np.arange(GROUPS), times)])
-        held = [c for c in range(CLASSES) if actual[rows, c].any()]
-        slow.append(np.mean([slow_f1(actual[rows, c], p[rows, c]) for p in predicted for c in held]))
-    found = summarise(pool_groups(counts), macro_f1)[0]
-    assert [found.low, found.high] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
+        contents = [c for c in range(CLASSES) if actual[rows, c].any()]
+        slow.append(np.mean([slow_f1(actual[rows, c], p[rows, c]) for p in predicted for c in contents]))
+    result = summarise(pool_groups(counts), macro_f1)[0]
+    assert [result.low, result.high] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
     seeds = [f1_score(actual, p, average="macro", zero_division=0) for p in predicted]
-    assert (found.mean, found.sd) == (pytest.approx(np.mean(seeds)), pytest.approx(np.std(seeds, ddof=1)))
+    assert (result.mean, result.sd) == (pytest.approx(np.mean(seeds)), pytest.approx(np.std(seeds, ddof=1)))
 
 
 def test_a_perfect_classifier_has_no_doubt() -> None:
@@ -69,8 +69,8 @@ def test_a_perfect_classifier_has_no_doubt() -> None:
     actual = np.repeat(np.eye(12, dtype=bool), 3, axis=0)
     pooled = pool_groups(np.stack([group_counts(actual, actual, np.arange(36), 36)] * 2))
     for statistic in (macro_f1, micro_f1, f1):
-        for found in summarise(pooled, statistic):
-            assert (found.mean, found.low, found.high) == (1, 1, 1)
+        for result in summarise(pooled, statistic):
+            assert (result.mean, result.low, result.high) == (1, 1, 1)
 
 
 def test_a_class_that_is_nowhere_scores_zero() -> None:

@@ -51,7 +51,7 @@ def test_nothing_is_lost_without_a_count(benched: Filler) -> None:
 
 
 def test_compared_spaces_are_scored_on_what_both_hold(atlas: Filler) -> None:
-    """A space that lacks a cell takes it from both, and the report says of whom how many were dropped."""
+    """A space that lacks a cell removes it from both, and the report states how many each space dropped."""
     lost = load(atlas.store).ids[:5]
     table = "emb_" + digest_of(atlas.store, "noise")[:12]
     atlas.store.delete(table, "id IN ({})".format(", ".join(f"'{i}'" for i in lost)))
@@ -77,10 +77,10 @@ def test_a_unit_of_dropped_classes_only_is_no_negative(atlas: Filler) -> None:
 
 @pytest.mark.parametrize("level", ["image", "cell"])
 def test_labels_of_images_and_cells_reach_the_cells(atlas: Filler, level: str) -> None:
-    """A label set may name images or cells instead of proteins: what it says of them is what their cells have."""
+    """A label set may name images or cells instead of proteins: their cells have the labels."""
     truth = load(atlas.store)
-    of = dict(zip(truth.ids, truth.actual.tolist(), strict=True))
-    subjects = {(i if level == "cell" else i.split(":")[0]): of[i] for i in truth.ids}
+    actual = dict(zip(truth.ids, truth.actual.tolist(), strict=True))
+    subjects = {(i if level == "cell" else i.split(":")[0]): actual[i] for i in truth.ids}
     atlas.labels(
         "toy/own", level, {s: [c for c, yes in zip(CLASSES, row, strict=True) if yes] for s, row in subjects.items()}
     )
@@ -97,9 +97,11 @@ def test_fewer_than_two_classes_says_which_folds_would_do(atlas: Filler) -> None
         load(atlas.store, k=9)
 
 
-@pytest.mark.parametrize(("min_groups", "said"), [(30, "fewer than two classes"), (3, "no unit of toy can be scored")])
+@pytest.mark.parametrize(
+    ("min_groups", "message"), [(30, "fewer than two classes"), (3, "no unit of toy can be scored")]
+)
 def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
-    benched: Filler, min_groups: int, said: str
+    benched: Filler, min_groups: int, message: str
 ) -> None:
     """Where frozen splits are what leaves units out, the error names seeds that are free, not more labels or images."""
     add_late(benched, 99, "er")
@@ -107,7 +109,7 @@ def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
         benched.store.delete("labels", "subject_id != 'ensembl:ENSG00000000099'")
     splits = [draw_split(benched.store, dataset="toy", label_set="toy/grade3", k=3, seed=s) for s in (0, 1)]
     spaces = rows(benched.store, "SELECT * FROM spaces WHERE backbone = 'good'")
-    with pytest.raises(EmbstoreError, match=said) as caught:
+    with pytest.raises(EmbstoreError, match=message) as caught:
         load_task(benched.store, TOY, spaces, splits, min_groups=min_groups)
     assert "1 units are of groups that came after the splits were frozen" in str(caught.value)
     assert "the same command with `--seeds 2,3` makes" in str(caught.value)

@@ -19,7 +19,7 @@ from embstore.store import Store, add_space, drop_table
 from .conftest import vectors, write_raw
 
 
-def found(store: Store) -> set[tuple[str, str]]:
+def found_by_verify(store: Store) -> set[tuple[str, str]]:
     return {(finding.check, finding.table) for finding in verify(store).wrong}
 
 
@@ -151,13 +151,13 @@ def test_records_are_held_to_their_digests(store: Store, space_table: str) -> No
     store.upsert("splits", [{"name": "s", "spec": '{"k": 3}', "digest": "0" * 64}])
     add_space(store, space | {"digest": "ab" * 32}, 2, half=False)
     drop_table(store, "emb_" + "ab" * 6)
-    assert found(store) == {("spaces", "spaces"), ("dim", space_table), ("splits", "splits")}
+    assert found_by_verify(store) == {("spaces", "spaces"), ("dim", space_table), ("splits", "splits")}
     message = " | ".join(f.found for f in verify(store).wrong)
     assert f"the record of {space['digest'][:12]} now has the digest" in message
     assert "the space abababababab has no table emb_abababababab" in message
     assert "vectors of 90 numbers, but spaces has 91" in message
     store.delete("spaces", "true")
-    assert ("spaces", space_table) in found(store)
+    assert ("spaces", space_table) in found_by_verify(store)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short", "empty"])
@@ -190,7 +190,7 @@ def test_a_table_that_cannot_be_opened_is_named(store: Store) -> None:
     newest = min((Path(store.uri) / "proteins.lance" / "_versions").glob("*.manifest"))
     newest.write_bytes(newest.read_bytes()[:5])
     drop_table(store, "profiles")
-    assert found(store) == {("table", "proteins"), ("table", "profiles")}
+    assert found_by_verify(store) == {("table", "proteins"), ("table", "profiles")}
 
 
 def test_files_that_only_a_tag_needs_are_looked_for(store: Store) -> None:
@@ -199,7 +199,7 @@ def test_files_that_only_a_tag_needs_are_looked_for(store: Store) -> None:
     file = data_file(store, "proteins")
     store.delete("proteins", "true")
     file.unlink()
-    assert ("tagged files", "proteins") in found(store)
+    assert ("tagged files", "proteins") in found_by_verify(store)
 
 
 @pytest.mark.slow

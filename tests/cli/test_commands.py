@@ -70,11 +70,39 @@ def test_search_protein_gives_the_promised_columns(run: Run, phantom_store: Path
     """The neighbours go to stdout as JSON, CSV and Parquet with the same columns and rows, nothing else."""
     base = ("--store", phantom_store, "search", "protein", "PHN007", "-k", "4")
     as_json = json.loads(run(*base, "--format", "json").stdout)
-    assert list(as_json[0]) == ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    columns = ["rank", "gene", "protein_id", "dataset", "similarity", "n_cells", "locations"]
+    assert list(as_json[0]) == [*columns, "percentile", "rank_low", "rank_high"]
     assert [row["rank"] for row in as_json] == [1, 2, 3, 4]
     assert "PHN007" not in {row["gene"] for row in as_json}
     as_csv = list(csv.DictReader(io.StringIO(run(*base, "--format", "csv").stdout)))
     assert [row["gene"] for row in as_csv] == [row["gene"] for row in as_json]
+
+
+def test_several_proteins_are_one_table(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """Names of arguments and of a file are searched in order; one that is missing is reported, and the rest stays."""
+    (tmp_path / "genes.txt").write_text("PHN003\n\nNOPE\n")
+    base = ("--store", phantom_store, "search", "protein")
+    done = run(*base, "PHN007", "--genes", tmp_path / "genes.txt", "-k", "2", "-f", "json")
+    rows = json.loads(done.stdout)
+    assert [(row["query"], row["rank"]) for row in rows] == [(g, rank) for g in ("PHN007", "PHN003") for rank in (1, 2)]
+    assert "left out: there is no protein 'NOPE'" in done.stderr
+    alone = json.loads(run(*base, "PHN003", "-k", "2", "-f", "json").stdout)
+    assert [{"query": "PHN003"} | row for row in alone] == rows[2:]
+    for words, message in (
+        ((), "no protein is named; give a gene symbol"),
+        (("NOPE", "NOPE2"), "there is no protein 'NOPE'"),
+        (("PHN003", "PHN007", "--sheet", "s.png"), "--sheet draws one search, and 2 proteins are named"),
+        (("--genes", tmp_path / "none.txt"), "none.txt cannot be read"),
+    ):
+        failed = run(*base, *words)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert message in failed.stderr
+
+
+def test_the_votes_of_neighbours_are_reported(run: Run, phantom_store: Path) -> None:
+    """Locations that are more common among the neighbours than by chance are on stderr."""
+    done = run("--store", phantom_store, "search", "protein", "PHN007", "-k", "3")
+    assert re.search(r"locations of the neighbours: \d of 3 \w+ \(expected \d\.\d\)", done.stderr)
 
 
 def test_parquet_on_stdout_can_be_read(phantom_store: Path) -> None:
@@ -293,3 +321,29 @@ def test_options_that_a_layout_does_not_take_are_refused(run: Run, tmp_path: Pat
         assert done.returncode == 1
         assert done.stderr.startswith(f"error: {option} does not go with")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_dry_run_of_labels_lists_locations_and_suspects(run: Run, phantom_store: Path, tmp_path: Path) -> None:
+    """Locations with counts on stdout, suspects on stderr; nothing is written, and a map gives other names."""
+    (tmp_path / "t.csv").write_text('gene,locations\nPHN001,ER\nPHN002,er\nPHN003,"golgi, er"\n')
+    (tmp_path / "m.csv").write_text('from,to\nER,er\n"golgi, er",golgi;er\n')
+    versions = run("--store", phantom_store, "status", "--format", "csv").stdout
+    command = (
+        "--store",
+        phantom_store,
+        "labels",
+        "add",
+        tmp_path / "t.csv",
+        "--dataset",
+        "opencell",
+        "--scheme",
+        "own",
+    )
+    done = run(*command, "--dry-run")
+    assert "locations of opencell/own: ER 1, er 1, 'golgi, er' 1" in done.stdout
+    assert "locations with more than one name: ER (1) = er (1), HPA's Endoplasmic reticulum" in done.stderr
+    assert "golgi, er (1): golgi; er" in done.stderr
+    done = run(*command, "--dry-run", "--location-map", tmp_path / "m.csv")
+    assert "locations of opencell/own: er 3, golgi 1" in done.stdout
+    assert "suspects" not in done.stderr
+    assert run("--store", phantom_store, "status", "--format", "csv").stdout == versions

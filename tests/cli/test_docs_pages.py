@@ -15,7 +15,7 @@ from .example_files import install_example_package, write_example_networks
 from .pages import ROOT, Typed, assert_all_work, blocks, commands, page, type_commands
 
 TUTORIAL = page("docs/tutorial.md")
-AFTER_THE_TUTORIAL = ("scores", "search", "care", "backbones", "python")  # pages that go on in its folder
+AFTER_THE_TUTORIAL = ("scores", "labels", "search", "care", "backbones", "python")  # pages that go on in its folder
 BY_THEMSELVES = ("cells", "external", "phantom")
 Followed = tuple[Path, list[Typed]]
 

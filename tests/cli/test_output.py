@@ -57,6 +57,7 @@ FULL: dict[str, tuple[str, ...]] = {
     "proteins seen": ("{seen}", "--backbone", "pixel-stats"),
     "backbones list": (),
     "backbones show": ("phantom-dino",),
+    "segmenters list": (),
     "phantom write": ("{out}", "--layout", "opencell", "--proteins", "3", "--field-px", "300"),
     "phantom truth": ("{atlas}",),
     "phantom versions": (),
@@ -72,7 +73,7 @@ EMPTY: dict[str, tuple[str, ...]] = {
     "labels list": (),
 }
 WITHOUT_ROWS = {  # commands that print lines, no table
-    *("demo", "labels add", "splits make", "backbones fetch", "backbones add"),
+    *("demo", "labels add", "splits make", "backbones fetch", "backbones add", "segmenters fetch"),
     "backbones pretrain",  # its log is a table: test_pretrain_command.py, it takes a minute
 }
 

@@ -31,7 +31,7 @@ def test_a_commit_is_as_large_as_rows_and_bytes_allow(
 def test_an_image_that_is_removed_long_before_its_commit_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    """Three commits; the third's image goes before the first: neither it nor its vectors are there, new or known."""
+    """Three commits; the third's image is removed before the first: neither it nor its vectors exist, new or known."""
     write_opencell(tmp_path / "in", [1, 2, 3])
     store = Store.open(tmp_path / "store", create=True)
     if again:

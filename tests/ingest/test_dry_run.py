@@ -24,7 +24,7 @@ def take(store: Store | Path, source: Path, layout: str = "opencell", **choices:
     return ingest(at, source, **{"layout": layout, "backbones": ["pixel-stats"]} | choices)
 
 
-def told(report: Report) -> dict[str, str]:
+def errors_of(report: Report) -> dict[str, str]:
     return {Path(failure.source).name: failure.error for failure in report.failures}
 
 
@@ -61,8 +61,8 @@ def test_a_first_dry_run_tells_what_one_with_a_store_tells(hostile: Path, tmp_pa
     empty = Store.open(tmp_path / "empty", create=True)
     first, with_store = (take(at, hostile, dry_run=True) for at in (tmp_path / "none", empty))
     assert first == with_store
-    assert told(first)["good.tiff"] == "a second file has the key good"
-    assert told(first)["gone.tif"] == "cannot be read: No such file or directory"
+    assert errors_of(first)["good.tiff"] == "a second file has the key good"
+    assert errors_of(first)["gone.tif"] == "cannot be read: No such file or directory"
     limited = take(tmp_path / "none", hostile, dry_run=True, limit=2)
     assert (limited.images, len(limited.failures) + limited.images_in) == (first.images, 2)
     assert not (tmp_path / "none").exists()
@@ -80,9 +80,9 @@ def test_a_dry_run_tells_what_failed_before(hostile: Path, tmp_path: Path) -> No
     """Files that an ingest could not read are not its work now, and are told again; tried again, they are failures."""
     take(tmp_path / "store", hostile)
     again = take(tmp_path / "store", hostile, dry_run=True)
-    assert (again.images_in, again.done_before, len(told(again)), len(again.known_failures)) == (0, 2, 2, 9)
+    assert (again.images_in, again.done_before, len(errors_of(again)), len(again.known_failures)) == (0, 2, 2, 9)
     anew = take(tmp_path / "store", hostile, dry_run=True, retry_failed=True)
-    assert (len(told(anew)), anew.known_failures) == (11, [])
+    assert (len(errors_of(anew)), anew.known_failures) == (11, [])
 
 
 def test_a_dry_run_tells_every_fault_but_those_of_the_pixels(hostile: Path, tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_dry_run_tells_every_fault_but_those_of_the_pixels(hostile: Path, tmp_
     dry = take(tmp_path / "store", hostile, dry_run=True)
     real = take(tmp_path / "store", hostile)
     assert (dry.images_in, real.images_in) == (4, 2)
-    assert sorted(set(told(real)) - set(told(dry))) == ["damaged.tif", "nan.tif"]
-    assert told(dry).items() <= told(real).items()
-    assert len(told(dry)) == 11
+    assert sorted(set(errors_of(real)) - set(errors_of(dry))) == ["damaged.tif", "nan.tif"]
+    assert errors_of(dry).items() <= errors_of(real).items()
+    assert len(errors_of(dry)) == 11
 
 
 def zlib_field_with_a_flipped_byte(tmp_path: Path) -> bytes:
@@ -114,9 +114,9 @@ def test_a_fault_of_a_table_names_its_row(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("image_id,nucleus,protein\na,raw,n.tif\nb,n.tif,n.tif\nc,n.tif,p.tif\n")
     report = take(tmp_path / "store", tmp_path, "manifest", dry_run=True)
     assert report.images_in == 1
-    assert set(told(report)) == {"manifest.csv:2", "manifest.csv:4"}
-    assert "raw is a folder" in told(report)["manifest.csv:2"]
-    assert "n.tif (160, 160), p.tif (50, 160); wanted one shape" in told(report)["manifest.csv:4"]
+    assert set(errors_of(report)) == {"manifest.csv:2", "manifest.csv:4"}
+    assert "raw is a folder" in errors_of(report)["manifest.csv:2"]
+    assert "n.tif (160, 160), p.tif (50, 160); wanted one shape" in errors_of(report)["manifest.csv:4"]
 
 
 def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_masks_and_roles_that_do_not_fit_are_foretold(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "masks" / "57_F11_1_nuclei.png")
     masked = take(tmp_path / "store", tmp_path / "in", "hpa", masks=tmp_path / "masks", dry_run=True)
-    assert "is (9, 9) and its image (400, 400); wanted the same size" in told(masked)["57_F11_1_blue.png"]
+    assert "is (9, 9) and its image (400, 400); wanted the same size" in errors_of(masked)["57_F11_1_blue.png"]
     save_tiff(tmp_path / "one" / "a.tif", FIELD[:1], metadata={})
     alone = take(tmp_path / "store", tmp_path / "one", "ome", channels="er,nucleus", dry_run=True)
-    assert told(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}
+    assert errors_of(alone) == {"a.tif": "a.tif has 1 channel, wanted 2 (er, nucleus)"}
     unseen = take(tmp_path / "store", tmp_path / "one", "crops", channels="cytosol", dry_run=True)
-    assert told(unseen) == {"a.tif": "it has cytosol and pixel-stats uses nucleus, protein"}
+    assert errors_of(unseen) == {"a.tif": "it has cytosol and pixel-stats uses nucleus, protein"}
 
 
 def test_a_dry_run_counts_images_without_a_protein_among_those_that_would_go_in(hostile: Path, tmp_path: Path) -> None:
@@ -146,3 +146,34 @@ def test_progress_of_a_dry_run_counts_images(tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     take(tmp_path / "none", tmp_path / "in", dry_run=True, progress=lambda *step: steps.append(step))
     assert steps == [("headers", 1, 2), ("headers", 2, 2)]
+
+
+def test_a_dry_run_tells_what_the_values_of_masks_mean(cases: Path, tmp_path: Path) -> None:
+    """A class map is refused before the ingest, and a foreground mask is named as one."""
+    case = cases / "05-ilastik-simple-segmentation"
+    (failure,) = take(tmp_path / "none", case / "f1.tif", masks=case / "masks_renamed", dry_run=True).failures
+    assert "class map" in failure.error
+    write_opencell(tmp_path / "in", [1])
+    (image,) = (tmp_path / "in").rglob("*.tif")
+    (tmp_path / "masks").mkdir()
+    mask = (FIELD[0] > np.percentile(FIELD[0], 90)).astype(np.uint8) * 255
+    Image.fromarray(mask).save(tmp_path / "masks" / f"{image.stem}_nuclei.png")
+    dry = take(tmp_path / "none", tmp_path / "in", masks=tmp_path / "masks", dry_run=True)
+    (note,) = dry.mask_notes.values()
+    assert note.startswith("nuclei: a foreground mask without instances, split into")
+
+
+def test_a_dry_run_reads_the_masks_of_twenty_images(tmp_path: Path) -> None:
+    """Evenly spread: of thousands it stays a matter of seconds, and the report counts them."""
+    (tmp_path / "in").mkdir()
+    for number in range(45):
+        for name in (f"f{number:02}.png", f"f{number:02}_nuclei.png"):
+            Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / "in" / name)
+    (tmp_path / "masks").mkdir()
+    for path in (tmp_path / "in").glob("*_nuclei.png"):
+        path.rename(tmp_path / "masks" / path.name)
+    dry = take(
+        tmp_path / "none", tmp_path / "in", "fields", channels="f*=nucleus", masks=tmp_path / "masks", dry_run=True
+    )
+    assert (dry.images_in, len(dry.failures)) == (45, 0)
+    assert "masks: the values of 20 of 45 were read; an ingest reads all of them" in dry.notes

@@ -35,16 +35,16 @@ def test_items_come_in_order_and_a_few_ahead(workers: int) -> None:
         time.sleep(0.002 * (item % 3))
         return item * item
 
-    found = []
+    outcome = []
     for result in read_ahead(slow, range(30), workers):
-        found.append(result)
-        assert len(started) - len(found) < 3 + workers
-    assert found == [n * n for n in range(30)]
+        outcome.append(result)
+        assert len(started) - len(outcome) < 3 + workers
+    assert outcome == [n * n for n in range(30)]
 
 
-@pytest.mark.parametrize(("ahead_bytes", "held"), [(0, 2), (2**26, 256)], ids=["bit by bit", "ahead"])
+@pytest.mark.parametrize(("ahead_bytes", "contents"), [(0, 2), (2**26, 256)], ids=["bit by bit", "ahead"])
 def test_how_crops_are_cut_and_put_together_changes_no_vector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_bytes: int, held: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_bytes: int, contents: int
 ) -> None:
     """Two crops at a time, or all of several images at once: those of an ingest of each image by itself, to the bit."""
     write_opencell(tmp_path / "in", [1, 2, 3])
@@ -54,7 +54,7 @@ def test_how_crops_are_cut_and_put_together_changes_no_vector(
     for path in sorted((tmp_path / "in").rglob("*.tif")):
         ingest(single, path, layout="opencell", backbones=["pixel-stats"])
     monkeypatch.setattr(embedding, "AHEAD_BYTES", ahead_bytes)
-    monkeypatch.setattr(embedding, "CROPS_HELD", held)
+    monkeypatch.setattr(embedding, "CROPS_HELD", contents)
     store = Store.open(tmp_path / "store", create=True)
     report = ingest(store, tmp_path / "in", layout="opencell", backbones=["pixel-stats"])
     assert report.vectors_in == {"pixel-stats:mapping": 4 * CELLS}
@@ -86,8 +86,8 @@ def test_images_are_embedded_without_a_store(tmp_path: Path) -> None:
 
 
 def test_images_are_gathered_until_there_is_enough_to_do() -> None:
-    """Failures count as one each, so that they are told while the work goes on; what is left comes last."""
-    failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "mend it") for n in range(7)]
+    """Failures count as one each, so that they are reported while the work continues; what is left comes last."""
+    failures: Sequence[Failure] = [Failure(str(n), "read", "broken", "correct it") for n in range(7)]
     assert [len(batch) for batch in embedding._batches(failures, 3)] == [3, 3, 1]
 
 

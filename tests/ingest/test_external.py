@@ -1,4 +1,4 @@
-"""External embeddings: a file's rows become profiles, exactly once, and what cannot go in is said row by row."""
+"""External embeddings: a file's rows become profiles, exactly once, and unusable rows are reported one by one."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_hpa_features_go_in_as_they_are(store: Store, samples: Path) -> None:
     with np.load(path) as data:  # twin: straight from the file
         features, hot, names = data["features"], data["labels"], data["label_names"]
         ids, genes = data["ensg_id"].astype(str), data["gene"].astype(str)
-    found = store.matrix(space["digest"], [f"slf/{i}" for i in ids])
-    np.testing.assert_array_equal(found, features.astype(np.float32))
-    assert found.max() > 100_000
+    result = store.matrix(space["digest"], [f"slf/{i}" for i in ids])
+    np.testing.assert_array_equal(result, features.astype(np.float32))
+    assert result.max() > 100_000
     labels = {
         (r["subject_id"], r["location"]) for r in rows(store, "SELECT * FROM labels WHERE label_set = 'slf/labels'")
     }
@@ -119,7 +119,7 @@ def test_spatial_proteomics_without_an_id_goes_by_its_feature(store: Store, samp
         store.matrix(space_of(store, "orre")["digest"], [key])[0],
         np.array([float(table[first][c]) for c in vectors], np.float32),
     )
-    # several rows of one protein are told apart, none is lost
+    # several rows of one protein are distinguished, none is lost
     assert len(set(store.read("profiles")["profile_id"].to_pylist())) == len(table)
 
 
@@ -127,7 +127,7 @@ def test_spatial_proteomics_without_an_id_goes_by_its_feature(store: Store, samp
 
 
 def test_bad_rows_fail_and_the_rest_goes_in(store: Store, tmp_path: Path) -> None:
-    """A missing number and a row that names no protein are failures with their row; mended, they go in and end."""
+    """A missing number and a row that names no protein are failures with their row; corrected, they are imported."""
     X = np.arange(15.0).reshape(5, 3)
     X[1, 2], X[3, 0] = np.nan, np.inf
     names = {
@@ -165,8 +165,8 @@ def test_a_changed_row_is_replaced(store: Store, tmp_path: Path) -> None:
     np.savez(path, **arrays)
     report = bring(store, path, columns)
     assert (report.vectors_in, report.done_before) == ({"theirs": 1}, 3)
-    found = store.matrix(space_of(store)["digest"], [f"mine/ENSG{i:011d}" for i in range(4)])
-    np.testing.assert_array_equal(found, arrays["X"].astype(np.float32))
+    result = store.matrix(space_of(store)["digest"], [f"mine/ENSG{i:011d}" for i in range(4)])
+    np.testing.assert_array_equal(result, arrays["X"].astype(np.float32))
     profiles = {row["row"]: row["genes"] for row in store.read("profiles").to_pylist()}
     assert profiles == {0: ["Z"], 1: ["G1"], 2: ["G2"], 3: ["G3"]}
     labels = {(row["subject_id"][-1], row["location"], row["revision"]) for row in rows(store, "SELECT * FROM labels")}
@@ -186,8 +186,8 @@ def test_several_rows_of_one_protein_are_kept_apart(store: Store, tmp_path: Path
         "mine/P35609-2",
         "mine/O43707",
     ]
-    found = similar_proteins(store, "O43707")
-    assert {row.protein_id: row.n_cells for row in found.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
+    result = similar_proteins(store, "O43707")
+    assert {row.protein_id: row.n_cells for row in result.rows} == {"uniprot:P12814": 2, "uniprot:P35609": 1}
 
 
 def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "columns", "said"),
+    ("changed", "columns", "message"),
     [
         ({}, Columns("Y", "id"), r"has X \(4, 3\), id \(4,\), .*; wanted a 2-dimensional array 'Y'"),
         ({"X": np.ones(4)}, COLUMNS, "wanted a 2-dimensional array 'X'"),
@@ -237,20 +237,20 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
     ],
 )
 def test_an_npz_of_another_shape_is_refused(
-    tmp_path: Path, changed: dict[str, Any], columns: Columns, said: str
+    tmp_path: Path, changed: dict[str, Any], columns: Columns, message: str
 ) -> None:
-    """The error says what the file holds and what was wanted."""
-    with pytest.raises(EmbstoreError, match=said):
+    """The error states what the file contains and what was wanted."""
+    with pytest.raises(EmbstoreError, match=message):
         read_vectors(save(tmp_path / "v.npz", **changed), columns)
 
 
 def test_ids_may_be_bytes_and_numbers_may_overflow(tmp_path: Path) -> None:
-    """Names saved as bytes are read as text; what float32 cannot hold is infinite, which `bring` refuses by row."""
-    brought = read_vectors(
+    """Names saved as bytes are read as text; what float32 cannot represent is infinite, which is refused by row."""
+    embeddings = read_vectors(
         save(tmp_path / "v.npz", id=np.array([b"a", b"b", b"c", b"d"]), X=np.full((4, 3), 1e300)), COLUMNS
     )
-    assert brought.ids == ["a", "b", "c", "d"]
-    assert np.isinf(brought.vectors).all()
+    assert embeddings.ids == ["a", "b", "c", "d"]
+    assert np.isinf(embeddings.vectors).all()
 
 
 def csv_file(path: Path, text: str) -> Path:
@@ -261,9 +261,9 @@ def csv_file(path: Path, text: str) -> Path:
 def test_csv_columns_are_chosen_by_pattern_and_names_stay_text(tmp_path: Path) -> None:
     """`F*,Q1` picks columns in file order; 007 and a date are names; a missing number is NaN."""
     text = "F2,protein,F10,Q1,note,gene\n1,007,2,16777217,x,2001-03-01\n3,NA,,5,y,true\n"
-    brought = read_vectors(csv_file(tmp_path / "v.csv", text), Columns("F*,Q1", "protein", "gene"))
-    assert (brought.ids, brought.genes) == (["007", ""], ["2001-03-01", "true"])
-    np.testing.assert_array_equal(brought.vectors, np.array([[1, 2, 16777216], [3, np.nan, 5]], np.float32))
+    embeddings = read_vectors(csv_file(tmp_path / "v.csv", text), Columns("F*,Q1", "protein", "gene"))
+    assert (embeddings.ids, embeddings.genes) == (["007", ""], ["2001-03-01", "true"])
+    np.testing.assert_array_equal(embeddings.vectors, np.array([[1, 2, 16777216], [3, np.nan, 5]], np.float32))
 
 
 @pytest.mark.parametrize(
@@ -284,18 +284,18 @@ def test_a_bad_row_is_named_by_its_line(store: Store, tmp_path: Path, text: str,
         assert report.images_in == 1
 
 
-def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
+def test_fields_may_be_separated_by_semicolons(tmp_path: Path) -> None:
     """As Excel writes a CSV in much of Europe; a semicolon within a field of a comma's file stays there."""
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
-    np.testing.assert_array_equal(found.vectors, np.array([[1, 2]], np.float32))
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
-    np.testing.assert_array_equal(found.vectors, np.array([[1.5, -2]], np.float32))
-    found = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
-    assert found.locations == [["er", "golgi"]]
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1;2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(result.vectors, np.array([[1, 2]], np.float32))
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene;x;y\nA;1,5;-2\n"), Columns(gene="gene"))
+    np.testing.assert_array_equal(result.vectors, np.array([[1.5, -2]], np.float32))
+    result = read_vectors(csv_file(tmp_path / "v.csv", "gene,loc,x\nA,er;golgi,1\n"), Columns(gene="gene", label="loc"))
+    assert result.locations == [["er", "golgi"]]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", r"cannot be read as a CSV \(Empty CSV file\)"),
         ("id,f1\n", "no row below its header"),
@@ -307,9 +307,9 @@ def test_fields_may_be_parted_by_semicolons(tmp_path: Path) -> None:
         ("name,f1\na,b\n", "has no column 'id'; it has name, f1"),
     ],
 )
-def test_a_csv_without_usable_columns_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_csv_without_usable_columns_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """Empty, ragged, doubled, text where numbers are wanted, wrong names: each in one line."""
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_vectors(csv_file(tmp_path / "v.csv", text), Columns("f*", "id"))
 
 
@@ -325,13 +325,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
             continue
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id,f1\n" + b"a,1\n" * 1000)[:-12])
     (tmp_path / "v.h5").write_bytes(b"x")
-    for name, said in (
+    for name, message in (
         ("cut.npz", "cannot be read as an npz"),
         ("cut.csv.gz", "cannot be read as a CSV"),
         ("v.h5", "is not a file of embeddings; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet"),
         ("absent.npz", "there is no file"),
     ):
-        with pytest.raises(EmbstoreError, match=said):
+        with pytest.raises(EmbstoreError, match=message):
             read_vectors(tmp_path / name, COLUMNS)
 
 
@@ -377,7 +377,7 @@ def vectors_and_names() -> tuple[np.ndarray, dict[str, list[str]]]:
     return X, names
 
 
-def check_brought(store: Store, path: Path, columns: Columns) -> None:
+def check_imported(store: Store, path: Path, columns: Columns) -> None:
     X, names = vectors_and_names()
     dry = bring(store, path, columns, dry_run=True)
     assert (dry.images_in, len(dry.failures)) == (3, 1)
@@ -394,7 +394,7 @@ def check_brought(store: Store, path: Path, columns: Columns) -> None:
 
 @pytest.mark.parametrize("beside", [None, "rows.csv"])
 def test_npy_goes_with_the_table_beside_it(store: Store, tmp_path: Path, beside: str | None) -> None:
-    """The table of the same name, or the one that is named, says what each row is; a row with NaN fails alone."""
+    """The table of the same name, or the one that is named, describes each row; a row with NaN fails alone."""
     X, names = vectors_and_names()
     np.save(tmp_path / "v.npy", X)
     columns = Columns(identifier="id", gene="gene", label="label", table=tmp_path / beside if beside else None)
@@ -402,7 +402,7 @@ def test_npy_goes_with_the_table_beside_it(store: Store, tmp_path: Path, beside:
         bring(store, tmp_path / "v.npy", columns)
     with (tmp_path / (beside or "v.csv")).open("w", newline="") as file:
         csv.writer(file).writerows([list(names), *zip(*names.values(), strict=True)])
-    check_brought(store, tmp_path / "v.npy", columns)
+    check_imported(store, tmp_path / "v.npy", columns)
     np.save(tmp_path / "v.npy", X[:3])
     with pytest.raises(EmbstoreError, match=r"v\.npy has 3 rows and .*\.csv has 4"):
         bring(store, tmp_path / "v.npy", columns)
@@ -415,7 +415,7 @@ def test_parquet_holds_columns_or_one_column_of_lists(store: Store, tmp_path: Pa
     numbers = {f"f{j}": X[:, j] for j in range(3)} if form == "columns" else {"emb": list(X)}
     pq.write_table(pa.table(names | numbers), tmp_path / "v.parquet")
     pattern = "f*" if form == "columns" else "emb"
-    check_brought(store, tmp_path / "v.parquet", Columns(pattern, "id", "gene", "label"))
+    check_imported(store, tmp_path / "v.parquet", Columns(pattern, "id", "gene", "label"))
 
 
 def test_h5ad_gives_a_matrix_and_columns_of_obs(store: Store, tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_h5ad_gives_a_matrix_and_columns_of_obs(store: Store, tmp_path: Path) ->
     path = tmp_path / "v.h5ad"
     anndata.AnnData(csr_matrix(np.nan_to_num(X)), obs=obs, obsm={"X_dino": X}).write_h5ad(path)
     np.testing.assert_array_equal(read_vectors(path, Columns(gene="index")).vectors, np.nan_to_num(X))
-    check_brought(store, path, Columns("X_dino", "id", "gene", "label"))
+    check_imported(store, path, Columns("X_dino", "id", "gene", "label"))
     with pytest.raises(EmbstoreError, match="no column 'nope' in obs; it has index, id, gene, label"):
         read_vectors(path, Columns(gene="nope"))
     with pytest.raises(EmbstoreError, match="has the matrices X, X_dino; wanted 'Y'"):

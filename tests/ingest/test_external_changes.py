@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import embstore as es
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, import_embeddings
 from embstore.sources.decoding import Decoder
@@ -84,20 +86,55 @@ def test_two_backbones_of_one_dataset_share_ids(store: Store, tmp_path: Path) ->
         bring(store, tmp_path / "c.npz", backbone="e", id_column="id")
 
 
+def test_the_file_of_each_vector_is_recorded(store: Store, tmp_path: Path) -> None:
+    """Two files of the same ids under two backbones: each is updated by its own file, and by no other."""
+    first, second = tmp_path / "1.npz", tmp_path / "2.npz"
+    bring(store, save(first, [[1, 0], [2, 0]], "A B"))
+    bring(store, save(second, [[3, 0, 0], [4, 0, 0]], "B A"), backbone="c")
+    asked = (
+        "SELECT s.backbone, i.* EXCLUDE (space) FROM imported AS i JOIN spaces AS s ON s.digest = i.space ORDER BY ALL"
+    )
+    assert [(row["backbone"], row["profile_id"], row["source"], row["row"]) for row in rows(store, asked)] == [
+        ("b", "d/gene:A", str(first), 0),
+        ("b", "d/gene:B", str(first), 1),
+        ("c", "d/gene:A", str(second), 1),
+        ("c", "d/gene:B", str(second), 0),
+    ]
+    assert bring(store, save(second, [[9, 0, 0]], "B"), backbone="c").vectors_deleted == 1  # was refused
+    assert [row["profile_id"] for row in rows(store, asked) if row["backbone"] == "c"] == ["d/gene:B"]
+    with pytest.raises(EmbstoreError, match=rf"from {first} \(gene:B\)"):
+        bring(store, save(tmp_path / "3.npz", [[7, 0]], "B"))
+    assert es.verify(store).wrong == ()
+    es.remove(store, "profile_id = 'd/gene:B'")
+    assert [row["profile_id"] for row in rows(store, asked)] == ["d/gene:A"]
+
+
+def test_vectors_from_before_the_record_are_those_of_their_profile_s_file(store: Store, tmp_path: Path) -> None:
+    """A store that an earlier version wrote has no table `imported`."""
+    first = save(tmp_path / "1.npz", [[1, 0], [2, 0]], "A B")
+    bring(store, first)
+    shutil.rmtree(tmp_path / "store" / "imported.lance")
+    store = Store.open(tmp_path / "store")
+    with pytest.raises(EmbstoreError, match=rf"from {first} \(gene:A\)"):
+        bring(store, save(tmp_path / "2.npz", [[7, 0]], "A"))
+    assert bring(store, save(first, [[5, 0], [2, 0]], "A B")).vectors_replaced == 1
+    assert [row["profile_id"] for row in rows(store, "SELECT * FROM imported")] == ["d/gene:A"]
+
+
 @pytest.mark.parametrize("genes", ["X X X#2", "X#2 X X", "X X#2 X X#2"])
 def test_repeated_ids_are_kept_apart(store: Store, tmp_path: Path, genes: str) -> None:
     """A number that tells rows of one name apart is not one that another row has."""
     names = genes.split()
     path = save(tmp_path / "v.npz", [[i, 1] for i in range(len(names))], genes)
     assert bring(store, path).vectors_in == {"b": len(names)}
-    found = stored(store)
-    assert sorted(vector[0] for vector in found.values()) == list(range(len(names)))
-    assert found["X#2"][0] == names.index("X#2")
+    result = stored(store)
+    assert sorted(vector[0] for vector in result.values()) == list(range(len(names)))
+    assert result["X#2"][0] == names.index("X#2")
     assert bring(store, path).done_before == len(names)
 
 
 def test_missing_numbers_are_filled_on_request(store: Store, tmp_path: Path) -> None:
-    """With the mean of the finite numbers of their column in this file, or 0; the report says which and how many."""
+    """With the mean of the finite numbers of their column in this file, or 0; the report states which and how many."""
     nan, inf = np.nan, np.inf
     path = save(tmp_path / "v.npz", [[1, nan, nan], [2, 4, nan], [nan, 8, nan], [3, 0, inf]], "A B C D")
     assert len(bring(store, path, dry_run=True).failures) == 4
@@ -186,6 +223,6 @@ def test_fortran_order_and_large_row_groups_are_read_by_blocks(tmp_path: Path, m
         "\n".join([",".join(table.column_names), *(",".join(map(repr, r)) for r in X.tolist())])
     )
     for path in sorted(tmp_path.iterdir()):
-        found = read_vectors(path, Columns())
-        assert len(list(found.blocks())) > 1, path.name
-        np.testing.assert_array_equal(found.vectors, X, err_msg=path.name)
+        result = read_vectors(path, Columns())
+        assert len(list(result.blocks())) > 1, path.name
+        np.testing.assert_array_equal(result.vectors, X, err_msg=path.name)

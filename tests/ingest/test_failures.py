@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_fields import CELLS, save_tiff, write_hpa, write_opencell
+from drawn_fields import CELLS, draw_field, save_tiff, write_hpa, write_opencell
 from tiny_vit import tiny
 
 from embstore.backbones.registry import BACKBONES, keep
@@ -111,3 +111,25 @@ def test_what_stops_an_ingest_is_reported_and_failures_are_recorded_all_the_same
             take(store, tmp_path / "in", progress=progress)
         assert [Path(row["source"]) for row in rows(store, FAILURES)] == [broken]
     assert raised.value.__notes__ == ["and then: no space left on the device"]
+
+
+@pytest.mark.parametrize("moved_to", ["renamed.csv", "elsewhere/manifest.csv"])
+def test_failures_of_a_renamed_table_end_when_the_new_one_is_read(store: Store, tmp_path: Path, moved_to: str) -> None:
+    """A row that was wrong in the old file is listed no longer; one of a table that still lies there is."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    save_tiff(folder / "a.tif", draw_field(1))
+    (folder / "other.csv").write_text("file,channels,pixel_size_um\na.tif,nucleus;protein,far\n")
+    head = "file,channels,pixel_size_um\na.tif,nucleus;protein,0.4\n"
+    (folder / "manifest.csv").write_text(f"{head}b.tif,nucleus;protein,wide\n")
+    for name in ("manifest.csv", "other.csv"):
+        take(store, folder / name, layout="manifest", dataset="d")
+    old = [f"{folder / name}:{line}" for name, line in (("manifest.csv", 3), ("other.csv", 2))]
+    assert [row["source"] for row in rows(store, FAILURES)] == old
+    new = folder / moved_to
+    new.parent.mkdir(exist_ok=True)
+    (folder / "manifest.csv").unlink()
+    new.write_text(head)
+    report = take(store, new, layout="manifest", dataset="d", source_root=folder)
+    assert report.failures == []
+    assert [row["source"] for row in rows(store, FAILURES)] == old[1:]

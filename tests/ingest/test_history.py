@@ -83,7 +83,7 @@ def test_a_run_that_changes_nothing_leaves_no_row(filled: Path, tmp_path: Path) 
 
 
 def test_an_import_that_only_deletes_leaves_a_row(store: Store, tmp_path: Path) -> None:
-    """A file that lost a row takes that row's vector out of the store, and the history says that a run wrote."""
+    """A file that lost a row takes that row's vector out of the store, and the history shows that a run wrote."""
     path = tmp_path / "v.csv"
     for text in ("gene,a,b\nA1,1,2\nB1,3,4\n", "gene,a,b\nA1,1,2\n"):
         path.write_text(text)
@@ -120,7 +120,7 @@ def test_runs_are_listed_newest_first(filled: Path, tmp_path: Path) -> None:
 def test_a_run_that_ends_early_says_how(
     store: Store, tmp_path: Path, error: BaseException, status: str, message: str | None
 ) -> None:
-    """What was finished is counted; the error goes on to the caller; the next run has a row of its own."""
+    """What was finished is counted; the error reaches the caller; the next run has a row of its own."""
     write_opencell(tmp_path / "in", [1, 2, 3])
 
     def stop(stage: str, done: int, _total: int) -> None:
@@ -136,7 +136,7 @@ def test_a_run_that_ends_early_says_how(
 
 
 def test_a_killed_run_is_shown_as_killed(tmp_path: Path) -> None:
-    """Its row was written at its start; on another machine nobody can tell whether it still runs."""
+    """Its row was written at its start; on another machine it is unknown whether it still runs."""
     source = tmp_path / "in"
     write_opencell(source, [1, 2, 3, 4, 5, 6])
     write_labels(source / "labels.csv", {number: {"er": 3} for number in range(1, 7)})

@@ -1,4 +1,4 @@
-"""Ingest is exactly-once: whatever is killed, repeated, raced, broken or mended, the store ends the same."""
+"""Ingest is exactly-once: whatever is killed, repeated, raced, broken or repaired, the store ends the same."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_ingest_brings_cells_vectors_proteins_and_labels(phantom_store: Path)
 
 
 def test_a_second_run_finds_nothing_to_do_and_writes_no_version(phantom_copy: Path, phantom: Path) -> None:
-    """Not one table gets a new version, and the report says that all was done before."""
+    """Not one table gets a new version, and the report states that all was done before."""
     store = Store.open(phantom_copy)
     versions = store.versions()
     report = take(store, phantom / "images", labels=phantom / "labels.csv")
@@ -128,7 +128,7 @@ def test_a_limit_takes_the_first_images_and_each_run_the_next(store: Store, tmp_
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "message"),
     [
         ({"dataset": "a/b"}, "the dataset name .*'a/b'"),
         ({"dataset": "a:b"}, "the dataset name .*'a:b'"),
@@ -146,12 +146,12 @@ def test_a_limit_takes_the_first_images_and_each_run_the_next(store: Store, tmp_
     ],
 )
 def test_a_wrong_choice_is_refused_before_anything_is_written(
-    store: Store, tmp_path: Path, choices: dict[str, Any], said: str
+    store: Store, tmp_path: Path, choices: dict[str, Any], message: str
 ) -> None:
     """One line that lists what there is; no table gets a new version."""
     write_opencell(tmp_path / "in", [1])
     versions = store.versions()
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         take(store, tmp_path / "in", **choices)
     assert store.versions() == versions
 
@@ -219,9 +219,9 @@ def test_an_ingest_that_stops_between_any_two_writes_continues(
         except KeyboardInterrupt:
             report = take(store, tmp_path / "in", labels=labels)
         assert report.images_in + report.done_before == 1
-        found = everything(store)
-        assert found == {key: undisturbed[key] for key in found}
-        assert len(found) == store.read("cells").num_rows == CELLS
+        result = everything(store)
+        assert result == {key: undisturbed[key] for key in result}
+        assert len(result) == store.read("cells").num_rows == CELLS
         assert store.read("labels").num_rows == 30
     assert writes > 5  # proteins, labels, space, cells, images, vectors, markers
 
@@ -290,7 +290,7 @@ def test_embedding_later_gives_the_vectors_of_embedding_at_once(tmp_path: Path, 
 
 
 def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_path: Path, wide: str) -> None:
-    """Missing files say `--source-root`, changed ones ask for an ingest, and both pieces of advice work."""
+    """Missing files advise `--source-root`, changed ones an ingest, and both pieces of advice work."""
     first, second = write_opencell(tmp_path / "in", [1, 2])
     take(store, tmp_path / "in")
     shutil.move(tmp_path / "in", tmp_path / "moved")
@@ -316,7 +316,7 @@ def test_embed_finds_moved_images_and_refuses_changed_ones(store: Store, tmp_pat
 
 
 def test_embed_needs_images(store: Store, phantom_copy: Path) -> None:
-    """An empty store and an unknown dataset are errors that say what to do first."""
+    """An empty store and an unknown dataset are errors that state what to do first."""
     with pytest.raises(EmbstoreError, match="the store contains no image; ingest some first"):
         embed(store, backbones=["pixel-stats"])
     with pytest.raises(EmbstoreError, match="no dataset 'hpa' with images; choose from: "):
@@ -324,17 +324,18 @@ def test_embed_needs_images(store: Store, phantom_copy: Path) -> None:
 
 
 def test_an_encoder_that_drifted_may_not_append(phantom_copy: Path, tmp_path: Path) -> None:
-    """Where the stored canary differs from what the encoder gives now, an ingest stops before it writes vectors."""
+    """Where the stored canary differs from what the encoder gives now, an ingest stops before it writes anything."""
     store = Store.open(phantom_copy)
     (space,) = store.read("spaces").to_pylist()
     rng = np.random.default_rng(0)
     drifted = (np.array(space["canary"]) + rng.normal(0, 0.3, len(space["canary"]))).tolist()
     store.upsert("spaces", [space | {"canary": drifted}])
     write_opencell(tmp_path / "in", [1])
-    before = everything(store)
+    versions = store.versions()
     with pytest.raises(EmbstoreError, match="pixel-stats:mapping gives other vectors than the store contains"):
-        take(store, tmp_path / "in")
-    assert everything(store) == before
+        take(store, tmp_path / "in", labels=write_labels(tmp_path / "labels.csv", {1: {"er": 3}}))
+    changed = {name for name, version in store.versions().items() if versions[name] != version}
+    assert changed == {"ingests"}  # that a run failed
 
 
 # -- changes ---------------------------------------------------------------------------------------------------------
@@ -401,9 +402,9 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     labels.write_text("file,gene,ensg_id,grade_3,grade_2,grade_1\nin/gone.tif,G,,er,,\n")
     report = take(store, folder, labels=labels)
     assert (report.images, report.images_in, report.cells_in) == (6, 1, CELLS)
-    found = failures(store)
-    assert len(report.failures) == len(found) == 6
-    for name, said in {
+    result = failures(store)
+    assert len(report.failures) == len(result) == 6
+    for name, message in {
         "cut.tif": "cut off after 1 pages",
         "empty.tif": "empty (0 bytes)",
         "text.tif": "text.tif",
@@ -411,7 +412,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
         "tiny pixels.tif": "pixels wide, wanted 0 to",
         "gone.tif": "missing",
     }.items():
-        assert said in found[name], name
+        assert message in result[name], name
     assert all(row["todo"] and row["failed_at"] for row in rows(store, "SELECT * FROM failures"))
     assert len(cell_ids(store)) == CELLS
 
@@ -424,7 +425,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     assert store.versions() == versions | {"ingests": store.versions()["ingests"]}
 
 
-def test_a_mended_file_goes_in_and_its_failure_goes_away(store: Store, tmp_path: Path) -> None:
+def test_a_repaired_file_is_ingested_and_its_failure_deleted(store: Store, tmp_path: Path) -> None:
     """Replaced, put in place or restored, a file is tried again by itself; one that fails anew keeps one row."""
     folder = tmp_path / "in"
     (good,) = write_opencell(folder, [1])
@@ -456,7 +457,7 @@ def test_a_mended_file_goes_in_and_its_failure_goes_away(store: Store, tmp_path:
 def test_a_relative_source_is_the_same_source(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: str
 ) -> None:
-    """A folder named from where one stands is found again from elsewhere, and its missing files can be mended."""
+    """A folder with a relative path is found again from elsewhere, and its missing files can be restored."""
     write_opencell(tmp_path / "in", [1])
     labels = tmp_path / "labels.csv"
     labels.write_text("file,gene,ensg_id,grade_3,grade_2,grade_1\nin/gone.tif,G,,er,,\n")
@@ -471,8 +472,8 @@ def test_a_relative_source_is_the_same_source(
     assert embed(store, backbones=[wide]).failures == []
 
 
-def test_two_files_of_one_key_are_told_apart_by_renaming(store: Store, tmp_path: Path) -> None:
-    """The second is a failure, the first goes in; once the first is away, the second is the image."""
+def test_two_files_of_one_key_are_distinguished_by_renaming(store: Store, tmp_path: Path) -> None:
+    """The second is a failure, the first is ingested; once the first is away, the second is the image."""
     (first,) = write_opencell(tmp_path / "in", [1])
     second = save_tiff(opencell_path(tmp_path / "in" / "sub", 1), draw_field(5))
     report = take(store, tmp_path / "in")
@@ -488,7 +489,7 @@ def test_two_files_of_one_key_are_told_apart_by_renaming(store: Store, tmp_path:
 # -- HPA -------------------------------------------------------------------------------------------------------------
 
 
-def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store: Store, tmp_path: Path) -> None:
+def test_hpa_fields_are_ingested_and_broken_ones_retried_when_any_file_changes(store: Store, tmp_path: Path) -> None:
     """Other shapes, a damaged green, no blue: failures that end when the file that was at fault is replaced."""
     folder = tmp_path / "in"
     write_hpa(folder, "9001_A1_1", 1)
@@ -505,10 +506,10 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
     assert rows(store, "SELECT DISTINCT roles_present FROM cells")[0]["roles_present"] == [
         *("nucleus", "protein", "microtubules", "er")
     ]
-    found = " ".join(failures(store).values())
-    assert "different shapes" in found
-    assert "9001_A3_1_green.png ends at 2000 bytes" in found
-    assert "protein and no nucleus" in found
+    result = " ".join(failures(store).values())
+    assert "different shapes" in result
+    assert "9001_A3_1_green.png ends at 2000 bytes" in result
+    assert "protein and no nucleus" in result
     assert len(take(store, folder, layout="hpa").known_failures) == 2
 
     write_hpa(folder, "9001_A2_1", 2, ("red",))
@@ -524,7 +525,7 @@ def test_hpa_fields_go_in_and_broken_ones_are_mended_by_any_of_their_files(store
 
 
 def test_a_field_without_nuclei_is_done_with_a_note(store: Store, tmp_path: Path, samples: Path) -> None:
-    """A real field without any nucleus has no cell, says why, and is not read again."""
+    """A real field without any nucleus has no cell, states why, and is not read again."""
     (tmp_path / "in").mkdir()
     (field,) = (samples / "opencell").rglob("no-nuclei-1.tif")
     shutil.copy(field, tmp_path / "in")
@@ -546,8 +547,8 @@ def test_images_without_a_protein_are_counted_and_left_out_of_search(store: Stor
     assert (report.without_protein, report.images_in) == (1, 3)  # a file that failed is not in the store
     assert take(store, tmp_path / "in").without_protein == 0
     assert len(cell_ids(store)) == len(everything(store)) == 3 * CELLS
-    found = similar_proteins(store, "G1")
-    assert [row.gene for row in found.rows] == ["G2"]
+    result = similar_proteins(store, "G1")
+    assert [row.gene for row in result.rows] == ["G2"]
     assert rows(store, "SELECT DISTINCT protein_ids, group_id FROM cells WHERE image_id LIKE '%mystery'") == [
         {"protein_ids": [], "group_id": None}
     ]

@@ -29,7 +29,7 @@ def take(store: Store | str, source: Path, **choices: Any) -> Report:
 
 
 def flat(folder: Path, name: str, seed: int) -> Path:
-    """Write a field whose name says nothing of its protein."""
+    """Write a field whose name contains no protein."""
     folder.mkdir(parents=True, exist_ok=True)
     save_tiff(folder / name, draw_field(seed))
     return folder / name
@@ -68,7 +68,7 @@ def test_two_folders_do_not_take_over_each_others_images(store: Store, tmp_path:
     assert take(store, tmp_path / "two", dataset="two").images_in == 1
 
 
-def test_a_changed_file_is_said_to_have_changed(store: Store, tmp_path: Path) -> None:
+def test_a_changed_file_is_reported_as_changed(store: Store, tmp_path: Path) -> None:
     """New content under an old key is a new revision, and the report counts it."""
     flat(tmp_path / "in", "field.tif", 1)
     assert take(store, tmp_path / "in").images_changed == 0
@@ -80,15 +80,15 @@ def test_hpa_channels_of_different_folders_are_different_fields(tmp_path: Path) 
     """Names that HPA did not give are keyed by folder; those that it gave, lying in two folders, are a failure."""
     write_hpa(tmp_path / "p1", "A1_1", 1, ["blue"])
     write_hpa(tmp_path / "p2", "A1_1", 1, ["blue", "green"])
-    found = read_hpa(tmp_path, Reading())
-    assert {image.key: image.roles for image in found.images} == {
+    result = read_hpa(tmp_path, Reading())
+    assert {image.key: image.roles for image in result.images} == {
         "p1/A1_1": ("nucleus",),
         "p2/A1_1": ("nucleus", "protein"),
     }
     write_hpa(tmp_path / "q1", "57_F11_1", 1, ["blue"])
     write_hpa(tmp_path / "q2", "57_F11_1", 1, ["green"])
-    found = read_hpa(tmp_path, Reading())
-    assert [failure.error for failure in found.failures] == [
+    result = read_hpa(tmp_path, Reading())
+    assert [failure.error for failure in result.failures] == [
         "q1/57_F11_1_blue.png and q2/57_F11_1_green.png are both of field 57_F11_1"
     ]
 
@@ -99,14 +99,14 @@ def test_rows_that_contradict_each_other_label_nothing(tmp_path: Path) -> None:
         write_hpa(tmp_path / "in", key, 1, ["blue", "green"])
     labels = tmp_path / "labels.csv"
     labels.write_text("ID,Label_idx,Gene\n1_A1_1,Cytosol,A\n1_A1_1,Nucleoli,B\n1_A2_1,Cytosol,C\n1_A2_1,Cytosol,C\n")
-    found = read_hpa(tmp_path / "in", Reading(labels))
-    assert {image.key: image.genes for image in found.images} == {"1_A1_1": (), "1_A2_1": ("C",)}
-    assert {label.subject for label in found.labels} == {"1_A2_1"}
-    assert ["several different rows of 1_A1_1" in failure.error for failure in found.failures] == [True]
+    result = read_hpa(tmp_path / "in", Reading(labels))
+    assert {image.key: image.genes for image in result.images} == {"1_A1_1": (), "1_A2_1": ("C",)}
+    assert {label.subject for label in result.labels} == {"1_A2_1"}
+    assert ["several different rows of 1_A1_1" in failure.error for failure in result.failures] == [True]
 
 
 def test_enormous_intensities_are_no_reason_to_stop(store: Store, tmp_path: Path) -> None:
-    """A float32 image near the largest number goes in like its small copy, and so does its neighbour."""
+    """A float32 image near the largest number is ingested like its small copy, and so is its neighbour."""
     source = tmp_path / "in"
     source.mkdir()
     field = draw_field(1).astype(np.float32)
@@ -119,7 +119,7 @@ def test_enormous_intensities_are_no_reason_to_stop(store: Store, tmp_path: Path
 
 
 def test_a_missing_link_and_a_name_that_is_no_text_are_failures(store: Store, tmp_path: Path) -> None:
-    """A dangling link and a file name that is not UTF-8 are told; the good file goes in."""
+    """A dangling link and a file name that is not UTF-8 are reported; the good file is ingested."""
     source = tmp_path / "in"
     flat(source, "good.tif", 1)
     (source / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
@@ -130,7 +130,7 @@ def test_a_missing_link_and_a_name_that_is_no_text_are_failures(store: Store, tm
 
 
 def test_a_dry_run_makes_no_store(tmp_path: Path) -> None:
-    """A dry run where there is no store says what would go in and leaves nothing."""
+    """A dry run without a store reports what would be ingested and leaves nothing."""
     write_opencell(tmp_path / "in", [1, 2])
     report = take(str(tmp_path / "store"), tmp_path / "in", dry_run=True)
     assert report.images_in == 2
@@ -159,8 +159,8 @@ def test_identifiers_of_another_kind_give_way_to_the_gene() -> None:
     assert protein_ids("NP_1;ENSG00000072110", "A;B") == ["gene:A", "ensembl:ENSG00000072110"]
 
 
-def test_a_dataset_that_is_not_there_is_said(store: Store, tmp_path: Path) -> None:
-    """Searching a dataset that the space does not hold lists those that it does."""
+def test_a_missing_dataset_is_reported(store: Store, tmp_path: Path) -> None:
+    """Searching a dataset that the space does not contain lists those that it does."""
     write_opencell(tmp_path / "in", [1, 2])
     take(store, tmp_path / "in", labels=write_labels(tmp_path / "labels.csv", {1: {"er": 3}, 2: {"golgi": 3}}))
     gene = rows(store, "SELECT min(gene) AS gene FROM cells")[0]["gene"]

@@ -44,24 +44,24 @@ def test_one_field_of_any_depth_gives_the_same_cells(tmp_path: Path, depth: str)
     }[depth]
     save_tiff(opencell_path(tmp_path / "raw", 1), field)
     save_tiff(opencell_path(tmp_path / "in", 1), pixels)
-    wanted, found = (vectors(take(tmp_path / f"store-{at}", tmp_path / at)) for at in ("raw", "in"))
-    assert np.median(np.abs(found - wanted)) < 0.05
-    assert np.abs(found - wanted).mean() < 0.15
+    wanted, result = (vectors(take(tmp_path / f"store-{at}", tmp_path / at)) for at in ("raw", "in"))
+    assert np.median(np.abs(result - wanted)) < 0.05
+    assert np.abs(result - wanted).mean() < 0.15
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint64", "float32", "float64"])
 def test_a_copy_in_another_dtype_gives_the_same_cells_flags_and_vectors(tmp_path: Path, dtype: str) -> None:
     """12-bit counts, saturated where it is bright, saved as another program's default dtype: nothing changes."""
     field = (draw_field(1) * 4).clip(0, 4095).astype(np.uint16)
-    cells, found = [], []
+    cells, result = [], []
     for name, pixels in (("raw", field), ("in", field.astype(dtype))):
         save_tiff(opencell_path(tmp_path / name, 1), pixels)
         store = take(tmp_path / f"store-{name}", tmp_path / name)
         cells.append(store.read("cells", ["label", "box", "centroid", "flags", "mask", "nucleus_mask"]).to_pylist())
-        found.append(vectors(store))
+        result.append(vectors(store))
     assert cells[0] == cells[1]
     assert any("saturated" in cell["flags"] for cell in cells[0])
-    np.testing.assert_allclose(found[1], found[0], atol=2e-3)  # vectors are kept in half precision
+    np.testing.assert_allclose(result[1], result[0], atol=2e-3)  # vectors are kept in half precision
 
 
 def test_sums_of_frames_and_floats_of_any_unit_give_the_same_vectors(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_sums_of_frames_and_floats_of_any_unit_give_the_same_vectors(tmp_path: P
 
 
 def test_another_scaling_is_another_space_over_the_same_cells(tmp_path: Path) -> None:
-    """Embedding later equals ingesting with it; cells and pictures stay, and the two spaces are told apart."""
+    """Embedding later equals ingesting with it; cells and pictures stay, and the two spaces are distinguished."""
     write_opencell(tmp_path / "in", [1])
     store = take(tmp_path / "store", tmp_path / "in")
     before = store.read("cells").to_pylist()

@@ -82,7 +82,7 @@ def test_other_masks_make_other_cells_and_keep_the_old(store: Store, tmp_path: P
 
 
 def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store, tmp_path: Path) -> None:
-    """Another size, no mask, two masks, an empty one: each is named, and mended by its own file alone."""
+    """Another size, no mask, two masks, an empty one: each is named, and repaired by its own file alone."""
     paths = write_opencell(tmp_path / "in", [1, 2, 3, 4, 5])
     wrong, _, twice, empty, good = (tmp_path / "m" / f"{path.stem}_cells.png" for path in paths)
     draw_mask(wrong, 1, 2, px=PX + 1)
@@ -92,11 +92,11 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
     draw_mask(good, 1, 2)
     report = take(store, tmp_path / "in", tmp_path / "m")
     assert (report.images_in, report.cells_in) == (2, 2)
-    said = {Path(failure.source).name: failure.error for failure in report.failures}
-    assert set(said) == {path.name for path in paths[:3]}
-    assert "(161, 161) and its image (160, 160)" in said[paths[0].name]
-    assert said[paths[1].name].startswith("no mask is named like")
-    assert "are both named as the cells of" in said[paths[2].name]
+    message = {Path(failure.source).name: failure.error for failure in report.failures}
+    assert set(message) == {path.name for path in paths[:3]}
+    assert "(161, 161) and its image (160, 160)" in message[paths[0].name]
+    assert message[paths[1].name].startswith("no mask is named like")
+    assert "are both named as the cells of" in message[paths[2].name]
     assert "the mask has no object" in report.empty[f"opencell/{paths[3].stem}"]
     assert len(take(store, tmp_path / "in", tmp_path / "m").known_failures) == 1
     draw_mask(wrong, 1, 2)
@@ -104,7 +104,7 @@ def test_a_mask_that_does_not_fit_is_a_failure_and_the_others_go_in(store: Store
 
 
 def test_masks_stand_in_for_a_nucleus_channel(store: Store, tmp_path: Path) -> None:
-    """A field of protein alone goes in with masks of cells, at the pixel size that its name proves."""
+    """A field of protein alone is ingested with masks of cells, at the pixel size that its name determines."""
     write_hpa(tmp_path / "in", "1_A1_1", 1, ("green",))
     assert len(take(store, tmp_path / "in", layout="hpa").failures) == 1
     draw_mask(tmp_path / "in" / "1_A1_1_cellmask.png", 1, 2, px=400)
@@ -184,15 +184,15 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("name", "of"), NAMED)
-def test_names_say_whose_mask_it_is_and_of_what(tmp_path: Path, name: str, of: str | None) -> None:
-    """The endings that tools append are known; where neither name nor folder says, nuclei are meant, and it is said."""
+def test_names_determine_the_image_and_kind_of_a_mask(tmp_path: Path, name: str, of: str | None) -> None:
+    """The endings that tools append are known; if neither name nor folder states it, nuclei are assumed and noted."""
     save_tiff(tmp_path / "in" / "x.tif", np.zeros((2, 8, 8), np.uint8))
     path = tmp_path / "m" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
     assert source.images[0].masks == Masks(**{of or "nuclei": path})
-    assert any("taken as nuclei" in note for note in source.notes) is (of is None)
+    assert any("read as nuclei" in note for note in source.notes) is (of is None)
 
 
 def test_images_and_masks_may_say_so_at_the_beginning_of_their_names(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_images_of_one_name_take_the_mask_of_their_own_folder(tmp_path: Path) ->
 
 
 def test_published_colour_masks_are_split_into_nuclei(store: Store, samples: Path) -> None:
-    """The RGBA masks of two RPE1 and U2OS fields give 73 and 147 nuclei, and the report says that they were split."""
+    """The RGBA masks of two RPE1 and U2OS fields give 73 and 147 nuclei, and the report states that they were split."""
     report = take(store, samples / "masks" / "mnfinder", samples / "masks" / "mnfinder")
     assert report.cells_in == 220
     assert all("without instances, split into" in note for note in report.mask_notes.values())

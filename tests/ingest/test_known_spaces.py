@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tiny_vit import tiny
 
-from embstore.backbones.record import Choices
-from embstore.backbones.registry import parse
-from embstore.backbones.weights import weights_path
+from embstore.backbones.record import Backbone, Choices
+from embstore.backbones.registry import keep, parse
+from embstore.backbones.weights import Tensors, random_weights, weights_path, write_weights
+from embstore.errors import WeightsError
 from embstore.ingest import embed, ingest
 from embstore.ingest.known_spaces import known_spaces
 from embstore.phantom import write_phantom
@@ -33,7 +37,7 @@ def test_a_second_run_loads_nothing(filled: tuple[Path, Path], monkeypatch: pyte
     """Neither ingest, nor a dry run, nor embed loads an encoder where all is done; new images and choices do."""
     loaded: list[str] = []
     monkeypatch.setattr(
-        import_module("embstore.ingest.run"), "load", lambda backbone, *_: loaded.append(backbone.name) or 1 / 0
+        import_module("embstore.ingest.asked"), "load", lambda backbone, *_: loaded.append(backbone.name) or 1 / 0
     )
     store, images = filled
     versions = Store.open(store).versions()
@@ -48,6 +52,53 @@ def test_a_second_run_loads_nothing(filled: tuple[Path, Path], monkeypatch: pyte
             ingest(store, images, layout="opencell", backbones=backbones, dataset=dataset)
     assert Store.open(store).versions() == versions
     assert loaded == ["phantom-dino", "phantom-dino"]
+
+
+def drawn_weights(backbone: Backbone) -> Tensors:
+    network = import_module("embstore.backbones.network").build(backbone)  # torch, which most of these tests do without
+    return random_weights({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
+
+
+def test_a_second_run_of_a_network_of_timms_imports_no_torch(
+    filled: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its record is kept beside the weights, for the versions that made it; a damaged one is made again."""
+    monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
+    spec, images, store = "timm:test_vit.r160_in1k", filled[1], tmp_path / "store"
+    backbone, _ = parse(spec)
+    write_weights(weights_path(backbone), drawn_weights(backbone), {})
+    ingest(store, images, layout="opencell", backbones=[spec])
+    program = """
+import sys
+from embstore.ingest import ingest
+report = ingest(*sys.argv[1:3], layout="opencell", backbones=[sys.argv[3]])
+print(report.done_before, sorted({"torch", "timm"} & set(sys.modules)))
+"""
+    words = [sys.executable, "-c", program, str(store), str(images), spec]
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "1 []\n"
+    file = weights_path(backbone).with_suffix(".json")
+    kept = file.read_text()
+    for damaged in (kept[:99], kept.replace('"timm": "', '"timm": "0.'), "[]"):
+        file.write_text(damaged)
+        assert parse(spec)[0] == backbone
+        assert file.read_text() == kept
+
+
+def test_weights_are_missed_by_the_run_that_needs_them(
+    filled: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run with nothing to do does without the weights; one with a new image reports how to get them."""
+    monkeypatch.setenv("EMBSTORE_WEIGHTS", str(tmp_path / "weights"))
+    network = tiny(name="mine")
+    kept = keep(network, drawn_weights(network))
+    images, store = filled[1], tmp_path / "store"
+    ingest(store, images, layout="opencell", backbones=["mine"])
+    weights_path(kept).unlink()
+    versions = Store.open(store).versions()
+    assert ingest(store, images, layout="opencell", backbones=["mine"]).done_before == 1
+    with pytest.raises(WeightsError, match=r"no weights for mine at .*; add its file again with --replace"):
+        ingest(store, images, layout="opencell", backbones=["mine"], dataset="another")
+    assert Store.open(store).versions() == versions
 
 
 def test_a_space_is_known_by_its_weights(filled: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_cells_are_meant_where_a_column_counts_them(store: Store, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "image_id,Cell_index,location\nf2,0,er\nf2,1,er\n",
@@ -104,9 +104,9 @@ def test_cells_are_meant_where_a_column_counts_them(store: Store, tmp_path: Path
         ("image_id,Cell_index,location\nf1,1,er\n", "names no cell of the dataset 'd'"),
     ],
 )
-def test_cells_that_cannot_be_told_are_refused(store: Store, tmp_path: Path, text: str, said: str) -> None:
+def test_cells_that_are_not_certain_are_refused(store: Store, tmp_path: Path, text: str, message: str) -> None:
     """Labels counted from 0 would each mean the cell before; a name of two images means no cell."""
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         labelled(store, tmp_path, text, "refused", "cell")
 
 
@@ -123,6 +123,16 @@ def test_a_name_of_two_images_describes_neither_at_ingest(tmp_path: Path) -> Non
         assert [image.genes for image in source.images] == [(), ()]
         assert source.labels == ()
         assert any("f1: a/f1, b/f1" in note for note in source.notes)
+
+
+def test_labels_of_cells_are_not_taken_for_their_images_at_ingest(tmp_path: Path) -> None:
+    """Two cells of one image: the error names the command that labels them once the image is in."""
+    for name in ("f1_d.tif", "f1_g.tif", "f1_blue.png", "f1_green.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "t.csv").write_text("image_id,Cell_index,location\nf1,1,er\nf1,2,golgi\n")
+    for layout, channels in (("fields", "_d=nucleus,_g=protein"), ("hpa", "")):
+        with pytest.raises(EmbstoreError, match=r"t.csv labels cells.*embstore labels add .*t.csv --level cell"):
+            read_source(tmp_path, layout, tmp_path / "t.csv", channels=channels)
 
 
 def test_a_gene_of_two_targets_labels_no_image_by_its_gene(tmp_path: Path) -> None:

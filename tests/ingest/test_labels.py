@@ -22,13 +22,13 @@ def store(tmp_path: Path) -> Store:
 
 def stored(store: Store, scheme: str) -> dict[str, dict[str, tuple[int, int]]]:
     """Return gene number -> location -> (grade, revision) of one of OpenCell's label sets."""
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    result: dict[str, dict[str, tuple[int, int]]] = {}
     for row in rows(store, "SELECT * FROM labels WHERE label_set = ?", [f"opencell/{scheme}"]):
-        found.setdefault(row["subject_id"].removeprefix("ensembl:"), {})[row["location"]] = (
+        result.setdefault(row["subject_id"].removeprefix("ensembl:"), {})[row["location"]] = (
             row["grade"],
             row["revision"],
         )
-    return found
+    return result
 
 
 def protein_label(subject: str, location: str, grade: int | None = None) -> Label:
@@ -80,8 +80,8 @@ def test_label_sets_of_datasets_do_not_touch_each_other(store: Store) -> None:
     for dataset in ("a", "b"):
         set_labels(store, dataset, [protein_label("p'", "5' cap"), protein_label("p'", "er")])
     set_labels(store, "a", [protein_label("p'", "er")])
-    found = {(row["label_set"], row["location"], row["revision"]) for row in rows(store, "SELECT * FROM labels")}
-    assert found == {("a/any", "er", 2), ("b/any", "5' cap", 1), ("b/any", "er", 1)}
+    result = {(row["label_set"], row["location"], row["revision"]) for row in rows(store, "SELECT * FROM labels")}
+    assert result == {("a/any", "er", 2), ("b/any", "5' cap", 1), ("b/any", "er", 1)}
 
 
 def test_random_corrections_end_as_the_last_table_says(store: Store) -> None:
@@ -91,13 +91,13 @@ def test_random_corrections_end_as_the_last_table_says(store: Store) -> None:
     for _ in range(12):
         subjects = [f"p{i}" for i in rng.choice(8, 4, replace=False)]
         table = {s: {f"l{j}" for j in rng.choice(4, rng.integers(0, 4), replace=False)} for s in subjects}
-        labels = [protein_label(s, location) for s, of in table.items() for location in sorted(of)]
+        labels = [protein_label(s, location) for s, grades in table.items() for location in sorted(grades)]
         set_labels(store, "d", labels, [("any", "protein", s) for s in subjects])
         twin |= table
-        found: dict[str, set[str]] = {}
+        result: dict[str, set[str]] = {}
         for row in store.read("labels").to_pylist():
-            found.setdefault(row["subject_id"], set()).add(row["location"])
-        assert found == {s: of for s, of in twin.items() if of}
+            result.setdefault(row["subject_id"], set()).add(row["location"])
+        assert result == {s: grades for s, grades in twin.items() if grades}
 
 
 def test_labels_of_images_are_known_by_image_id(store: Store, tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_labels_of_images_are_known_by_image_id(store: Store, tmp_path: Path) ->
     for text, expected in (("Nucleoli,Cytosol", {"Nucleoli", "Cytosol"}), ("Cytosol", {"Cytosol"}), ("", set())):
         labels.write_text(f'ID,Label_idx\n9001_A1_1,"{text}"\n')
         ingest(store, tmp_path / "in", layout="hpa", backbones=["pixel-stats"], labels=labels)
-        found = rows(store, "SELECT * FROM labels")
-        assert {row["location"] for row in found} == expected
-        assert {(r["label_set"], r["level"], r["subject_id"]) for r in found} <= {
+        result = rows(store, "SELECT * FROM labels")
+        assert {row["location"] for row in result} == expected
+        assert {(r["label_set"], r["level"], r["subject_id"]) for r in result} <= {
             ("hpa/main", "image", "hpa/9001_A1_1")
         }
 
@@ -122,8 +122,8 @@ def test_groups_join_when_an_antibody_names_two_known_proteins(store: Store) -> 
     add_proteins(store, [(["a"], ["A"]), (["c"], ["C"]), (["b", "d"], ["B", "D"])])
     assert add_proteins(store, [(["a"], ["A"])]) == 0
     assert add_proteins(store, [(["c", "b"], ["C", "B"]), (["e"], [])]) == 2  # c moves to b's group, e is new
-    found = {row["protein_id"]: (row["group_id"], row["gene"]) for row in store.read("proteins").to_pylist()}
-    assert found == {"a": ("a", "A"), "b": ("b", "B"), "c": ("b", "C"), "d": ("b", "D"), "e": ("e", "e")}
+    result = {row["protein_id"]: (row["group_id"], row["gene"]) for row in store.read("proteins").to_pylist()}
+    assert result == {"a": ("a", "A"), "b": ("b", "B"), "c": ("b", "C"), "d": ("b", "D"), "e": ("e", "e")}
 
 
 def test_groups_that_grow_step_by_step_are_those_of_all_at_once(store: Store) -> None:
@@ -135,8 +135,8 @@ def test_groups_that_grow_step_by_step_are_those_of_all_at_once(store: Store) ->
         batch = [list(dict.fromkeys(ids)) for ids in batch]
         add_proteins(store, [(ids, []) for ids in batch])
         seen += batch
-    found = {row["protein_id"]: row["group_id"] for row in store.read("proteins").to_pylist()}
-    assert found == connected_groups(seen)
+    result = {row["protein_id"]: row["group_id"] for row in store.read("proteins").to_pylist()}
+    assert result == connected_groups(seen)
 
 
 def test_a_protein_without_a_gene_takes_the_first_that_it_is_given(store: Store) -> None:

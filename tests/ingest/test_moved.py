@@ -80,7 +80,7 @@ def test_an_ingest_from_the_new_folder_takes_the_old_failures_away(store: Store,
     assert store.read("failures").num_rows == 0
 
 
-def test_images_that_are_gone_from_the_source_are_said_and_stay(store: Store, images: Path) -> None:
+def test_images_missing_from_the_source_are_reported_and_stay(store: Store, images: Path) -> None:
     """A deleted file is counted by the next ingest of its folder, not of one with a limit or of another dataset."""
     n_rows = store.read("images").num_rows
     min(images.rglob("*.tif")).unlink()

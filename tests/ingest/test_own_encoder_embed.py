@@ -38,8 +38,8 @@ def test_an_encoder_of_ones_own_is_embedded_searched_scored_and_verified(phantom
     cells = es.query(store, "SELECT count(*) AS n FROM cells").to_pylist()[0]["n"]
     assert first.vectors_in == {"mine:mapping": cells}
     assert embedded(store).done_before == 3
-    found = es.similar_proteins(store, "PHN001", backbone="mine", k=2)
-    assert {row.gene for row in found.rows} == {"PHN002", "PHN003"}
+    result = es.similar_proteins(store, "PHN001", backbone="mine", k=2)
+    assert {row.gene for row in result.rows} == {"PHN002", "PHN003"}
     assert not es.verify(store).wrong
     run = es.list_ingests(store).rows[0]
     assert json.loads(run["arguments"])["encoder"].endswith("test_own_encoder_embed.brightness")

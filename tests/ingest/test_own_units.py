@@ -44,9 +44,9 @@ def test_ids_of_cells_make_a_space_of_cells(phantom_copy: Path, tmp_path: Path) 
     np.testing.assert_array_equal(store.matrix(space["digest"], cells[::-1]), numbers[::-1])
     assert es.query(store, PROTEINS).to_pylist() == proteins
     assert es.query(store, "SELECT count(*) AS n FROM profiles").to_pylist() == [{"n": 0}]
-    found = es.similar_cells(store, cells[0], backbone="theirs", k=1)
+    neighbours = es.similar_cells(store, cells[0], backbone="theirs", k=1)
     similarity = numbers @ numbers[0] / np.linalg.norm(numbers, axis=1) / np.linalg.norm(numbers[0])
-    assert found.rows[0].cell_id == cells[int(np.argsort(-similarity)[1])]
+    assert neighbours.rows[0].cell_id == cells[int(np.argsort(-similarity)[1])]
     assert {row.gene for row in es.similar_proteins(store, "PHN001", backbone="theirs").rows} == {"PHN002", "PHN003"}
     assert not es.verify(store).wrong
     assert imported(store, tmp_path, cells, numbers).done_before == len(cells)
@@ -59,8 +59,8 @@ def test_ids_of_images_make_a_space_of_images(phantom_copy: Path, phantom: Path,
     images = ids_of(store, IMAGES)
     imported(store, tmp_path, ids_of(store, CELLS), vectors(len(ids_of(store, CELLS))))
     assert imported(store, tmp_path, images, vectors(3)).vectors_in == {"theirs:unit=image": 3}
-    found = es.similar_proteins(store, "PHN001", backbone="theirs:unit=image")
-    assert {(row.gene, row.n_cells) for row in found.rows} == {("PHN002", 1), ("PHN003", 1)}
+    neighbours = es.similar_proteins(store, "PHN001", backbone="theirs:unit=image")
+    assert {(row.gene, row.n_cells) for row in neighbours.rows} == {("PHN002", 1), ("PHN003", 1)}
     assert not es.verify(store).wrong
     with pytest.raises(es.EmbstoreError, match="2 spaces match theirs; choose one"):
         es.similar_proteins(store, "PHN001", backbone="theirs")
@@ -106,7 +106,7 @@ def test_rows_that_name_nothing_fail_and_the_rest_goes_in(phantom_copy: Path, tm
     report = imported(store, tmp_path, [*cells, "opencell/x:12345678:1", ""], numbers)
     assert sum(report.vectors_in.values()) == 1
     assert [failure.error for failure in report.failures] == [
-        f"the vector of {cells[1]} holds 1 numbers that are missing or not finite in float32",
+        f"the vector of {cells[1]} has 1 numbers that are missing or not finite in float32",
         "opencell/x:12345678:1 is no cell of this store",
         "no cell id",
     ]
@@ -128,6 +128,29 @@ def test_other_vectors_of_the_same_cells_replace_only_when_asked(phantom_copy: P
     np.testing.assert_array_equal(store.matrix(space["digest"], cells), other)
 
 
+def test_locations_beside_own_cells_are_labels_of_cells(phantom_copy: Path, tmp_path: Path) -> None:
+    """The label set is of the level cell; a name that has labels of proteins already is refused."""
+    store = es.open(phantom_copy)
+    cells = ids_of(store, CELLS)
+    where = [("golgi", "ER;golgi")[at % 2] for at in range(len(cells))]
+    (tmp_path / "theirs.csv").write_text(
+        "id,seen,v1,v2\n" + "".join(f"{c},{w},1,2\n" for c, w in zip(cells, where, strict=True))
+    )
+    how: dict[str, Any] = {"backbone": "theirs", "embeddings": "v*", "id_column": "id", "label_column": "seen"}
+    report = es.import_embeddings(store, tmp_path / "theirs.csv", **how, location_map="hpa")
+    assert report.labels_changed == len(cells)
+    labels = es.query(store, "SELECT * FROM labels WHERE label_set = 'opencell/seen' ORDER BY ALL").to_pylist()
+    assert {(row["level"], row["location"]) for row in labels} == {
+        ("cell", "Golgi apparatus"),
+        ("cell", "Endoplasmic reticulum"),
+    }
+    assert {row["subject_id"] for row in labels} == set(cells)
+    assert not es.verify(store).wrong
+    (tmp_path / "theirs.csv").write_text((tmp_path / "theirs.csv").read_text().replace("seen", "grade3"))
+    with pytest.raises(es.EmbstoreError, match=r"grade3 has labels of proteins and theirs\.csv has labels of cells"):
+        es.import_embeddings(store, tmp_path / "theirs.csv", **how | {"label_column": "grade3", "backbone": "other"})
+
+
 def test_such_ids_never_become_proteins(phantom_copy: Path, tmp_path: Path) -> None:
     """Of another store, in the gene column, repeated, mixed, under another dataset: one line, and nothing written."""
     store = es.open(phantom_copy)
@@ -143,7 +166,6 @@ def test_such_ids_never_become_proteins(phantom_copy: Path, tmp_path: Path) -> N
         ([images[0], *cells[1:]], {}, "names cells and images; import them as two files"),
         (cells, {"dataset": "hpa"}, "are of opencell, and --dataset names hpa; leave it out"),
         (cells, {"gene_column": "id"}, "are ids of cells or images"),
-        (cells, {"label_column": "id"}, "which knows their genes and labels; leave out"),
         (cells, {"backbone": "hpa"}, "cannot be called 'hpa'"),
         ([f"P{10000 + i}" for i in range(n)], {}, "have to belong to a dataset; name it: --dataset NAME"),
     ]

@@ -81,7 +81,7 @@ def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: 
 
 
 @pytest.mark.parametrize(
-    ("text", "choices", "said"),
+    ("text", "choices", "message"),
     [
         ("gene\nAAA\n", {"backbone": "resnet"}, "there is no backbone 'resnet'; choose from: dinov2-b14"),
         ("name\nAAA\n", {}, "has the columns name; wanted protein ids or gene symbols"),
@@ -90,10 +90,10 @@ def test_a_new_table_takes_the_place_of_the_old_one_backbone_by_backbone(store: 
     ],
 )
 def test_a_table_that_says_nothing_is_refused(
-    store: Store, tmp_path: Path, text: str, choices: dict[str, str], said: str
+    store: Store, tmp_path: Path, text: str, choices: dict[str, str], message: str
 ) -> None:
-    """One line that says what was found; no mark changes."""
-    with pytest.raises(EmbstoreError, match=said):
+    """One line states what was found; no mark changes."""
+    with pytest.raises(EmbstoreError, match=message):
         set_seen(store, write(tmp_path / "t.csv", text), **{"backbone": "hpa"} | choices)
     assert seen(store) == []
 
@@ -104,5 +104,5 @@ def test_real_opencell_proteins_meet_the_real_hpa_table(store: Store, samples: P
 
     targets = read_table(samples / "labels" / "opencell_all_public_targets.csv")
     add_proteins(store, [((f"ensembl:{t['ensg_id']}",), (t["target_name"],)) for t in targets])
-    found = set_seen(store, samples / "labels" / "hpa_subcellular_location.tsv", backbone="hpa")
-    assert 0.8 < (found.by_id + found.by_gene) / len(targets) < 0.95
+    result = set_seen(store, samples / "labels" / "hpa_subcellular_location.tsv", backbone="hpa")
+    assert 0.8 < (result.by_id + result.by_gene) / len(targets) < 0.95

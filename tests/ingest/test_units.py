@@ -66,33 +66,33 @@ def test_embedding_later_gives_the_space_and_vectors_of_ingesting_with_it(tmp_pa
     assert sum(take(at_once, tmp_path / "in", spec).vectors_in.values()) == n
     take(later, tmp_path / "in", "pixel-stats")
     assert sum(embed(later, backbones=[spec]).vectors_in.values()) == n
-    (wanted, expected), (found, held) = (vectors(store, spec) for store in (at_once, later))
-    assert found == wanted
-    assert held.keys() == expected.keys()
+    (wanted, expected), (result, contents) = (vectors(store, spec) for store in (at_once, later))
+    assert result == wanted
+    assert contents.keys() == expected.keys()
     for name, vector in expected.items():
-        np.testing.assert_allclose(held[name], vector, rtol=2e-3, atol=2e-3)  # a last bit of float16
+        np.testing.assert_allclose(contents[name], vector, rtol=2e-3, atol=2e-3)  # a last bit of float16
     assert embed(later, backbones=[spec]).done_before == 3
     assert take(later, tmp_path / "in", spec).done_before == 3
 
 
 def test_a_vector_of_a_whole_image_is_that_of_the_field_on_its_square(tmp_path: Path) -> None:
-    """Scaled, resized and encoded by hand: the same numbers under the image's id; its cells are there, unembedded."""
+    """Scaled, resized and encoded by hand: the same numbers under the image's id; its cells exist, unembedded."""
     write_opencell(tmp_path / "in", [1])
     store = new(tmp_path / "store")
     report = take(store, tmp_path / "in", WHOLE)
     assert (report.unit, report.cells_in, report.vectors_in) == ("image", CELLS, {"tiny:mapping": 1})
     (name,) = rows(store, "SELECT image_id FROM images")[0].values()
-    _, held = vectors(store)
-    assert list(held) == [name]
+    _, contents = vectors(store)
+    assert list(contents) == [name]
     field = square_field(scale(draw_field(1)), PX)[None]
     none = np.zeros((1, PX, PX), bool)
     expected = load(tiny(), Choices(unit="image"))(Crops(field, ("nucleus", "protein"), none, none))[0]
-    np.testing.assert_allclose(held[name], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(contents[name], expected, rtol=2e-3, atol=2e-3)
     assert rows(store, "SELECT image_id, n_cells FROM ingested") == [{"image_id": name, "n_cells": 1}]
 
 
 def test_a_field_without_cells_or_without_a_nucleus_channel_has_its_vector(tmp_path: Path) -> None:
-    """Also where an ingest of cells recorded it as a failure before, which is then mended."""
+    """Also if an ingest of cells recorded it as a failure before, which is then deleted."""
     write_hpa(tmp_path / "in", "1_A1_1", 1, ("green", "red"))
     write_hpa(tmp_path / "in", "1_A1_2", 2)
     store = new(tmp_path / "store")
@@ -123,7 +123,7 @@ def test_fields_that_cannot_be_shown_are_failures_and_the_rest_goes_in(tmp_path:
     assert report.failures[0].todo == "show it at a fixed size: --backbone NAME:unit=image:input_px=224"
 
 
-def test_spaces_of_one_backbone_are_told_apart_by_what_their_specs_say(tmp_path: Path) -> None:
+def test_spaces_of_one_backbone_are_distinguished_by_their_specs(tmp_path: Path) -> None:
     """What a spec leaves out matches anything; each spec that an error lists is enough to choose its space."""
     write_opencell(tmp_path / "in", [1])
     store = new(tmp_path / "store")
@@ -182,25 +182,25 @@ def test_backbones_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
-    """A protein is the mean of its images; labels are inherited; only cells have pictures, and that is said."""
+    """A protein is the mean of its images; labels are inherited; only cells have pictures, and this is reported."""
     source, store = tmp_path / "in", new(tmp_path / "store")
     write_opencell(source, [1, 2, 3])
     save_tiff(opencell_path(source, 1, 2), draw_field(11))
     labels = write_labels(tmp_path / "labels.csv", {n: {"er": 3} for n in (1, 2)})
     ingest(store, source, layout="opencell", backbones=[WHOLE], labels=labels)
-    _, held = vectors(store)
-    found = similar_proteins(store, "G1", backbone=WHOLE)
-    query = np.mean([v for name, v in held.items() if "G1_" in name], axis=0)
-    assert {row.gene: (row.n_cells, row.locations) for row in found.rows} == {"G2": (1, "er"), "G3": (1, "")}
-    for row in found.rows:
-        v = next(v for name, v in held.items() if f"{row.gene}_" in name)
+    _, contents = vectors(store)
+    result = similar_proteins(store, "G1", backbone=WHOLE)
+    query = np.mean([v for name, v in contents.items() if "G1_" in name], axis=0)
+    assert {row.gene: (row.n_cells, row.locations) for row in result.rows} == {"G2": (1, "er"), "G3": (1, "")}
+    for row in result.rows:
+        v = next(v for name, v in contents.items() if f"{row.gene}_" in name)
         assert row.similarity == pytest.approx(v @ query / np.linalg.norm(v) / np.linalg.norm(query), abs=1e-5)
-    name = next(name for name in held if "G2_" in name)
-    assert {row.cell_id for row in similar_cells(store, name).rows} == set(held) - {name}
+    name = next(name for name in contents if "G2_" in name)
+    assert {row.cell_id for row in similar_cells(store, name).rows} == set(contents) - {name}
     with pytest.raises(EmbstoreError, match="wanted an image_id such as opencell/"):
         similar_cells(store, "nothing")
     with pytest.raises(EmbstoreError, match="has no vectors of cells, and only cells have pictures"):
-        draw_sheet(store, found, tmp_path / "sheet.png")
+        draw_sheet(store, result, tmp_path / "sheet.png")
 
 
 def test_the_vector_of_what_an_image_was_before_is_out_of_search(tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_other_cells_of_the_same_image_leave_its_vector_as_it_is(tmp_path: Path)
     source, store = tmp_path / "in", new(tmp_path / "store")
     write_opencell(source, [1])
     take(store, source, WHOLE)
-    recut = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
-    assert recut.images_resegmented == 1
+    resegmented = ingest(store, source, layout="opencell", backbones=["pixel-stats"], pixel_size_um=0.3)
+    assert resegmented.images_resegmented == 1
     assert embed(store, backbones=[WHOLE]).done_before == 1
 
 
@@ -237,8 +237,8 @@ def test_verify_misses_the_vector_of_an_image_that_is_marked_as_done(tmp_path: P
     store = new(tmp_path / "store")
     take(store, tmp_path / "in", WHOLE)
     assert verify(store).wrong == ()
-    space, held = vectors(store)
-    assert next(iter(held.values())).shape == (WIDTH,)
-    store.delete(f"emb_{space[:12]}", f"id = '{next(iter(held))}'")
+    space, contents = vectors(store)
+    assert next(iter(contents.values())).shape == (WIDTH,)
+    store.delete(f"emb_{space[:12]}", f"id = '{next(iter(contents))}'")
     (finding,) = verify(store).wrong
     assert "images marked as done that have no vector" in finding.found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import h5py
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 from drawn_fields import draw_field
 
+from embstore import hdf5
 from embstore.errors import ImageError
+from embstore.hdf5 import refuse_crashing
 from embstore.ingest import embed, ingest
 from embstore.pixels.decode import read_header, read_planes
 from embstore.store import Store, rows
@@ -82,3 +86,22 @@ def test_a_manifest_of_datasets_goes_in_and_is_read_again(tmp_path: Path) -> Non
     (tmp_path / "by_role.csv").write_text("image_id,nucleus,protein\nf,fields.h5::dapi,fields.h5::gfp\n")
     report = ingest(store, tmp_path / "by_role.csv", **{**choices, "dataset": "e"})
     assert (report.images_in, report.failures) == (1, [])
+
+
+def test_files_are_tried_in_one_process_that_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process reads one file after the other; where it does not end one, a new one tells whose fault it is."""
+    path = write(tmp_path / "a.h5", x=np.arange(9))
+    refuse_crashing(path, ["/"])
+    (trial,) = hdf5._idle
+    refuse_crashing(path, ["/", "absent"])
+    assert hdf5._idle == [trial]
+    monkeypatch.setattr(hdf5, "LEAST_SECONDS", 5)
+    os.kill(trial._process.pid, signal.SIGSTOP)
+    refuse_crashing(path, ["/"])
+    (second,) = hdf5._idle
+    assert second is not trial
+    second._process.kill()
+    second._process.wait()
+    refuse_crashing(path, ["/"])
+    (third,) = hdf5._idle
+    assert third is not second

@@ -63,18 +63,18 @@ def test_two_planes_called_z_under_two_roles_are_channels(tmp_path: Path, file: 
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         ("z3.tif", "z3.tif has 6 planes along z and no channel axis, wanted 2 channels"),
         ("frames.tif", "frames.tif is a time series (2, 96, 96) with axes TYX, wanted (channel, y, x)"),
     ],
 )
-def test_planes_that_are_no_channels_are_refused(tmp_path: Path, file: str, said: str) -> None:
+def test_planes_that_are_no_channels_are_refused(tmp_path: Path, file: str, message: str) -> None:
     """Case 24: other numbers of planes, and time, are a failure, which the dry run foretells in the same words."""
     for dry_run in (True, False):
         report = take(tmp_path / "store", AXES / file, "opencell", pixel_size_um=0.4, dry_run=dry_run)
         assert report.images_in == 0
-        assert [failure.error for failure in report.failures] == [said]
+        assert [failure.error for failure in report.failures] == [message]
 
 
 def test_sixteen_bit_colours_keep_all_their_bits() -> None:

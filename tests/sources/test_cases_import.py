@@ -1,4 +1,4 @@
-"""Files of embeddings as people really have them: the right values go in, or one line says why not."""
+"""Files of embeddings as people really have them: the right values are imported, or one line states why not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def vectors_of(store: Store, ids: list[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["profiles.csv", "profiles.parquet", "reset.csv"])
 def test_09_the_index_is_no_feature(store: Store, name: str) -> None:
-    """Four features of 60 rows, as pandas itself reads them; the report says which, in a dry run too."""
+    """Four features of 60 rows, as pandas itself reads them; the report lists them, in a dry run too."""
     notes = ["features: 4 columns, 'f0' to 'f3'"]
     dry = bring(store, f"{INDEX}/{name}", gene_column="gene", dry_run=True)
     report = bring(store, f"{INDEX}/{name}", gene_column="gene")
@@ -57,7 +57,7 @@ def test_10_genes_of_a_spreadsheet_are_noted(store: Store) -> None:
     """Four of six, and DEC1 is none of them."""
     report = bring(store, "10-excel-date-genes/profiles.csv", embeddings="v*", gene_column="gene")
     (note,) = (note for note in report.notes if "spreadsheet" in note)
-    assert note.startswith("4 gene names look as if a spreadsheet had changed them (2-Sep, 1-Mar, ")
+    assert note.startswith("4 gene names look as if a spreadsheet had changed them (2-Sep: SEPTIN2, 1-Mar: MARCHF1 or ")
     assert "DEC1" not in note
 
 
@@ -92,8 +92,8 @@ def test_38_a_folder_of_npy_is_one_vector_a_file(store: Store, tmp_path: Path) -
     folder = CASES / "38-folder-of-npy"
     bring(store, folder.name)
     files = sorted(folder.glob("*.npy"))
-    found = vectors_of(store, [file.stem for file in files])
-    np.testing.assert_array_equal(found, np.stack([np.load(file).ravel() for file in files]).astype(np.float32))
+    result = vectors_of(store, [file.stem for file in files])
+    np.testing.assert_array_equal(result, np.stack([np.load(file).ravel() for file in files]).astype(np.float32))
     np.save(tmp_path / "a.npy", np.ones(3))
     np.save(tmp_path / "b.npy", np.ones(4))
     with pytest.raises(EmbstoreError, match=r"b\.npy has 4 numbers and a\.npy has 3"):
@@ -131,9 +131,9 @@ def test_08_missing_is_missing_in_every_spelling(store: Store) -> None:
 def test_30_a_zero_vector_is_similar_to_nothing(store: Store) -> None:
     """No NaN, and the order is sound."""
     bring(store, "30-zero-vectors/p.csv", embeddings="v*", gene_column="gene")
-    found = [(row.gene, round(row.similarity, 3)) for row in similar_proteins(store, "A1").rows]
-    assert found[0] == ("C1", 0.994)
-    assert [similarity for _, similarity in found[1:]] == [0, 0, 0]
+    result = [(row.gene, round(row.similarity, 3)) for row in similar_proteins(store, "A1").rows]
+    assert result[0] == ("C1", 0.994)
+    assert [similarity for _, similarity in result[1:]] == [0, 0, 0]
 
 
 def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:
@@ -142,7 +142,7 @@ def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:
     np.testing.assert_allclose(vectors_of(store, ["gene:A1", "gene:B1"]), [[0.1, 0.2], [0.3, 0.1]])
 
 
-def test_31_decimal_commas_are_told_from_more_than_two_lines(store: Store) -> None:
+def test_31_decimal_commas_are_recognised_from_more_than_two_lines(store: Store) -> None:
     """0,5 is a half; a file with marks of thousands too is refused in one line."""
     bring(store, "31-csv-as-excel-writes-it/vec_decimal.csv", gene_column="gene")
     wanted = [[0, 1, 0], [0.5, 1.25, 0.1], [0.25, 0.75, 0.3]]
@@ -174,10 +174,10 @@ def test_bookkeeping_is_no_feature(tmp_path: Path, columns: str, left: str) -> N
     names = columns.split()
     values = np.random.default_rng(0).normal(size=(6, len(names)))
     pq.write_table(pa.table({name: values[:, i] for i, name in enumerate(names)}), tmp_path / "v.parquet")
-    found = read_vectors(tmp_path / "v.parquet", Columns())
-    assert found.columns == tuple(left.split())
+    result = read_vectors(tmp_path / "v.parquet", Columns())
+    assert result.columns == tuple(left.split())
     np.testing.assert_array_equal(
-        found.vectors, values[:, [names.index(name) for name in left.split()]].astype(np.float32)
+        result.vectors, values[:, [names.index(name) for name in left.split()]].astype(np.float32)
     )
 
 

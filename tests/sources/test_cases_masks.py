@@ -61,17 +61,19 @@ def test_26_the_message_names_minus_one(tmp_path: Path) -> None:
 
 
 def test_26_a_pickle_of_cellpose_is_named_and_not_loaded(tmp_path: Path) -> None:
-    """The message says what f1_seg.npy is and how to export masks."""
+    """The message states what f1_seg.npy is and how to export masks."""
     (failure,) = take(tmp_path, "26-mask-label-ids/f1.tif", masks="26-mask-label-ids/seg").failures
     assert failure.todo.startswith("f1_seg.npy is Cellpose's pickle, which is never loaded: save its masks")
 
 
 def test_33_vendor_files_are_named_with_what_converts_them() -> None:
     """With and without a layout: how many, their suffixes, and the tools."""
-    said = r"3 files in microscopes' own formats \(\.czi, \.lif, \.nd2\), which are not read: convert them to OME-TIFF"
-    with pytest.raises(EmbstoreError, match=said):
+    message = (
+        r"3 files in microscopes' own formats \(\.czi, \.lif, \.nd2\), which are not read: convert them to OME-TIFF"
+    )
+    with pytest.raises(EmbstoreError, match=message):
         detect(CASES / "33-vendor-files")
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_source(CASES / "33-vendor-files", "fields", None, channels="_d=nucleus")
 
 
@@ -80,7 +82,7 @@ def test_33_vendor_files_are_named_with_what_converts_them() -> None:
     ("layout", "channels"),
     [("hpa", ""), ("fields", "_blue=nucleus,_green=protein,_red=microtubules"), ("crops", "")],
 )
-def test_21_a_composite_is_left_out_and_said(layout: str, channels: str, whole: bool) -> None:
+def test_21_a_composite_is_left_out_and_noted(layout: str, channels: str, whole: bool) -> None:
     """HPA's `_blue_red_green.jpg` is no image, whatever the unit and the layout."""
     source = read_source(CASES / "21-hpa-composite-jpg", layout, None, channels=channels, whole=whole)
     assert [image.key for image in source.images] == ["921_B9_1"]

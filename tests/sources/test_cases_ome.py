@@ -46,7 +46,7 @@ def test_29_planes_come_in_the_order_of_channels(tmp_path: Path) -> None:
 
 
 def test_29_half_a_set_names_the_missing_file() -> None:
-    """The file that is not there is named; in another layout, a lone part of a set is no image."""
+    """The missing file is named; in another layout, a lone part of a set is no image."""
     (failure,) = read("29-ome-tiffdata-order/half").failures
     assert "set_C1.ome.tif is missing" in failure.error
     source = read_source(CASES / "29-ome-tiffdata-order/half", "opencell", None)
@@ -88,8 +88,8 @@ def test_37_images_of_spatialdata_have_its_labels(tmp_path: Path) -> None:
 def test_35_what_an_ome_zarr_lacks_is_named(tmp_path: Path) -> None:
     """0.5 is read; one without channel names, and a version without axes, are failures of one line."""
     report = ingest(tmp_path, CASES / "35-omezarr-channels", layout="ome", backbones=["pixel-stats"])
-    said = {Path(failure.source).name: failure.error for failure in report.failures}
-    assert said.keys() == {"no_omero.zarr", "three_in_array.zarr", "v02.zarr"}
-    assert "OME-Zarr 0.2 and does not name its axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)" in said["v02.zarr"]
-    assert "--channels nucleus,protein" in said["no_omero.zarr"]
+    message = {Path(failure.source).name: failure.error for failure in report.failures}
+    assert message.keys() == {"no_omero.zarr", "three_in_array.zarr", "v02.zarr"}
+    assert "OME-Zarr 0.2 and does not name its axes, wanted 0.4 or 0.5 (0.1 to 0.3 are not read)" in message["v02.zarr"]
+    assert "--channels nucleus,protein" in message["no_omero.zarr"]
     assert report.images_in == 1

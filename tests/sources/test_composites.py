@@ -58,6 +58,6 @@ def test_a_folder_of_no_layout_is_described(tmp_path: Path) -> None:
 
 
 def test_vendor_files_beside_images_are_reported(tmp_path: Path) -> None:
-    """What is not read does not vanish without a word."""
+    """What is not read is reported."""
     source = read_source(touch(tmp_path, "a_dapi.tif", "b.nd2"), "fields", None, channels="_dapi=nucleus")
     assert any("1 files in microscopes' own formats (.nd2), which are not read" in note for note in source.notes)

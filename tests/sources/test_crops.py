@@ -26,12 +26,12 @@ def test_a_crop_is_one_cell_that_fills_its_image() -> None:
     pixels[0, 10:20, 10:30] = 1
     pixels[0, 14, 14] = 0  # a hole
     pixels[0, 35, 45] = 1  # a speck
-    found = whole_image(pixels, pixels[0], None)
-    assert (found.cells == 1).all()
+    result = whole_image(pixels, pixels[0], None)
+    assert (result.cells == 1).all()
     expected = np.zeros((40, 50), bool)
     expected[10:20, 10:30] = True
-    np.testing.assert_array_equal(found.nuclei == 1, expected)
-    assert found.pixel_size_um == 25 / 50
+    np.testing.assert_array_equal(result.nuclei == 1, expected)
+    assert result.pixel_size_um == 25 / 50
     assert whole_image(pixels, pixels[0], 0.1).pixel_size_um == 0.1
     for without in (whole_image(pixels, None, None), whole_image(pixels, pixels[1], None)):
         assert not without.nuclei.any()
@@ -79,7 +79,7 @@ def test_masked_crops_are_as_wide_as_reported_and_a_rerun_does_nothing(tmp_path:
 
 
 def test_yeast_and_planes_need_their_channels_named(tmp_path: Path, samples: Path) -> None:
-    """A name that is no stain is a failure that says how to name it; named, all go in; planes are named in order."""
+    """A name that is no stain is a failure that states how to name it; named, all are ingested; planes are in order."""
     folder = samples / "yeast" / "cells_2ch" / "AAC1"
     unknown = read_source(folder, "crops", None)
     assert len(unknown.failures) == 40
@@ -135,7 +135,7 @@ def test_a_subcell_list_of_any_form_is_read(tmp_path: Path) -> None:
         read_source(path, "crops", None)
 
 
-def test_names_that_clash_and_tables_that_name_nothing_are_said(tmp_path: Path) -> None:
+def test_names_that_clash_and_tables_that_name_nothing_are_reported(tmp_path: Path) -> None:
     """Two files of one channel are a failure; two rows of one cell too; a table without a key is refused."""
     for name in ("c_dapi.tif", "c_blue.tif", "c_gfp.tif"):
         save_tiff(tmp_path / name, np.zeros((8, 8), np.uint8), metadata={})

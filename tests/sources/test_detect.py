@@ -16,7 +16,7 @@ DOT = np.zeros((4, 4), np.uint8)
 
 
 def test_published_names_prove_a_layout(tmp_path: Path) -> None:
-    """OC-FOV names, HPA's own field names, a manifest, OME suffixes: each says its layout and why."""
+    """OC-FOV names, HPA's own field names, a manifest, OME suffixes: each determines its layout, with the reason."""
     save_tiff(opencell_path(tmp_path / "oc", 1), DOT, metadata={})
     write_hpa(tmp_path / "hpa", "57_F11_1", 1, ("blue",))
     save_tiff(tmp_path / "tif" / "a.ome.tif", DOT, metadata={})
@@ -62,7 +62,7 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         (
             "t.csv",
@@ -75,15 +75,15 @@ def test_embeddings_are_no_layout_of_images(tmp_path: Path, name: str, text: str
         ("t.csv", "\n", "is empty; wanted a CSV with a header line"),
     ],
 )
-def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, text: str, said: str) -> None:
-    """One line says what it has and how it may be given; it is not taken for vectors."""
+def test_a_table_that_proves_nothing_is_asked_about(tmp_path: Path, name: str, text: str, message: str) -> None:
+    """One line states what it has and how it may be given; it is not read as vectors."""
     (tmp_path / name).write_text(text)
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         detect(tmp_path / name)
 
 
 def test_names_that_prove_nothing_or_two_things_are_asked_about(tmp_path: Path) -> None:
-    """The error says what was seen and lists the layouts."""
+    """The error states what was seen and lists the layouts."""
     save_tiff(tmp_path / "a.tif", DOT, metadata={})
     with pytest.raises(EmbstoreError, match="1 images whose names show no layout; choose how to read it: --layout"):
         detect(tmp_path)

@@ -26,7 +26,7 @@ def write(folder: Path, *names: str) -> None:
 
 
 def test_files_of_one_beginning_are_one_field(tmp_path: Path) -> None:
-    """Each ending shows its role, in any subfolder; the store holds the fields under what their names begin with."""
+    """Each ending shows its role, in any subfolder; the store has the fields under the beginning of their names."""
     for seed, field in enumerate(("p1/A1", "p2/A1")):
         for plane, ending in zip(draw_field(seed), ("_dapi", "_gfp"), strict=True):
             save_tiff(tmp_path / "in" / f"{field}{ending}.tif", plane, metadata={"axes": "YX"})
@@ -35,8 +35,8 @@ def test_files_of_one_beginning_are_one_field(tmp_path: Path) -> None:
     ask = {"layout": "fields", "dataset": "f", "backbones": ["pixel-stats"], "channels": ENDINGS}
     report = ingest(str(tmp_path / "store"), tmp_path / "in", labels=labels, **ask)
     assert (report.images_in, report.cells_in, report.failures) == (2, 2 * CELLS, [])
-    found = rows(Store.open(tmp_path / "store"), "SELECT image_id, roles, genes FROM images ORDER BY image_id")
-    assert found == [
+    result = rows(Store.open(tmp_path / "store"), "SELECT image_id, roles, genes FROM images ORDER BY image_id")
+    assert result == [
         {"image_id": "f/p1/A1", "roles": ["nucleus", "protein"], "genes": ["ACTB"]},
         {"image_id": "f/p2/A1", "roles": ["nucleus", "protein"], "genes": []},
     ]
@@ -58,7 +58,7 @@ def test_files_named_by_their_channel_alone_are_the_field_of_their_folder(tmp_pa
     assert [image.key for image in read(tmp_path / "in", "ch1=nucleus,ch2=protein").images] == ["B", "in"]
 
 
-def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
+def test_other_files_are_left_out_and_noted(tmp_path: Path) -> None:
     """A picture with none of the endings is a note; a second file of one role, or no nucleus, is a failure."""
     write(tmp_path, "a_dapi.tif", "a_gfp.tif", "a_overview.tif", "a_gfp.png", "b_gfp.tif")
     source = read(tmp_path)
@@ -70,8 +70,8 @@ def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", ["", "nucleus,protein"])
-def test_endings_have_to_be_said(tmp_path: Path, channels: str) -> None:
-    """Without them, or with roles by position, one line says what is wanted."""
+def test_endings_have_to_be_given(tmp_path: Path, channels: str) -> None:
+    """Without them, or with roles by position, one line states what is wanted."""
     write(tmp_path, "a_dapi.tif")
     with pytest.raises(EmbstoreError, match="--channels _dapi=nucleus"):
         read(tmp_path, channels)

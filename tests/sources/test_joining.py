@@ -39,7 +39,7 @@ def test_wells_join_however_they_are_padded(cases: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (
             "A01,G1\nB7,G2\n",
@@ -48,11 +48,11 @@ def test_wells_join_however_they_are_padded(cases: Path) -> None:
         ("C1,G1\n", "warning: nothing joined: 0 of 3 images have a row in map.csv; rows that match no image: 1 (C1)"),
     ],
 )
-def test_what_did_not_join_is_named_from_both_sides(cases: Path, tmp_path: Path, rows: str, said: str) -> None:
+def test_what_did_not_join_is_named_from_both_sides(cases: Path, tmp_path: Path, rows: str, message: str) -> None:
     (tmp_path / "map.csv").write_text("well,gene\n" + rows)
     source = read_source(cases / "16-well-names-padding" / "plate.zarr", "ome", tmp_path / "map.csv")
     (note,) = [note for note in source.notes if "have a row" in note]
-    assert note.startswith(said)
+    assert note.startswith(message)
     assert "images without a row: " in note
 
 

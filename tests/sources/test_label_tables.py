@@ -27,12 +27,12 @@ def opencell(tmp_path: Path) -> Store:
 
 
 def stored(store: Store, label_set: str) -> set[tuple[str, str]]:
-    found = rows(store, "SELECT subject_id, location FROM labels WHERE label_set = ?", [label_set])
-    return {(row["subject_id"], row["location"]) for row in found}
+    result = rows(store, "SELECT subject_id, location FROM labels WHERE label_set = ?", [label_set])
+    return {(row["subject_id"], row["location"]) for row in result}
 
 
 def test_hpa_locations_of_each_gene(samples: Path) -> None:
-    """`main` holds the main locations, `any` the additional ones too, under Ensembl ids; checked against the file."""
+    """`main` has the main locations, `any` the additional ones too, under Ensembl ids; checked against the file."""
     path = samples / "labels" / "hpa_subcellular_location.tsv"
     table = read_label_table(path)
     assert (table.level, table.schemes) == ("protein", ["main", "any"])
@@ -153,7 +153,7 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "choices", "said"),
+    ("text", "choices", "message"),
     [
         ("gene,x\nG1,er\n", {}, "wanted `locations`"),
         (
@@ -171,11 +171,11 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
     ],
 )
 def test_labels_that_mean_nothing_here_are_refused(
-    opencell: Store, tmp_path: Path, text: str, choices: dict[str, str], said: str
+    opencell: Store, tmp_path: Path, text: str, choices: dict[str, str], message: str
 ) -> None:
-    """One line says what the table has and what was wanted; nothing is written."""
+    """One line states what the table has and what was wanted; nothing is written."""
     versions = opencell.versions()
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         add_labels(opencell, tmp_path / "t.csv", dataset="opencell", **choices)
     assert opencell.versions() == versions

@@ -83,7 +83,7 @@ def test_columns_become_channels_proteins_places_and_extras(tmp_path: Path) -> N
 
 
 def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Path) -> None:
-    """Ids joined by commas are as many proteins, in one group; what is no accession is said, with an example."""
+    """Ids joined by commas are as many proteins, in one group; what is no accession is noted, with an example."""
     write_channels(tmp_path / "raw", "a", "b")
     lines = [
         ["f1", "raw/a_n.tif", "", "TSPAN6,SCYL3", "ENSG00000000003,ENSG00000000457"],
@@ -101,8 +101,8 @@ def test_several_proteins_of_a_row_are_one_group_and_no_id_is_lost(tmp_path: Pat
         "SCYL3": "ensembl:ENSG00000000003",
         "A,B-12": "gene:A,B-12",
     }
-    (said,) = [note for note in report.notes if "accession" in note]
-    assert said.startswith("no Ensembl gene id or UniProt accession in ensg_id: 1 (ENSG0000000045); ")
+    (message,) = [note for note in report.notes if "accession" in note]
+    assert message.startswith("no Ensembl gene id or UniProt accession in ensg_id: 1 (ENSG0000000045); ")
 
 
 def test_absolute_paths_below_the_root_are_relative_ones(tmp_path: Path) -> None:
@@ -154,14 +154,14 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
     manifest = write_manifest(tmp_path / "in" / "m.csv", lines)
     report = take(tmp_path / "store", manifest, dry_run=True)
     assert not (tmp_path / "store").exists()
-    found = {int(failure.source.rsplit(":", 1)[1]): failure.error for failure in report.failures}
-    assert found.keys() == {3, 4, 5, 6, 7}
-    assert "ok is in line 2 already" in found[3]
+    result = {int(failure.source.rsplit(":", 1)[1]): failure.error for failure in report.failures}
+    assert result.keys() == {3, 4, 5, 6, 7}
+    assert "ok is in line 2 already" in result[3]
     for text in ("nope.tif does not exist", "nor this.tif does not exist", "pixel_size_um is '-3'"):
-        assert text in found[4]
-    assert found[5].count("is not below") == 2
-    assert "no nucleus" in found[6]
-    assert "it names no file" in found[7]
+        assert text in result[4]
+    assert result[5].count("is not below") == 2
+    assert "no nucleus" in result[6]
+    assert "it names no file" in result[7]
 
     report = take(tmp_path / "store", manifest)
     assert (report.images_in, len(report.failures)) == (1, 5)
@@ -171,7 +171,7 @@ def test_every_fault_is_listed_with_its_line_and_good_rows_go_in(tmp_path: Path)
 
 
 def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
-    """`file` with `channels`, or --channels for all rows; CSV and Parquet say the same."""
+    """`file` with `channels`, or --channels for all rows; CSV and Parquet are equivalent."""
     save_tiff(tmp_path / "x.tif", draw_field(1))
     header = ("file", "channels", "treatment")
     table = write_manifest(tmp_path / "m.csv", [["x.tif", "protein;nucleus", "none"]], header)
@@ -189,7 +189,7 @@ def test_one_file_of_many_channels_and_parquet(tmp_path: Path) -> None:
 
 
 def test_files_may_lie_elsewhere_and_columns_have_any_name(tmp_path: Path) -> None:
-    """--source-root says where the files are; --channels COLUMN=ROLE what a column shows."""
+    """--source-root is the folder of the files; --channels COLUMN=ROLE what a column shows."""
     write_channels(tmp_path / "disk", "a")
     table = write_manifest(tmp_path / "m.csv", [["a_n.tif", "a_p.tif"]], ("DAPI", "488"))
     source = read_source(table, "manifest", None, channels="488=protein", source_root=tmp_path / "disk")
@@ -219,18 +219,18 @@ def test_a_corrected_pixel_size_or_channel_order_makes_new_cells(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         (("gene", "well"), "wanted files in columns named by role"),
         (("nucleus", "file", "channels"), "wanted one file for each row, or for each role"),
         ((), "is empty"),
     ],
 )
-def test_a_table_that_is_no_manifest_is_refused(tmp_path: Path, header: tuple[str, ...], said: str) -> None:
+def test_a_table_that_is_no_manifest_is_refused(tmp_path: Path, header: tuple[str, ...], message: str) -> None:
     """One line names the columns that it has and those that were wanted."""
     path = write_manifest(tmp_path / "m.csv", [["x"] * len(header)], header) if header else tmp_path / "m.csv"
     path.touch()
-    with pytest.raises(EmbstoreError, match=said):
+    with pytest.raises(EmbstoreError, match=message):
         read_source(path, "manifest", None)
     with pytest.raises(EmbstoreError, match="is no manifest and contains none"):
         read_source(tmp_path, "manifest", None)

@@ -94,7 +94,7 @@ def test_one_zarr_is_one_image(tmp_path: Path, version: str, zarr_format: int) -
 def test_the_scale_of_a_zarr_counts_in_any_unit_of_length(
     tmp_path: Path, unit: str | None, scale: float, size: PixelSize
 ) -> None:
-    """Nanometres and millimetres are micrometres too; a scale without a unit is said and does not count."""
+    """Nanometres and millimetres are micrometres too; a scale without a unit is noted and ignored."""
     group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
     write_image(group, draw_field(2), "cyx", version="0.4")
     scales = group.attrs["multiscales"]
@@ -102,13 +102,13 @@ def test_the_scale_of_a_zarr_counts_in_any_unit_of_length(
         axis["unit"] = unit
     scales[0]["datasets"][0]["coordinateTransformations"][0]["scale"] = [1, scale, scale]
     group.attrs["multiscales"] = scales
-    found = describe(tmp_path / "x.zarr").size
-    assert found.um == (None if size.um is None else pytest.approx(size.um))
-    assert found.ignored.startswith(size.ignored) if size.ignored else not found.ignored
+    result = describe(tmp_path / "x.zarr").size
+    assert result.um == (None if size.um is None else pytest.approx(size.um))
+    assert result.ignored.startswith(size.ignored) if size.ignored else not result.ignored
 
 
 def test_a_pixel_size_that_does_not_count_is_in_the_note_and_the_report(tmp_path: Path) -> None:
-    """The size is estimated then, and both say what stood in the file; --pixel-size makes it nobody's business."""
+    """The size is then estimated, and both report what was in the file; --pixel-size takes precedence."""
     save_tiff(
         tmp_path / "in" / "a.ome.tif",
         draw_field(1),
@@ -116,11 +116,11 @@ def test_a_pixel_size_that_does_not_count_is_in_the_note_and_the_report(tmp_path
         metadata={"axes": "CYX", "PhysicalSizeX": 5, "PhysicalSizeXUnit": "cm"},
     )
     report = take(tmp_path / "store", tmp_path / "in", channels="nucleus,protein")
-    said = "PhysicalSizeX is 5 cm, wanted 0.001 to 100 µm per pixel"
-    assert report.sizes_ignored == {said: 1}
+    message = "PhysicalSizeX is 5 cm, wanted 0.001 to 100 µm per pixel"
+    assert report.sizes_ignored == {message: 1}
     (row,) = rows(Store.open(tmp_path / "store"), "SELECT pixel_size_source, note FROM images")
-    assert row == {"pixel_size_source": "estimated", "note": f"pixel size in the file ignored: {said}"}
-    assert f"  pixel size ignored in 1 images: {said}" in summary(report)
+    assert row == {"pixel_size_source": "estimated", "note": f"pixel size in the file ignored: {message}"}
+    assert f"  pixel size ignored in 1 images: {message}" in summary(report)
     again = take(tmp_path / "store", tmp_path / "in", channels="nucleus,protein", pixel_size_um=0.2)
     assert again.sizes_ignored == {}
 
@@ -133,8 +133,8 @@ def test_a_plate_gives_places_and_a_plate_map_proteins(tmp_path: Path) -> None:
     report = take(tmp_path / "store", tmp_path / "p.zarr", labels=plate_map)
     assert (report.images_in, report.cells_in, report.failures) == (2, 2 * CELLS, [])
     store = Store.open(tmp_path / "store")
-    found = rows(store, "SELECT DISTINCT image_id, plate, well, site, gene FROM cells ORDER BY image_id")
-    assert [tuple(row.values()) for row in found] == [
+    result = rows(store, "SELECT DISTINCT image_id, plate, well, site, gene FROM cells ORDER BY image_id")
+    assert [tuple(row.values()) for row in result] == [
         ("o/p/A/1/0", "P7", "A1", "0", "ACTB"),
         ("o/p/B/2/0", "P7", "B2", "0", "LMNB1"),
     ]
@@ -169,8 +169,13 @@ def test_broken_groups_are_faults_and_the_rest_goes_in(tmp_path: Path) -> None:
     assert report.images_in == 1
     errors = {Path(failure.source).name: failure.error for failure in report.failures}
     assert errors.keys() == {"bare.zarr", "outside.zarr", "huge.zarr", "cut.zarr", "time.zarr"}
-    for name, said in (("bare", "no OME image"), ("outside", "outside"), ("huge", "claims"), ("time", "time series")):
-        assert said in errors[f"{name}.zarr"]
+    for name, message in (
+        ("bare", "no OME image"),
+        ("outside", "outside"),
+        ("huge", "claims"),
+        ("time", "time series"),
+    ):
+        assert message in errors[f"{name}.zarr"]
 
 
 def write_labels(group: Any, **labels: np.ndarray) -> None:
@@ -188,7 +193,7 @@ def two_squares() -> np.ndarray:
 
 
 def test_label_images_called_nuclei_or_cells_are_the_masks(tmp_path: Path) -> None:
-    """Cells come from the image's own labels, under their numbers; other labels are left out and said."""
+    """Cells come from the image's own labels, under their numbers; other labels are left out and noted."""
     group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=3)
     write_image(group, draw_field(2), "cyx", version="0.5")
     write_labels(group, cell_labels=two_squares(), nuclear_envelope=two_squares())
@@ -204,7 +209,7 @@ def test_label_images_called_nuclei_or_cells_are_the_masks(tmp_path: Path) -> No
 
 
 def test_labels_of_a_plate_stand_in_for_a_nucleus_channel(tmp_path: Path) -> None:
-    """A field of protein alone goes in where it brings cells; where it brings none, or two kinds of cells, it fails."""
+    """A field of protein alone is ingested with masks of cells; without any, or with two kinds of cells, it fails."""
     write_plate(tmp_path / "p.zarr")
     field = zarr.open_group(tmp_path / "p.zarr" / "A" / "1" / "0", mode="a")
     write_labels(field, cells=two_squares())

@@ -23,6 +23,7 @@ from embstore.store import Store, rows
 from embstore_cli.summary import summary
 
 zarr = pytest.importorskip("zarr", reason="the extra `zarr` is not installed")
+numcodecs = pytest.importorskip("numcodecs", reason="the extra `zarr` is not installed")
 
 AXES = [{"name": "c"}, *({"name": axis, "unit": "micrometer"} for axis in "yx")]
 CHANNELS = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}
@@ -65,7 +66,7 @@ AFFINE = {"type": "affine", "affine": [[1, 0, 0]]}
     ],
 )
 def test_the_pixel_size_is_the_product_of_all_scales(of_array: list[Any], of_image: Any, um: float | None) -> None:
-    """Where scales do not give one square size, what they say is reported as ignored."""
+    """If scales do not give one square size, what they state is reported as ignored."""
     size = zarr_image(image(of_array, of_image), "x").size
     assert size.um == (None if um is None else pytest.approx(um))
     assert bool(size.ignored) is (um is None)
@@ -126,9 +127,9 @@ def test_scportraits_names_are_nuclei_and_cells(tmp_path: Path) -> None:
         write(tmp_path / "s.zarr" / part)
     zarr.open_group(tmp_path / "s.zarr", mode="a", zarr_format=3)
     zarr.open_group(tmp_path / "s.zarr" / "images", mode="a", zarr_format=3)
-    (found,) = read_source(tmp_path / "s.zarr", "ome", None).images
-    assert found.masks is not None
-    assert (found.masks.nuclei, found.masks.cells) == tuple(
+    (outcome,) = read_source(tmp_path / "s.zarr", "ome", None).images
+    assert outcome.masks is not None
+    assert (outcome.masks.nuclei, outcome.masks.cells) == tuple(
         tmp_path / "s.zarr/labels" / name for name in ("seg_all_nucleus", "seg_all_cytosol")
     )
 
@@ -160,10 +161,10 @@ def test_absent_chunks_are_counted_and_reported(tmp_path: Path) -> None:
         chunk.unlink()
     assert read_planes(tmp_path / "in/x.zarr").absent == (3, 8)
     report = ingest(str(tmp_path / "store"), tmp_path / "in", layout="ome", dataset="o", backbones=["pixel-stats"])
-    said = "3 of 8 chunks are absent and were read as the fill value"
-    assert report.absent_chunks == {"o/x": said}
-    assert f"  o/x: {said}" in summary(report)
-    assert said in rows(Store.open(tmp_path / "store"), "SELECT note FROM images")[0]["note"]
+    message = "3 of 8 chunks are absent and were read as the fill value"
+    assert report.absent_chunks == {"o/x": message}
+    assert f"  o/x: {message}" in summary(report)
+    assert message in rows(Store.open(tmp_path / "store"), "SELECT note FROM images")[0]["note"]
     for chunk in chunks[:-3]:
         chunk.unlink()
     assert array.nchunks_initialized == 0
@@ -184,16 +185,28 @@ def test_pickled_chunks_are_never_loaded(tmp_path: Path, dtype: str) -> None:
         read_planes(tmp_path / "x.zarr")
 
 
+def test_a_chunk_whose_size_is_negative_is_one_line(tmp_path: Path) -> None:
+    """numcodecs makes a SystemError of it."""
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
+    group.attrs.update(image([scale(1, 0.2, 0.2)]))
+    group.create_array("0", data=draw_field(1), compressors=numcodecs.Blosc())
+    for path in (tmp_path / "x.zarr/0").glob("[0-9]*"):
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + b"\xff" * 4 + content[8:])  # where Blosc writes the size of what it packed
+    with pytest.raises(ImageError, match=r"x\.zarr is damaged"):
+        read_planes(tmp_path / "x.zarr")
+
+
 OTHER = [5, "x", [], None, True, {"multiscales": 5}, {"multiscales": [{"axes": 5}]}, {"plate": 5}]
 
 
-@pytest.mark.parametrize("found", OTHER)
-def test_one_image_with_other_json_fails_and_the_rest_goes_in(tmp_path: Path, found: Any) -> None:
+@pytest.mark.parametrize("outcome", OTHER)
+def test_one_image_with_other_json_fails_and_the_rest_goes_in(tmp_path: Path, outcome: Any) -> None:
     """`{"ome": 5}` and the like are one line about that image."""
     write(tmp_path / "good.zarr")
     write(tmp_path / "bad.zarr")
     path = tmp_path / "bad.zarr" / "zarr.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "attributes": {"ome": found}}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "attributes": {"ome": outcome}}))
     source = read_source(tmp_path, "ome", None)
     assert [image.key for image in source.images] == ["good"]
     (failure,) = source.failures
@@ -236,8 +249,8 @@ def test_any_json_anywhere_is_read_or_one_line(tmp_path: Path, seed: int) -> Non
         file.write_text(json.dumps(mutated(json.loads(before), draw)))
         try:
             source = read_source(tmp_path, "ome", None, channels="nucleus,protein")
-            for found in source.images:
-                read_channels(source.root, found)
+            for outcome in source.images:
+                read_channels(source.root, outcome)
         except EmbstoreError as error:
             assert "\n" not in str(error)
         file.write_text(before)

@@ -38,11 +38,11 @@ def empty(path: Path) -> Path:
 
 
 def labels_of(source: Source, scheme: str) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+    result: dict[str, set[str]] = {}
     for label in source.labels:
         if label.scheme == scheme:
-            found.setdefault(label.subject, set()).add(label.location)
-    return found
+            result.setdefault(label.subject, set()).add(label.location)
+    return result
 
 
 # -- OpenCell --------------------------------------------------------------------------------------------------------
@@ -104,24 +104,24 @@ def test_wide_portal_and_flat_tables_say_the_same(tmp_path: Path) -> None:
     """The three spellings of one set of annotations give the same labels, checked by hand for every scheme."""
     empty(opencell_path(tmp_path, 1))
     truth = {1: {"er": 3, "golgi": 2, "membrane": 1}, 2: {"er": 3, "vesicles": 3}, 3: {"golgi": 1}}
-    at = {n: {g: ";".join(o for o, x in of.items() if x == g) for g in (1, 2, 3)} for n, of in truth.items()}
+    at = {n: {g: ";".join(o for o, x in grades.items() if x == g) for g in (1, 2, 3)} for n, grades in truth.items()}
     named = {n: {"target_name": f"G{n}", "ensg_id": ensg(n)} for n in truth}
     wide = [named[n] | {f"grade_{g}": at[n][g] for g in (1, 2, 3)} for n in truth]
     portal = [named[n] | {f"annotations_grade_{g}": at[n][g] for g in (1, 2, 3)} for n in truth]
     flat = [
         {"gene": f"G{n}", "ensg_id": ensg(n), "annotation_name": o, "annotation_grade": g}
-        for n, of in truth.items()
-        for o, g in of.items()
+        for n, grades in truth.items()
+        for o, g in grades.items()
     ]
-    found = []
+    result = []
     for name, rows in (("wide.csv", wide), ("portal.csv", portal), ("flat.csv", flat)):
         source = read_source(tmp_path, "opencell", write_csv(tmp_path / name, rows))
-        found.append({(v.scheme, v.level, v.subject, v.location, v.grade) for v in source.labels})
+        result.append({(v.scheme, v.level, v.subject, v.location, v.grade) for v in source.labels})
         assert {v.source for v in source.labels} == {name}
         assert set(source.asked) == {
             (scheme, "protein", f"ensembl:{ensg(n)}") for n in truth for scheme in ("grade3", "grade2plus", "any")
         }
-    assert found[0] == found[1] == found[2]
+    assert result[0] == result[1] == result[2]
     p1, p2, p3 = (f"ensembl:{ensg(n)}" for n in (1, 2, 3))
     assert labels_of(source, "grade3") == {p1: {"er"}, p2: {"er", "vesicles"}}
     assert labels_of(source, "grade2plus") == {p1: {"er", "golgi"}, p2: {"er", "vesicles"}}
@@ -130,7 +130,7 @@ def test_wide_portal_and_flat_tables_say_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty; wanted a CSV with a header line"),
         ("target_name,ensg_id\nG1,x\n", "has the columns target_name, ensg_id; wanted grade_3 or annotations_grade_3"),
@@ -142,12 +142,12 @@ def test_wide_portal_and_flat_tables_say_the_same(tmp_path: Path) -> None:
         ("a\0b,c\n1,2\n", "wanted"),
     ],
 )
-def test_a_wrong_label_table_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_label_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """The error names the file, what it has and what was wanted."""
     empty(opencell_path(tmp_path, 1))
     path = tmp_path / "labels.csv"
     path.write_text(text)
-    with pytest.raises(EmbstoreError, match=said) as error:
+    with pytest.raises(EmbstoreError, match=message) as error:
         read_source(tmp_path, "opencell", path)
     assert str(path) in str(error.value)
     with pytest.raises(EmbstoreError, match="there is no file"):
@@ -167,7 +167,7 @@ def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_tables_are_known_by_their_content(tmp_path: Path) -> None:
-    """Packed with gzip under any name, parted by what the header is parted by; lines are those of the file."""
+    """Packed with gzip under any name, separated like the header; lines are those of the file."""
     path = tmp_path / "t.csv"
     path.write_bytes(gzip.compress(b"ID;place\n\n1;Golgi, cis\n"))
     assert numbered_rows(path) == [(3, {"ID": "1", "place": "Golgi, cis"})]
@@ -197,9 +197,11 @@ def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bo
     """Names count from the table's folder, from the source, and without a folder wherever the one such file lies."""
     for name in ("sub/alone.tif", "a/twice.tif", "b/twice.tif", "c/from.tif", "d/beside.tif"):
         empty(tmp_path / "in" / name)
-    said = {"annotation_name": "er", "annotation_grade": 3} if flat else {"grade_3": "er", "grade_2": "", "grade_1": ""}
+    annotation = (
+        {"annotation_name": "er", "annotation_grade": 3} if flat else {"grade_3": "er", "grade_2": "", "grade_1": ""}
+    )
     files = ("alone.tif", "twice.tif", "c/from.tif", "../in/d/beside.tif", "gone.tif")
-    rows = [{"file": f, "target_name": f"G{n}", "ensg_id": ensg(n)} | said for n, f in enumerate(files)]
+    rows = [{"file": f, "target_name": f"G{n}", "ensg_id": ensg(n)} | annotation for n, f in enumerate(files)]
     (tmp_path / "tables").mkdir()
     source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "tables" / "l.csv", rows))
     assert {image.key: image.genes for image in source.images if image.genes} == {
@@ -215,7 +217,7 @@ def test_a_table_elsewhere_names_files_below_the_source(tmp_path: Path, flat: bo
 
 
 def test_labels_that_join_no_image_say_what_they_would_need(tmp_path: Path) -> None:
-    """Images go in without labels, and a note says how a table names them."""
+    """Images are ingested without labels, and a note states how a table names them."""
     empty(tmp_path / "in" / "x.tif")
     row = {"target_name": "G1", "ensg_id": ensg(1), "grade_3": "er", "grade_2": "", "grade_1": ""}
     source = read_source(tmp_path / "in", "opencell", write_csv(tmp_path / "l.csv", [row]))
@@ -276,7 +278,7 @@ def test_hpa_files_of_one_field_are_one_image(tmp_path: Path) -> None:
 
 
 def test_hpa_needs_a_nucleus_and_one_file_a_colour(tmp_path: Path) -> None:
-    """A field without blue and a second file of one colour are failures that say what to do; the rest is read."""
+    """A field without blue and a second file of one colour are failures that state what to do; the rest is read."""
     write_hpa(tmp_path, "1_A1_1", 1)
     write_hpa(tmp_path, "1_A1_2", 2, ("green", "red"))
     shutil.copy(tmp_path / "1_A1_1_red.png", tmp_path / "1_A1_1_red.jpg")
@@ -328,14 +330,14 @@ def test_channels_come_in_the_order_of_their_roles(tmp_path: Path) -> None:
     save_tiff(tmp_path / "x.tif", pixels)
     save_tiff(tmp_path / "n.tif", pixels[:1], metadata={})
     both = SourceImage("x", ("x.tif",), ("nucleus", "protein"))
-    found, roles = read_channels(tmp_path, both)
-    np.testing.assert_array_equal(found.pixels, pixels)
+    result, roles = read_channels(tmp_path, both)
+    np.testing.assert_array_equal(result.pixels, pixels)
     assert roles == ("nucleus", "protein")
-    # a nucleus alone is no error where a layout allows it: what is not there is not made up
+    # a nucleus alone is no error if a layout allows it: what is missing is not made up
     alone = SourceImage("n", ("n.tif",), ("nucleus", "protein"), may_end_early=True, role_reasons=("position",) * 2)
-    found, roles = read_channels(tmp_path, alone)
-    assert (found.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
-    assert found.assignment == "channel 0 → nucleus (position); no plane for protein"
+    result, roles = read_channels(tmp_path, alone)
+    assert (result.pixels.shape, roles) == ((1, 160, 160), ("nucleus",))
+    assert result.assignment == "channel 0 → nucleus (position); no plane for protein"
     with pytest.raises(ImageError, match=r"n\.tif has 1 channel, wanted 2 \(nucleus, protein\)"):
         read_channels(tmp_path, SourceImage("n", ("n.tif",), ("nucleus", "protein")))
 
@@ -353,7 +355,7 @@ def test_channels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_a_source_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     """A missing folder, an empty one, an unknown layout: one line with what is wanted."""
-    for path, layout, said in (
+    for path, layout, message in (
         (tmp_path / "absent", "opencell", "there is no file or folder"),
         (tmp_path, "opencell", "contains no image of the layout 'opencell'"),
         (
@@ -362,7 +364,7 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path: Path) -> None:
             "there is no image layout 'yeast'; choose from: crops, fields, hpa, manifest, ome, opencell",
         ),
     ):
-        with pytest.raises(EmbstoreError, match=said):
+        with pytest.raises(EmbstoreError, match=message):
             read_source(path, layout, None)
     one = save_tiff(opencell_path(tmp_path, 1), draw_field(1))
     source = read_source(one, "opencell", None)  # a single file is its own source

@@ -1,4 +1,4 @@
-"""Z-stacks and packed files: read as what they hold, within limits."""
+"""Z-stacks and packed files: read with their content, within limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_stack_is_read_as_its_maximum_projection(tmp_path: Path, axes: str, na
         read_planes(path)
 
 
-def test_a_stack_whose_channels_cannot_be_told_is_refused(tmp_path: Path) -> None:
+def test_a_stack_whose_channels_are_ambiguous_is_refused(tmp_path: Path) -> None:
     """Two planes of two channels, unnamed, and any series over time stay an error with what to do."""
     square = stack("CZYX")[:, :2]
     tifffile.imwrite(tmp_path / "q.tif", square, photometric="minisblack")
@@ -93,13 +93,13 @@ def test_damaged_and_swollen_packages_are_refused(tmp_path: Path) -> None:
     """A cut-off gzip, one in another, and a bomb are one line each; nothing of them is left on the disk."""
     path = save_tiff(tmp_path / "x.tif", FIELD)
     packed = tmp_path / "x.tif.gz"
-    for content, said in (
+    for content, message in (
         (gzip.compress(path.read_bytes())[:-20], "damaged"),
         (gzip.compress(gzip.compress(path.read_bytes())), "not an image"),
         (gzip.compress(bytes(max(RATIO_FREE_BYTES, MAX_RATIO * 70_000) + 1), 9), "unpacks to more than 67 MB"),
     ):
         packed.write_bytes(content)
-        with pytest.raises(ImageError, match=said):
+        with pytest.raises(ImageError, match=message):
             read_planes(packed)
 
 

@@ -1,4 +1,4 @@
-"""A table in a folder of images, in every layout: found, joined by key, file or place, and reported."""
+"""A table in a folder of images, in every layout: source_read, joined by key, file or place, and reported."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_a_spreadsheet_beside_the_images_describes_them(layout: str, tmp_path: P
         [f"D:\\x\\{source.name}\\{files[1]}", "G2"],
     ]
     save(tmp_path / "my list.xlsx", *rows, ["c.tif", "G3", "ER"])
-    found = read(source, layout, columns={"Where is it?": "locations"})
-    assert {key: image.genes for key, image in by_key(found).items()} == {"a": ("G1",), "b": ("G2",)}
-    assert [label.location for label in found.labels] == ["ER", "Golgi"]
-    notes = "\n".join(found.notes)
+    source_read = read(source, layout, columns={"Where is it?": "locations"})
+    assert {key: image.genes for key, image in by_key(source_read).items()} == {"a": ("G1",), "b": ("G2",)}
+    assert [label.location for label in source_read.labels] == ["ER", "Golgi"]
+    notes = "\n".join(source_read.notes)
     assert "my list.xlsx is next to the images and describes them: read as --labels" in notes
     assert "labels: 2 of 2 images have a row in my list.xlsx; rows that match no image: 1 (c.tif)" in notes
     assert "column Where is it? read as locations" in notes
@@ -76,9 +76,9 @@ def test_a_table_of_keys_is_read_where_it_is_given(layout: str, tmp_path: Path) 
     """As in every layout before; OpenCell's took only OpenCell's tables."""
     source = folder(tmp_path, layout)
     (tmp_path / "t.csv").write_text("image_id,gene,locations\na,G1,ER\nb,G2,Golgi\n")
-    found = read(source, layout, tmp_path / "t.csv")
-    assert {key: image.genes for key, image in by_key(found).items()} == {"a": ("G1",), "b": ("G2",)}
-    assert sorted(label.location for label in found.labels) == ["ER", "Golgi"]
+    source_read = read(source, layout, tmp_path / "t.csv")
+    assert {key: image.genes for key, image in by_key(source_read).items()} == {"a": ("G1",), "b": ("G2",)}
+    assert sorted(label.location for label in source_read.labels) == ["ER", "Golgi"]
 
 
 def test_several_tables_are_named_and_none_is_read(tmp_path: Path) -> None:
@@ -88,21 +88,21 @@ def test_several_tables_are_named_and_none_is_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text("image_id\tgene\na\tG1\n".replace("\t", "," if name == "one.csv" else "\t"))
     (tmp_path / "proteins.csv").write_text("gene,locations\nG1,ER\n")
     (tmp_path / "cells.csv").write_text("image_id,area\na,1\na,2\n")
-    found = read(source, "fields")
-    assert by_key(found)["a"].genes == ()
-    assert found.notes[0] == (
+    source_read = read(source, "fields")
+    assert by_key(source_read)["a"].genes == ()
+    assert source_read.notes[0] == (
         "tables that describe these images: 2 (one.csv, two.tsv); none is read: choose with --labels"
     )
     assert by_key(read(source, "fields", tmp_path / "two.tsv"))["a"].genes == ("G1",)
 
 
 def test_a_table_that_cannot_be_read_does_not_stop_the_images(tmp_path: Path) -> None:
-    """The report says why it was left out; with --columns, which needs a table, it is the error."""
+    """The report states why it was left out; with --columns, which needs a table, it is the error."""
     source = folder(tmp_path, "fields")
     (tmp_path / "bad.csv").write_text("image_id,gene\na\n")
-    found = read(source, "fields")
-    assert len(found.images) == 2
-    assert found.notes[0].startswith("bad.csv is next to the images, but cannot be read: ")
+    source_read = read(source, "fields")
+    assert len(source_read.images) == 2
+    assert source_read.notes[0].startswith("bad.csv is next to the images, but cannot be read: ")
     with pytest.raises(EmbstoreError, match="--columns names columns of a table, and no table describes"):
         read(source, "fields", columns={"x": "gene"})
 
@@ -112,9 +112,9 @@ def test_files_of_one_image_share_a_row_only_where_they_agree(tmp_path: Path) ->
     source = folder(tmp_path, "fields")
     table = tmp_path / "t.csv"
     table.write_text("file,dye,gene\na_d.tif,DAPI,G1\na_g.tif,GFP,G1\nb_d.tif,DAPI,G2\nb_g.tif,GFP,G3\n")
-    found = read(source, "fields", table)
-    assert {key: image.genes for key, image in by_key(found).items()} == {"a": ("G1",), "b": ("G2",)}
-    assert [failure.error for failure in found.failures] == [
+    source_read = read(source, "fields", table)
+    assert {key: image.genes for key, image in by_key(source_read).items()} == {"a": ("G1",), "b": ("G2",)}
+    assert [failure.error for failure in source_read.failures] == [
         "b_g.tif is b too, which line 4 describes differently; that line is used"
     ]
 
@@ -124,17 +124,17 @@ def test_a_name_in_another_folder_is_another_file(tmp_path: Path) -> None:
     source = folder(tmp_path, "fields", below="P2")
     (tmp_path / "t.csv").write_text("file,gene\nP1/a_d.tif,G1\nP2/b_d.tif,G2\n")
     for where in (source, source / "P2"):
-        found = read(where, "fields", tmp_path / "t.csv")
-        assert {key: image.genes for key, image in by_key(found).items()} == {"a": (), "b": ("G2",)}
+        source_read = read(where, "fields", tmp_path / "t.csv")
+        assert {key: image.genes for key, image in by_key(source_read).items()} == {"a": (), "b": ("G2",)}
 
 
 def test_a_column_that_hides_another_is_reported(tmp_path: Path) -> None:
     """A lab's own choice takes precedence over every well-known name, also in a manifest."""
     source = folder(tmp_path, "fields")
     (tmp_path / "t.csv").write_text("image_id,label,Location,Where\na,x,Golgi,ER\n")
-    found = read(source, "fields", tmp_path / "t.csv", columns={"Where": "locations"})
-    assert [label.location for label in found.labels] == ["ER"]
-    assert "column Where read as locations; label, Location of the same meaning left out" in found.notes
+    source_read = read(source, "fields", tmp_path / "t.csv", columns={"Where": "locations"})
+    assert [label.location for label in source_read.labels] == ["ER"]
+    assert "column Where read as locations; label, Location of the same meaning left out" in source_read.notes
     (tmp_path / "m.csv").write_text("nucleus,protein,Name,gene\na_d.tif,a_g.tif,n1,G1\n")
     (image,) = read_source(tmp_path / "m.csv", "manifest", None, columns={"Name": "gene"}).images
     assert (image.genes, image.extra) == (("n1",), {})
@@ -149,7 +149,7 @@ def test_a_column_that_hides_another_is_reported(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_names_of_columns_are_one_line(columns: dict[str, str], message: str, tmp_path: Path) -> None:
-    """With what is there, and what could be meant."""
+    """With the names that exist, and those that could be meant."""
     source = folder(tmp_path, "fields")
     (tmp_path / "t.csv").write_text("image_id,a,b\na,1,2\n")
     with pytest.raises(EmbstoreError, match=message):

@@ -1,4 +1,4 @@
-"""Text tables as spreadsheets, pandas and people write them: the right value, or one line with the place."""
+"""Tables as spreadsheets, pandas and people write them: the right value, or one line with the place."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from embstore.errors import EmbstoreError
 from embstore.sources.delimited import decimal_mark, lines
+from embstore.sources.labels import read_label_table
 from embstore.sources.layouts import read_source
 from embstore.sources.numerals import plain_numbers
 from embstore.sources.tables import numbered_rows, read_table, table_head
@@ -31,7 +32,7 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a,b\n1,2,3\n", "line 2 has 3 fields"),
         ("a,b\n\n1\n", "line 3 has 1 fields"),
@@ -41,6 +42,7 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
         ("a, a\n1,2\n", "the column 'a' more than once"),
         ("a,a\u200b\n1,2\n", "the column 'a' more than once"),
         ('a,b\n1,"2\n', "from line 2 on .* close every quote"),
+        ('a,b\n1,"2\n3,4\n', "from line 2 on .* close every quote"),
         ('a,b\n"1"2,3\n', "from line 2 on"),
         ("a,b\n1,\0\n", "line 2: a null byte"),
         ("a,b\n1," + "x" * 200_000 + "\n", "from line 2 on .field larger"),
@@ -48,8 +50,8 @@ def test_rows_of_another_length_than_the_header_are_refused_by_line(cases: Path)
         ("\n,,\n", "is empty"),
     ],
 )
-def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(EmbstoreError, match=said) as error:
+def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(EmbstoreError, match=message) as error:
         numbered_rows(written(tmp_path, text))
     assert "\n" not in str(error.value)
 
@@ -57,6 +59,14 @@ def test_what_is_no_table_is_one_line_with_its_place(tmp_path: Path, text: str, 
 def test_blank_ends_of_rows_and_blank_rows_are_no_fields(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b,,\n1,2,,\n,,,\n3,4,,,,\n5,6\n")
     assert numbered_rows(path) == [(2, {"a": "1", "b": "2"}), (4, {"a": "3", "b": "4"}), (5, {"a": "5", "b": "6"})]
+
+
+def test_label_tables_are_read_under_the_headers_that_people_use(tmp_path: Path) -> None:
+    """HPA's names of columns are known, and a column without a name does no harm."""
+    path = written(tmp_path, ",Gene name,Ensembl,Subcellular location\n0,ACTB,ENSG00000075624,Cytosol;ER\n")
+    assert read_label_table(path).locations == {
+        ("main", "protein", "ensembl:ENSG00000075624"): {"Cytosol": None, "ER": None}
+    }
 
 
 def test_names_of_columns_are_cleaned(cases: Path, tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_encoding_ends_of_lines_and_separator_change_nothing(
         assert lines(path) == [first - 1, first, first + 1]
 
 
-def test_the_decimal_mark_is_told_from_every_line(cases: Path, tmp_path: Path) -> None:
+def test_the_decimal_mark_is_determined_by_every_line(cases: Path, tmp_path: Path) -> None:
     assert decimal_mark(cases / "31-csv-as-excel-writes-it" / "vec_decimal.csv") == ","
     assert decimal_mark(written(tmp_path, "a;b\n1;Golgi, 1,5 um\n")) == "."
     assert decimal_mark(written(tmp_path, "a;b\n" + "1;2\n" * 9 + "0,5;1.5\n")) == "."
@@ -144,12 +154,31 @@ def test_lists_are_lists_in_parquet_and_in_text(cases: Path, tmp_path: Path) -> 
     assert [row["locations"] for row in text] == ["Cytosol;Actin filaments", "Nuclear membrane"]
 
 
-@pytest.mark.parametrize("printed", ["[1, 2]", "[Cytosol, ER]"])
-def test_lists_without_quotes_are_refused_as_labels(tmp_path: Path, printed: str) -> None:
+@pytest.mark.parametrize("text", ["\"['Cytosol', 'ER']\"", '"[""Cytosol"", ""ER""]"'])
+def test_a_printed_list_of_a_label_table_is_several_locations(tmp_path: Path, text: str) -> None:
+    """Python and JSON print the same list."""
+    (locations,) = read_label_table(written(tmp_path, f"gene,locations\nACTB,{text}\n")).locations.values()
+    assert list(locations) == ["Cytosol", "ER"]
+
+
+@pytest.mark.parametrize("printed", ["[1, 2]", "[Cytosol, ER]", "['Cytosol' 'ER']"])
+def test_lists_without_quotes_or_commas_are_refused_as_labels(tmp_path: Path, printed: str) -> None:
+    """A manifest and a label table are refused by their names, with the list that cannot be read."""
     (tmp_path / "f.tif").touch()
+    message = rf"{{}} is no table .* lists such as .*{re.escape(printed)}"
     path = written(tmp_path, f'file,locations\nf.tif,"{printed}"\n', "manifest.csv")
-    with pytest.raises(EmbstoreError, match=re.escape(printed)):
+    with pytest.raises(EmbstoreError, match=message.format(r"manifest\.csv")):
         read_source(path, "manifest", None, channels="nucleus,protein")
+    labels = written(tmp_path, f'gene,locations\nACTB,"{printed}"\n')
+    with pytest.raises(EmbstoreError, match="'locations' contains lists such as"):
+        read_label_table(labels)
+
+
+def test_missing_values_are_no_genes_and_no_locations(tmp_path: Path) -> None:
+    """`nan` and `None` in a label table name nothing."""
+    path = written(tmp_path, "gene,locations\nACTB,Cytosol;nan\nnan,ER\nNone,None\n")
+    locations = read_label_table(path).locations
+    assert {subject: list(named) for (_, _, subject), named in locations.items()} == {"gene:ACTB": ["Cytosol"]}
 
 
 def test_missing_is_missing_in_text_and_in_parquet(cases: Path, tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ def test_typed_cells_are_vectors_and_names(tmp_path: Path) -> None:
         [3, "y", "D", "ER", 4, -1],
         [4, "z", "E", "ER", 5, -1],
     ]
-    found = read(tmp_path, rows, Columns(identifier="id", gene="gene", label="loc"))
-    assert (found.ids[:3], found.genes[:3]) == (["12", "x", ""], ["A", "", "C"])
-    assert found.locations[:3] == [["ER", "Golgi"], [], []]
-    assert str(found.vectors.tolist()) == "[[1.0, 0.5], [2.5, nan], [nan, inf], [4.0, -1.0], [5.0, -1.0]]"
-    assert found.sources([0, 4]) == ["2", "6"]
-    assert found.notes[1] == "no features: '' (an index)"
+    embeddings = read(tmp_path, rows, Columns(identifier="id", gene="gene", label="loc"))
+    assert (embeddings.ids[:3], embeddings.genes[:3]) == (["12", "x", ""], ["A", "", "C"])
+    assert embeddings.locations[:3] == [["ER", "Golgi"], [], []]
+    assert str(embeddings.vectors.tolist()) == "[[1.0, 0.5], [2.5, nan], [nan, inf], [4.0, -1.0], [5.0, -1.0]]"
+    assert embeddings.sources([0, 4]) == ["2", "6"]
+    assert embeddings.notes[1] == "no features: '' (an index)"
 
 
 def test_a_sheet_without_a_header_and_one_of_several_are_read(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_columns_are_found_under_their_own_names(tmp_path: Path) -> None:
     """Another column of the same meaning is left out and reported; the label set is called `locations`."""
     (tmp_path / "v.csv").write_text("My symbol,gene,Where is it?,f\nA,z,ER,1\nB,y,,2\n")
     columns = with_names(Columns(), {"My symbol": "gene", "Where is it?": "locations"})
-    found = read_vectors(tmp_path / "v.csv", columns)
-    assert (found.genes, found.locations, columns.scheme) == (["A", "B"], [["ER"], []], "locations")
-    assert found.notes[:2] == (
+    embeddings = read_vectors(tmp_path / "v.csv", columns)
+    assert (embeddings.genes, embeddings.locations, columns.scheme) == (["A", "B"], [["ER"], []], "locations")
+    assert embeddings.notes[:2] == (
         "column My symbol read as gene; gene of the same meaning left out",
         "column Where is it? read as locations",
     )

@@ -36,13 +36,13 @@ def workbook(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def _edited(path: Path, edit: Callable[[str], str]) -> Path:
+def _edited(path: Path, edit: Callable[[str], str | bytes], part: str = "xl/worksheets/sheet1.xml") -> Path:
+    """Change the XML of a sheet, or of another part."""
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    sheet = "xl/worksheets/sheet1.xml"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
-            archive.writestr(name, edit(content.decode()) if name == sheet else content)
+            archive.writestr(name, edit(content.decode()) if name == part else content)
     return path
 
 
@@ -173,7 +173,7 @@ def test_dates_in_columns_with_a_meaning_are_reported(workbook: Callable[..., Pa
     day = datetime.date(2024, 9, 2)
     table = text_table(workbook(["well", "gene", "day"], ["A1", day, day], [day, "B", day]))
     (note,) = notes_on(table, known_columns(table.columns))
-    assert note.startswith("1 cells of gene are dates (2024-09-02); 1 cells of well are dates (2024-09-02): spread")
+    assert note.startswith("1 cells of well are dates (2024-09-02): spread")
 
 
 def test_rows_out_of_order_are_refused(workbook: Callable[..., Path]) -> None:
@@ -204,6 +204,32 @@ def test_what_is_no_xlsx_is_one_line(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "a")
     with pytest.raises(EmbstoreError, match="cannot be read as an Excel workbook"):
+        read_table(path)
+
+
+def test_sheets_are_read_however_their_xml_is_written(workbook: Callable[..., Path]) -> None:
+    """With a prefix (the Open XML SDK), line ends, other quotes; UTF-16 is refused, as merged cells would be missed."""
+
+    def merge(book: openpyxl.Workbook) -> None:
+        book.active.merge_cells("A2:A3")
+
+    rows = ["a", "b"], ["x", 1], [None, 2]
+    for edit in (
+        lambda xml: re.sub(r"<(/?)(\w)", r"<\1x:\2", xml.replace("xmlns=", "xmlns:x=")),
+        lambda xml: xml.replace("><", ">\n <"),
+        lambda xml: xml.replace('"', "'"),
+    ):
+        assert read_table(workbook(*rows, change=merge, edit=edit)) == [{"a": "x", "b": "1"}, {"a": "x", "b": "2"}]
+    path = _edited(workbook(*rows), lambda xml: f'<?xml version="1.0" encoding="UTF-16"?>{xml}'.encode("utf-16"))
+    with pytest.raises(EmbstoreError, match="the XML of sheet Sheet is UTF-16; open it"):
+        read_table(path)
+
+
+def test_a_strict_workbook_is_one_line(workbook: Callable[..., Path]) -> None:
+    """openpyxl finds no cell in it."""
+    strict = ("schemas.openxmlformats.org/spreadsheetml/2006/main", "purl.oclc.org/ooxml/spreadsheetml/main")
+    path = _edited(workbook(["a", "b"], [1, 2]), lambda xml: xml.replace(*strict), "xl/workbook.xml")
+    with pytest.raises(EmbstoreError, match="is a Strict Open XML workbook, which is not read; save it as Excel Workb"):
         read_table(path)
 
 

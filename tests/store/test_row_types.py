@@ -19,6 +19,7 @@ ROW_TYPES: dict[str, type] = {
     "cells": row_types.CellRow,
     "ingested": row_types.IngestedRow,
     "profiles": row_types.ProfileRow,
+    "imported": row_types.ImportedRow,
     "proteins": row_types.ProteinRow,
     "labels": row_types.LabelRow,
     "spaces": row_types.CanarySpaceRow,
@@ -30,6 +31,7 @@ ROW_TYPES: dict[str, type] = {
     "predictions": row_types.PredictionRow,
     "failures": row_types.FailureRow,
     "ingests": row_types.IngestsRow,
+    "location_maps": row_types.LocationMapRow,
 }
 
 

@@ -29,7 +29,7 @@ def proteins(*names: str, gene: str = "") -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TABLES["proteins"].schema)
 
 
-def held(store: Store) -> list[str]:
+def stored_ids(store: Store) -> list[str]:
     return sorted(store.read("proteins", ["protein_id"])["protein_id"].to_pylist())
 
 
@@ -65,16 +65,16 @@ def test_rows_go_in_beside_another_writer_of_other_keys(store: Store, how: str) 
     store.upsert("proteins", proteins("a"))
     assert race(store, lambda: BESIDE[how](other(store))) is not None
     twin = {"appends": "abz", "replaces": "ab", "merges": "abz", "deletes": "b", "adds": "abz"}[how]
-    assert held(store) == list(twin)
+    assert stored_ids(store) == list(twin)
 
 
 def test_a_key_that_another_writer_was_first_with_is_left_to_the_merge(store: Store) -> None:
     """Nothing is appended then, not even the rows of other keys, and an upsert replaces the other's row."""
     store.upsert("proteins", proteins("a"))
     assert race(store, lambda: other(store).upsert("proteins", proteins("b", gene="theirs")), "bc") is None
-    assert held(store) == ["a", "b"]
+    assert stored_ids(store) == ["a", "b"]
     store.upsert("proteins", proteins("b", "c", gene="ours"))
-    assert held(store) == ["a", "b", "c"]
+    assert stored_ids(store) == ["a", "b", "c"]
     assert store.read("proteins").filter(pa.compute.field("protein_id") == "b")["gene"].to_pylist() == ["ours"]
 
 
@@ -93,7 +93,7 @@ def test_compacting_beside_an_append_is_done_again(store: Store, monkeypatch: py
 
     monkeypatch.setattr(Store, "dataset", interrupted)
     compact(store, "proteins")
-    assert held(store) == ["a", "b", "c", "d"]
+    assert stored_ids(store) == ["a", "b", "c", "d"]
     assert len(store.dataset("proteins").get_fragments()) == 1
 
 

@@ -111,7 +111,7 @@ def test_units_that_came_after_the_splits_are_no_reason_to_add_more(
     spaces = rows(benched.store, "SELECT * FROM spaces WHERE backbone = 'good'")
     with pytest.raises(EmbstoreError, match=message) as caught:
         load_task(benched.store, TOY, spaces, splits, min_groups=min_groups)
-    assert "1 units are of groups that came after the splits were frozen" in str(caught.value)
+    assert "1 units are of groups that were added after the splits were frozen" in str(caught.value)
     assert "the same command with `--seeds 2,3` makes" in str(caught.value)
     assert "add labels" not in str(caught.value)
     assert "label more" not in str(caught.value)

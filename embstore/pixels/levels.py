@@ -22,11 +22,12 @@ def objects_above(
     what is thinner than three pixels.
     """
     drawn, parents, deepest, n = [], [], np.zeros(light.shape, np.int64), 0
+    within = np.ones(light.shape, bool)
     for threshold in thresholds:
-        labels, count = _objects(light > threshold, hole_px, opened=opened)
+        labels, count = _objects(light > threshold, within, hole_px, opened=opened)
         if count == 0:
             break
-        inside = labels > 0
+        inside = within = labels > 0
         parent = np.zeros(count + 1, np.int64)
         parent[labels[inside]] = deepest[inside]  # still of the threshold below; 0 is none
         parents.append(parent[1:] - 1)
@@ -56,15 +57,16 @@ def objects_above(
     )
 
 
-def _objects(mask: Bools, hole_px: float | None, *, opened: bool) -> tuple[LabelImage, int]:
+def _objects(mask: Bools, within: Bools, hole_px: float | None, *, opened: bool) -> tuple[LabelImage, int]:
+    """Return the objects of a mask, holes filled, that lie within those of the threshold below, and their number."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(mask)
+    labels, count = ndimage.label(mask & within)
     holes, n = ndimage.label(~mask)
     if n > 1:
         filled = np.bincount(holes.ravel(), minlength=n + 1) <= _hole_limits(labels, holes, n, hole_px)
         filled[0] = False
-        labels, count = ndimage.label(mask | filled[holes])
+        labels, count = ndimage.label((mask | filled[holes]) & within)
     if opened:
         labels, count = ndimage.label(_opened(labels > 0))
     return labels, int(count)
@@ -75,6 +77,7 @@ def _hole_limits(labels: LabelImage, holes: LabelImage, n: int, hole_px: float |
     if hole_px is not None:
         return hole_px
     at = np.flatnonzero(np.diff(holes.ravel()) > 0) + 1  # where a hole begins in its row
+    at = at[at % holes.shape[1] > 0]
     limits = np.zeros(n + 1)
     areas = np.bincount(labels.ravel())
     areas[0] = 0

@@ -140,7 +140,7 @@ def _shared_units(
 
 
 def _units_of(store: Store, question: TaskQuestion, unit: str, space: str) -> pa.Table:
-    """Return the units of one space, in order of id: id, group_id, image_id, well, content, locations."""
+    """Return the units of one space, in order of id: id, group_id, image_id, well, locations."""
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit, "space": space}
     vectors = embeddings_name(space)
     sql = sql_text("embstore_bench", "task_units", vectors=vectors)

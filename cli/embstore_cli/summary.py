@@ -99,12 +99,18 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     ignored = list(report.sizes_ignored.items())[:SHOWN_NOTES]
     lines += [f"  pixel size ignored in {n} images: {why}" for why, n in ignored]
     if report.estimated_um:
-        low, mid, high = min(report.estimated_um), median(report.estimated_um), max(report.estimated_um)
+        sizes = list(report.estimated_um.values())
+        low, mid, high = min(sizes), median(sizes), max(sizes)
         where = "known from" if ignored else "in"
         lines.append(
             f"  pixel size not {where} the files: estimated from the median nucleus (12 µm) "
             f"in each of {len(report.estimated_um)} images, {low:.3f} to {high:.3f} µm (median {mid:.3f})"
         )
+    outliers = {
+        image: f"its estimated pixel size, {um:.3f} µm, is far from the others'; give it with --pixel-size"
+        for image, um in report.scale_outliers.items()
+    }
+    lines += [*_abridged(outliers), *_abridged(report.clumps)]
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each assumed to be 25 µm wide")
     if report.images_resegmented:

@@ -38,7 +38,7 @@ def _view(pixels: Float32s, roles: Sequence[str], wanted: Sequence[str], backbon
 
 
 def _fill(view: Float32s, present: Sequence[int], wanted: Sequence[str], filling: str) -> None:
-    """Fill the slots that are not in `present`: with the mean of those that are, or with a copy of the protein's."""
+    """Fill the slots that are not `present`: with the mean of those that are, or with a copy of the protein's."""
     absent = [slot for slot in range(len(wanted)) if slot not in present]
     if absent and filling == "mean":
         view[:, absent] = view[:, present].mean(axis=1, keepdims=True)

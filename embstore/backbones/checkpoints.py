@@ -44,10 +44,10 @@ class ViTArguments(TypedDict):
 
 @dataclass(frozen=True)
 class FoundNetwork:
-    """One vision transformer in a file: its place in the file, and its tensors by their names below that."""
+    """One vision transformer in a file: where in it, and its tensors by their names below that."""
 
     entries: tuple[str, ...]  # that it is within
-    prefix: str  # of its names in the file, with a dot at its end
+    prefix: str  # of its names there, with a dot at its end
     named: Mapping[str, Any]
 
     @property
@@ -88,11 +88,11 @@ def read_checkpoint(path: str | Path, weights_format: str = "", key: str | None 
     path = Path(path)
     contents = read_file(path)
     network = _chosen(list(_networks(contents)), key, path, contents)
-    detected = network.weights_format
-    if weights_format and detected != weights_format:
-        raise WeightsError(f"{path} is in the format {detected}, wanted {weights_format}")
+    own_format = network.weights_format
+    if weights_format and own_format != weights_format:
+        raise WeightsError(f"{path} is in the format {own_format}, wanted {weights_format}")
     check_claims(network.named, path)  # as they are in the file: converted ones may be larger
-    return float_arrays(CONVERTERS[detected](network.named, str(path)), path), detected
+    return float_arrays(CONVERTERS[own_format](network.named, str(path)), path), own_format
 
 
 def _networks(contents: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterator[FoundNetwork]:
@@ -107,7 +107,7 @@ def _networks(contents: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iter
 
 
 def _prefixes(contents: Mapping[str, Any]) -> list[str]:
-    """Return the prefix of the names of each network's tensors: "", or text that ends with a dot."""
+    """Return what precedes the names of each network's tensors: "", or an end at a dot."""
     prefixes = (name.removesuffix(mark) for name in map(str, contents) for mark in NETWORK_MARKS if name.endswith(mark))
     return [prefix for prefix in dict.fromkeys(prefixes) if not prefix or prefix.endswith(".")]
 
@@ -126,8 +126,8 @@ def _chosen(networks: Sequence[FoundNetwork], key: str | None, path: Path, conte
         raise WeightsError(
             f"{path} contains {len(networks)} networks: {listed}", todo="choose one with `embstore backbones add --key`"
         )
-    problem = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
-    raise WeightsError(f"{path}: {problem}", todo=f"choose from: {listed}")
+    number = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
+    raise WeightsError(f"{path}: {number}", todo=f"choose from: {listed}")
 
 
 def _is_part(key: str, address: str) -> bool:

@@ -50,16 +50,16 @@ class ViT:
         check_crops(crops, self.space.input_px, self.space.roles, self.backbone.name)
         tokens = self._tokens(crops.pixels.shape[-2:])
         parts = batches(self.network, self.device, tokens, len(crops))
-        vectors = embedded(lambda rows: self._embed(_part(crops, rows)), parts, self.device, tokens)
+        vectors = embedded(lambda part: self._embed(_part(crops, part)), parts, self.device, tokens)
         return np.concatenate(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
     def _tokens(self, shape: tuple[int, ...]) -> int:
         patch = self.network.patch_embed.patch_size
         tokens: int = (shape[0] // patch[0]) * (shape[1] // patch[1]) + self.network.num_prefix_tokens
         if tokens > MAX_TOKENS:
-            problem = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
+            field = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
             raise ImageError(
-                f"{problem}, wanted at most {MAX_TOKENS}",
+                f"{field}, wanted at most {MAX_TOKENS}",
                 todo=f"show it smaller: --backbone {self.space.label}:unit=image:input_px=512",
             )
         return tokens
@@ -100,5 +100,5 @@ def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
     return ViT(backbone, precision_on(where, space), network.to(where), where)
 
 
-def _part(crops: Crops, rows: slice) -> Crops:
-    return replace(crops, pixels=crops.pixels[rows], nucleus=crops.nucleus[rows], cell=crops.cell[rows])
+def _part(crops: Crops, part: slice) -> Crops:
+    return replace(crops, pixels=crops.pixels[part], nucleus=crops.nucleus[part], cell=crops.cell[part])

@@ -112,6 +112,6 @@ def _unreadable(path: Path, error: BaseException) -> WeightsError:
         )
     if isinstance(error, pickle.UnpicklingError):
         return WeightsError(f"{path} contains no pickle of tensors (it is of another kind, or damaged)")
-    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number means nothing
+    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number helps nobody
         return WeightsError(f"{path} is not a readable checkpoint (its bytes are of another kind)")
     return WeightsError(f"{path} is not a readable checkpoint ({first_line(error)[:120]})")

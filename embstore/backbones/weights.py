@@ -98,8 +98,9 @@ def how_to_get(backbone: Backbone) -> str:
 
 
 def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
-    """Return the sha256 over tensors of any shape by sorted name, dtype, shape and little-endian bytes: the file's
-    format is no part of it.
+    """Return the sha256 over tensors of any shape, by sorted name, dtype, shape and little-endian bytes.
+
+    The file's format is no part of it.
     """
     total = hashlib.sha256()
     for name in sorted(tensors):
@@ -127,7 +128,7 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
 
 
 def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, whole or not at all; `origin`, what they are from, is written to its header.
+    """Write tensors as safetensors, whole or not at all; `origin`, what they are from, is put into its header.
 
     Raises WeightsError where the file cannot be written.
     """
@@ -145,7 +146,7 @@ def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str])
 
 
 def weights_origin(path: str | Path) -> dict[str, str]:
-    """Return what a weights file was made from according to its header; nothing if that is missing or unreadable."""
+    """Return what a weights file states that it was made from, nothing where it does not or cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -156,9 +157,9 @@ def weights_origin(path: str | Path) -> dict[str, str]:
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32s]:
-    """Return untrained weights that depend on the tensors' names and shapes alone, not on any engine's version.
+    """Return untrained weights of any shape that depend on the tensors' names and shapes alone, on no engine's version.
 
-    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD. Tensors may be of any shape.
+    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD.
     """
     quantiles = _normal_quantiles()
     return {name: _draw(name, tuple(shape), quantiles) for name, shape in shapes.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 import pyarrow as pa
 
@@ -11,9 +12,12 @@ from embstore.ingest.finished import Finished
 from embstore.ingest.label_report import LocationCount
 from embstore.ingest.plan import Plan
 from embstore.pixels.masks import PLAIN
+from embstore.pixels.segment import CLUMPS
 from embstore.sources.record import Failure
 from embstore.store import ImageRow
 from embstore.tabular import Tabular
+
+SCALE_OUTLIER = 1.5  # times the median of the estimated pixel sizes
 
 
 @dataclass(repr=False)
@@ -42,7 +46,8 @@ class Report(Tabular):
     mask_notes: dict[str, str] = field(default_factory=dict)  # image -> what its masks left open, and its answer
     without_protein: int = 0  # of the images that are new in the store, or would be
     crops_assumed: int = 0  # of unknown pixel size, assumed to be as wide as embstore's own
-    estimated_um: list[float] = field(default_factory=list)  # pixel sizes estimated from the median nucleus
+    estimated_um: dict[str, float] = field(default_factory=dict)  # image -> size estimated from the median nucleus
+    clumps: dict[str, str] = field(default_factory=dict)  # image -> the note that its nuclei may be clumps
     sizes_ignored: dict[str, int] = field(default_factory=dict)  # ignored pixel sizes of files -> files
     absent_chunks: dict[str, str] = field(default_factory=dict)  # image -> how many chunks of its Zarr are not stored
     assignments: dict[str, int] = field(default_factory=dict)  # which planes became which roles, and why -> images
@@ -55,6 +60,12 @@ class Report(Tabular):
         """Return how many vectors each space got: columns `space` and `vectors`."""
         counts = list(self.vectors_in.values())
         return pa.table({"space": pa.array(self.vectors_in, pa.string()), "vectors": pa.array(counts, pa.int64())})
+
+    @property
+    def scale_outliers(self) -> dict[str, float]:
+        """Return the images whose estimated pixel size differs from the median of all by more than a factor of 1.5."""
+        middle = median(self.estimated_um.values()) if self.estimated_um else 1.0
+        return {image: um for image, um in self.estimated_um.items() if max(um / middle, middle / um) > SCALE_OUTLIER}
 
     @property
     def headline(self) -> str:
@@ -106,6 +117,8 @@ def _count_new(report: Report, image: Finished, row: ImageRow) -> None:
         report.empty[image.image_id] = row["note"] or ""
     if image.from_masks and row["note"] != PLAIN:
         report.mask_notes[image.image_id] = row["note"] or ""
+    if (row["note"] or "").startswith(CLUMPS):
+        report.clumps[image.image_id] = row["note"] or ""
     report.crops_assumed += row["pixel_size_source"] == "crop"
     if row["pixel_size_source"] == "estimated" and row["pixel_size_um"] is not None:
-        report.estimated_um.append(row["pixel_size_um"])
+        report.estimated_um[image.image_id] = row["pixel_size_um"]

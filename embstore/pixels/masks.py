@@ -11,6 +11,7 @@ import numpy as np
 from embstore.arrays import Bools, LabelImage
 from embstore.errors import ImageError
 from embstore.pixels.decode import read_planes, read_shape
+from embstore.pixels.diameter import estimated_pixel_size_um
 from embstore.pixels.mask_values import (
     MAX_COLOURS,
     check_filled,
@@ -22,10 +23,12 @@ from embstore.pixels.mask_values import (
     surrounds,
 )
 from embstore.pixels.planes import Planes
-from embstore.pixels.segment import estimated_pixel_size_um, expanded, segment
+from embstore.pixels.segment import expanded, segment
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
+from embstore.pixels.smoothing import otsu
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be derived
+INSIDE, BRIGHT = 0.8, 0.4  # share of the bright pixels in a mask that is too wide, and of such a mask that is bright
 MAX_LABEL = 1_000_000  # more than the cells of any field: tables by label would take gigabytes
 
 
@@ -150,6 +153,7 @@ def from_masks(
         whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
         segmentation = Segmentation(nuclei.labels, whole, None, "")
         notes.append("cells grown from the nuclei of a mask")
+        notes += wider_than_nuclei(nuclei.labels > 0, nucleus_channel)
     elif cells is not None:
         inner = nuclei.labels if nuclei is not None else _found(nucleus_channel, cells.labels, pixel_size_um)
         segmentation, unmatched = _joined(inner, cells.labels)
@@ -166,6 +170,24 @@ def from_masks(
         todo = "give it with --pixel-size UM"
         raise ImageError("the pixel size is unknown, and there is no nucleus to estimate it from", todo=todo)
     return Segmentation(segmentation.nuclei, segmentation.cells, um, "; ".join(notes))
+
+
+def wider_than_nuclei(mask: Bools, channel: np.ndarray | None) -> list[str]:
+    """Return a note if a mask of nuclei contains the light of a nucleus channel (both y, x) and far more than that."""
+    from scipy import ndimage
+
+    if channel is None or not mask.any() or not np.isfinite(channel).all() or np.ptp(channel) == 0:
+        return []
+    smooth = np.sqrt(ndimage.gaussian_filter(channel.astype(np.float32), 1) - float(channel.min()) + 1)
+    bright = smooth > otsu(smooth)
+    within = int((bright & mask).sum())
+    if within < INSIDE * bright.sum() or within > BRIGHT * mask.sum():
+        return []
+    times = mask.sum() / max(within, 1)
+    return [
+        f"the mask covers {times:.1f} times the area of the nuclei; if it shows cells, end its name in _cells or put "
+        "it in a folder called cells"
+    ]
 
 
 def _note(mask: Mask) -> str:

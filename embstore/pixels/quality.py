@@ -18,8 +18,9 @@ import numpy as np
 
 from embstore.arrays import Bools, Float64s
 from embstore.pixels.crop import CellGeometry
-from embstore.pixels.segment import LARGEST, reduced
+from embstore.pixels.segment import LARGEST
 from embstore.pixels.segmentation import SEGMENTER, Segmentation
+from embstore.pixels.smoothing import reduced
 
 FLAGS = ("touches_edge", "area_outlier", "saturated", "out_of_focus", "empty_protein")
 

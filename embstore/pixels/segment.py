@@ -1,14 +1,29 @@
-"""Nuclei and cells from the nucleus channel alone: smooth, threshold, split by distance, expand."""
+"""Nuclei and cells from the nucleus channel alone: candidates at many thresholds, the best cover, expansion."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from embstore.pixels.segmentation import NUCLEUS_UM, SEGMENTER, Segmentation, no_cells
+from embstore.arrays import Bools, Float64s, Int64s, LabelImage
+from embstore.pixels.candidates import Candidates
+from embstore.pixels.cover import best_cover, features, weighted_median
+from embstore.pixels.diameter import (
+    disc_diameter_px,
+    estimated_pixel_size_um,
+    gradient_of,
+    nuclear_diameter_px,
+)
+from embstore.pixels.levels import objects_above
+from embstore.pixels.parts import Shades, with_parts
+from embstore.pixels.segmentation import SEGMENTER, Segmentation, no_cells
+from embstore.pixels.smoothing import local_mean, low_otsu, otsu, reduced, wide_blur
 
 LARGEST = 1e9  # beyond any detector's counts
+CLUMPS = "nuclei may be clumps"
+NOTHING = "no object stands out from the background like a nucleus"
 
 
 def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
@@ -24,69 +39,91 @@ def segment(nucleus: np.ndarray, pixel_size_um: float | None) -> Segmentation:
         nucleus = (nucleus.astype(np.float64) / spread).astype(np.float32)  # squares would overflow
     if nucleus.min() < 0:  # z-scored, or a background taken off: where zero lies means nothing
         nucleus = nucleus.astype(np.float32) - np.float32(nucleus.min())
-    diameter_px = _diameter_px(nucleus, pixel_size_um)
-    factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
-    labels = _nuclei(reduced(nucleus, factor), diameter_px / factor)
+    diameter_px = nuclear_diameter_px(nucleus, pixel_size_um)
+    if diameter_px is None:
+        return no_cells(nucleus.shape, pixel_size_um, NOTHING)
+    labels, factor, diameter_px = _best_nuclei(nucleus, (diameter_px, disc_diameter_px(nucleus, pixel_size_um)))
     if not labels.any():
-        return no_cells(nucleus.shape, pixel_size_um, "no object stands out from the background like a nucleus")
-    cells = expanded(labels, SEGMENTER["expand"] * diameter_px / factor)
+        return no_cells(nucleus.shape, pixel_size_um, NOTHING)
+    cells = expanded(labels, SEGMENTER["expand"] * _usual_px(labels))
     nuclei, cells = (_enlarged(x, factor, nucleus.shape) for x in (labels, cells))
-    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), "")
+    note = _clump_note(nuclei, diameter_px)
+    return Segmentation(nuclei, cells, pixel_size_um or estimated_pixel_size_um(nuclei), note)
 
 
-def _diameter_px(nucleus: np.ndarray, pixel_size_um: float | None) -> float:
-    """Estimate the median nuclear diameter in pixels, first from a global threshold, then from drawn nuclei."""
+def _clump_note(nuclei: LabelImage, diameter_px: float) -> str:
+    """Return a note if the nuclei that were drawn are so large that some may be clumps; empty otherwise.
+
+    `diameter_px` is the estimate from elliptical objects, in which a clump counts no more than a nucleus.
+    """
+    areas = np.bincount(nuclei.ravel())[1:].astype(np.float64)
+    wide = 2 * math.sqrt(weighted_median(areas, areas) / math.pi) / diameter_px
+    large = areas[areas > SEGMENTER["clump_area"] * np.median(areas)].sum() / areas.sum()
+    if wide <= SEGMENTER["clump_width"] and large <= SEGMENTER["clump_share"]:
+        return ""
+    return f"{CLUMPS}: {large:.0%} of their area is in nuclei far above the median; look at them, or use --masks"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The candidate nuclei of an image, the noise of its background, and the width of its nuclei in pixels."""
+
+    candidates: Candidates
+    noise: float
+    px: float
+
+
+def _best_nuclei(nucleus: np.ndarray, diameters_px: tuple[float, float]) -> tuple[LabelImage, int, float]:
+    """Label the nuclei of an image (y, x) by its first diameter or, where the second is far from it, the better one.
+
+    Grains of chromatin and clumps are both taken for nuclei by one estimate alone. The better one finds the larger area
+    of likely nuclei. Returns the labels, by which factor they are reduced, and the diameter in pixels.
+    """
+    first, second = diameters_px
+    apart = max(first, second) / min(first, second)
+    best: tuple[float, LabelImage, int, float] | None = None
+    for diameter_px in diameters_px if apart > SEGMENTER["diameters_apart"] else diameters_px[:1]:
+        factor = max(1, round(diameter_px / SEGMENTER["work_px"]))
+        image = reduced(nucleus, factor)
+        labels, likely = np.zeros(image.shape, np.int32), 0.0
+        if proposal := propose(image, diameter_px / factor):
+            rows, chances = _chosen(proposal)
+            labels = drawn(proposal.candidates, rows, image.shape)
+            likely = float((proposal.candidates.area[rows] * chances[rows]).sum()) * factor**2
+        if best is None or likely > best[0]:
+            best = likely, labels, factor, diameter_px
+    assert best is not None
+    return best[1:]
+
+
+def propose(image: np.ndarray, px: float) -> Proposal | None:
+    """Return the candidate nuclei of an image (y, x) whose nuclei are about `px` pixels wide; None without nuclei."""
     from scipy import ndimage
 
-    low, high = 4.0, 0.6 * min(nucleus.shape)
-    if pixel_size_um is not None:
-        low, high = (min(max(um / pixel_size_um, low), high) for um in SEGMENTER["nucleus_range_um"])
-    factor = max(1, round(max(nucleus.shape) / SEGMENTER["coarse_px"]))
-    smooth = ndimage.gaussian_filter(reduced(nucleus, factor), SEGMENTER["coarse_smooth_px"])
+    smooth = ndimage.gaussian_filter(image, SEGMENTER["smooth"] * px)
     stretched = np.sqrt(smooth - smooth.min())
-    guess = _disc_diameter(ndimage.binary_fill_holes(stretched > _otsu(stretched)))
-    guess = min(max(guess, low / factor), high / factor)
-    again = max(1, round(guess / SEGMENTER["work_px"]))  # a wide guess needs few pixels
-    smooth, guess, factor = reduced(smooth, again), guess / again, factor * again
-    bright = _bright(smooth, guess)
-    background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * guess)
-    drawn = _drawn(smooth, bright, background, guess)
-    second = _disc_diameter(_opened(ndimage.binary_fill_holes(drawn), guess))
-    return float(min(max(second * factor, low), high))
+    local = SEGMENTER["local_weight"] * wide_blur(stretched, SEGMENTER["neighbourhood"] * px)
+    sure = stretched > np.maximum(SEGMENTER["global_weight"] * otsu(stretched), local)
+    if not _has_nuclei(smooth, sure):
+        return None
+    bright = stretched > np.maximum(SEGMENTER["global_weight"] * low_otsu(stretched), local)
+    above = smooth - local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * px)
+    noise = 1.4826 * float(np.median(np.abs(above[~bright]))) if not bright.all() else 0.0
+    brightest = float(np.percentile(above[sure], 99.5))
+    low = max(SEGMENTER["low_noise"] * noise, SEGMENTER["low"] * brightest)
+    if low >= SEGMENTER["high"] * brightest:
+        return None
+    thresholds = np.geomspace(low, SEGMENTER["high"] * brightest, SEGMENTER["levels"])
+    gradient = gradient_of(above)
+    hole_px = SEGMENTER["hole_area"] * math.pi / 4 * px**2
+    tree = objects_above(above, gradient, thresholds, hole_px=hole_px, opened=px > SEGMENTER["opened_px"])
+    vicinity = np.maximum(local_mean(above, above > low, SEGMENTER["own_brightness"] * px), 1e-6)
+    relative = ndimage.gaussian_filter((above / vicinity).clip(0, 2), SEGMENTER["gap_smooth"] * px)
+    return Proposal(with_parts(tree, Shades(above, gradient, relative), px), noise, px)
 
 
-def _disc_diameter(foreground: np.ndarray) -> float:
-    """Return the typical width in pixels of the objects of a mask: the largest discs inside, weighted by area."""
-    from scipy import ndimage
-    from skimage.feature import peak_local_max
-
-    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(foreground), 1)
-    peaks = peak_local_max(distance, min_distance=3, threshold_abs=1, exclude_border=False)
-    if len(peaks) == 0:
-        return 0.0
-    radii = np.sort(distance[tuple(peaks.T)])
-    areas = np.cumsum(radii**2)
-    radius = float(radii[np.searchsorted(areas, areas[-1] / 2)])
-    return 2 * float(SEGMENTER["roundness"]) * radius
-
-
-def _nuclei(image: np.ndarray, diameter: float) -> np.ndarray:
-    """Label the nuclei of an image (y, x) whose nuclei are about `diameter` pixels wide."""
-    from scipy import ndimage
-
-    smooth = ndimage.gaussian_filter(image, SEGMENTER["smooth"] * diameter)
-    bright = _bright(smooth, diameter)
-    if not _has_nuclei(smooth, bright):
-        return np.zeros(image.shape, np.int32)
-    background = _local_mean(smooth, ~bright, SEGMENTER["neighbourhood"] * diameter)
-    drawn = _drawn(smooth, bright, background, diameter)
-    filled = ndimage.binary_fill_holes(drawn)  # nucleoli are dark
-    labels = _split(_opened(filled, diameter), _gaps(drawn, filled, diameter), smooth - background, diameter)
-    return _kept(labels, smooth - background, ~bright, diameter)
-
-
-def _has_nuclei(smooth: np.ndarray, bright: np.ndarray) -> bool:
-    """Tell a field with nuclei from noise or uneven light, which any threshold cuts into two overlapping halves.
+def _has_nuclei(smooth: np.ndarray, bright: Bools) -> bool:
+    """True for a field with nuclei, unlike noise or uneven light, which any threshold cuts into overlapping halves.
 
     Measured: noise, gradients, vignettes and an empty field stay below 7.5 standard deviations and cover above 70 % of
     the area; nuclear stains, sparse and crowded, reach 12 and more on less than 56 %.
@@ -99,169 +136,69 @@ def _has_nuclei(smooth: np.ndarray, bright: np.ndarray) -> bool:
     return bool(smooth[bright].mean() - dark.mean() >= SEGMENTER["min_image_contrast"] * noise)
 
 
-def _bright(smooth: np.ndarray, diameter: float) -> np.ndarray:
-    """Return every pixel that may belong to a nucleus: bright in the whole image, dim nuclei included."""
-    stretched = np.sqrt(smooth - smooth.min())
-    local = _wide_blur(stretched, SEGMENTER["neighbourhood"] * diameter)
-    threshold = np.maximum(SEGMENTER["global_weight"] * _otsu(stretched), SEGMENTER["local_weight"] * local)
-    bright: np.ndarray = stretched > threshold
-    return bright
+def chosen(proposal: Proposal, weights: dict[str, float] | None = None) -> Int64s:
+    """Return the rows of the candidates that are nuclei; `weights` are those of the segmenter's record by default."""
+    return _chosen(proposal, weights)[0]
 
 
-def _drawn(smooth: np.ndarray, bright: np.ndarray, background: np.ndarray, diameter: float) -> np.ndarray:
-    """Draw each nucleus at a fixed fraction of the way from its own background to its own brightness."""
-    inside = _local_mean(smooth, bright, SEGMENTER["own_brightness"] * diameter)
-    own = background + SEGMENTER["own_weight"] * (inside - background)
-    drawn: np.ndarray = bright & (smooth > own)
-    return drawn
+def _chosen(proposal: Proposal, weights: dict[str, float] | None = None) -> tuple[Int64s, Float64s]:
+    """Return the rows of the candidates that are nuclei, and the chance of every candidate.
+
+    The nuclei of a first choice correct the nuclear diameter that the second one is made by.
+    """
+    candidates, px = proposal.candidates, proposal.px
+    chances = _chances(proposal, px, weights)
+    rows = best_cover(candidates, _scores(candidates, chances, px))
+    if len(rows) == 0:
+        return rows, chances
+    low, high = (limit * px for limit in SEGMENTER["size_range"])
+    median = 2 * math.sqrt(weighted_median(candidates.area[rows], chances[rows]) / math.pi)
+    px = min(max(median, low), high)
+    chances = _chances(proposal, px, weights)
+    return best_cover(candidates, _scores(candidates, chances, px)), chances
 
 
-def _opened(filled: np.ndarray, diameter: float) -> np.ndarray:
-    """Drop what is thinner than any nucleus."""
-    from scipy import ndimage
-
-    opened: np.ndarray = ndimage.binary_opening(filled, _disc(max(1, round(SEGMENTER["open"] * diameter))))
-    return opened
-
-
-def _gaps(drawn: np.ndarray, filled: np.ndarray, diameter: float) -> np.ndarray:
-    """Return the holes that lie between nuclei, not in one: as wide as three touching discs leave, within a clump."""
-    typical = math.pi / 4 * diameter**2
-    clumps = _of_area(filled, SEGMENTER["clump_area"] * typical)
-    gaps: np.ndarray = _of_area(clumps & ~drawn, SEGMENTER["gap_area"] * typical)
-    return gaps
+def _chances(proposal: Proposal, px: float, weights: dict[str, float] | None) -> Float64s:
+    """Return the chance that each candidate is one nucleus, by a logistic function of its features."""
+    weights = SEGMENTER["weights"] if weights is None else weights
+    columns = features(proposal.candidates, px, proposal.noise)
+    logit = sum((weights[name] * column for name, column in columns.items()), np.zeros(len(proposal.candidates)))
+    chances: Float64s = 1 / (1 + np.exp(-logit.clip(-50, 50)))
+    return chances
 
 
-def _of_area(mask: np.ndarray, area: float) -> np.ndarray:
-    """Return the connected parts of a mask that have at least so many pixels."""
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) >= area
-    large[0] = False
-    kept: np.ndarray = large[labels]
-    return kept
+def _scores(candidates: Candidates, chances: Float64s, px: float) -> Float64s:
+    """Return what each candidate adds to a cover; below 0 for what is too small or too large for a nucleus."""
+    size = candidates.area / (math.pi / 4 * px**2)
+    smallest, largest = SEGMENTER["area_range"]
+    allowed = (size >= np.where(candidates.at_border(), SEGMENTER["edge_area"], smallest)) & (size <= largest)
+    return np.where(allowed, chances - SEGMENTER["cut"], -1.0)
 
 
-def _local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the mean around each pixel over the pixels of a mask only."""
-    weight = _wide_blur(where.astype(np.float32), sigma)
-    total = _wide_blur(np.where(where, image, np.float32(0)), sigma)
-    overall = float(image[where].mean()) if where.any() else 0.0
-    mean: np.ndarray = (total + 1e-3 * overall) / (weight + 1e-3)  # far from the mask, its overall mean
-    return mean
-
-
-def _wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur by a Gaussian, or where that is slow by two running means of the same variance."""
-    from scipy import ndimage
-
-    if sigma <= SEGMENTER["widest_gaussian_px"]:
-        blurred: np.ndarray = ndimage.gaussian_filter(image, sigma, truncate=3)
-        return blurred
-    width = round(math.sqrt(6 * sigma**2 + 1))  # two means of n pixels have the variance (n² - 1) / 6
-    means: np.ndarray = ndimage.uniform_filter(ndimage.uniform_filter(image, width), width)
-    return means.clip(0)  # running sums may end a rounding below zero
-
-
-def _split(foreground: np.ndarray, gaps: np.ndarray, above: np.ndarray, diameter: float) -> np.ndarray:
-    """Divide touching nuclei along the waists and the dark gaps between them, by a watershed."""
-    from scipy import ndimage
-    from skimage.morphology import h_maxima
-    from skimage.segmentation import watershed
-
-    distance = _distance(foreground & ~gaps)
-    smooth = ndimage.gaussian_filter(distance, SEGMENTER["seed_smooth"] * diameter) / diameter
-    inside = _local_mean(above, foreground, SEGMENTER["own_brightness"] * diameter)
-    relative = ndimage.gaussian_filter(above / np.maximum(inside, 1e-6), SEGMENTER["gap_smooth"] * diameter)
-    height = np.where(foreground, smooth + SEGMENTER["gap_weight"] * np.clip(relative, 0, 2), 0)
-    seeds, _ = ndimage.label(h_maxima(height, SEGMENTER["seed_depth"]), np.ones((3, 3)))
-    labels: np.ndarray = watershed(-height, seeds, mask=foreground)
+def drawn(candidates: Candidates, rows: Int64s, shape: tuple[int, ...]) -> LabelImage:
+    """Return the label image (y, x) of some disjoint candidates, numbered 1..n in their order."""
+    labels = np.zeros(shape, np.int32)
+    for image in np.unique(candidates.image[rows]):
+        source = candidates.drawn[image]
+        number = np.zeros(int(source.max()) + 1, np.int32)
+        for label, row in enumerate(rows, start=1):
+            if candidates.image[row] == image:
+                number[candidates.first[row] : candidates.last[row] + 1] = label
+        labels = np.maximum(labels, number[source])
     return labels
 
 
-def _distance(foreground: np.ndarray) -> np.ndarray:
-    """Return each pixel's distance to the background."""
-    from scipy import ndimage
-
-    distance: np.ndarray = ndimage.distance_transform_edt(np.pad(foreground, 1))[1:-1, 1:-1]
-    return distance
-
-
-def _kept(labels: np.ndarray, above: np.ndarray, outside: np.ndarray, diameter: float) -> np.ndarray:
-    """Drop objects that are too small, too large or no brighter than the noise, and number the rest 1..n."""
-    area = np.bincount(labels.ravel())
-    typical = math.pi / 4 * diameter**2
-    smallest, largest = (limit * typical for limit in SEGMENTER["area_range"])
-    at_edge = np.zeros(len(area), bool)
-    at_edge[_edge_labels(labels)] = True
-    keep = (area >= np.where(at_edge, SEGMENTER["edge_area"] * typical, smallest)) & (area <= largest)
-    keep &= _contrast(labels, above, outside) >= SEGMENTER["min_contrast"]
-    keep[0] = False
-    numbers = np.cumsum(keep) * keep
-    kept: np.ndarray = numbers[labels].astype(np.int32)
-    return kept
-
-
-def _contrast(labels: np.ndarray, above: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Return each object's mean brightness above its own background, in units of the background's noise."""
-    residual = above[outside]
-    noise = 1.4826 * float(np.median(np.abs(residual))) if residual.size else 0.0
-    noise = max(noise, SEGMENTER["noise_floor"] * float(above.max()))
-    total = np.bincount(labels.ravel(), weights=above.ravel())
-    contrast: np.ndarray = total / np.maximum(np.bincount(labels.ravel()), 1) / noise
-    return contrast
+def _usual_px(labels: LabelImage) -> float:
+    """Return the median width of the labelled objects in pixels."""
+    return 2 * math.sqrt(float(np.median(np.bincount(labels.ravel())[1:])) / math.pi)
 
 
 def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
-    """Grow each nucleus of (y, x) into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
+    """Grow each nucleus into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
     from skimage.segmentation import expand_labels
 
     expanded: np.ndarray = expand_labels(labels, distance)
     return expanded
-
-
-def estimated_pixel_size_um(nuclei: np.ndarray) -> float:
-    """Return µm per pixel if the median nucleus of this image (y, x), taken as a disc, is 12 µm wide.
-
-    The median is over nuclear area, so that debris and fragments weigh little, and leaves out what the border cuts.
-    """
-    areas = np.bincount(nuclei.ravel())
-    areas[0] = 0
-    whole = areas.copy()
-    whole[_edge_labels(nuclei)] = 0
-    counted = np.sort(whole[whole > 0] if whole.any() else areas[areas > 0])
-    cumulative = np.cumsum(counted)
-    median = counted[np.searchsorted(cumulative, cumulative[-1] / 2)]
-    return NUCLEUS_UM / (2 * math.sqrt(float(median) / math.pi))
-
-
-def _edge_labels(labels: np.ndarray) -> np.ndarray:
-    return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-
-
-def _otsu(values: np.ndarray) -> float:
-    from skimage.filters import threshold_otsu
-
-    return float(threshold_otsu(values))
-
-
-def _disc(radius: int) -> np.ndarray:
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    disc: np.ndarray = y * y + x * x <= radius * radius
-    return disc
-
-
-def reduced(image: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of factor × factor pixels of (y, x); an incomplete last block is filled by repeating the edge."""
-    image = image.astype(np.float32)
-    if factor == 1:
-        return image
-    missing = [(0, -n % factor) for n in image.shape]
-    image = np.pad(image, missing, mode="edge")
-    height, width = image.shape
-    reduced: np.ndarray = image.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
-    return reduced
 
 
 def _enlarged(labels: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont
 
 from embstore.errors import EmbstoreError
@@ -24,6 +26,7 @@ CELLS_IN_A_ROW = 6  # pictures in a row
 CAPTION_PX = 210  # left of the thumbnails
 TOP_PX = 58  # above them
 BAR_UM = 5.0
+DASHES = 3  # of the scale bar where the pixel size is estimated
 # "um": the font that comes with Pillow has no micro sign
 LEGEND = (
     "nucleus blue, protein green, microtubules red, ER dim yellow; pictures 25 um, bar 5 um; "
@@ -38,8 +41,9 @@ def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path, *, ce
 
     A row shows up to `cells` cells of its protein, outlined: whole ones before those that the border of their image
     cuts, one of each image before its second, then the most similar to the query. Every picture shows the same 25 µm;
-    the scale bar is 5 µm. The format follows the suffix: .png, .webp, .jpg. Raises EmbstoreError where the space has
-    no pictures (vectors of whole images, external embeddings).
+    the scale bar is 5 µm, dashed and with a "≈" if the pixel size of any of the images is an estimate. The format
+    follows the suffix: .png, .webp, .jpg. Raises EmbstoreError where the space has no pictures (vectors of whole
+    images, external embeddings).
     """
     captions = [_query_caption(neighbours), *map(_caption, neighbours.rows)]
     drawn = pictured_cells(store, neighbours, cells)
@@ -59,7 +63,7 @@ def draw_sheet(store: Store, neighbours: Neighbours[Any], out: str | Path, *, ce
         for column, cell_id in enumerate(cell for cell in cell_ids if cell in pictures):
             picture = _outlined(pictures[cell_id], lines.get(cell_id, []))
             sheet.paste(picture, (CAPTION_PX + column * STEP_PX, top))
-    _draw_bar(pen, CAPTION_PX, TOP_PX)
+    _draw_bar(pen, CAPTION_PX, TOP_PX, estimated=_any_estimated(store, itertools.chain(*drawn)))
     pen.text((GAP_PX, sheet.height - 22), LEGEND, PALE_INK, ImageFont.load_default(11))
     return _save(sheet, Path(out), len(drawn))
 
@@ -122,7 +126,23 @@ def _wrapped(text: str, width: int = 28) -> list[str]:
     return textwrap.wrap(text.replace(";", "; "), width)
 
 
-def _draw_bar(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
+def _any_estimated(store: Store, cell_ids: Iterable[str]) -> bool:
+    """True if the pixel size of an image of any of the cells is an estimate."""
+    images = pa.array({cell_id.rsplit(":", 2)[0] for cell_id in cell_ids}, pa.string())
+    rows = store.read("images", ["pixel_size_source"], pc.field("image_id").isin(images))
+    return not {"estimated", "crop"}.isdisjoint(rows["pixel_size_source"].to_pylist())
+
+
+def _draw_bar(pen: ImageDraw.ImageDraw, left: int, top: int, *, estimated: bool) -> None:
+    """Draw the scale bar into a thumbnail; dashed, with "≈", where the scale is an estimate."""
     length = round(BAR_UM * THUMBNAIL_PX / THUMBNAIL_UM)
     y = top + THUMBNAIL_PX - 9
-    pen.rectangle((left + 8, y, left + 8 + length, y + 3), PAPER)
+    if not estimated:
+        pen.rectangle((left + 8, y, left + 8 + length, y + 3), PAPER)
+        return
+    step = length / (2 * DASHES - 1)
+    for dash in range(DASHES):
+        start = left + 8 + round(2 * dash * step)
+        pen.rectangle((start, y, start + round(step) - 1, y + 3), PAPER)
+    for up in (14, 19):  # "≈", which the font lacks
+        pen.text((left + 8, y - up), "~", PAPER, ImageFont.load_default(16))

@@ -127,7 +127,7 @@ STRICT: dict[str, tuple[Callable[[State], State], str]] = {
     "quantised": (changed("bn1.weight", torch.ones(32, dtype=torch.int8)), "bn1.weight is int8, wanted float16"),
     "not finite": (
         changed("bn1.running_mean", torch.full((32,), torch.nan)),
-        "bn1.running_mean contains NaN or infinity",
+        "running_mean contains NaN or infinity",
     ),
     "under a prefix": (lambda s: {f"module.{k}": t for k, t in s.items()}, "lacks bn1."),
 }

@@ -160,7 +160,7 @@ CHANGES: dict[str, Any] = {
     "extra": (lambda w: w | {"blocks.1.attn.q_norm.weight": torch.ones(64)}, "contains blocks.1.attn.q_norm.weight"),
     "extra at the top": (
         lambda w: w | {"fc_norm.weight": torch.ones(64)},
-        "contains fc_norm.weight (1 tensors too many)",
+        "contains fc_norm.weight (1 tensors",
     ),
     "a gap in the blocks": (
         lambda w: {name.replace("blocks.1.", "blocks.2."): tensor for name, tensor in w.items()},

@@ -69,7 +69,7 @@ def test_masked_crops_are_as_wide_as_reported_and_a_rerun_does_nothing(tmp_path:
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(inner).save(tmp_path / "masks" / f"c_{kind}.png")
         report = take(tmp_path / "store", tmp_path / "in", masks=tmp_path / "masks")
-        assert (report.cells_in, report.crops_assumed, report.estimated_um) == (1, 1, [])
+        assert (report.cells_in, report.crops_assumed, report.estimated_um) == (1, 1, {})
         store = Store.open(tmp_path / "store")
         (image,) = rows(store, "SELECT pixel_size_um * shape[-1] AS um, pixel_size_source AS source FROM images")
         assert image == {"um": pytest.approx(25), "source": "crop"}

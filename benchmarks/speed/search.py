@@ -1,4 +1,4 @@
-"""Searches by their public functions, against reading the vectors, one pass over the matrix, and lancedb's search."""
+"""Searches by public functions, against reading the vectors, a pass over the matrix, and lancedb's flat search."""
 
 from __future__ import annotations
 

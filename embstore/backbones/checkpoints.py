@@ -47,7 +47,7 @@ class FoundNetwork:
     """One vision transformer in a file: where in it, and its tensors by their names below that."""
 
     entries: tuple[str, ...]  # that it is within
-    prefix: str  # of its names there, with a dot at its end
+    prefix: str  # of its names in the file, with a dot at its end
     named: Mapping[str, Any]
 
     @property

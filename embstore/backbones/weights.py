@@ -159,7 +159,7 @@ def weights_origin(path: str | Path) -> dict[str, str]:
 def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32s]:
     """Return untrained weights of any shape that depend on the tensors' names and shapes alone, on no engine's version.
 
-    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD.
+    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD. Tensors may be of any shape.
     """
     quantiles = _normal_quantiles()
     return {name: _draw(name, tuple(shape), quantiles) for name, shape in shapes.items()}

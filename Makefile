@@ -36,6 +36,7 @@ bench-speed: $(READY)
 	$(BIN)/python benchmarks/speed/start.py
 	$(BIN)/python benchmarks/speed/search.py
 	$(BIN)/python benchmarks/speed/embed.py
+	$(BIN)/python benchmarks/speed/heads.py
 	$(BIN)/python benchmarks/speed/backbones.py
 	$(BIN)/python benchmarks/speed/phantom.py
 	$(BIN)/python benchmarks/speed/memory.py

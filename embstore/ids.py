@@ -48,6 +48,11 @@ def cell_id(image: str, segmentation: str, label: int) -> str:
     return f"{image}:{segmentation}:{label}"
 
 
+def image_of_cell(cell: str) -> str:
+    """Return the image id that a cell id begins with."""
+    return cell.rsplit(":", 2)[0]
+
+
 def segmentation_id(spec: Mapping[str, Any], content_sha256: str, pixel_size_um: float | None) -> str:
     """Return the 8 hex digits that name a segmentation, from segmenter, content of the image and pixel size.
 

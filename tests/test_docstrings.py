@@ -59,7 +59,7 @@ def test_functions_of_arrays_give_shapes() -> None:
     assert [name for name, f in functions if not SHAPE.search(ast.get_docstring(f) or "")] == []
 
 
-def test_functions_that_raise_say_so() -> None:
+def test_functions_that_raise_state_their_errors() -> None:
     """A reader of the docstring knows which errors to expect."""
     functions = [(name, f) for name, f in public_functions() if raised(f)]
     assert len(functions) > 50

@@ -79,10 +79,10 @@ def fit_all(head: Head, X: Matrix, task: Task, after_run: Callable[[], None] = l
     tested = list(product(range(len(task.seeds)), range(task.k)))
     with fits_side_by_side(X.nbytes, with_torch=head.with_torch) as pool:
         fits = pool.map(lambda at: _fit_one(head, X, task, *at), tested)
-        for (s, fold), (run, found) in zip(tested, fits, strict=True):
+        for (s, fold), (run, output) in zip(tested, fits, strict=True):
             test = task.folds[s] == fold
-            scores[s, test] = found
-            predicted[s, test] = answers(found, run.thresholds, run.decision)
+            scores[s, test] = output
+            predicted[s, test] = answers(output, run.thresholds, run.decision)
             runs.append(run)
             after_run()
     return Outcome(runs, scores, predicted)

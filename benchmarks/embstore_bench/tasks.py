@@ -140,7 +140,7 @@ def _shared_units(
 
 
 def _units_of(store: Store, question: TaskQuestion, unit: str, space: str) -> pa.Table:
-    """Return the units of one space, in order of id: id, group_id, image_id, well, content, locations."""
+    """Return the units of one space, in order of id: id, group_id, image_id, well, locations."""
     parameters = {"dataset": question.dataset, "label_set": question.label_set, "unit": unit, "space": space}
     vectors = embeddings_name(space)
     sql = sql_text("embstore_bench", "task_units", vectors=vectors)
@@ -154,7 +154,7 @@ def _keep(units: pa.Table, mask: Any) -> tuple[pa.Table, int]:
 
 
 def _places(values: Any, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the index of each value in `names`, -1 if it is not there."""
+    """Return the index of each value in `names`, -1 if it is missing."""
     places = pc.index_in(values, value_set=pa.array(names, pa.string()))
     return np.asarray(pc.fill_null(places, -1).to_numpy(), dtype=np.int64)
 

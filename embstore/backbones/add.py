@@ -22,7 +22,7 @@ NOT_A_VIT = f"name a checkpoint of a vision transformer as DINO, DINOv2, SubCell
 
 @dataclass(frozen=True)
 class Description:
-    """What a file of weights does not say about itself; None takes the default.
+    """What a file of weights does not state about itself; None takes the default.
 
     `roles` are what each input channel was trained on, in order. Defaults: `input_px` as the position embeddings are,
     `pooling` the CLS token (or the mean where there is none, or SubCell's attention where the file has it), `heads`
@@ -89,7 +89,7 @@ def add_backbone(path: str | Path, name: str, described: Description, *, replace
 
 
 def _check(described: Description, path: Path, channels: int, patch_px: int) -> None:
-    """Refuse a description that does not fit what the tensors say."""
+    """Refuse a description that does not fit the tensors."""
     if len(described.roles) != channels:
         raise EmbstoreError(
             f"{path} takes {channels} channels and {len(described.roles)} roles were named "

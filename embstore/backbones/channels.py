@@ -27,21 +27,21 @@ def views_of(crops: Crops, backbone: Backbone, space: Space) -> list[Float32s]:
 
 def _view(pixels: Float32s, roles: Sequence[str], wanted: Sequence[str], backbone: Backbone, space: Space) -> Float32s:
     """Return (n, slots, y, x) with `wanted[slot]` in each slot, normalised as that slot is; absent roles are filled."""
-    there = [slot for slot, role in enumerate(wanted) if role in roles]
+    present = [slot for slot, role in enumerate(wanted) if role in roles]
     view = np.full((len(pixels), len(wanted), *pixels.shape[2:]), space.fill, np.float32)
-    if there:
-        mean, std = ([numbers[slot] for slot in there if numbers] for numbers in (backbone.mean, backbone.std))
-        planes = pixels[:, [roles.index(wanted[slot]) for slot in there]]
-        view[:, there] = normalise(planes, backbone.normalisation, mean, std)
-        _fill(view, there, wanted, space.filling)
+    if present:
+        mean, std = ([numbers[slot] for slot in present if numbers] for numbers in (backbone.mean, backbone.std))
+        planes = pixels[:, [roles.index(wanted[slot]) for slot in present]]
+        view[:, present] = normalise(planes, backbone.normalisation, mean, std)
+        _fill(view, present, wanted, space.filling)
     return view
 
 
-def _fill(view: Float32s, there: Sequence[int], wanted: Sequence[str], filling: str) -> None:
-    """Fill the slots that are not `there`: with the mean of those that are, or with a copy of the protein's."""
-    absent = [slot for slot in range(len(wanted)) if slot not in there]
+def _fill(view: Float32s, present: Sequence[int], wanted: Sequence[str], filling: str) -> None:
+    """Fill the slots that are not `present`: with the mean of those that are, or with a copy of the protein's."""
+    absent = [slot for slot in range(len(wanted)) if slot not in present]
     if absent and filling == "mean":
-        view[:, absent] = view[:, there].mean(axis=1, keepdims=True)
+        view[:, absent] = view[:, present].mean(axis=1, keepdims=True)
     elif absent and filling == "copy":
-        copied = next((slot for slot in there if wanted[slot] == "protein"), there[0])
+        copied = next((slot for slot in present if wanted[slot] == "protein"), present[0])
         view[:, absent] = view[:, [copied]]

@@ -44,10 +44,10 @@ class ViTArguments(TypedDict):
 
 @dataclass(frozen=True)
 class FoundNetwork:
-    """One vision transformer in a file: where it is there, and its tensors by their names below that."""
+    """One vision transformer in a file: where in it, and its tensors by their names below that."""
 
     entries: tuple[str, ...]  # that it is within
-    prefix: str  # of its names there, with a dot at its end
+    prefix: str  # of its names in the file, with a dot at its end
     named: Mapping[str, Any]
 
     @property
@@ -88,11 +88,11 @@ def read_checkpoint(path: str | Path, weights_format: str = "", key: str | None 
     path = Path(path)
     contents = read_file(path)
     network = _chosen(list(_networks(contents)), key, path, contents)
-    found = network.weights_format
-    if weights_format and found != weights_format:
-        raise WeightsError(f"{path} is in the format {found}, wanted {weights_format}")
+    own_format = network.weights_format
+    if weights_format and own_format != weights_format:
+        raise WeightsError(f"{path} is in the format {own_format}, wanted {weights_format}")
     check_claims(network.named, path)  # as they are in the file: converted ones may be larger
-    return float_arrays(CONVERTERS[found](network.named, str(path)), path), found
+    return float_arrays(CONVERTERS[own_format](network.named, str(path)), path), own_format
 
 
 def _networks(contents: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iterator[FoundNetwork]:
@@ -107,15 +107,15 @@ def _networks(contents: Mapping[str, Any], within: tuple[str, ...] = ()) -> Iter
 
 
 def _prefixes(contents: Mapping[str, Any]) -> list[str]:
-    """Return what stands before the names of each network's tensors: "", or an end at a dot."""
-    found = (name.removesuffix(mark) for name in map(str, contents) for mark in NETWORK_MARKS if name.endswith(mark))
-    return [prefix for prefix in dict.fromkeys(found) if not prefix or prefix.endswith(".")]
+    """Return what precedes the names of each network's tensors: "", or an end at a dot."""
+    prefixes = (name.removesuffix(mark) for name in map(str, contents) for mark in NETWORK_MARKS if name.endswith(mark))
+    return [prefix for prefix in dict.fromkeys(prefixes) if not prefix or prefix.endswith(".")]
 
 
 def _chosen(networks: Sequence[FoundNetwork], key: str | None, path: Path, contents: Mapping[str, Any]) -> FoundNetwork:
     """Return the network that is meant; a WeightsError that lists what is in the file where that is not one."""
     if not networks:
-        raise WeightsError(f"{path} holds {_described(contents)}; wanted a vision transformer")
+        raise WeightsError(f"{path} contains {_described(contents)}; wanted a vision transformer")
     matching = [network for network in networks if key is None or _is_part(key, network.address)]
     if key is None and all(network.trained_by_dino for network in matching):  # its authors evaluate the teacher
         matching = [network for network in matching if network.trained_by_dino == TRAINED_BY_DINO[0]] or matching
@@ -124,10 +124,10 @@ def _chosen(networks: Sequence[FoundNetwork], key: str | None, path: Path, conte
     listed = ", ".join(network.address or "(no key)" for network in networks)
     if key is None:
         raise WeightsError(
-            f"{path} holds {len(networks)} networks: {listed}", todo="choose one with `embstore backbones add --key`"
+            f"{path} contains {len(networks)} networks: {listed}", todo="choose one with `embstore backbones add --key`"
         )
-    found = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
-    raise WeightsError(f"{path}: {found}", todo=f"choose from: {listed}")
+    number = f"{len(matching)} of its networks match --key {key}" if matching else f"no network matches --key {key}"
+    raise WeightsError(f"{path}: {number}", todo=f"choose from: {listed}")
 
 
 def _is_part(key: str, address: str) -> bool:
@@ -182,7 +182,7 @@ def architecture_of(tensors: Tensors, path: Path, heads: int | None, weights_for
     width = patch[0]
     heads = heads or max(1, width // HEAD_WIDTH)
     if width % heads:
-        raise WeightsError(f"{path} is {width} wide, which {heads} heads cannot share", todo="say --heads N")
+        raise WeightsError(f"{path} is {width} wide, which {heads} heads cannot share", todo="give --heads N")
     positions = _shape(tensors, "pos_embed", 3, path)[1]
     prefix = ("cls_token" in tensors) + (tensors["reg_token"].shape[1] if "reg_token" in tensors else 0)
     apart = math.isqrt(positions) ** 2 == positions  # the prefix then has no positions of its own

@@ -38,7 +38,7 @@ class AttentionPool(nn.Module):
         self.score = nn.Linear(POOL_WIDTH, POOL_HEADS)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the heads' weighted means, joined."""
+        """Return the heads' weighted means of tokens (n, t, width), joined: (n, heads * width)."""
         gated = torch.tanh(self.v(tokens)) * nn.functional.gelu(self.u(tokens))
         weights = self.score(gated).softmax(dim=1)  # (n, tokens, heads)
         return torch.einsum("nth,ntw->nhw", weights, tokens).flatten(1)
@@ -53,7 +53,7 @@ def build(backbone: Backbone, *, grid_px: int | None = None, empty: bool = False
     at, which is `grid_px`, else the record's. Four of the record's `architecture_args` are not timm's: `norm_eps`, of
     every norm, `attention_pool`, which adds SubCell's pooling under that name, `dino_positions`, which interpolates as
     DINO's code does, and `gated_mlp`, as in DINOv2's giant network. An `empty` network has shapes and no memory until
-    it is filled.
+    it is filled. Raises WeightsError where timm cannot build it.
     """
     arguments = backbone.architecture_args | ({"img_size": grid_px} if grid_px else {})
     eps, pools = arguments.pop("norm_eps", None), arguments.pop("attention_pool", False)
@@ -109,14 +109,14 @@ def load_network(backbone: Backbone) -> tuple[Any, str]:
         with advised(again(backbone)), _file(backbone) as path:
             tensors = read_checkpoint(path, "timm")[0]
             network = fitting(backbone, tensors, str(path))
-    found = weights_sha256(tensors)
-    if backbone.weights_sha256 not in (None, found):
+    sha256 = weights_sha256(tensors)
+    if backbone.weights_sha256 not in (None, sha256):
         raise WeightsError(
-            f"{backbone.name} revision {backbone.revision} has weights {found[:12]}, "
+            f"{backbone.name} revision {backbone.revision} has weights {sha256[:12]}, "
             f"its record pins {str(backbone.weights_sha256)[:12]}",
             todo=again(backbone),
         )
-    return network.eval(), found
+    return network.eval(), sha256
 
 
 def fitting(backbone: Backbone, tensors: Tensors, where: str) -> Any:
@@ -127,11 +127,11 @@ def fitting(backbone: Backbone, tensors: Tensors, where: str) -> Any:
     """
     network = build(backbone, empty=True)
     wanted = shapes_of(network)
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if "pos_embed" in found and found["pos_embed"] != wanted.get("pos_embed"):
+    positions = tensors["pos_embed"].shape if "pos_embed" in tensors else ()
+    if positions and positions != wanted.get("pos_embed"):
         apart = 0 if network.no_embed_class else network.num_prefix_tokens
-        grid = math.isqrt(max(found["pos_embed"][1] - apart, 0)) if len(found["pos_embed"]) == 3 else 0
-        if grid and grid**2 + apart == found["pos_embed"][1]:
+        grid = math.isqrt(max(positions[1] - apart, 0)) if len(positions) == 3 else 0
+        if grid and grid**2 + apart == positions[1]:
             network = build(backbone, grid_px=grid * network.patch_embed.patch_size[0], empty=True)
     check_weights(tensors, shapes_of(network), where)
     fill(network, tensors)
@@ -145,8 +145,8 @@ def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
 
 def fill(network: Any, tensors: Tensors) -> None:
     """Set the network's weights to tensors that are exactly its own; they are taken, not copied."""
-    held = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
-    network.load_state_dict(held, strict=True, assign=True)
+    state = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    network.load_state_dict(state, strict=True, assign=True)
 
 
 @contextmanager

@@ -33,16 +33,17 @@ class Encoder(Protocol):
     """
 
     def __call__(self, pixels: Any, /) -> Any:
-        """Return the vectors of some crops."""
+        """Return the vectors of crops."""
 
 
 class EncoderKeys(TypedDict):
     """How `es.embed` shows images to an encoder of the user's own; the first three have no default.
 
-    `name` is what its vectors are found by, `roles` what each input channel shows, in order, and `input_px` the side of
-    a crop in pixels. `crop_um` is its side in µm [25]. `fingerprint` is any text that changes when the vectors would;
-    without it, the sha256 of a module's tensors serves. `unit` (cell or image), `masked`, `fill`, `intensity` and
-    `precision` are keys of a backbone spec, and `normalisation` is that of a record (zscore, minmax, ...) [none].
+    `name` is the name under which its vectors are searched, `roles` what each input channel shows, in order, and
+    `input_px` the side of a crop in pixels. `crop_um` is its side in µm [25]. `fingerprint` is any text that changes
+    when the vectors would; without it, the sha256 of a module's tensors serves. `unit` (cell or image), `masked`,
+    `fill`, `intensity` and `precision` are keys of a backbone spec, and `normalisation` is that of a record (zscore,
+    minmax, ...) [none].
     """
 
     name: NotRequired[str]

@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Backbone:
     """What one network, or one set of hand-made measurements, is and what it expects to see.
 
-    `slots` holds the role that each input slot was trained on, in order; a crop shows `crop_um` micrometres on
+    `slots` names the role that each input slot was trained on, in order; a crop shows `crop_um` micrometres on
     `input_px` pixels. `architecture` is timm's name, built with `architecture_args` (img_size, patch_size, embed_dim,
     depth, num_heads, ...; see `network.build`) and one input channel per slot. Of `normalisation`, applied to
     intensities in [0, 1]:
@@ -43,14 +43,14 @@ class Backbone:
     - `none`: as it is
 
     `init` is what the weights were before this training: "random", "ImageNet" (weights trained there), the name of
-    another backbone, or "" where its authors do not say.
+    another backbone, or "" where its authors do not state it.
 
     A `convolutional` network is timm's, pooled as timm does; an `encoder` is a function or module of the user's, or one
     that a package registers.
 
     `pooling` is the default, `masked` whether pixels outside the cell's mask are 0 before normalisation.
     `weights_sha256` (see `weights.weights_sha256`) is None where the tensors are not ours to pin; `file_sha256` is of
-    the published file. `url`, `hub` and `file` say where that file is. Each of these four is "" where it is not known.
+    the published file. `url`, `hub` and `file` name where that file is. Each of these four is "" where it is not known.
     """
 
     name: str
@@ -90,9 +90,9 @@ class Backbone:
             raise EmbstoreError(f"{self.name} has the slots {', '.join(self.slots) or 'none'}; name each role once")
         wanted = len(self.slots) if self.normalisation == "fixed" else 0
         if (len(self.mean), len(self.std)) != (wanted, wanted):
-            found = f"{len(self.mean)} means and {len(self.std)} sds"
+            counts = f"{len(self.mean)} means and {len(self.std)} sds"
             raise EmbstoreError(
-                f"{self.name} has {found}; its normalisation {self.normalisation} wants {wanted} of each"
+                f"{self.name} has {counts}; its normalisation {self.normalisation} wants {wanted} of each"
             )
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class Choices:
 
 
 def space_of(backbone: Backbone, choices: Choices, weights_sha256: str | None) -> Space:
-    """Return the space of what is seen through `backbone` with those weights, shown as `choices` say.
+    """Return the space of what is seen through `backbone` with those weights, shown as `choices` state.
 
     Raises EmbstoreError for a choice that does not exist and for one that the backbone does not have.
     """

@@ -96,7 +96,7 @@ def find(name: str) -> Backbone:
     `timm:NAME` is any vision transformer or convolutional network of timm's, by timm's own name, without a record of
     its own (imports timm the first time). A name that a package registers imports that package.
     """
-    if name in BACKBONES:  # a broken record of the user's must not stand in the way
+    if name in BACKBONES:  # a broken record of the user's must not prevent that
         return BACKBONES[name]
     if name.startswith(TIMM):
         from embstore.backbones.timm_records import timm_backbone
@@ -137,7 +137,7 @@ def _unknown(name: str, known: Iterable[str]) -> EmbstoreError:
 
 
 def parse(spec: str | BackboneSpec) -> tuple[Backbone, Choices]:
-    """Return the backbone that a spec names, and how it is shown images: its record's way where the spec says nothing.
+    """Return the backbone that a spec names, and how it is shown images: its record's way where the spec is silent.
 
     Raises EmbstoreError, listing the choices, for whatever does not exist or this backbone does not have.
     """
@@ -209,7 +209,7 @@ def next_revision(backbone: Backbone, *, replaces: bool) -> int:
 def keep(backbone: Backbone, tensors: Tensors, *, replaces: bool = False) -> Backbone:
     """Keep a user's backbone: its tensors, under timm's names, and its record, pinned to them; return the record.
 
-    Writes `<name>.safetensors` and `<name>.toml` in the weights folder, as `write_record` says.
+    Writes `<name>.safetensors` and `<name>.toml` in the weights folder, as `write_record` does.
     """
     pinned = replace(backbone, weights_sha256=weights_sha256(tensors), weights_format="safetensors")
     check_name(pinned.name)
@@ -220,7 +220,7 @@ def keep(backbone: Backbone, tensors: Tensors, *, replaces: bool = False) -> Bac
 
 
 def availability(backbone: Backbone) -> tuple[bool, str]:
-    """Return whether the backbone can be used here and now, and otherwise the one line that says how to get it.
+    """Return whether the backbone can be used here and now, and otherwise the line with how to get it.
 
     Looks only at the local disk; a file that is there is read, and refused if it is wrong, by `encoder.load`.
     """

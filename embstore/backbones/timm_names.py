@@ -24,7 +24,7 @@ VIT_MODULE = "vision_transformer"
 
 @dataclass(frozen=True)
 class PublishedNetwork:
-    """What timm says of weights: the architecture and its arguments, and how images are shown to it."""
+    """What timm publishes about weights: the architecture and its arguments, and how images are shown to it."""
 
     name: str  # in a backbone spec, without timm:
     architecture: str
@@ -98,7 +98,7 @@ def _of_timm(name: str) -> PublishedNetwork:
 
 
 def _of_repository(repository: str) -> PublishedNetwork:
-    """Return what the config.json of a repository says that timm wrote (timm.models.push_to_hf_hub)."""
+    """Return what the config.json of a repository states that timm wrote (timm.models.push_to_hf_hub)."""
     import timm
 
     if not re.fullmatch(HUB_NAME, repository):

@@ -44,22 +44,22 @@ class ViT:
     def __call__(self, crops: Crops) -> Float32s:
         """Return float32 (n, dim), in the order of the crops; as many go through the network at once as pay.
 
-        In a space of native size, fields may be of any size that holds a patch. Raises ImageError for one of more than
+        In a space of native size, fields may be of any size from one patch up. Raises ImageError for one of more than
         MAX_TOKENS patches.
         """
         check_crops(crops, self.space.input_px, self.space.roles, self.backbone.name)
         tokens = self._tokens(crops.pixels.shape[-2:])
         parts = batches(self.network, self.device, tokens, len(crops))
-        vectors = embedded(lambda some: self._embed(_part(crops, some)), parts, self.device, tokens)
+        vectors = embedded(lambda part: self._embed(_part(crops, part)), parts, self.device, tokens)
         return np.concatenate(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
     def _tokens(self, shape: tuple[int, ...]) -> int:
         patch = self.network.patch_embed.patch_size
         tokens: int = (shape[0] // patch[0]) * (shape[1] // patch[1]) + self.network.num_prefix_tokens
         if tokens > MAX_TOKENS:
-            found = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
+            field = f"a field of {shape[1]} x {shape[0]} px is {tokens} tokens to {self.backbone.name}"
             raise ImageError(
-                f"{found}, wanted at most {MAX_TOKENS}",
+                f"{field}, wanted at most {MAX_TOKENS}",
                 todo=f"show it smaller: --backbone {self.space.label}:unit=image:input_px=512",
             )
         return tokens
@@ -89,8 +89,8 @@ def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
     the network has no such tokens to pool.
     """
     where = choose_device(device)
-    network, found = load_network(backbone)
-    space = space_of(backbone, choices, found)
+    network, weights = load_network(backbone)
+    space = space_of(backbone, choices, weights)
     patch = max(network.patch_embed.patch_size)
     if space.input_px and space.input_px % patch:
         raise EmbstoreError(
@@ -100,5 +100,5 @@ def load_vit(backbone: Backbone, choices: Choices, device: str = "auto") -> ViT:
     return ViT(backbone, precision_on(where, space), network.to(where), where)
 
 
-def _part(crops: Crops, some: slice) -> Crops:
-    return replace(crops, pixels=crops.pixels[some], nucleus=crops.nucleus[some], cell=crops.cell[some])
+def _part(crops: Crops, part: slice) -> Crops:
+    return replace(crops, pixels=crops.pixels[part], nucleus=crops.nucleus[part], cell=crops.cell[part])

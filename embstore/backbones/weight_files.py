@@ -70,7 +70,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     except BROKEN as error:
         raise _unreadable(path, error) from error
     if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}, wanted a dictionary of tensors")
+        raise WeightsError(f"{path} contains a {type(loaded).__name__}, wanted a dictionary of tensors")
     return dict(loaded)
 
 
@@ -111,7 +111,7 @@ def _unreadable(path: Path, error: BaseException) -> WeightsError:
             todo=f"if it is a pickled module, save its state_dict() in place of it, or {IN_PYTHON}",
         )
     if isinstance(error, pickle.UnpicklingError):
-        return WeightsError(f"{path} holds no pickle of tensors (it is of another kind, or damaged)")
-    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number says nothing
+        return WeightsError(f"{path} contains no pickle of tensors (it is of another kind, or damaged)")
+    if isinstance(error, LookupError):  # torch's reader met a byte that it has no meaning for: its number helps nobody
         return WeightsError(f"{path} is not a readable checkpoint (its bytes are of another kind)")
     return WeightsError(f"{path} is not a readable checkpoint ({first_line(error)[:120]})")

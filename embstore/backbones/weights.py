@@ -98,8 +98,9 @@ def how_to_get(backbone: Backbone) -> str:
 
 
 def weights_sha256(tensors: Mapping[str, npt.NDArray[np.generic]]) -> str:
-    """Return the sha256 over tensors by sorted name, dtype, shape and little-endian bytes: the file's format is no
-    part of it.
+    """Return the sha256 over tensors of any shape, by sorted name, dtype, shape and little-endian bytes.
+
+    The file's format is no part of it.
     """
     total = hashlib.sha256()
     for name in sorted(tensors):
@@ -118,16 +119,19 @@ def check_weights(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], where
     if missing:
         raise WeightsError(f"{where} lacks {missing[0]} ({len(missing)} of {len(shapes)} tensors missing)")
     if extra:
-        raise WeightsError(f"{where} holds {extra[0]} ({len(extra)} tensors too many)")
+        raise WeightsError(f"{where} contains {extra[0]} ({len(extra)} tensors too many)")
     for name in sorted(shapes):
         if tensors[name].shape != tuple(shapes[name]):
             raise WeightsError(f"{where}: {name} is {tensors[name].shape}, wanted {tuple(shapes[name])}")
         if not np.isfinite(tensors[name]).all():
-            raise WeightsError(f"{where}: {name} holds NaN or infinity")
+            raise WeightsError(f"{where}: {name} contains NaN or infinity")
 
 
 def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, whole or not at all; `origin`, what they are from, goes into its header."""
+    """Write tensors as safetensors, whole or not at all; `origin`, what they are from, is put into its header.
+
+    Raises WeightsError where the file cannot be written.
+    """
     from safetensors.numpy import save_file
 
     path = Path(path)
@@ -142,20 +146,20 @@ def write_weights(path: str | Path, tensors: Tensors, origin: Mapping[str, str])
 
 
 def weights_origin(path: str | Path) -> dict[str, str]:
-    """Return what a weights file says it was made from, nothing where it does not or cannot be read."""
+    """Return what a weights file states that it was made from, nothing where it does not or cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "numpy") as held:
-            return dict(held.metadata() or {})
+        with safe_open(path, "numpy") as file:
+            return dict(file.metadata() or {})
     except (SafetensorError, OSError):
         return {}
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32s]:
-    """Return untrained weights that depend on the tensors' names and shapes alone, not on any engine's version.
+    """Return untrained weights of any shape that depend on the tensors' names and shapes alone, on no engine's version.
 
-    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD.
+    Norm weights are ones, biases zeros, everything else normal with sd RANDOM_SD. Tensors may be of any shape.
     """
     quantiles = _normal_quantiles()
     return {name: _draw(name, tuple(shape), quantiles) for name, shape in shapes.items()}

@@ -108,7 +108,7 @@ def import_embeddings(
 
     Where `id_column` contains ids of the store's own cells or images, the vectors are theirs instead: a space of that
     unit, searched and scored like any other. These need no `dataset`; rows whose id the store lacks are failures, and
-    vectors that are there already are replaced only with `replace`.
+    vectors that the store already has are replaced only with `replace`.
 
     The vectors make a space named `backbone`. `embeddings` is the key of an array, or column patterns such as
     `FS*,FP*`; without it, the only array is used, or every column without another meaning (row numbers and bookkeeping
@@ -252,7 +252,7 @@ def _write_rows(store: Store, plan: Import, new: Bools, progress: Progress | Non
         rows = np.flatnonzero(new[part])
         if len(rows):
             keys = [plan.rows.keys[part.start + row] for row in rows.tolist()]
-            # before the vectors: after a kill in between, the same import goes on
+            # before the vectors: after a kill in between, the same import continues
             put_import_records(store, plan.space.digest, keys, plan.source, pa.array(part.start + rows))
             put_vectors(store, plan.space.digest, keys, block[rows])
         tell(progress, "vectors", part.stop, len(new), failures=len(plan.failures))

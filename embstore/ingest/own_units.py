@@ -149,7 +149,7 @@ class OwnImport:
 
     @property
     def good(self) -> Bools:
-        """Return which rows can go in, (n,)."""
+        """Return which rows can be imported, (n,)."""
         good: Bools = self.units.known & (self.unusable == 0)
         return good
 

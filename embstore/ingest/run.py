@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
-from embstore.arrays import Float32s
-from embstore.backbones.crops import CropEncoder
-from embstore.backbones.encoder import load
-from embstore.backbones.own import Encoder, EncoderKeys, described_arguments, own_encoder
-from embstore.backbones.record import Backbone, Choices
-from embstore.backbones.registry import check_free, parse
+from embstore.backbones.own import Encoder, EncoderKeys, described_arguments
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
-from embstore.ingest.canary import canary_vectors, open_space
+from embstore.ingest.asked import AskedBackbones, named_backbones, space_labels
+from embstore.ingest.canary import open_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.known_spaces import known_spaces
 from embstore.ingest.labels import report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
@@ -33,8 +28,7 @@ from embstore.progress import Progress, tell
 from embstore.sources.layouts import read_source
 from embstore.sources.location_map import Mapped, map_locations, read_location_map
 from embstore.sources.record import Failure, Source
-from embstore.space import Space
-from embstore.store import SpaceRow, Store, add_proteins, distinguishing_specs, join_groups, list_spaces
+from embstore.store import Store, add_proteins, join_groups, list_spaces
 
 
 def ingest(
@@ -92,7 +86,7 @@ def ingest(
     if pixel_size_um is not None and not 0.001 < pixel_size_um < 100:
         raise EmbstoreError(f"the pixel size is {pixel_size_um:g} µm; wanted 0.001 to 100, such as 0.206 for OpenCell")
     made_by = _made_by(segmenter, masks)
-    named = _named(backbones)
+    named = named_backbones(backbones)
     unit = named[0].choices.unit
     folder = read_source(
         source,
@@ -106,7 +100,7 @@ def ingest(
     )
     mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
-    asked = _Asked(named, device, existing)
+    asked = AskedBackbones(named, device, existing)
     wanted = Wanted(
         spaces=tuple(space.digest for space in asked.spaces),
         unit=unit,
@@ -141,7 +135,7 @@ def _fill(
     store: Store,
     folder: Source,
     wanted: Wanted,
-    asked: _Asked,
+    asked: AskedBackbones,
     report: Report,
     *,
     mapped: Mapped,
@@ -163,10 +157,10 @@ def _fill(
             join_groups(store)
 
 
-def _begin(store: Store, recording: Recording, plan: Plan, asked: _Asked) -> None:
+def _begin(store: Store, recording: Recording, plan: Plan, asked: AskedBackbones) -> None:
     """Record that the work of a plan begins, if there is any, and its spaces; refuse encoders that drifted (writes)."""
     recording.planned = len(plan.work)
-    recording.spaces = _labels(asked.spaces)
+    recording.spaces = space_labels(asked.spaces)
     # without a loaded encoder, nothing is computed
     recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
     if plan.work or plan.renewed:
@@ -197,9 +191,8 @@ def embed(
 
     Images that were moved are searched under `source_root`, which is recorded if the files are the same; missing or
     changed ones become rows of `failures`. Cells that were dropped for their flags get vectors too, unless
-    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a
-    wrong choice, and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others
-    than before.
+    `drop_flagged` leaves them out again. Raises EmbstoreError, before anything is written, for a wrong choice,
+    and for an encoder that does not give one vector a crop or, under a known fingerprint, gives others than before.
     """
     if encoder is not None and backbones:
         raise EmbstoreError("embed was given backbones= and encoder=; make one run for each")
@@ -207,7 +200,10 @@ def embed(
         raise EmbstoreError(f"{min(keys)}= describes an encoder, but none was given; add encoder=network")
     job = Job("embed", given(locals() | {"keys": None, **described_arguments(encoder, keys)}))
     store = store if isinstance(store, Store) else Store.open(store)
-    asked = _Asked(_named(backbones), device, store) if encoder is None else _Asked.of_encoder(encoder, keys, device)
+    if encoder is None:
+        asked = AskedBackbones(named_backbones(backbones), device, store)
+    else:
+        asked = AskedBackbones.from_encoder(encoder, keys, device)
     committer = Committer(store)
     root = None if source_root is None else Path(source_root).resolve()
     find = partial(stored_plan, store, dataset, source_root=root, drop_flagged=drop_flagged)
@@ -239,78 +235,10 @@ def opened(store: Store | str | Path, *, force: bool) -> Store:
     return store if isinstance(store, Store) else Store.open(store, create=True, force=force)
 
 
-@dataclass(frozen=True)
-class _Named:
-    """One backbone of the call, as `spec`, and the choices of its spec."""
-
-    spec: str
-    backbone: Backbone
-    choices: Choices
-
-
-def _named(specs: Sequence[str]) -> list[_Named]:
-    """Return the backbones of some specs; EmbstoreError if they cannot be used in one run."""
-    if not specs:
-        raise EmbstoreError("no backbone was named; give at least one --backbone (see `embstore backbones list`)")
-    named = [_Named(spec, *parse(spec)) for spec in dict.fromkeys(specs)]
-    for key in ("unit", "intensity"):
-        by_value = {getattr(each.choices, key): each.spec for each in named}
-        if len(by_value) > 1:
-            listed = ", ".join(f"{spec} ({value})" for value, spec in by_value.items())
-            raise EmbstoreError(f"one run has one {key}, and these differ: {listed}; make one run for each {key}")
-    return named
-
-
-class _Asked:
-    """The backbones of the call: their spaces, and their encoders, loaded if the spaces are not enough."""
-
-    def __init__(self, named: Sequence[_Named], device: str, store: Store | None) -> None:
-        self._named, self._device = named, device
-        self.encoders: list[CropEncoder] = []
-        self._canaries: dict[str, Float32s] = {}  # by the encoder's space
-        known = None if store is None else known_spaces(store, [(n.backbone, n.choices) for n in named], device)
-        self.spaces = known or ()
-        if known is None:
-            self.load()
-
-    @classmethod
-    def of_encoder(cls, encoder: Encoder, keys: EncoderKeys, device: str) -> _Asked:
-        """Return the request for an encoder of the user's own, which is loaded."""
-        asked = cls((), device, None)
-        check_free(keys.get("name", ""))
-        asked.encoders = [own_encoder(encoder, keys, device)]
-        asked.spaces = (asked.encoders[0].space,)
-        return asked
-
-    def load(self) -> bool:
-        """Load the encoders unless they are loaded; True if their spaces are not those that were known."""
-        if self.encoders:
-            return False
-        encoders = (load(each.backbone, each.choices, self._device) for each in self._named)
-        self.encoders = list({encoder.space.digest: encoder for encoder in encoders}.values())
-        for encoder in self.encoders:  # an encoder that cannot compute them is refused before writing
-            self.canary(encoder)
-        known, self.spaces = self.spaces, tuple(encoder.space for encoder in self.encoders)
-        return known != self.spaces
-
-    def canary(self, encoder: CropEncoder) -> Float32s:
-        """Return the golden vectors of one of the encoders, computed once."""
-        digest = encoder.space.digest
-        if digest not in self._canaries:
-            self._canaries[digest] = canary_vectors(encoder)
-        return self._canaries[digest]
-
-
-def _labels(spaces: Sequence[Space]) -> dict[str, str]:
-    """Return the names of the spaces in the report, by digest."""
-    rows = [cast("SpaceRow", asdict(space) | {"digest": space.digest}) for space in spaces]
-    return {row["digest"]: name for row, name in zip(rows, distinguishing_specs(rows), strict=True)}
-
-
 def _run(
     store: Store,
     plan: Plan,
-    asked: _Asked,
+    asked: AskedBackbones,
     report: Report,
     *,
     committer: Committer,
@@ -322,7 +250,7 @@ def _run(
     report.failures = list(plan.failures)
     for failure in plan.failures:
         log_failure(failure)
-    labels = _labels([encoder.space for encoder in asked.encoders])
+    labels = space_labels([encoder.space for encoder in asked.encoders])
     with in_any_case(lambda: record_failures(store, report.failures, usable=plan.usable)), in_any_case(committer.flush):
         images = embed_images(plan.work, partial(stored_cells, store), asked.encoders)
         for done, image in enumerate(images, start=1):

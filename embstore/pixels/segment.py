@@ -194,7 +194,7 @@ def _usual_px(labels: LabelImage) -> float:
 
 
 def expanded(labels: np.ndarray, distance: float) -> np.ndarray:
-    """Grow each nucleus into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
+    """Grow each nucleus of (y, x) into a cell by up to `distance` pixels; it stops where it meets its neighbour."""
     from skimage.segmentation import expand_labels
 
     expanded: np.ndarray = expand_labels(labels, distance)

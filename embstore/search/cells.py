@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.errors import EmbstoreError, choices, nearest
+from embstore.ids import image_of_cell
 from embstore.search.index import Index, as_index
 from embstore.search.locations import read_locations
 from embstore.search.neighbours import Query, SimilarCell, SimilarCells
@@ -122,10 +123,17 @@ def _is_of(index: Index, dataset: str) -> npt.NDArray[np.bool_]:
 
 def _facts(index: Index, rows: list[int]) -> pa.Table:
     """Return id, dataset, gene, protein_ids and image_id of some vectors, in that order."""
-    ids = index.ids.take(pa.array(rows, pa.int64()))
-    sql = f"SELECT * FROM ({_units(index)}) WHERE id IN (SELECT unnest($ids::VARCHAR[])) ORDER BY id"
-    facts = select_columns(index.store, sql, {"space": index.digest, "ids": ids.to_pylist()})
-    return facts.take(pc.index_in(ids, value_set=facts["id"]))
+    ids = index.ids.take(pa.array(rows, pa.int64())).to_pylist()
+    unit = index.space["unit"]
+    subjects = ids if unit in ("image", "protein") else [image_of_cell(cell) for cell in ids]
+    table, key = ("profiles", "profile_id") if unit == "protein" else ("image_current", "image_id")
+    sql = f"""
+        SELECT {key} AS subject, dataset, array_to_string(genes, ';') AS gene, protein_ids FROM {table}
+        WHERE {key} IN (SELECT unnest($subjects::VARCHAR[])) ORDER BY {key}"""
+    facts = select_columns(index.store, sql, {"subjects": subjects})
+    facts = facts.take(pc.index_in(pa.array(subjects, pa.string()), value_set=facts["subject"]))
+    images = pa.array([None] * len(ids) if unit == "protein" else subjects, pa.string())
+    return facts.append_column("id", pa.array(ids, pa.string())).append_column("image_id", images)
 
 
 def _units(index: Index) -> str:

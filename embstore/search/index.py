@@ -91,7 +91,7 @@ class Index(Tabular):
         return rows
 
     def rows_of(self, dataset: str | None) -> npt.NDArray[np.intp]:
-        """Return the rows of `pooled` that are of a dataset (None: all of them); EmbstoreError where none is."""
+        """Return the rows (n,) of `pooled` that are of a dataset (None: all); raises EmbstoreError where none is."""
         if dataset is None:
             return np.arange(len(self.pooled))
         datasets = self.pooled.proteins["dataset"]
@@ -128,7 +128,7 @@ class Index(Tabular):
         return np.sqrt(np.concatenate(squares)) if squares else np.empty(0, np.float32)
 
     def blocks(self) -> Iterator[Vectors]:
-        """Yield the matrix in blocks of rows, in order, without a copy."""
+        """Yield the matrix (n, dim) in blocks of rows, in order, without a copy."""
         for start in range(0, len(self.matrix), ROWS_PER_BLOCK):
             yield self.matrix[start : start + ROWS_PER_BLOCK]
 

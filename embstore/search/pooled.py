@@ -62,7 +62,7 @@ class PooledVectors:
         return means
 
     def take(self, rows: npt.NDArray[np.intp]) -> PooledVectors:
-        """Return some of the proteins, in the order of `rows`."""
+        """Return the proteins of `rows` (n,), in that order."""
         return PooledVectors(self.proteins.take(pa.array(rows)), self.counts[rows], self.sums[rows])
 
 

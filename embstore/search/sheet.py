@@ -87,7 +87,7 @@ def _save(sheet: Image.Image, path: Path, n_rows: int) -> Path:
 
 
 def check_sheet(out: str | Path) -> None:
-    """Refuse, before any work is done, a file that is not of a picture."""
+    """Raise EmbstoreError, before any work is done, for a file whose suffix is not a picture's."""
     if Path(out).suffix.lower() not in SUFFIXES:
         raise EmbstoreError(f"{Path(out).name} has no suffix of a picture; wanted {', '.join(SUFFIXES)}")
 

@@ -42,7 +42,7 @@ class Ranked:
 
     @cached_property
     def pair_similarities(self) -> Vectors:
-        """Return the similarities of pairs of proteins of different groups, sorted: all pairs, or PAIRS random ones."""
+        """Return the similarities of pairs of proteins of different groups, sorted (pairs,): all or PAIRS random."""
         n = len(self.pooled)
         groups = self.pooled.proteins["group_id"].combine_chunks().dictionary_encode().indices.to_numpy()
         if n * (n - 1) // 2 <= PAIRS:
@@ -61,7 +61,7 @@ class Ranked:
         return onto
 
     def percentiles(self, similarity: Vectors) -> Vectors:
-        """Return the per cent of pairs of proteins that are less similar; NaN where there is no pair."""
+        """Return the per cent of pairs of proteins that are less similar, (n,); NaN where there is no pair."""
         pairs = self.pair_similarities
         if not len(pairs):
             return np.full(len(similarity), np.nan, np.float32)
@@ -89,8 +89,8 @@ class Ranked:
         rng = np.random.default_rng(SEED)
         drawn = similarity + rng.standard_normal((DRAWS, len(by_query)), np.float32) @ by_query
         drawn += rng.standard_normal(drawn.shape, np.float32) * self._own_errors(asked, similarity)
-        drawn = drawn[:, order]
-        ranks = np.stack([1 + (drawn > drawn[:, [i]]).sum(axis=1) for i in range(min(shown, len(order)))])
+        drawn = drawn.T[order]  # (ranked, DRAWS)
+        ranks = np.stack([1 + np.count_nonzero(drawn > drawn[i], axis=0) for i in range(min(shown, len(order)))])
         tail = (1 - RANK_LEVEL) / 2
         interval = np.quantile(ranks, (tail, 1 - tail), axis=1, method="nearest").T
         known = (self.pooled.counts[order[:shown]] > 0).sum(axis=1) >= 2
@@ -99,7 +99,9 @@ class Ranked:
     def _own_errors(self, asked: Vectors, similarity: Vectors) -> Vectors:
         """Return the standard error of each similarity that comes of the protein's own cells; 0 where it has one."""
         counts = self.pooled.counts
-        slopes = self.pooled.sums @ asked - similarity[:, None] * self._onto_self  # (proteins, N_PARTS)
+        sums = self.pooled.sums
+        onto_query = (sums.reshape(-1, sums.shape[2]) @ asked).reshape(counts.shape)  # one product, not one a protein
+        slopes = onto_query - similarity[:, None] * self._onto_self  # (proteins, N_PARTS)
         moved = _moved(slopes[:, :, None], counts)[:, :, 0] / self.lengths[:, None]
         present = counts > 0
         n_present = present.sum(axis=1)

@@ -66,6 +66,6 @@ def vector_rows(ids: Sequence[str], vectors: npt.NDArray[np.floating[Any]], spac
 
 
 def as_stored(vectors: npt.NDArray[np.floating[Any]], *, half: bool) -> npt.NDArray[np.floating[Any]]:
-    """Return vectors as float16 where they are stored in `half` precision, else as float32; what overflows is inf."""
+    """Return vectors (n, dim) as float16 if they are stored in `half` precision, else float32; overflows become inf."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(vectors, dtype=np.float16 if half else np.float32)

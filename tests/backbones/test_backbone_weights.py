@@ -78,9 +78,9 @@ def test_random_weights_follow_the_usual_recipe() -> None:
     ("change", "line"),
     [
         (lambda t: t.pop("patch.bias"), "lacks patch.bias (1 of 3 tensors missing)"),
-        (lambda t: t.update({"head.weight": np.ones((2, 3), np.float32)}), "holds head.weight (1 tensors too many)"),
+        (lambda t: t.update({"head.weight": np.ones((2, 3), np.float32)}), "contains head.weight (1 tensors too many)"),
         (lambda t: t.update({"patch.weight": np.ones((4, 3), np.float32)}), "patch.weight is (4, 3), wanted (3, 4)"),
-        (lambda t: t.update({"norm.weight": np.full(3, np.nan, np.float32)}), "norm.weight holds NaN or infinity"),
+        (lambda t: t.update({"norm.weight": np.full(3, np.nan, np.float32)}), "norm.weight contains NaN or infinity"),
     ],
 )
 def test_tensors_that_are_not_exactly_the_networks_are_refused_by_name(change: Any, line: str) -> None:

@@ -118,14 +118,17 @@ def changed(name: str, tensor: torch.Tensor) -> Callable[[State], State]:
 
 STRICT: dict[str, tuple[Callable[[State], State], str]] = {
     "missing": (lambda s: {k: t for k, t in s.items() if k != "bn1.running_var"}, "lacks bn1.running_var (1 of "),
-    "extra": (changed("layer1.0.bn9.weight", torch.ones(8)), "holds layer1.0.bn9.weight (1 tensors too many)"),
+    "extra": (changed("layer1.0.bn9.weight", torch.ones(8)), "contains layer1.0.bn9.weight (1 tensors too many)"),
     "another shape": (changed("bn1.weight", torch.ones(5)), "bn1.weight is (5,), wanted ("),
     "another depth": (
         lambda s: s | {k.replace("layer4.0", "layer4.1"): t for k, t in s.items() if k.startswith("layer4.0")},
-        "holds layer4.1.",
+        "contains layer4.1.",
     ),
     "quantised": (changed("bn1.weight", torch.ones(32, dtype=torch.int8)), "bn1.weight is int8, wanted float16"),
-    "not finite": (changed("bn1.running_mean", torch.full((32,), torch.nan)), "bn1.running_mean holds NaN or infinity"),
+    "not finite": (
+        changed("bn1.running_mean", torch.full((32,), torch.nan)),
+        "running_mean contains NaN or infinity",
+    ),
     "under a prefix": (lambda s: {f"module.{k}": t for k, t in s.items()}, "lacks bn1."),
 }
 

@@ -92,7 +92,7 @@ def test_of_several_networks_none_is_taken_unasked(tmp_path: Path, folder: Path)
     first, second = dino_weights(**TINY, seed=1), dino_weights(**TINY, seed=2)
     path = tmp_path / "train.pth.tar"
     torch.save({"state_dict": prefixed("module.", first), "state_dict_ema": prefixed("module.", second)}, path)
-    assert f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}" in refused(path)
+    assert f"contains 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}" in refused(path)
     assert "2 of its networks match --key module; choose from: state_dict.module" in refused(path, key="module")
     assert "no network matches --key ema; choose from: state_dict.module" in refused(path, key="ema")
     assert not folder.exists()
@@ -110,7 +110,7 @@ def test_a_teacher_and_a_student_in_one_state_dict_are_two_networks(tmp_path: Pa
     save_file({name: tensor.clone() for name, tensor in both.items()}, tmp_path / "flat.safetensors")
     assert "teacher.backbone" in refused(tmp_path / "flat.safetensors")
     write_dino(tmp_path / "third.pth", weights, model=weights)
-    assert "holds 2 networks: teacher.backbone, model" in refused(tmp_path / "third.pth")
+    assert "contains 2 networks: teacher.backbone, model" in refused(tmp_path / "third.pth")
     own = {"student": prefixed("module.backbone.", dino_weights(**TINY, seed=3))}
     write_dino(tmp_path / "dino.pth", weights, **own)
     result, _ = read_checkpoint(tmp_path / "dino.pth")
@@ -157,8 +157,11 @@ def dropped(weights: Weights, name: str) -> Weights:
 CHANGES: dict[str, Any] = {
     "missing": (lambda w: dropped(w, "blocks.1.norm1.bias"), "lacks blocks.1.norm1.bias"),
     "no positions": (lambda w: dropped(w, "pos_embed"), "lacks pos_embed: it is no plain vision transformer"),
-    "extra": (lambda w: w | {"blocks.1.attn.q_norm.weight": torch.ones(64)}, "holds blocks.1.attn.q_norm.weight"),
-    "extra at the top": (lambda w: w | {"fc_norm.weight": torch.ones(64)}, "holds fc_norm.weight (1 tensors too many)"),
+    "extra": (lambda w: w | {"blocks.1.attn.q_norm.weight": torch.ones(64)}, "contains blocks.1.attn.q_norm.weight"),
+    "extra at the top": (
+        lambda w: w | {"fc_norm.weight": torch.ones(64)},
+        "contains fc_norm.weight (1 tensors",
+    ),
     "a gap in the blocks": (
         lambda w: {name.replace("blocks.1.", "blocks.2."): tensor for name, tensor in w.items()},
         "lacks blocks.1.",
@@ -170,7 +173,7 @@ CHANGES: dict[str, Any] = {
     "float8": (lambda w: w | {"norm.bias": torch.ones(64).to(torch.float8_e4m3fn)}, "norm.bias is float8_e4m3fn"),
     "sparse": (lambda w: w | {"norm.bias": torch.ones(64).to_sparse()}, "norm.bias is sparse, wanted a plain tensor"),
     "no values": (lambda w: w | {"norm.bias": torch.empty(64, device="meta")}, "norm.bias is without values"),
-    "not finite": (lambda w: w | {"norm.bias": torch.full((64,), torch.inf)}, "norm.bias holds NaN or infinity"),
+    "not finite": (lambda w: w | {"norm.bias": torch.full((64,), torch.inf)}, "norm.bias contains NaN or infinity"),
 }
 SHAPES: dict[str, Any] = {
     "wrapped": lambda w: {"state_dict": prefixed("model.backbone.", w) | prefixed("model.", OTHER)},
@@ -256,4 +259,4 @@ def test_the_checkpoints_that_people_have_are_added(cases: Path, name: str, key:
 def test_timms_own_training_checkpoint_asks_which_weights(cases: Path) -> None:
     """Case 27: weights and their moving average are both there."""
     line = refused(cases / "27-checkpoint-wrappers/timm_train.pth.tar", heads=1)
-    assert line.endswith(f"holds 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}")
+    assert line.endswith(f"contains 2 networks: state_dict.module, state_dict_ema.module; {CHOOSE}")

@@ -93,6 +93,21 @@ def test_a_fit_that_misses_its_optimum_is_counted(monkeypatch: pytest.MonkeyPatc
     assert int(HEADS["linear"].fit(make_fold()[0]).chosen["not_converged"]) > 0
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_steps_at_the_limit_of_rounding_do_no_harm(outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tolerance is never reached, all steps are taken, and the last weights are still near the optimum."""
+    monkeypatch.setattr("embstore_bench.heads.logistic.PROBABILITY_RMS", 0.0)
+    monkeypatch.setattr("embstore_bench.heads.logistic.MAX_STEPS", 400)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, max(outputs, 2), 60)
+    X = (rng.normal(size=(60, 4)) + y[:, None]).astype(np.float32)
+    targets = np.eye(3, dtype=bool)[y].T[None] if outputs == 3 else (y == 1)[None, None]
+    fits = fit_logistic(X, Problems(targets, np.ones((1, 60), np.float32), np.array([100], np.float32)))
+    assert not fits.converged.any()
+    twin = LogisticRegression(C=100, tol=1e-9, max_iter=20000).fit(X.astype(np.float64), y)
+    np.testing.assert_allclose(fits.coefficients[0], twin.coef_, atol=0.02)
+
+
 def test_classes_of_the_same_or_of_all_other_units_score_alike() -> None:
     """They share one solution: a copy has the same scores, the opposite what is missing to 1."""
     fold, unseen = make_fold()

@@ -59,6 +59,18 @@ def test_each_timing_prints_its_ratios(
     assert all(1 in ratios for ratios in tables)
 
 
+def test_heads_are_timed_beside_the_loops_that_people_write(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both heads, on next to nothing: ratios to embstore's seconds, and macro F1 of each."""
+    module = script("speed/heads.py", monkeypatch, ROWS=300, DIM=6, CLASSES=2, LOADER_EPOCHS=1)
+    monkeypatch.setitem(module.mlp.MLP, "max_epochs", 2)
+    module.main()
+    linear, mlp = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert linear["ratios"].keys() == {"embstore, linear", "a scikit-learn loop", "a DataLoader loop"}
+    assert mlp["ratios"]["embstore, mlp"] == 1
+
+
 def test_appending_is_timed_beside_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Sixty rows beside none."""
     script("speed/append.py", monkeypatch).main(60, 20, 1)

@@ -106,7 +106,7 @@ def test_a_users_checkpoint_is_added_shown_and_embeds_cells(run: Run, tmp_path: 
             ("--name", "m", "--roles", "a,b", "--pooling", "attention"),
             "choose from: cls, cls+mean, cls+mean+std+max, mean",
         ),
-        (("--name", "m", "--roles", "a,b", "--heads", "7"), "64 wide, which 7 heads cannot share; say --heads N"),
+        (("--name", "m", "--roles", "a,b", "--heads", "7"), "64 wide, which 7 heads cannot share; give --heads N"),
         (("--name", "m", "--roles", "a,b", "--input-px", "30"), "30 px is no multiple of the 8 px of its patches"),
         (("--name", "m", "--roles", "a,b", "--crop-um", "0"), "the crop is 0 µm wide"),
     ],

@@ -43,7 +43,7 @@ def test_ingest_says_what_became_of_masks_and_flags(run: Run, tmp_path: Path) ->
     ]
     assert split.endswith("connected components; cells grown from the nuclei of a mask")
     assert any(line.startswith("flags: ") and "touches_edge" in line for line in lines)
-    assert any("cells with a flag are rows without a vector" in line for line in lines)
+    assert any("cells with a flag have no vector" in line for line in lines)
     assert run(*ask).stdout.startswith("opencell: nothing to do, 2 of 2 were done before")
     statement = (
         "SELECT count(*) FILTER (len(flags) = 0) AS sound, (SELECT sum(n_cells)::INT FROM ingested) AS n FROM cells"

@@ -253,7 +253,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         (("bench", "--backbone", "pixel-stats", "--task", "localization:x"), "choose from: any, grade2plus, grade3"),
         (("bench", "--backbone", "pixel-stats", "--seeds", "5,x"), "wanted how many (5) or which (5,6,7)"),
         (("bench", "--backbone", "pixel-stats", "--seeds", "0"), "wanted 1 to 100"),
-        (("results", "--metric", "nope"), "choose from: macro_f1, macro_f1@0.5"),
+        (("results", "--metric", "nope"), "choose from: accuracy, macro_f1"),
         (("results", "--level", "nope"), "choose from: protein, unit"),
         (("splits", "show", "x"), "choose from"),
         (("splits", "make", "--seed", "99999999999999999999"), "wanted 0 to 2147483647"),

@@ -45,7 +45,7 @@ def test_every_choice_is_part_of_the_space_that_it_makes(run: Run, tmp_path: Pat
     listed = json.loads(run(*at, "results", "--no-baselines", "-f", "json").stdout)
     assert [(row["unit"], row["pooling"]) for row in listed] == [("image", "cls+mean")]
     contents = [row["holds"] for row in json.loads(run(*at, "status", "-f", "json").stdout)]
-    assert f"tiny:mapping, {2 * WIDTH} numbers an image" in contents
+    assert f"tiny:mapping, {2 * WIDTH} numbers per image" in contents
 
 
 @pytest.mark.parametrize(

@@ -183,16 +183,16 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "of"), NAMED)
-def test_names_determine_the_image_and_kind_of_a_mask(tmp_path: Path, name: str, of: str | None) -> None:
+@pytest.mark.parametrize(("name", "objects"), NAMED)
+def test_names_determine_the_image_and_kind_of_a_mask(tmp_path: Path, name: str, objects: str | None) -> None:
     """The endings that tools append are known; if neither name nor folder states it, nuclei are assumed and noted."""
     save_tiff(tmp_path / "in" / "x.tif", np.zeros((2, 8, 8), np.uint8))
     path = tmp_path / "m" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     source = read_source(tmp_path / "in", "opencell", None, masks=tmp_path / "m")
-    assert source.images[0].masks == Masks(**{of or "nuclei": path})
-    assert any("read as nuclei" in note for note in source.notes) is (of is None)
+    assert source.images[0].masks == Masks(**{objects or "nuclei": path})
+    assert any("read as nuclei" in note for note in source.notes) is (objects is None)
 
 
 def test_images_and_masks_may_say_so_at_the_beginning_of_their_names(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_second_run_loads_nothing(filled: tuple[Path, Path], monkeypatch: pyte
     """Neither ingest, nor a dry run, nor embed loads an encoder where all is done; new images and choices do."""
     loaded: list[str] = []
     monkeypatch.setattr(
-        import_module("embstore.ingest.run"), "load", lambda backbone, *_: loaded.append(backbone.name) or 1 / 0
+        import_module("embstore.ingest.asked"), "load", lambda backbone, *_: loaded.append(backbone.name) or 1 / 0
     )
     store, images = filled
     versions = Store.open(store).versions()

@@ -345,9 +345,8 @@ def test_a_question_for_ids_reads_no_pictures_masks_or_vectors(store: Store, mon
 
 def test_sql_text_puts_in_what_is_given_and_other_files() -> None:
     """`{other}` is the text that is given under that name, else the package's file of that name."""
-    text = sql_text("embstore_bench", "task_units", vectors="emb_0")
-    assert '"emb_0"' in text
-    assert sql_text("embstore_bench", "unit_labels") in text
+    assert '"emb_0"' in sql_text("embstore_bench", "task_units", vectors="emb_0")
+    assert sql_text("embstore_bench", "unit_labels") in sql_text("embstore_bench", "split")
 
 
 # -- filters ---------------------------------------------------------------------------------------------------------

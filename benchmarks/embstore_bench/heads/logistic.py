@@ -140,7 +140,7 @@ def _solve(X: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
             step, before = (None if pair is None else _kept(pair, ~stop) for pair in (step, before))
         if step is not None and before is not None:
             change = (gradient[0] - before[0], gradient[1] - before[1])
-            history = [*history, (step, change, 1 / _product(step, change).clamp_min(1e-20))][-MEMORY:]
+            history = [*history, (step, change, _scale(step, change, batch.penalty))][-MEMORY:]
         direction = _direction(batch, probabilities, gradient, history, squares)
         step, before = _moved(X, batch, direction), gradient
     return *solved, converged
@@ -153,6 +153,15 @@ def _kept(pair: Pair, mask: Tensor) -> Pair:
 def _product(one: Pair, other: Pair) -> Tensor:
     """Return the inner product of each problem, (problems, 1, 1)."""
     return (one[0] * other[0]).sum((1, 2), keepdim=True) + (one[1] * other[1]).sum((1, 2), keepdim=True)
+
+
+def _scale(step: Pair, change: Pair, penalty: Tensor) -> Tensor:
+    """Return 1 / the product of a step and its change, 0 where rounding hides the curvature that the penalty gives."""
+    import torch
+
+    product = _product(step, change)
+    least = 0.5 * penalty * (step[0] * step[0]).sum((1, 2), keepdim=True)
+    return torch.where((product > least) & (least > 0), 1 / product, torch.zeros_like(product))
 
 
 def _probabilities(logits: Tensor) -> Tensor:

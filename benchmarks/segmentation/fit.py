@@ -1,4 +1,4 @@
-"""Fit the scores by which the segmenter chooses among its candidates, and say how well that carries to other sources.
+"""Fit the scores by which the segmenter chooses among its candidates, and report how well it carries to other sources.
 
     EMBSTORE_SAMPLES=.../data python benchmarks/segmentation/fit.py [--write]
 
@@ -98,17 +98,17 @@ def _reduced_labels(truth: np.ndarray, factor: int) -> np.ndarray:
 
 def agreement(proposal: Proposal, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each candidate's IoU with the true nucleus that it agrees with best, and the number of that one."""
-    found, n = proposal.candidates, int(truth.max()) + 1
+    candidates, n = proposal.candidates, int(truth.max()) + 1
     sizes = np.bincount(truth.ravel(), minlength=n)
-    iou, match = np.zeros(len(found)), np.zeros(len(found), np.int64)
-    for image, labels in enumerate(found.drawn):
-        rows = np.flatnonzero(found.image == image)
+    iou, match = np.zeros(len(candidates)), np.zeros(len(candidates), np.int64)
+    for image, labels in enumerate(candidates.drawn):
+        rows = np.flatnonzero(candidates.image == image)
         k = int(labels.max()) + 1
         both = np.bincount((labels.astype(np.int64) * n + truth).ravel(), minlength=k * n).reshape(k, n).astype(float)
         both[0] = 0
         total = both.cumsum(0)
-        overlap = total[found.last[rows]] - total[found.first[rows] - 1]
-        ratio = overlap / (found.area[rows][:, None] + sizes - overlap)
+        overlap = total[candidates.last[rows]] - total[candidates.first[rows] - 1]
+        ratio = overlap / (candidates.area[rows][:, None] + sizes - overlap)
         ratio[:, 0] = 0
         iou[rows], match[rows] = ratio.max(1), ratio.argmax(1)
     return iou, match

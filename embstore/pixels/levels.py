@@ -108,7 +108,7 @@ def pixel_sums(labels: np.ndarray, n: int, light: np.ndarray) -> Float64s:
 
 
 def _accumulated(sums: Float64s, parent: np.ndarray, counts: Sequence[int]) -> Float64s:
-    """Add what each object holds to the object that it lies in, from the highest threshold down."""
+    """Add what each object contains to the object that it lies in, from the highest threshold down."""
     end = len(parent)
     for count in reversed(counts):
         rows = np.arange(end - count, end)
@@ -132,9 +132,9 @@ def steps(labels: LabelImage) -> Steps:
     return flat[one], flat[other], one, other
 
 
-def border_sums(found: Steps, n: int, light: np.ndarray, gradient: np.ndarray) -> Float64s:
+def border_sums(edges: Steps, n: int, light: np.ndarray, gradient: np.ndarray) -> Float64s:
     """Return (n, 3): how many steps lead out of each label 1..n to label 0, and their gradient and light."""
-    label, beyond, one, other = found
+    label, beyond, one, other = edges
     out = beyond == 0
     label, one, other = label[out], one[out], other[out]
     light, gradient = light.ravel(), gradient.ravel()

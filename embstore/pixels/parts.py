@@ -28,12 +28,12 @@ class Shades:
 def with_parts(tree: Candidates, shades: Shades, px: float) -> Candidates:
     """Return a tree of thresholds with the parts of all its objects that may be several nuclei about `px` wide."""
     tried = _tried(tree, px)
-    found = [tree]
+    lists = [tree]
     for number, labels in enumerate(tree.drawn):
         rows = np.flatnonzero(tried & (tree.image == number))
         if len(rows):
-            found.append(_parts(tree, rows, labels, shades, px, offset=sum(map(len, found))))
-    return _joined(found)
+            lists.append(_parts(tree, rows, labels, shades, px, offset=sum(map(len, lists))))
+    return _joined(lists)
 
 
 def _tried(tree: Candidates, px: float) -> Bools:
@@ -159,19 +159,19 @@ def _merge_tree(n: int, pairs: Int64s) -> tuple[Int64s, Int64s, Int64s, Int64s]:
 
 def _range_sums(regions: LabelImage, n: int, shades: Shades, first: Int64s, last: Int64s) -> np.ndarray:
     """Return the sums of parts that consist of the regions `first` to `last`."""
-    found = steps(regions)
+    edges = steps(regions)
     sums = np.zeros((n + 1, 12))
     sums[1:, :BORDER] = pixel_sums(regions, n, shades.light)
-    sums[1:, BORDER : BORDER_LIGHT + 1] = border_sums(found, n, shades.light, shades.gradient)
+    sums[1:, BORDER : BORDER_LIGHT + 1] = border_sums(edges, n, shades.light, shades.gradient)
     parts = np.cumsum(sums, axis=0)
     parts = parts[last] - parts[first - 1]
-    parts[:, SHARED : SHARED_LIGHT + 1] = _shared_sums(found, n, shades.light, first, last)
+    parts[:, SHARED : SHARED_LIGHT + 1] = _shared_sums(edges, n, shades.light, first, last)
     return parts
 
 
-def _shared_sums(found: Steps, n: int, light: np.ndarray, first: Int64s, last: Int64s) -> np.ndarray:
+def _shared_sums(edges: Steps, n: int, light: np.ndarray, first: Int64s, last: Int64s) -> np.ndarray:
     """Return (parts, 2): how many steps lead from each part to a sister, and the light of the darker pixels there."""
-    one, other, at, beyond = found
+    one, other, at, beyond = edges
     shared = other > 0
     place = one[shared].astype(np.int64) * (n + 1) + other[shared]
     darker = np.minimum(light.ravel()[at[shared]], light.ravel()[beyond[shared]])
@@ -185,15 +185,15 @@ def _shared_sums(found: Steps, n: int, light: np.ndarray, first: Int64s, last: I
     return np.stack(columns, axis=1)
 
 
-def _joined(found: list[Candidates]) -> Candidates:
+def _joined(lists: list[Candidates]) -> Candidates:
     """Return candidates of several lists as one."""
-    drawn: list[LabelImage] = list(found[0].drawn)
-    images = [found[0].image]
-    for part in found[1:]:
+    drawn: list[LabelImage] = list(lists[0].drawn)
+    images = [lists[0].image]
+    for part in lists[1:]:
         images.append(np.full(len(part), len(drawn)))
         drawn += part.drawn
     columns = {
-        name: np.concatenate([getattr(part, name) for part in found])
+        name: np.concatenate([getattr(part, name) for part in lists])
         for name in ("sums", "parent", "part", "threshold", "first", "last")
     }
     return Candidates(image=np.concatenate(images), drawn=tuple(drawn), **columns)

@@ -74,8 +74,8 @@ def test_a_page_that_begins_in_an_empty_folder_works(name: str, tmp_path: Path, 
 
 
 def test_every_page_with_commands_is_executed() -> None:
-    """A page of docs/ with a bash or Python block is executed here or, for layouts, by its own tests."""
-    executed = {"tutorial", "layouts", *AFTER_THE_TUTORIAL, *BY_THEMSELVES}
+    """A page of docs/ with a bash or Python block is executed here, or by tests of its own."""
+    executed = {"tutorial", "layouts", "segmenters", *AFTER_THE_TUTORIAL, *BY_THEMSELVES}
     pages = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
     assert {name for name, text in pages.items() if blocks(text, "bash") or blocks(text, "python")} == executed
 

@@ -101,7 +101,7 @@ def test_a_dark_nucleolus_divides_no_nucleus() -> None:
 @pytest.mark.parametrize("counts", [6000, 60000])
 @pytest.mark.parametrize("pixel_size_um", [None, 0.24])
 def test_bright_specks_are_no_cells_and_hide_none(counts: int, pixel_size_um: float | None) -> None:
-    """Debris of 2 to 6 pixels, up to twenty times as bright as a nucleus: all 16 nuclei are found, and no speck."""
+    """Debris of 2 to 6 pixels, up to twenty times as bright as a nucleus: all 16 nuclei are segmented, and no speck."""
     field = discs((400, 420), GRID, 25.0).astype(np.float64)
     specks = [(15.0 + 90 * i, 22.0 + 95 * j) for i in range(5) for j in range(5)]
     y, x = np.mgrid[:400, :420]
@@ -186,7 +186,7 @@ def test_a_real_field_without_nuclei_has_no_cells(samples: Path) -> None:
 
 
 def test_the_few_nuclei_of_a_sparse_field_are_kept(samples: Path) -> None:
-    """About 20 nuclei in one corner of an otherwise empty field are found, and none elsewhere."""
+    """About 20 nuclei in one corner of an otherwise empty field are segmented, and none elsewhere."""
     result = segment(read_planes(samples / "opencell/hoechst_snaps/sparse-2.tif").pixels[0], None)
     assert 15 <= result.nuclei.max() <= 26
     assert not result.nuclei[600:, 300:].any()
@@ -237,7 +237,7 @@ ANNOTATED = {
 
 @cache
 def f1_by_hand(samples: Path, name: str) -> float:
-    """F1 of the nuclei found in one hand-annotated field."""
+    """F1 of the nuclei segmented in one hand-annotated field."""
     folder = samples / "masks"
     if name == "stardist_dsb2018":
         field, truth = (tifffile.imread(folder / name / f"{kind}2d.tif") for kind in ("img", "mask"))
@@ -260,7 +260,7 @@ def test_nuclei_agree_with_those_drawn_by_hand_in_the_mean(samples: Path) -> Non
 
 
 def test_bright_nuclei_do_not_hide_dim_ones() -> None:
-    """Of 16 nuclei three are ten times as bright: all are found."""
+    """Of 16 nuclei three are ten times as bright: all are segmented."""
     field = discs((400, 420), GRID, 25.0).astype(np.float64)
     y, x = np.mgrid[:400, :420]
     for cy, cx in GRID[1:12:4]:
@@ -270,16 +270,16 @@ def test_bright_nuclei_do_not_hide_dim_ones() -> None:
 
 def test_grains_of_a_compact_clump_are_not_taken_for_nuclei(cases: Path) -> None:
     """About 13 nuclei by eye, full of bright grains, at a believable pixel size."""
-    found = segment(read_planes(cases / "segmentation/clumpy-3.tif").pixels[0], None)
-    clump = np.unique(found.nuclei[400:720, 200:560])
+    segmented = segment(read_planes(cases / "segmentation/clumpy-3.tif").pixels[0], None)
+    clump = np.unique(segmented.nuclei[400:720, 200:560])
     assert 11 <= len(clump[clump > 0]) <= 18
-    assert found.pixel_size_um is not None
-    assert 0.12 < found.pixel_size_um < 0.25
+    assert segmented.pixel_size_um is not None
+    assert 0.12 < segmented.pixel_size_um < 0.25
 
 
 def test_nuclei_that_may_be_clumps_are_noted() -> None:
     """A disc of four times the width of sixteen others is noted; the sixteen alone are not."""
     assert segment(discs((400, 420), GRID, 15.0), None).note == ""
     field = np.concatenate([discs((400, 420), GRID, 15.0), discs((400, 420), [(200.0, 210.0)], 36.0)])
-    found = segment(field, None)
-    assert found.note.startswith(CLUMPS)
+    segmented = segment(field, None)
+    assert segmented.note.startswith(CLUMPS)

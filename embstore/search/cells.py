@@ -79,7 +79,8 @@ def _row_of(index: Index, cell_id: str) -> int:
 def _similarity(index: Index, vector: Vectors, centre: Vectors | None) -> Vectors:
     """Return the cosine similarity of every vector with one (n,), after the centre, if any, is subtracted."""
     if centre is not None:
-        return np.concatenate([cosine(block - centre, vector - centre) for block in index.blocks()])
+        moved = np.concatenate([cosine(block - centre, vector - centre) for block in index.blocks()])
+        return np.where((index.lengths > 0) & vector.any(), moved, np.float32(0))  # a zero vector is similar to nothing
     lengths = index.lengths * np.linalg.norm(vector)
     products = index.matrix @ vector
     similarity: Vectors = np.divide(products, lengths, out=np.zeros(len(products), np.float32), where=lengths > 0)

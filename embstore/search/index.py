@@ -42,7 +42,7 @@ class Index(Tabular):
     """
 
     def __init__(self, store: Store, space: SpaceRow) -> None:
-        self.store = store
+        self.store = store.pinned()  # ids, sums and vectors are of one moment, whatever others write
         self.space = space
         (self.name,) = distinguishing_specs([space], list_spaces(store))
         self._ranked: dict[tuple[str | None, bool], Ranked] = {}

@@ -42,16 +42,16 @@ def similar_proteins(
     """
     index = as_index(store, backbone, space)
     ranked, own_rows = index.ranked(dataset, centre=centre), index.rows_of(dataset)
-    query = _query(index, name, own_rows)
+    own = _rows_of_query(index, name, own_rows)
+    query = index.pooled.take(own)
     vector = (query.sums.sum(axis=(0, 1), dtype=np.float64) / query.totals.sum()).astype(np.float32)
-    similarity = _similarity(ranked, vector - ranked.centre)
+    similarity = _similarity(ranked, vector)
 
     eligible = np.flatnonzero(~_of_groups(ranked.pooled, query))
     order = eligible[np.argsort(-similarity[eligible], kind="stable")]
     locations = [index.locations[row] for row in own_rows]
     top = order[:k]
-    first = int(_asked_rows(index, name)[0])
-    asked = Query(name=name, locations=index.locations[first], rows=_keys(query))
+    asked = Query(name=name, locations=index.locations[int(own[0])], rows=_keys(query))
     return SimilarProteins(
         query=name,
         space=index.name,
@@ -65,11 +65,11 @@ def similar_proteins(
     )
 
 
-def _query(index: Index, name: str, within: RowNumbers) -> PooledVectors:
-    """Return the pooled rows of what was asked for: those of the searched dataset, where it has any there."""
+def _rows_of_query(index: Index, name: str, within: RowNumbers) -> RowNumbers:
+    """Return the pooled rows that a name stands for: those of the searched dataset, if it has any there."""
     asked = _asked_rows(index, name)
     inside = np.intersect1d(asked, within)
-    return index.pooled.take(inside if len(inside) else asked)
+    return inside if len(inside) else asked
 
 
 def _asked_rows(index: Index, name: str) -> RowNumbers:
@@ -93,8 +93,9 @@ def _of_groups(pooled: PooledVectors, query: PooledVectors) -> npt.NDArray[np.bo
 
 
 def _similarity(ranked: Ranked, vector: Vectors) -> Vectors:
-    length = np.linalg.norm(vector)
-    similarity: Vectors = ranked.units @ (vector / length if length else vector)
+    moved = vector - ranked.centre
+    length = np.linalg.norm(moved) if vector.any() else np.inf  # a zero vector is similar to nothing
+    similarity: Vectors = ranked.units @ (moved / (length or np.inf))
     return similarity
 
 

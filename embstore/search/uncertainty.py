@@ -32,7 +32,8 @@ class Ranked:
     @cached_property
     def lengths(self) -> Vectors:
         """Return the length of each mean (proteins,); infinite for a zero vector, which is similar to nothing."""
-        return _lengths(self.pooled.means - self.centre)
+        means = self.pooled.means
+        return np.where(means.any(axis=1), _lengths(means - self.centre), np.float32(np.inf))
 
     @cached_property
     def units(self) -> Vectors:

@@ -228,7 +228,7 @@ def test_the_reference_names_every_measurement_and_is_what_the_record_pins(encod
     assert encoder.space.weights_sha256 == BACKBONES["pixel-stats"].weights_sha256
     assert list(measure(hand_made())) == list(reference().names)
     assert (reference().spread > 0).all()
-    with pytest.raises(WeightsError, match="its record pins 0000"):
+    with pytest.raises(WeightsError, match="its record expects 0000"):
         load(dataclasses.replace(BACKBONES["pixel-stats"], weights_sha256="0" * 64), Choices())
 
 

@@ -76,7 +76,7 @@ def test_the_digest_of_a_space_is_offered(complete: Complete, scored: Path) -> N
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("bench --head ", ["knn", "linear"]),
+        ("bench --head ", ["knn", "linear", "mlp", "prototype"]),
         ("ingest x --layout ", ["crops", "fields", "hpa", "manifest", "ome", "opencell"]),
         ("backbones show vit", ["vit-random"]),
         ("ingest x --backbone t", ["timm:"]),

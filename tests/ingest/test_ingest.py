@@ -405,7 +405,7 @@ def test_bad_files_become_failures_and_the_good_ones_go_in(store: Store, tmp_pat
     result = failures(store)
     assert len(report.failures) == len(result) == 6
     for name, message in {
-        "cut.tif": "cut off after 1 pages",
+        "cut.tif": "ends after 1 pages",
         "empty.tif": "empty (0 bytes)",
         "text.tif": "text.tif",
         "three.tif": "3 channels; wanted at most 2",

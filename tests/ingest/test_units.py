@@ -189,7 +189,7 @@ def test_search_finds_images_by_protein_and_by_image(tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "labels.csv", {n: {"er": 3} for n in (1, 2)})
     ingest(store, source, layout="opencell", backbones=[WHOLE], labels=labels)
     _, contents = vectors(store)
-    result = similar_proteins(store, "G1", backbone=WHOLE)
+    result = similar_proteins(store, "G1", backbone=WHOLE, centre=False)
     query = np.mean([v for name, v in contents.items() if "G1_" in name], axis=0)
     assert {row.gene: (row.n_cells, row.locations) for row in result.rows} == {"G2": (1, "er"), "G3": (1, "")}
     for row in result.rows:

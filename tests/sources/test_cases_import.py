@@ -129,11 +129,14 @@ def test_08_missing_is_missing_in_every_spelling(store: Store) -> None:
 
 
 def test_30_a_zero_vector_is_similar_to_nothing(store: Store) -> None:
-    """No NaN, and the order is sound."""
+    """No NaN, and the order is sound, centred or not."""
     bring(store, "30-zero-vectors/p.csv", embeddings="v*", gene_column="gene")
-    result = [(row.gene, round(row.similarity, 3)) for row in similar_proteins(store, "A1").rows]
-    assert result[0] == ("C1", 0.994)
-    assert [similarity for _, similarity in result[1:]] == [0, 0, 0]
+    for centre, expected in ((False, 0.994), (True, 0.993)):
+        answer = similar_proteins(store, "A1", centre=centre)
+        result = [(row.gene, round(row.similarity, 3)) for row in answer.rows]
+        assert result[0] == ("C1", expected)
+        assert 0 in [similarity for _, similarity in result[1:]]
+        assert np.isfinite([similarity for _, similarity in result]).all()
 
 
 def test_31_line_ends_of_old_macs_are_read(store: Store) -> None:

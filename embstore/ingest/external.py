@@ -27,7 +27,7 @@ from embstore.ingest.external_rows import (
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.labels import check_levels, report_labels, set_labels
 from embstore.ingest.own_units import compared_own, import_own, own_labels, own_units
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
@@ -160,6 +160,9 @@ def import_embeddings(
     report = _report(plan, meanings)
     labels = _labels(plan, meanings.scheme, renames)
     report.notes += labels.notes
+    if existing is not None:
+        todo = "rename the column that --label-column names"
+        check_levels(existing, dataset, labels.asked, external.path.name, todo)
     report_labels(report, existing, labels.mapped, labels.asked)
     if not dry_run:
         target = opened(store, force=force)

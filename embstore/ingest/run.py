@@ -17,7 +17,7 @@ from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.labels import check_levels, report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
@@ -113,6 +113,11 @@ def ingest(
         segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    if existing is not None:
+        name = source.name if labels is None else Path(labels).name
+        todo = "leave out --labels, and name another label set with embstore labels add --scheme"
+        subjects = [*folder.asked, *((label.scheme, label.level, label.subject) for label in folder.labels)]
+        check_levels(existing, dataset, subjects, name, todo)
     report_labels(report, existing, mapped, folder.asked)
     if dry_run:
         report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
@@ -224,10 +229,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # an ingest creates one there
         return None
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
 
 
 def opened(store: Store | str | Path, *, force: bool) -> Store:

@@ -147,3 +147,9 @@ def test_a_map_is_a_sheet_of_a_workbook(tmp_path: Path) -> None:
     assert map_locations(named("ER"), read_location_map(f"{tmp_path}/m.xlsx::names")).labels == tuple(named("er"))
     with pytest.raises(EmbstoreError, match="has the columns old, new; wanted from and to"):
         read_location_map(f"{tmp_path}/m.xlsx::empty")
+
+
+@pytest.mark.parametrize("path", ["cli/embstore_cli/choices.py", "docs/external.md", "embstore/ingest/run.py"])
+def test_every_published_map_is_named_where_maps_are_offered(path: str) -> None:
+    text = (Path(__file__).parents[2] / path).read_text()
+    assert [name for name in ("hpa", *vocabulary().groups) if name not in text] == []

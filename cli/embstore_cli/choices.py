@@ -33,7 +33,8 @@ LocationNames = Annotated[
     source_option(
         "--location-map",
         metavar="FILE",
-        help="Table (from,to) of other names for locations, or hpa: HPA's spelling of published names.",
+        help="Table (from,to) of other names for locations, or hpa (HPA's spelling), subcell-1, subcell-2, subcell-3, "
+        "subcell-dl2 or subcell-opencell (SubCell's groups).",
     ),
 ]
 DeviceOption = Annotated[str, run_option("--device", metavar="auto|cpu|cuda", help="Device that computes the vectors.")]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
+NOTES_SQL = "SELECT image_id, note FROM images WHERE note IS NOT NULL"
+SIZES_SQL = "SELECT image_id, pixel_size_um FROM images WHERE pixel_size_source = 'estimated'"
 SHOWN_ASSIGNMENTS = 10
 SHOWN_SOURCES = 3
 COUNTED_IN_NOTES = (
@@ -110,7 +112,7 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         image: f"its estimated pixel size, {um:.3f} µm, is far from the others'; give it with --pixel-size"
         for image, um in report.scale_outliers.items()
     }
-    lines += [*_abridged(outliers), *_abridged(report.clumps)]
+    lines += [*_abridged(outliers, SIZES_SQL), *_abridged(report.clumps)]
     if report.crops_assumed:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each assumed to be 25 µm wide")
     if report.images_resegmented:
@@ -134,18 +136,19 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
     return lines
 
 
-def _abridged(notes: Mapping[str, str]) -> list[str]:
-    """Return the first notes on images, and how many more there are."""
+def _abridged(notes: Mapping[str, str], sql: str = NOTES_SQL) -> list[str]:
+    """Return the first notes on images, and how many more there are; `sql` lists them, if anything does."""
     lines = [f"  {image}: {note}" for image, note in list(notes.items())[:SHOWN_NOTES]]
     if len(notes) > SHOWN_NOTES:
-        lines.append(f"  ... and {len(notes) - SHOWN_NOTES} more: embstore sql 'SELECT note FROM images'")
+        advice = f': embstore sql "{sql}"' if sql else ""
+        lines.append(f"  ... and {len(notes) - SHOWN_NOTES} more{advice}")
     return lines
 
 
 def _planned(report: Report) -> list[str]:
     todo = f"{report.images_in} of {report.images} {_unit(report)} would be ingested, {report.done_before} are done"
     lines = [f"{report.dataset}: {todo}", *_assignments(report), *located(report.locations), *_notes(report)]
-    lines += _abridged(report.mask_notes)
+    lines += _abridged(report.mask_notes, "")
     if report.without_protein:
         lines.append(f"{report.without_protein} of them name no protein")
     if report.known_failures:

@@ -187,7 +187,7 @@ def _one_connection(url: str, handle: IO[bytes], present: int, tag: Path, progre
                 handle.truncate(0)
             _keep_tag(answer.headers.get("ETag") or answer.headers.get("Last-Modified"), tag)
             length = answer.headers.get("Content-Length") or ""
-            total = have + int(length) if length.isdigit() else 0
+            total = have + int(length) if length.isdecimal() else 0
             have = _copy(answer, handle, have, total, progress)
             return have == total or not total
     except urllib.error.HTTPError as error:

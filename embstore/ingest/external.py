@@ -14,7 +14,7 @@ from embstore.arrays import Bools, Int64s
 from embstore.backbones.record import HAND_MADE_PRECISION
 from embstore.backbones.registry import check_free
 from embstore.errors import EmbstoreError
-from embstore.ingest.external_labels import RowLabels, refuse_labels_of_nothing, row_labels
+from embstore.ingest.external_labels import RowLabels, refuse_labels_of_nothing, row_labels, shared_note
 from embstore.ingest.external_rows import (
     ProfileRows,
     StoredRows,
@@ -27,7 +27,7 @@ from embstore.ingest.external_rows import (
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.fill import FilledEmbeddings, filled
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.labels import check_levels, report_labels, set_labels
 from embstore.ingest.own_units import compared_own, import_own, own_labels, own_units
 from embstore.ingest.report import Report
 from embstore.ingest.run import opened, opened_if_any
@@ -158,8 +158,10 @@ def import_embeddings(
             name=external.path.name,
         )
     report = _report(plan, meanings)
-    labels = _labels(plan, meanings.scheme, renames)
-    report.notes += labels.notes
+    labels = _labels(plan, meanings.scheme, renames, report)
+    if existing is not None:
+        todo = "rename the column that --label-column names"
+        check_levels(existing, dataset, labels.asked, external.path.name, todo)
     report_labels(report, existing, labels.mapped, labels.asked)
     if not dry_run:
         target = opened(store, force=force)
@@ -195,7 +197,7 @@ def _plan(
 def _report(plan: Import, columns: Columns) -> Report:
     external = plan.data.external
     report = Report(plan.dataset, images=len(external), unit="profile", failures=plan.failures)
-    report.images_in = int(plan.good.sum())
+    report.images_in, report.done_before = int((plan.good & ~plan.same).sum()), int((plan.good & plan.same).sum())
     report.without_protein = sum(not plan.rows.proteins[row] for row in np.flatnonzero(plan.good).tolist())
     report.notes += external.notes + plan.data.notes
     report.notes += notes_on_ids(external.ids, columns.identifier) if columns.identifier else ()
@@ -203,10 +205,11 @@ def _report(plan: Import, columns: Columns) -> Report:
     return report
 
 
-def _labels(plan: Import, scheme: str | None, location_map: LocationMap | None) -> RowLabels:
-    """Return the labels of the proteins of good rows; none where no column of locations was named."""
+def _labels(plan: Import, scheme: str | None, location_map: LocationMap | None, report: Report) -> RowLabels:
+    """Return the labels of the proteins of good rows, and report rows that share one; none without a label column."""
     good = np.flatnonzero(plan.good).tolist() if scheme else []
     subjects = [[(scheme or "", "protein", protein) for protein in proteins] for proteins in plan.rows.proteins]
+    report.notes += shared_note(plan.data.external, good, subjects)
     return row_labels(plan.data.external, good, subjects, location_map)
 
 
@@ -221,7 +224,7 @@ def _write(
     pairs = dict.fromkeys((tuple(plan.rows.proteins[row]), tuple(plan.rows.genes[row])) for row in good)
     add_proteins(store, list(pairs))
     new = plan.good & ~plan.same
-    recording.planned, report.done_before = int(new.sum()), int((plan.good & plan.same).sum())
+    recording.planned = int(new.sum())
     kept = [plan.rows.keys[row] for row in good]
     gone = plan.stored.own_ids.filter(pc.invert(pc.is_in(plan.stored.own_ids, value_set=_strings(kept)))).to_pylist()
     if new.any() or gone:

@@ -15,11 +15,10 @@ from embstore.sources.vectors import ExternalEmbeddings
 
 @dataclass(frozen=True, repr=False)
 class RowLabels:
-    """The labels of a file's rows, those that they were asked of, and notes on rows that share a protein."""
+    """The labels of a file's rows, and those that they were asked of."""
 
     mapped: Mapped
     asked: tuple[Subject, ...]
-    notes: tuple[str, ...]
 
 
 def row_labels(
@@ -37,10 +36,16 @@ def row_labels(
     labels = {Label(*subject, location, None, name) for subject, row in pairs for location in external.locations[row]}
     ordered = sorted(labels, key=lambda label: (label.subject, label.location))
     asked = tuple(dict.fromkeys(subject for subject, _ in pairs))
-    notes = shared_labels_note(
+    return RowLabels(map_locations(ordered, location_map), asked)
+
+
+def shared_note(
+    external: ExternalEmbeddings, good: Sequence[int], subjects: Sequence[Sequence[Subject]]
+) -> tuple[str, ...]:
+    """Return a note on the good rows that share a protein with others, if any."""
+    return shared_labels_note(
         [external.ids[row] for row in good], [external.locations[row] for row in good], [subjects[row] for row in good]
     )
-    return RowLabels(map_locations(ordered, location_map), asked, notes)
 
 
 def refuse_labels_of_nothing(columns: Columns) -> None:

@@ -74,7 +74,7 @@ def _is_of_missing_table(source: str, folders: set[str]) -> bool:
     """True if a failure is of a row of a table that was in one of these folders and is there no longer."""
     table, _, row = source.rpartition(":")
     path = Path(table)
-    return row.isdigit() and str(path.parent) in folders and not path.exists()
+    return row.isdecimal() and str(path.parent) in folders and not path.exists()
 
 
 def _same_failure(row: FailureRow, stored: FailureRow | None) -> bool:

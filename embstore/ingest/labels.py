@@ -27,6 +27,11 @@ SELECT label_set, level, count(DISTINCT location) AS locations, count(DISTINCT s
     count(*) AS labels, max(revision) AS revision, string_agg(DISTINCT source, ';' ORDER BY source) AS source
 FROM labels GROUP BY label_set, level ORDER BY label_set, level
 """
+REVISIONS_SQL = """
+SELECT label_set, max(revision) AS revision
+FROM (SELECT label_set, revision FROM labels UNION ALL SELECT label_set, revision FROM location_maps)
+GROUP BY label_set ORDER BY label_set
+"""
 
 
 @dataclass(frozen=True)
@@ -146,12 +151,15 @@ def report_labels(report: Report, store: Store | None, mapped: Mapped, asked: Co
 
 def check_levels(store: Store, dataset: str, subjects: Iterable[Subject], source: str, todo: str) -> None:
     """Raise EmbstoreError where a label set has labels of another level than these subjects, which are of `source`."""
-    levels = {f"{dataset}/{scheme}": level for scheme, level, _ in subjects}
-    for known in list_labels(store):
-        level = levels.get(known.label_set, known.level)
-        if level != known.level:
+    levels = dict.fromkeys((f"{dataset}/{scheme}", level) for scheme, level, _ in subjects)
+    known: dict[str, list[str]] = {}
+    for each in list_labels(store):
+        known.setdefault(each.label_set, []).append(each.level)
+    for label_set, level in levels:
+        # an older version may have made a label set of two levels, which can be added to
+        if level not in known.get(label_set, [level]):
             raise EmbstoreError(
-                f"{known.label_set} has labels of {known.level}s and {source} has labels of {level}s; one label set "
+                f"{label_set} has labels of {known[label_set][0]}s and {source} has labels of {level}s; one label set "
                 f"has one level: {todo}"
             )
 
@@ -178,7 +186,8 @@ def set_labels(
 
     A subject whose labels differ from the stored ones gets the new ones at the next revision; earlier table versions
     keep the old ones. `asked` are further subjects, as (scheme, level, subject), that now have no location at all.
-    What a map renamed (`mapped`) is recorded where a subject of that label set changed.
+    What a map renamed (`mapped`) is recorded where a subject of that label set changed; all subjects that changed then
+    get one revision, which the label set did not have before.
     """
     stored: dict[Subject, list[LabelRow]] = {}
     for row in cast("list[LabelRow]", rows(store, "SELECT * FROM labels ORDER BY ALL")):
@@ -190,16 +199,19 @@ def set_labels(
         wanted.setdefault(subject, {})[_kept_spelling(subject[0], label, spelled)] = label
 
     changed = {subject: new for subject, new in wanted.items() if not _same(stored.get(subject, []), new)}
-    upserts = [row for subject, new in changed.items() for row in _next_rows(subject, new, stored.get(subject, []))]
+    recorded = {f"{dataset}/{scheme}" for scheme, _ in (mapped.renamed if mapped else ())} & {s for s, _, _ in changed}
+    revisions = _unused_revisions(store, recorded)
+    upserts = [
+        row
+        for subject, new in changed.items()
+        for row in _next_rows(subject, new, revisions.get(subject[0]) or _next_revision(stored.get(subject, [])))
+    ]
     store.upsert("labels", upserts)
     # deleted last: readers, or a kill, in between see a location too many, never a subject without any
     _drop_labels(
         store, [(s, r["location"]) for s in changed for r in stored.get(s, []) if r["location"] not in changed[s]]
     )
-    if mapped is not None and mapped.renamed and changed:
-        revisions = {label_set: 0 for label_set, _, _ in changed}
-        for subject in changed:
-            revisions[subject[0]] = max(revisions[subject[0]], _next_revision(stored.get(subject, [])))
+    if mapped is not None and revisions:
         put_rows(store, TABLES["location_maps"], _map_rows(dataset, mapped, revisions))
     return len(changed)
 
@@ -232,9 +244,16 @@ def _next_revision(old: Sequence[LabelRow]) -> int:
     return 1 + max((row["revision"] for row in old), default=0)
 
 
-def _next_rows(subject: Subject, new: Mapping[str, Label], old: Sequence[LabelRow]) -> list[LabelRow]:
+def _unused_revisions(store: Store, label_sets: Collection[str]) -> dict[str, int]:
+    """Return for each label set the revision after all that its labels and its records of maps have."""
+    if not label_sets:
+        return {}
+    highest = {row["label_set"]: row["revision"] for row in rows(store, REVISIONS_SQL)}
+    return {label_set: 1 + highest.get(label_set, 0) for label_set in label_sets}
+
+
+def _next_rows(subject: Subject, new: Mapping[str, Label], revision: int) -> list[LabelRow]:
     label_set, level, subject_id = subject
-    revision = _next_revision(old)
     return [
         {
             "label_set": label_set,

@@ -221,7 +221,7 @@ def _report(plan: OwnImport) -> Report:
     external, units = plan.data.external, plan.units
     report = Report(", ".join(units.datasets), images=len(external), unit="profile")
     report.failures = _failures(plan)
-    report.images_in = int(plan.good.sum())
+    report.images_in, report.done_before = int(plan.new.sum()), int((plan.good & plan.same).sum())
     report.notes += external.notes + plan.data.notes
     report.notes += (f"ids are those of this store's {units.unit}s: the vectors are of the unit {units.unit}",)
     if earlier := int((plan.good & ~units.current).sum()):
@@ -237,7 +237,7 @@ def _write(
     """Write the vectors that are new or changed (writes), and for images that they are done at their revision."""
     digest, label = plan.space.digest, plan.space.backbone
     add_space(store, asdict(plan.space) | {"digest": digest, "roles": []}, plan.data.external.dim, half=False)
-    recording.planned, report.done_before = int(plan.new.sum()), int((plan.good & plan.same).sum())
+    recording.planned = int(plan.new.sum())
     if plan.new.any():
         recording.begin()
         for part, block in in_blocks(plan.data.blocks()):

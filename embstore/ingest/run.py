@@ -17,7 +17,7 @@ from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
 from embstore.ingest.failures import log_failure, record_failures
 from embstore.ingest.history import Job, Recording, given, recorded
-from embstore.ingest.labels import report_labels, set_labels
+from embstore.ingest.labels import check_levels, report_labels, set_labels
 from embstore.ingest.plan import Plan, make_plan
 from embstore.ingest.reading import stored_cells
 from embstore.ingest.report import Report, compared, count
@@ -62,15 +62,15 @@ def ingest(
     intensity scaling; other values of their keys make separate spaces. `channels` names what planes or file names show
     if the layout does not, `source_root` is the folder of the files that a table lists (default: the table's),
     `columns` renames columns of the table (`{"Where is it?": "locations"}`), and `location_map` is a table (`from`,
-    `to`) of other names for locations, or `hpa`. `masks` is a folder of label images to use
-    instead of the built-in segmentation, `segmenter` the name of one that a package registers (see
-    `ingest.segmenters`), and `pixel_size_um` takes precedence over files and layout: if these differ from before,
-    images in the store get new cells, and their old ones stay for results that cite them; but cells stay as they are
-    where neither `masks` nor a `segmenter` is given. At most `limit` images that need anything are ingested: the next
-    call takes the next ones. With `drop_flagged`, cells that have a quality flag (see `pixels.quality`) are stored
-    without a vector. With the unit `image`, each image gets one vector, even without a cell or a nucleus channel.
-    `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they changed, although their size and
-    time are the same.
+    `to`) of other names for locations, or `hpa`, `subcell-1`, `subcell-2`, `subcell-3`, `subcell-dl2` or
+    `subcell-opencell`. `masks` is a folder of label images to use instead of the built-in segmentation, `segmenter` the
+    name of one that a package registers (see `ingest.segmenters`), and `pixel_size_um` takes precedence over files and
+    layout: if these differ from before, images in the store get new cells, and their old ones stay for results that
+    cite them; but cells stay as they are where neither `masks` nor a `segmenter` is given. At most `limit` images that
+    need anything are ingested: the next call takes the next ones. With `drop_flagged`, cells that have a quality flag
+    (see `pixels.quality`) are stored without a vector. With the unit `image`, each image gets one vector, even without
+    a cell or a nucleus channel. `device` is auto, cpu or cuda. With `rehash`, files are read to see whether they
+    changed, although their size and time are the same.
 
     Writes only what is missing: a rerun continues, and a finished one finds nothing to do. Files that cannot be used
     become rows of `failures`, and the rest is ingested. `progress(stage, done, total)` is called for every image, in
@@ -113,6 +113,11 @@ def ingest(
         segmenter=made_by,
     )
     report = Report(dataset, len(folder.images), unit, notes=list(folder.notes))
+    if existing is not None:
+        name = source.name if labels is None else Path(labels).name
+        todo = "leave out --labels, and name another label set with embstore labels add --scheme"
+        subjects = [*folder.asked, *((label.scheme, label.level, label.subject) for label in folder.labels)]
+        check_levels(existing, dataset, subjects, name, todo)
     report_labels(report, existing, mapped, folder.asked)
     if dry_run:
         report_plan(make_plan(existing, folder, dataset, wanted), asked.spaces, report, progress)
@@ -224,10 +229,6 @@ def opened_if_any(store: Store | str | Path, *, force: bool = False) -> Store | 
         return store if isinstance(store, Store) else Store.open(store, force=force)
     except (MissingStoreError, UnfinishedStoreError):  # an ingest creates one there
         return None
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
 
 
 def opened(store: Store | str | Path, *, force: bool) -> Store:

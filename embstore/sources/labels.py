@@ -181,7 +181,7 @@ def _images(
 
 
 def _names(path: Path, indices: Sequence[str], names: Sequence[str]) -> list[str]:
-    wrong = [index for index in indices if not index.isdigit() or int(index) >= len(names)]
+    wrong = [index for index in indices if not index.isdecimal() or int(index) >= len(names)]
     if wrong:
         raise EmbstoreError(f"{path} has the label {wrong[0]!r}; wanted an index from 0 to {len(names) - 1}")
     return [names[int(index)] for index in indices]
@@ -254,6 +254,6 @@ def _subjects(row: TextRow, known: Mapping[str, str], level: str) -> list[tuple[
 def _grade(path: Path, line: int, text: str) -> int | None:
     if not text.strip():
         return None
-    if not text.strip().isdigit() or int(text) > 127:
+    if not text.strip().isdecimal() or int(text) > 127:
         raise EmbstoreError(f"{path}, line {line}: grade is {text!r}; wanted a small whole number, or nothing")
     return int(text)

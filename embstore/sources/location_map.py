@@ -9,9 +9,10 @@ from pathlib import Path
 
 from embstore.errors import EmbstoreError, choices
 from embstore.sources.record import Label
-from embstore.sources.tables import abridged, numbered_rows
+from embstore.sources.tables import abridged, text_table
 from embstore.sources.values import names_in
 from embstore.sources.vocabulary import HPA, folded, vocabulary
+from embstore.sources.workbooks import file_and_sheet
 
 FROM, TO = "from", "to"
 
@@ -55,15 +56,17 @@ def read_location_map(path: str | Path | None) -> LocationMap | None:
     """
     if path is None:
         return None
-    published = vocabulary()
-    if not Path(path).exists() and (str(path) == HPA or str(path) in published.groups):
-        return _published(str(path))
-    if not Path(path).exists():
-        raise EmbstoreError(choices(str(path), "file or published map of locations", [HPA, *published.groups]))
+    published = [HPA, *vocabulary().groups]
+    file, _ = file_and_sheet(Path(path))
+    if not file.exists() or file.is_dir():  # a pipe is a table too
+        if str(path) in published:
+            return _published(str(path))
+        raise EmbstoreError(choices(str(path), "file or published map of locations", published))
+    table = text_table(Path(path))
+    if set(table.columns) != {FROM, TO}:
+        raise EmbstoreError(f"{path} has the columns {', '.join(table.columns)}; wanted {FROM} and {TO}")
     names: dict[str, tuple[str, ...]] = {}
-    for line, row in numbered_rows(Path(path)):
-        if set(row) != {FROM, TO}:
-            raise EmbstoreError(f"{path} has the columns {', '.join(row)}; wanted {FROM} and {TO}")
+    for line, row in table.numbered:
         becomes = tuple(dict.fromkeys(names_in(row[TO])))
         if row[FROM] and names.setdefault(row[FROM], becomes) != becomes:
             raise EmbstoreError(

@@ -267,7 +267,7 @@ TABLES: dict[str, Table] = {
             "location_maps",
             "label_set revision name",
             label_set=pa.string(),
-            revision=pa.int32(),  # the highest that labels got with it
+            revision=pa.int32(),  # that labels got with it
             name=pa.string(),  # in the table of labels
             locations=STRINGS,  # what it became; none where it was left out
             n_labels=pa.int64(),  # under that name

@@ -53,6 +53,16 @@ def test_rare_counts_are_lines_for_people_and_notes_for_scripts(capsys: pytest.C
     assert not {"images_gone", "labels_changed", "images_resegmented"} & record.keys()
 
 
+def test_what_is_left_out_is_found_where_it_is_stored() -> None:
+    """Estimated sizes are no notes, and a dry run stored nothing."""
+    sizes = {f"i{n}": 1.0 for n in range(20)} | {f"o{n}": 9.0 for n in range(6)}
+    report = Report("d", estimated_um=sizes, mask_notes={f"m{n}": "merged" for n in range(7)})
+    sizes_line, notes_line = [line.strip() for line in summary(report) if "more" in line]
+    assert sizes_line.startswith('... and 1 more: embstore sql "SELECT image_id, pixel_size_um FROM images WHERE')
+    assert notes_line.startswith('... and 2 more: embstore sql "SELECT image_id, note FROM images WHERE')
+    assert "  ... and 2 more" in summary(report, dry_run=True)
+
+
 def test_a_report_prints_in_a_few_lines() -> None:
     """What was ingested, and how many vectors in which space: not its failures one by one."""
     failures = [Failure(f"{n}.tif", "plan", f"error {n}", "rename it") for n in range(300)]

@@ -46,6 +46,13 @@ def stored(store: Store) -> dict[str, list[float]]:
     return {name.removeprefix("d/gene:"): vector.tolist() for name, vector in sorted(zip(ids, vectors, strict=True))}
 
 
+def test_a_dry_run_counts_the_rows_that_are_done(store: Store, tmp_path: Path) -> None:
+    """After an import none is left; a row that is new is."""
+    bring(store, save(tmp_path / "v.npz", [[1, 0], [2, 0]], "A B"))
+    dry = bring(store, save(tmp_path / "v.npz", [[1, 0], [2, 0], [3, 0]], "A B C"), dry_run=True)
+    assert (dry.images_in, dry.done_before) == (1, 2)
+
+
 def test_a_second_file_never_replaces_rows_of_the_first(store: Store, tmp_path: Path) -> None:
     """Two plates that share an id: the second is refused before anything is written, unless it is to replace."""
     first = save(tmp_path / "1" / "plate.npz", [[1, 0], [2, 0]], "A B")

@@ -11,6 +11,7 @@ from embstore.errors import EmbstoreError
 from embstore.ingest import Report, add_labels, import_embeddings, ingest, set_labels
 from embstore.sources.kaggle import KAGGLE_2018_SCHEME
 from embstore.sources.labels import read_label_table
+from embstore.sources.location_map import map_locations, read_location_map
 from embstore.sources.record import Label
 from embstore.store import Store, rows
 
@@ -70,6 +71,39 @@ def test_what_a_map_renamed_is_recorded_with_the_revision(tmp_path: Path) -> Non
     version = store.versions()
     assert bring(tmp_path, location_map=tmp_path / "m.csv").labels_changed == 0
     assert store.versions()["location_maps"] == version["location_maps"]
+
+
+def test_maps_of_two_tables_are_both_recorded(tmp_path: Path) -> None:
+    """Tables of one name that add different subjects get different revisions; an earlier record never changes."""
+    store = Store.open(tmp_path / "store", create=True)
+    for number, location in enumerate(["Nucleus", "Nucleolus"]):
+        (tmp_path / "m.csv").write_text(f"from,to\nNuc,{location}\n")
+        mapped = map_locations(
+            [Label("main", "protein", f"p{number}", "Nuc", None, "t.csv")], read_location_map(tmp_path / "m.csv")
+        )
+        set_labels(store, "d", mapped.labels, mapped=mapped)
+        set_labels(store, "d", [], [("main", "protein", f"p{number}")])
+    maps = rows(store, "SELECT * FROM location_maps ORDER BY ALL")
+    assert [(row["revision"], row["locations"]) for row in maps] == [(1, ["Nucleus"]), (2, ["Nucleolus"])]
+
+
+def test_a_label_set_of_another_level_is_refused_by_import_and_ingest(tmp_path: Path) -> None:
+    """Also by their dry runs; a label set that has both levels since an older version can be added to."""
+    store = Store.open(tmp_path / "store", create=True)
+    set_labels(store, "d", [Label("location", "image", "f", "ER", None, "t.csv")])
+    set_labels(store, "fields", [Label("main", "protein", "p", "ER", None, "t.csv")])
+    (tmp_path / "t.csv").write_text("image_id,locations\nf1,ER\n")
+    for name in ("f1_d.tif", "f1_g.tif"):
+        (tmp_path / name).touch()
+    how: dict[str, Any] = {"layout": "fields", "channels": "_d=nucleus,_g=protein", "backbones": ["pixel-stats"]}
+    how |= {"labels": tmp_path / "t.csv"}
+    for dry_run in (True, False):
+        with pytest.raises(EmbstoreError, match=r"d/location has labels of images and v\.csv has labels of proteins"):
+            bring(tmp_path, dry_run=dry_run)
+        with pytest.raises(EmbstoreError, match=r"fields/main has labels of proteins and t\.csv has labels of images"):
+            ingest(store, tmp_path, dry_run=dry_run, **how)
+    set_labels(store, "d", [Label("location", "protein", "p", "ER", None, "t.csv")])
+    assert bring(tmp_path).labels_changed == 2
 
 
 def test_a_dry_run_of_labels_add_writes_nothing_and_names_suspects(tmp_path: Path) -> None:

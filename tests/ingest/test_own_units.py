@@ -124,6 +124,8 @@ def test_other_vectors_of_the_same_cells_replace_only_when_asked(phantom_copy: P
     dry = imported(store, tmp_path, cells, other, replace=True, dry_run=True)
     assert (dry.images_in, dry.vectors_in) == (len(cells), {})
     assert imported(store, tmp_path, cells, other, replace=True).vectors_replaced == len(cells)
+    dry = imported(store, tmp_path, cells, other, dry_run=True)
+    assert (dry.images_in, dry.done_before) == (0, len(cells))
     space = next(space for space in es.list_spaces(store).rows if space["backbone"] == "theirs")
     np.testing.assert_array_equal(store.matrix(space["digest"], cells), other)
 

@@ -167,6 +167,8 @@ def test_own_labels_at_each_level(opencell: Store, tmp_path: Path) -> None:
         ("gene,label\nG1,er\n", {"level": "organ"}, "the level is 'organ'; wanted one of protein, image, cell"),
         ("gene,label\nG9,er\n", {}, "names no protein of the dataset 'opencell'"),
         ("gene,label,grade\nG1,er,high\n", {}, "line 2: grade is 'high'"),
+        ("gene,label,grade\nG1,er,3²\n", {}, "line 2: grade is '3²'"),
+        ("Id,Target\nx,3²\n", {}, "has the label '3²'; wanted an index from 0 to 27"),
         ("ID,Label\nx,0\n", {"level": "protein"}, "has labels of images, not of proteins"),
     ],
 )

@@ -7,6 +7,7 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from embstore.errors import EmbstoreError
@@ -112,6 +113,7 @@ def test_published_maps_give_hpas_spelling_or_a_group(samples: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("old,new\n", "has the columns old, new; wanted from and to"),
         ("old,new\nER,er\n", "has the columns old, new; wanted from and to"),
         ("from,to\nER,er\nER,golgi\n", "line 3: 'ER' becomes 'golgi', and 'er' above"),
         (None, "no file or published map of locations .* choose from: hpa, subcell-1"),
@@ -122,3 +124,32 @@ def test_a_map_of_two_meanings_is_refused(tmp_path: Path, text: str | None, mess
         (tmp_path / "m.csv").write_text(text)
     with pytest.raises(EmbstoreError, match=message):
         read_location_map(tmp_path / "m.csv")
+
+
+def test_a_folder_named_like_a_published_map_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hpa` stays the published one; another folder is no map."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("hpa", "m"):
+        (tmp_path / folder).mkdir()
+    assert map_locations(named("er"), read_location_map("hpa")).labels == tuple(named("Endoplasmic reticulum"))
+    with pytest.raises(EmbstoreError, match="no file or published map of locations"):
+        read_location_map("m")
+
+
+def test_a_map_is_a_sheet_of_a_workbook(tmp_path: Path) -> None:
+    """Named as the sheets of other tables are; the columns of an empty sheet are checked too."""
+    book = openpyxl.Workbook()
+    book.active.title = "names"
+    for row in (("from", "to"), ("ER", "er")):
+        book.active.append(row)
+    book.create_sheet("empty").append(("old", "new"))
+    book.save(tmp_path / "m.xlsx")
+    assert map_locations(named("ER"), read_location_map(f"{tmp_path}/m.xlsx::names")).labels == tuple(named("er"))
+    with pytest.raises(EmbstoreError, match="has the columns old, new; wanted from and to"):
+        read_location_map(f"{tmp_path}/m.xlsx::empty")
+
+
+@pytest.mark.parametrize("path", ["cli/embstore_cli/choices.py", "docs/external.md", "embstore/ingest/run.py"])
+def test_every_published_map_is_named_where_maps_are_offered(path: str) -> None:
+    text = (Path(__file__).parents[2] / path).read_text()
+    assert [name for name in ("hpa", *vocabulary().groups) if name not in text] == []

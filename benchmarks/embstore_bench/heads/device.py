@@ -48,4 +48,4 @@ def fits_side_by_side(n_bytes: int, *, with_torch: bool) -> Iterator[ThreadPoolE
 def _cores() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(available, int(limit)) if limit.isdigit() and int(limit) else available
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available

@@ -9,8 +9,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from drawn_fields import write_opencell
+from drawn_fields import draw_field, save_tiff, write_opencell
+from PIL import Image
 
 from embstore.errors import EmbstoreError
 from embstore.ingest import Report, ingest, segmenters
@@ -56,7 +58,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         names = "\n".join(
             f"{name} = squares_embstore:{name}" for name in ("squares", "with_cells", "wrong", "weighted")
         )
-        (info / "entry_points.txt").write_text(f"[{segmenters.ENTRY_POINTS}]\n{names}\ngone = no_such_module:x\n")
+        (info / "entry_points.txt").write_text(
+            f"[{segmenters.ENTRY_POINTS}]\n{names}\nmaskrcnn = squares_embstore:squares\ngone = no_such_module:x\n"
+        )
         importlib.invalidate_caches()
 
     monkeypatch.syspath_prepend(site)
@@ -66,8 +70,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     segmenters._function.cache_clear()
 
 
-def take(store: Store, source: Path, segmenter: str | None = None) -> Report:
-    return ingest(store, source, layout="opencell", backbones=["pixel-stats"], segmenter=segmenter)
+def take(
+    store: Store,
+    source: Path,
+    segmenter: str | None = None,
+    *,
+    layout: str = "opencell",
+    masks: Path | None = None,
+    um: float | None = None,
+) -> Report:
+    return ingest(
+        store, source, layout=layout, backbones=["pixel-stats"], segmenter=segmenter, masks=masks, pixel_size_um=um
+    )
 
 
 def test_a_registered_segmenter_makes_the_cells_under_ids_of_its_version(tmp_path: Path, install: Install) -> None:
@@ -89,6 +103,36 @@ def test_a_registered_segmenter_makes_the_cells_under_ids_of_its_version(tmp_pat
     assert take(store, tmp_path / "in", "squares").images_resegmented == 1
     assert take(store, tmp_path / "in", "builtin").cells_in == 3
     assert len(rows(store, "SELECT DISTINCT segmentation FROM cells_raw")) == 3
+
+
+def test_a_segmenter_replaces_cells_from_masks(tmp_path: Path, install: Install) -> None:
+    """As soon as it is given; without it, they stay."""
+    install("1.0")
+    (path,) = write_opencell(tmp_path / "in", [1])
+    store = Store.open(tmp_path / "store", create=True)
+    mask = np.zeros(draw_field(1).shape[1:], np.uint8)
+    mask[40:70, 10:40] = 5
+    (tmp_path / "m").mkdir()
+    Image.fromarray(mask).save(tmp_path / "m" / f"{path.stem}_nuclei.png")
+    take(store, tmp_path / "in", masks=tmp_path / "m")
+    assert take(store, tmp_path / "in").done_before == 1
+    for segmenter in ("maskrcnn", "builtin"):  # its name is not taken for masks
+        assert take(store, tmp_path / "in", segmenter).images_resegmented == 1
+
+
+def test_cells_of_a_segmenter_stay_at_another_pixel_size(tmp_path: Path, install: Install) -> None:
+    """Without the segmenter they are kept; a changed image gets built-in cells, and the report has a line."""
+    install("1.0")
+    (path,) = write_opencell(tmp_path / "in", [1])
+    store = Store.open(tmp_path / "store", create=True)
+    take(store, tmp_path / "in", "squares")
+    report = take(store, tmp_path / "in", um=0.3)
+    assert (report.images_resegmented, report.done_before, report.sizes_kept) == (0, 1, 1)
+    assert take(store, tmp_path / "in", "squares", um=0.3).images_resegmented == 1
+    save_tiff(path, draw_field(2))
+    report = take(store, tmp_path / "in")
+    assert report.images_changed == 1
+    assert any(note.startswith("1 images changed and get built-in cells") for note in report.notes)
 
 
 def test_a_segmenter_may_return_cells_too(tmp_path: Path, install: Install) -> None:
@@ -126,7 +170,7 @@ def test_weights_are_fetched_by_command_alone(tmp_path: Path, install: Install) 
 def test_names_that_cannot_be_used_are_one_line(tmp_path: Path, install: Install) -> None:
     """An unknown name lists the known ones; one whose package is broken says so; masks exclude a segmenter."""
     install("1.0")
-    with pytest.raises(EmbstoreError, match=r"no segmenter 'sqares'; wanted one of builtin, gone, squares"):
+    with pytest.raises(EmbstoreError, match=r"no segmenter 'sqares'; wanted one of builtin, gone, maskrcnn, squares"):
         segmenter_spec("sqares")
     with pytest.raises(EmbstoreError, match="gone cannot be imported"):
         segmenter_spec("gone")

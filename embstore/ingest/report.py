@@ -120,8 +120,8 @@ def _count_new(report: Report, image: Finished, row: ImageRow) -> None:
         report.flags[flag] = report.flags.get(flag, 0) + 1
     if not image.cells.num_rows:
         report.empty[image.image_id] = row["note"] or ""
-    if image.from_masks and row["note"] != PLAIN:
-        report.mask_notes[image.image_id] = row["note"] or ""
+    if image.mask_note not in ("", PLAIN):
+        report.mask_notes[image.image_id] = image.mask_note
     if (row["note"] or "").startswith(CLUMPS):
         report.clumps[image.image_id] = row["note"] or ""
     report.crops_assumed += row["pixel_size_source"] == "crop"

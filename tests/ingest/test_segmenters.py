@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_fields import draw_field, save_tiff, write_hpa, write_opencell
+from drawn_fields import draw_field, opencell_path, save_tiff, write_hpa, write_opencell
 from PIL import Image
 
 from embstore.errors import EmbstoreError, ImageError
@@ -175,6 +175,17 @@ def test_labels_of_a_wrong_shape_are_a_failure_of_the_image(tmp_path: Path, inst
     report = take(Store.open(tmp_path / "store", create=True), tmp_path / "in", "wrong")
     (failure,) = report.failures
     assert "the segmenter wrong returned nuclei as float64 (3, 3)" in failure.error
+
+
+def test_the_note_names_the_segmenter_and_the_projection(tmp_path: Path, install: Install) -> None:
+    """Neither takes the place of the other."""
+    install("1.0")
+    path = Path(str(opencell_path(tmp_path / "in", 1)).replace("_proj", "_stack"))
+    save_tiff(path, np.stack([draw_field(1)] * 3), metadata={"axes": "ZCYX"})
+    store = Store.open(tmp_path / "store", create=True)
+    take(store, tmp_path / "in", "squares")
+    note = "cells by the segmenter squares 1.0; maximum projection of 3 planes"
+    assert rows(store, "SELECT note FROM images") == [{"note": note}]
 
 
 def test_negative_labels_are_a_failure_of_the_image(tmp_path: Path, install: Install) -> None:

@@ -16,13 +16,14 @@ app = typer.Typer(no_args_is_help=True, help="What finds the cells of an image, 
 
 @dataclass(frozen=True)
 class SegmenterLine:
-    """One row of `segmenters list`; `get` is the command that gets what is missing."""
+    """One row of `segmenters list`; `get` is the command that gets what is missing, `error` why it cannot be used."""
 
     name: str
     ready: str  # yes or no
     version: str
     package: str
     get: str
+    error: str
 
 
 @app.command("list")
@@ -40,7 +41,8 @@ def list_all(form: Output = Format.table) -> None:
             ready="yes" if segmenter.ready else "no",
             version=segmenter.version,
             package=segmenter.package,
-            get="" if segmenter.ready else f"embstore segmenters fetch {segmenter.name}",
+            get="" if segmenter.ready or segmenter.error else f"embstore segmenters fetch {segmenter.name}",
+            error=segmenter.error,
         )
         for segmenter in list_segmenters()
     ]

@@ -69,8 +69,8 @@ def _notes(report: Report) -> list[str]:
         ),
         (
             report.sizes_kept,
-            "{} images of the store keep their cells from masks, at the pixel size with which these were made; "
-            "to make new cells at this one, give --masks too",
+            "{} images of the store keep their cells from masks or a segmenter, at the pixel size with which these "
+            "were made; to make new cells at this one, give --masks or --segmenter too",
         ),
         (report.labels_changed, "labels: {} subjects are new or changed"),
         (report.vectors_replaced, "{} of these replaced other vectors of the same rows"),
@@ -117,8 +117,8 @@ def summary(report: Report, *, dry_run: bool = False) -> list[str]:
         lines.append(f"  {report.crops_assumed} crops of unknown pixel size: each assumed to be 25 µm wide")
     if report.images_resegmented:
         lines.append(
-            f"  {report.images_resegmented} images of the store were re-segmented (other masks or pixel size); "
-            "embstore embed computes their vectors in further spaces"
+            f"  {report.images_resegmented} images of the store were re-segmented (other masks, segmenter or pixel "
+            "size); embstore embed computes their vectors in further spaces"
         )
     if report.renewed:
         lines.append(f"  {report.renewed} images of the store: their metadata (protein, plate, file) were updated")

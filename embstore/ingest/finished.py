@@ -34,7 +34,7 @@ class Finished:
     completion_records: list[IngestedRow]
     resegmented: bool = False  # new cells of an unchanged image
     flagged_out: int = 0  # cells that have a quality flag and therefore no vector
-    from_masks: bool = False  # its cells are from another tool's masks
+    mask_note: str = ""  # on its cells, if they are from another tool's masks
     absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     size_ignored: str = ""  # the pixel size in the file that is ignored, and why
     assignment: str = ""  # which planes became which roles, and why
@@ -51,7 +51,7 @@ def finished(image: Prepared, vectors: Mapping[str, Embedded]) -> Finished:
         completion_records=[_completion_record(image, space, len(vectors[space].ids)) for space in vectors],
         resegmented=image.work.resegmented,
         flagged_out=len(image.cells) - len(image.shown),
-        from_masks=image.work.image.masks is not None,
+        mask_note=image.cells_note if image.work.image.masks is not None else "",
         size_ignored=image.size_ignored,
         absent_chunks=image.absent_chunks,
         assignment=image.assignment,

@@ -17,6 +17,7 @@ from embstore.ingest.work import (
     Done,
     Wanted,
     Work,
+    keeps_cells,
     keeps_size,
     missing_work,
     new_work,
@@ -46,7 +47,8 @@ class Plan:
     usable: tuple[str, ...]
     renewed: tuple[ImageRow, ...] = ()
     gone: int = 0  # images in the store whose files the source no longer has
-    sizes_kept: int = 0  # images whose cells from masks stay, although another pixel size is given now
+    sizes_kept: int = 0  # images whose cells, which are not built-in, stay although another pixel size is given now
+    cells_replaced: int = 0  # changed images that get built-in cells, and had others before
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Compared:
     work: Work | None  # None if nothing is missing
     usable: tuple[str, ...]  # the paths of its files, now and before
     renewed: ImageRow | None = None
-    size_kept: bool = False  # its cells are from masks and stay, although another pixel size is given now
+    size_kept: bool = False  # its cells, which are not built-in, stay although another pixel size is given now
+    cells_replaced: bool = False  # it changed and gets built-in cells, and had others before
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def make_plan(
         renewed=tuple(item.renewed for item in compared if item.renewed),
         gone=0 if wanted.limit else sum(_is_gone(source.root, row) for row in others),
         sizes_kept=sum(item.size_kept for item in compared),
+        cells_replaced=sum(item.cells_replaced for item in compared),
     )
 
 
@@ -127,8 +131,14 @@ def _compare(
         return work
     row = renewed(work, old)
     before = stored_paths(Path(old["source_root"]), old) if row else []  # failures recorded under their earlier paths
-    size_kept = work.revision == old["revision"] and keeps_size(new, old)
-    return Compared(work if work.spaces else None, (*map(str, paths), *before), row, size_kept)
+    changed = work.revision != old["revision"]
+    return Compared(
+        work if work.spaces else None,
+        (*map(str, paths), *before),
+        row,
+        size_kept=not changed and keeps_size(new, old),
+        cells_replaced=changed and keeps_cells(new, old),
+    )
 
 
 def _second(root: Path, image: SourceImage) -> Failure:

@@ -40,6 +40,7 @@ class Prepared:
     size_ignored: str = ""  # the pixel size in the file that is ignored, if no other size is known
     absent_chunks: str = ""  # how many chunks of a Zarr are not stored
     assignment: str = ""  # which planes became which roles, and why
+    cells_note: str = ""  # on what made the new cells
 
     @property
     def shown(self) -> list[CellRow]:
@@ -90,7 +91,8 @@ def _with_new_cells(
             cell["flags"] = [flag for flag in cell["flags"] if flag != "touches_edge"]
     ignored = planes.size.ignored if known_um is None else ""
     notes = [
-        segmented.note or _note(planes, one_cell=work.image.one_cell),
+        segmented.note,
+        _note(planes, one_cell=work.image.one_cell and work.image.masks is None),
         ignored and ignored_size_note(ignored),
         absent_chunks_note(planes.absent),
     ]
@@ -119,6 +121,7 @@ def _with_new_cells(
         size_ignored=ignored,
         absent_chunks=absent_chunks_note(planes.absent),
         assignment=planes.assignment,
+        cells_note=segmented.note,
     )
 
 

@@ -33,7 +33,7 @@ class Report(Tabular):
     images_resegmented: int = 0  # of those, stored before with the same content and other cells
     images_gone: int = 0  # in the store, but no longer in the source
     images_removed: int = 0  # by another process while they were being ingested; they stay removed
-    sizes_kept: int = 0  # stored before, with cells from masks that stay although another pixel size is given now
+    sizes_kept: int = 0  # stored before; their cells are not built-in and stay although another pixel size is given now
     renewed: int = 0  # stored before, whose proteins, label columns or paths changed
     labels_changed: int = 0  # subjects, counted in each label set
     cells_in: int = 0
@@ -83,6 +83,11 @@ def compared(report: Report, plan: Plan) -> None:
     """Report the result of comparing the source with the store."""
     report.done_before, report.images_gone, report.sizes_kept = plan.done, plan.gone, plan.sizes_kept
     report.known_failures = list(plan.known_failures)
+    if n := plan.cells_replaced:
+        report.notes.append(
+            f"{n} images changed and get built-in cells instead of those from masks or a segmenter; to make them as "
+            "before, give --masks or --segmenter too"
+        )
 
 
 def count(report: Report, image: Finished, labels: Mapping[str, str]) -> None:
@@ -115,8 +120,8 @@ def _count_new(report: Report, image: Finished, row: ImageRow) -> None:
         report.flags[flag] = report.flags.get(flag, 0) + 1
     if not image.cells.num_rows:
         report.empty[image.image_id] = row["note"] or ""
-    if image.from_masks and row["note"] != PLAIN:
-        report.mask_notes[image.image_id] = row["note"] or ""
+    if image.mask_note not in ("", PLAIN):
+        report.mask_notes[image.image_id] = image.mask_note
     if (row["note"] or "").startswith(CLUMPS):
         report.clumps[image.image_id] = row["note"] or ""
     report.crops_assumed += row["pixel_size_source"] == "crop"

@@ -97,7 +97,10 @@ def ingest(
         masks=None if masks is None else Path(masks),
         columns=columns,
         whole=unit == "image",
+        segmented=made_by is not None and "registered" in made_by,
     )
+    if segmenter is not None and any(image.one_cell for image in folder.images):
+        raise EmbstoreError(f"an image of the layout {layout} is one cell, and needs no segmenter; omit --segmenter")
     mapped = map_locations(folder.labels, read_location_map(location_map))
     existing = opened_if_any(store, force=force)
     asked = AskedBackbones(named, device, existing)

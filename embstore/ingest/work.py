@@ -12,12 +12,15 @@ from typing import Any, TypedDict, cast
 from embstore.errors import EmbstoreError
 from embstore.files import FileState, content, file_sha256, hashed, touched
 from embstore.ids import segmentation_id
+from embstore.pixels.masks import COMPLETED, GROWN, OF_CELLS, OF_NUCLEI, PLAIN
 from embstore.pixels.segmentation import SEGMENTER
 from embstore.pixels.whole import WHOLE_IMAGE
 from embstore.sources.record import SourceImage
 from embstore.store import ImageRow
 
 NO_NUCLEUS = "there is no nucleus channel"
+FROM_SEGMENTER = "cells by the segmenter "  # how the notes on cells of a registered segmenter begin
+OWN_CELLS = (OF_NUCLEI, OF_CELLS, GROWN, PLAIN, COMPLETED, FROM_SEGMENTER)  # and those on cells that are not built-in
 WHOLE = ""  # instead of a segmentation: the vector describes the image, whatever its cells are
 Done = Mapping[tuple[str, str], tuple[int, str]]  # (image, space) -> revision, segmentation
 
@@ -40,8 +43,8 @@ class ImageDescription(TypedDict):
 class Work:
     """One image and what it still needs: cells (no segmentation yet) and vectors in `spaces`.
 
-    `resegmented` is True if the store contains cells of the very same content, made from other masks or at another
-    pixel size.
+    `resegmented` is True if the store contains cells of the very same content, made from other masks, by another
+    segmenter or at another pixel size.
     """
 
     image: SourceImage
@@ -105,7 +108,7 @@ def missing_work(new: Work, old: ImageRow, ingested: Done) -> Work:
     """
     if new.sha256 != old["sha256"] or _other_roles(new.image, old):
         return replace(new, revision=old["revision"] + 1)
-    if not keeps_masks(new, old):
+    if not keeps_cells(new, old):
         if _other_size(new.image, old):
             return replace(new, revision=old["revision"] + 1)
         if _other_cells(new, old):
@@ -148,17 +151,17 @@ def states_of(root: Path, image: SourceImage, old: ImageRow | None) -> tuple[Fil
     return tuple(old["files"]) if old and known else hashed(root, image.files)
 
 
-def keeps_masks(new: Work, old: ImageRow) -> bool:
-    """True if the cells of a stored image were made from masks, and none are given now: these cells stay."""
-    if new.image.masks is not None or "mask" not in (old["note"] or ""):
-        return False
-    made = (segmentation_id(spec, old["sha256"], _known_um(old)) for spec in (SEGMENTER, WHOLE_IMAGE))
-    return old["segmentation"] not in made
+def keeps_cells(new: Work, old: ImageRow) -> bool:
+    """True if the cells of a stored image are from masks or a registered segmenter, and neither is given now: they
+    stay as long as the image does.
+    """
+    given = new.segmenter_given or new.image.masks is not None
+    return not given and (old["note"] or "").startswith(OWN_CELLS)
 
 
 def keeps_size(new: Work, old: ImageRow) -> bool:
-    """True if a stored image keeps its pixel size with its cells from masks, although another one is given now."""
-    return keeps_masks(new, old) and (_other_size(new.image, old) or _other_cells(new, old))
+    """True if a stored image keeps its cells (see `keeps_cells`), although another pixel size is given now."""
+    return keeps_cells(new, old) and (_other_size(new.image, old) or _other_cells(new, old))
 
 
 def _known_um(old: ImageRow) -> float | None:
@@ -190,7 +193,7 @@ def _segmenter(image: SourceImage, given: Mapping[str, Any] | None) -> Mapping[s
 
 
 def _other_cells(new: Work, old: ImageRow) -> bool:
-    """True if the masks and pixel size of this source make other cells than those in the store.
+    """True if the masks, segmenter and pixel size of this source make other cells than those in the store.
 
     What the source does not give (no masks, no segmenter, no pixel size) stays unchanged.
     """

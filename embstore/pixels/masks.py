@@ -28,6 +28,10 @@ from embstore.pixels.segmentation import SEGMENTER, Segmentation
 from embstore.pixels.smoothing import otsu
 
 PLAIN = "cells and nuclei from masks"  # nothing had to be derived
+GROWN = "cells grown from the nuclei of a mask"
+COMPLETED = "cells from a mask, nuclei from the built-in segmentation"
+EMPTY = "the mask has no object"
+OF_NUCLEI, OF_CELLS = "nuclei: ", "cells: "  # before the note on one of the masks
 INSIDE, BRIGHT = 0.8, 0.4  # share of the bright pixels in a mask that is too wide, and of such a mask that is bright
 MAX_LABEL = 1_000_000  # more than the cells of any field: tables by label would take gigabytes
 
@@ -147,23 +151,23 @@ def from_masks(
     """
     if nuclei is not None and cells is not None and not cells.instances:
         cells = _divided(cells, nuclei.labels)
-    named = (("nuclei", nuclei), ("cells", cells))
-    notes = [f"{name}: {note}" for name, mask in named if mask and (note := _note(mask))]
+    named = ((OF_NUCLEI, nuclei), (OF_CELLS, cells))
+    notes = [f"{prefix}{note}" for prefix, mask in named if mask and (note := _note(mask))]
     if nuclei is not None and cells is None:
         whole = expanded(nuclei.labels, SEGMENTER["expand"] * _diameter_px(nuclei.labels))
         segmentation = Segmentation(nuclei.labels, whole, None, "")
-        notes.append("cells grown from the nuclei of a mask")
+        notes.append(GROWN)
         notes += wider_than_nuclei(nuclei.labels > 0, nucleus_channel)
     elif cells is not None:
         inner = nuclei.labels if nuclei is not None else _found(nucleus_channel, cells.labels, pixel_size_um)
         segmentation, unmatched = _joined(inner, cells.labels)
         plain = f"{PLAIN}{unmatched}"
-        segmented = f"cells from a mask, nuclei from the built-in segmentation{unmatched}"
+        segmented = f"{COMPLETED}{unmatched}"
         notes.append(plain if nuclei is not None else segmented)
     else:
         raise ImageError("no mask of nuclei or cells was given; wanted at least one")
     if not segmentation.cells.any():
-        notes.append("the mask has no object")
+        notes.append(EMPTY)
     estimated_um = estimated_pixel_size_um(segmentation.nuclei) if segmentation.nuclei.any() else None
     um = pixel_size_um or assumed_um or estimated_um
     if um is None and segmentation.cells.any():

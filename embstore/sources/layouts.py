@@ -58,12 +58,14 @@ def read_source(
     masks: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     whole: bool = False,
+    segmented: bool = False,
 ) -> Source:
     """Return the contents of a folder (or one file), as the named layout reads it; nothing is decoded yet.
 
     `columns` gives meanings to a table's columns (`Where is it?` -> `locations`). With a folder of `masks`, each image
     has its own (see `with_masks`). An image without nucleus and mask is a failure, unless it is a crop of one cell, or
-    only `whole` images are used. Raises EmbstoreError for a wrong choice, and if nothing is found.
+    only `whole` images are used, or they are `segmented` by a segmenter that needs no nucleus. Raises EmbstoreError
+    for a wrong choice, and if nothing is found.
     """
     source, labels, source_root, masks = Path(source), _path(labels), _path(source_root), _path(masks)
     if (source / ATLAS).exists():  # its masks are images too
@@ -84,7 +86,7 @@ def read_source(
     if vendors := vendor_files(files_below(source)):
         source_images = replace(source_images, notes=(*source_images.notes, vendors))
     masked = source_images if masks is None else with_masks(source_images, masks)
-    return masked if whole else _cuttable(masked, CALLED.get(layout, ""))
+    return masked if whole or segmented else _cuttable(masked, CALLED.get(layout, ""))
 
 
 def _with_table_beside(source: Path, layout: str, reading: Reading, source_images: Source) -> Source:

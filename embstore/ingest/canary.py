@@ -35,7 +35,7 @@ def canary_vectors(encoder: CropEncoder) -> Float32s:
 
 
 def is_recorded(store: Store, encoder: CropEncoder, vectors: Float32s) -> bool:
-    """Return whether an encoder's space is recorded; EmbstoreError if it is, and its golden vectors are not these."""
+    """Return whether an encoder's space is recorded; EmbstoreError if it is, with other golden vectors, (n, dim)."""
     space = encoder.space
     if all(known["digest"] != space.digest for known in list_spaces(store)):
         return False
@@ -46,7 +46,7 @@ def is_recorded(store: Store, encoder: CropEncoder, vectors: Float32s) -> bool:
 
 
 def record_space(store: Store, encoder: CropEncoder, vectors: Float32s) -> None:
-    """Record an encoder's new space with its golden vectors (writes)."""
+    """Record an encoder's new space with its golden vectors, (n, dim) (writes)."""
     space = encoder.space
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
     add_space(store, record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())

@@ -34,14 +34,20 @@ def canary_vectors(encoder: CropEncoder) -> Float32s:
     return encoder(golden_crops(encoder.space.input_px or 224, roles))
 
 
-def open_space(store: Store, encoder: CropEncoder, vectors: Float32s) -> None:
-    """Record an encoder's space with its golden vectors (writes); if it is recorded, check that these are the same."""
+def is_recorded(store: Store, encoder: CropEncoder, vectors: Float32s) -> bool:
+    """Return whether an encoder's space is recorded; EmbstoreError if it is, with other golden vectors, (n, dim)."""
     space = encoder.space
-    if any(known["digest"] == space.digest for known in list_spaces(store)):
-        stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
-        check_canary(space.label, stored, vectors, half="autocast" in space.precision)
-        _log.info("space %s %s exists, and its golden vectors agree", space.label, short(space.digest))
-        return
+    if all(known["digest"] != space.digest for known in list_spaces(store)):
+        return False
+    stored = store.read("spaces", ["canary"], pc.field("digest") == space.digest)["canary"][0].as_py()
+    check_canary(space.label, stored, vectors, half="autocast" in space.precision)
+    _log.info("space %s %s exists, and its golden vectors agree", space.label, short(space.digest))
+    return True
+
+
+def record_space(store: Store, encoder: CropEncoder, vectors: Float32s) -> None:
+    """Record an encoder's new space with its golden vectors, (n, dim) (writes)."""
+    space = encoder.space
     record = asdict(space) | {"digest": space.digest, "roles": list(space.roles)}
     add_space(store, record, encoder.dim, half=space.precision.startswith("float16"), canary=vectors.ravel().tolist())
     _log.info("space %s %s is new: %d numbers per vector", space.label, short(space.digest), encoder.dim)

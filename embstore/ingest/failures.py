@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embstore.files import files_state
+from embstore.hdf5 import file_and_dataset
 from embstore.ids import short
 from embstore.ingest.work import Work
 from embstore.sources.record import Failure
@@ -72,6 +73,8 @@ def record_failures(store: Store, failures: Sequence[Failure], *, usable: Sequen
 
 def _is_of_missing_table(source: str, folders: set[str]) -> bool:
     """True if a failure is of a row of a table that was in one of these folders and is there no longer."""
+    if file_and_dataset(source)[1]:  # `fields.h5::1` is a dataset
+        return False
     table, _, row = source.rpartition(":")
     path = Path(table)
     return row.isdecimal() and str(path.parent) in folders and not path.exists()

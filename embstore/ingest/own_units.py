@@ -26,7 +26,7 @@ from embstore.sources.record import Failure
 from embstore.sources.vector_columns import Columns
 from embstore.sources.vectors import ExternalEmbeddings
 from embstore.space import Space
-from embstore.store import Store, add_space, embeddings_name, put_vectors, select_columns
+from embstore.store import Store, add_space, delete_ids, embeddings_name, put_vectors, quoted, select_columns
 
 CELL_ID = re.compile(r"[^/]+/.+:[0-9a-f]{8}:\d+")
 OWN_CELLS_SQL = """
@@ -146,6 +146,8 @@ class OwnImport:
     unusable: Int64s  # (n,) numbers of each row that are missing or not finite
     embedded: Bools  # (n,) there is a vector of it in the space
     same: Bools  # (n,) and it is this very one
+    recorded: Bools  # (n,) it is an image that is recorded as done in the space
+    outdated: Bools  # (n,) and its content has changed since
 
     @property
     def good(self) -> Bools:
@@ -157,6 +159,11 @@ class OwnImport:
     def new(self) -> Bools:
         """Return which rows have to be written, (n,)."""
         return self.good & ~self.same
+
+    @property
+    def earlier(self) -> Bools:
+        """Return which rows have the vector of a cell or image that is not the current one, (n,)."""
+        return self.good & (~self.units.current | (self.same & self.outdated))
 
 
 def compared_own(
@@ -171,7 +178,20 @@ def compared_own(
         unusable[part] = (~np.isfinite(block)).sum(axis=1)
         same[part] = same_vectors(store, space.digest, units.ids[part], embedded[part], block)
         tell(progress, "rows", part.stop, len(units.ids))
-    return OwnImport(space, data, units, unusable, embedded, same)
+    return OwnImport(space, data, units, unusable, embedded, same, *_records(store, space, units))
+
+
+def _records(store: Store, space: Space, units: OwnUnits) -> tuple[Bools, Bools]:
+    """Return which images are recorded as done in a space, and which of those at an earlier revision; (n,) each."""
+    recorded, outdated = np.zeros(len(units.ids), bool), np.zeros(len(units.ids), bool)
+    if units.unit == "image":
+        done = store.read("ingested", ["image_id", "revision"], pc.field("space") == space.digest).to_pylist()
+        revisions = {row["image_id"]: row["revision"] for row in done}
+        images = select_columns(store, OWN_REVISIONS_SQL).to_pylist()
+        changed = {row["image_id"] for row in images if revisions.get(row["image_id"]) != row["revision"]}
+        recorded[:] = [identifier in revisions for identifier in units.ids]
+        outdated[:] = [identifier in revisions and identifier in changed for identifier in units.ids]
+    return recorded, outdated
 
 
 def own_labels(plan: OwnImport, scheme: str | None, location_map: LocationMap | None) -> RowLabels:
@@ -224,10 +244,10 @@ def _report(plan: OwnImport) -> Report:
     report.images_in, report.done_before = int(plan.new.sum()), int((plan.good & plan.same).sum())
     report.notes += external.notes + plan.data.notes
     report.notes += (f"ids are those of this store's {units.unit}s: the vectors are of the unit {units.unit}",)
-    if earlier := int((plan.good & ~units.current).sum()):
-        report.notes += (
-            f"{earlier} of these cells are of earlier content or segmentations: kept, left out of search and scores",
-        )
+    if earlier := int(plan.earlier.sum()):
+        cells = "cells are of earlier content or segmentations"
+        what = cells if units.unit == "cell" else "vectors are of earlier content of their images"
+        report.notes += (f"{earlier} of these {what}: kept, left out of search and scores",)
     return report
 
 
@@ -240,6 +260,9 @@ def _write(
     recording.planned = int(plan.new.sum())
     if plan.new.any():
         recording.begin()
+        if outdated := [plan.units.ids[row] for row in np.flatnonzero(plan.new & plan.outdated).tolist()]:
+            # without a record, the next import completes them if this one is ended
+            delete_ids(store, "ingested", "image_id", outdated, f"space = {quoted(digest)} AND ")
         for part, block in in_blocks(plan.data.blocks()):
             rows = np.flatnonzero(plan.new[part]).tolist()
             if rows:
@@ -259,9 +282,15 @@ def _write(
 
 
 def _complete(store: Store, plan: OwnImport) -> None:
-    """Record that images have a vector of their current revision: an image keeps its id when its content changes."""
+    """Record that images have a vector of their current revision: an image keeps its id when its content changes.
+
+    These are the images of new vectors, and of those that an import left without a record when it was ended.
+    """
+    rows = np.flatnonzero(plan.new | (plan.good & ~plan.recorded)).tolist()
+    if not rows:
+        return
     images = select_columns(store, OWN_REVISIONS_SQL)
-    ids = pa.array([plan.units.ids[row] for row in np.flatnonzero(plan.good).tolist()], pa.string())
+    ids = pa.array([plan.units.ids[row] for row in rows], pa.string())
     done = images.filter(pc.is_in(images["image_id"], value_set=ids))
     n = done.num_rows
     records = done.append_column("space", pa.array([plan.space.digest] * n, pa.string()))

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from embstore.backbones.own import Encoder, EncoderKeys, described_arguments
 from embstore.errors import EmbstoreError, MissingStoreError, UnfinishedStoreError, in_any_case
 from embstore.ingest.asked import AskedBackbones, named_backbones, space_labels
-from embstore.ingest.canary import open_space
+from embstore.ingest.canary import is_recorded, record_space
 from embstore.ingest.commit import Committer
 from embstore.ingest.dry_run import report_plan
 from embstore.ingest.embedding import embed_images
@@ -171,12 +171,18 @@ def _begin(store: Store, recording: Recording, plan: Plan, asked: AskedBackbones
     recording.spaces = space_labels(asked.spaces)
     # without a loaded encoder, nothing is computed
     recording.device = ", ".join(dict.fromkeys(encoder.device for encoder in asked.encoders))
+    known = {space["digest"] for space in list_spaces(store)}
+    # all are checked before anything is written
+    new = [
+        encoder
+        for encoder in asked.encoders
+        if (plan.work or (plan.done and encoder.space.digest not in known))  # with vectors, but a lost record
+        and not is_recorded(store, encoder, asked.canary(encoder))
+    ]
     if plan.work or plan.renewed:
         recording.begin()
-    known = {space["digest"] for space in list_spaces(store)}
-    for encoder in asked.encoders:
-        if plan.work or (plan.done and encoder.space.digest not in known):  # with vectors, but a lost record
-            open_space(store, encoder, asked.canary(encoder))
+    for encoder in new:
+        record_space(store, encoder, asked.canary(encoder))
 
 
 def embed(

@@ -14,12 +14,14 @@ import select
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from embstore.errors import EmbstoreError, QueryLimitError
+from embstore.errors import EmbstoreError, QueryError, QueryLimitError
 from embstore.store.connection import QUERY_TIMEOUT_S, SqlParameters, stream, too_long
 from embstore.store.store import Store
 from embstore.store.tables import Tables
@@ -31,6 +33,13 @@ ENDED_LATE = 75  # exit code of a process that ended itself because its query co
 IDLE_S = 600  # without a question, a process ends
 
 
+def _folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError as error:
+        raise QueryError("the current folder was deleted; change to another one") from error
+
+
 @dataclass(frozen=True)
 class Question:
     """One SELECT, and where it is asked: folder and environment are those of the process that asks, as it asks."""
@@ -40,8 +49,12 @@ class Question:
     parameters: SqlParameters
     timeout_s: float
     names: tuple[str, ...] | None  # of the only tables to be opened
-    folder: str = field(default_factory=os.getcwd)
+    folder: str = field(default_factory=_folder)
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+class EndedIdleError(QueryLimitError):
+    """The process ended for lack of questions just as one was sent; a new process can answer it."""
 
 
 class QueryProcess:
@@ -71,7 +84,7 @@ class QueryProcess:
             while isinstance(batch := self._receive(), pa.RecordBatch):
                 batches.append(batch)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise QueryLimitError(self._why_it_ended(question.timeout_s)) from error
+            raise self._why_it_ended(question.timeout_s) from error
         except BaseException:  # Ctrl-C among others: what it would still send belongs to no question
             self.end()
             raise
@@ -85,15 +98,19 @@ class QueryProcess:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # of what was not sent
+                    pipe.close()
         return self._process.wait()
 
-    def _why_it_ended(self, timeout_s: float) -> str:
+    def _why_it_ended(self, timeout_s: float) -> QueryLimitError:
         code = self._process.wait()
         self.end()
         if code == ENDED_LATE:
-            return too_long(timeout_s)
-        return f"the process that answers SQL ended with {code}, perhaps for lack of memory; narrow the query"
+            return QueryLimitError(too_long(timeout_s))
+        if code == 0:
+            return EndedIdleError("the process that answers SQL ended without an answer; ask again")
+        line = f"the process that answers SQL ended with {code}, perhaps for lack of memory; narrow the query"
+        return QueryLimitError(line)
 
     def _send(self, message: bytes) -> None:
         assert self._process.stdin is not None  # it was asked for as a pipe
@@ -119,7 +136,11 @@ def select_in_process(
     """Return what one SELECT gives (see `select`), computed in a process that waits for questions, or in a new one."""
     question = Question(store._tables, sql, parameters, timeout_s, None if tables is None else tuple(tables))
     process = _take()
-    answer = process.answer(question)
+    try:
+        answer = process.answer(question)
+    except EndedIdleError:
+        process = QueryProcess()
+        answer = process.answer(question)
     _idle.append(process)
     if isinstance(answer, EmbstoreError):
         raise answer
@@ -153,9 +174,6 @@ def serve() -> None:
                 question: Question = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
-            os.chdir(question.folder)
-            os.environ.clear()
-            os.environ.update(question.environment)
             _answer(question, answers)
             answers.flush()
 
@@ -163,6 +181,9 @@ def serve() -> None:
 def _answer(question: Question, answers: Any) -> None:
     """Write the schema, the batches and None, or the error that ends them."""
     try:
+        os.chdir(question.folder)
+        os.environ.clear()
+        os.environ.update(question.environment)
         with stream(
             Store(question.tables),
             question.sql,
@@ -176,5 +197,7 @@ def _answer(question: Question, answers: Any) -> None:
                 pickle.dump(batch, answers)
     except EmbstoreError as error:
         pickle.dump(error, answers)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the process that asked reports it
+        pickle.dump(QueryError(" ".join(str(error).split()) or type(error).__name__), answers)
     else:
         pickle.dump(None, answers)

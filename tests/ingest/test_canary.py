@@ -16,7 +16,7 @@ from embstore.backbones.encoder import load
 from embstore.backbones.record import Choices
 from embstore.backbones.registry import BACKBONES
 from embstore.errors import EmbstoreError
-from embstore.ingest import ingest
+from embstore.ingest import embed, ingest
 from embstore.ingest.canary import GOLDEN_ROLES, canary_vectors, check_canary, golden_crops
 from embstore.store import Store
 
@@ -118,3 +118,16 @@ def test_an_encoder_that_drifted_is_refused() -> None:
     ):
         with np.errstate(invalid="ignore"), pytest.raises(EmbstoreError, match="golden crops agree to cosine"):
             check_canary("pixel-stats:mapping", vectors.ravel().tolist(), drifted)
+
+
+def test_a_drifted_encoder_beside_a_new_one_is_refused_before_anything_is_written(
+    phantom_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the new space, nor its table, nor a run is left."""
+    store = Store.open(phantom_copy)
+    store.delete("ingested", "true")  # as where images came in since
+    versions = store.versions()
+    monkeypatch.setattr(pixel_measures, "FAINT", pixel_measures.FAINT * 1.5)
+    with pytest.raises(EmbstoreError, match="golden crops agree to cosine"):
+        embed(store, backbones=["pixel-stats:crop_um=40", "pixel-stats"])
+    assert store.versions() == versions

@@ -14,6 +14,8 @@ from embstore.backbones.registry import BACKBONES, keep
 from embstore.backbones.weights import random_weights
 from embstore.errors import StoreError
 from embstore.ingest import Report, ingest
+from embstore.ingest.failures import record_failures
+from embstore.sources.record import Failure
 from embstore.store import Store, rows
 
 FAILURES = "SELECT source, stage, error, todo FROM failures ORDER BY source"
@@ -133,3 +135,11 @@ def test_failures_of_a_renamed_table_end_when_the_new_one_is_read(store: Store, 
     report = take(store, new, layout="manifest", dataset="d", source_root=folder)
     assert report.failures == []
     assert [row["source"] for row in rows(store, FAILURES)] == old[1:]
+
+
+def test_a_failed_dataset_with_a_number_as_its_name_stays_listed(store: Store, tmp_path: Path) -> None:
+    """`fields.h5::1` is no row of a missing table `fields.h5:`, whatever else in the folder is usable."""
+    source = str(tmp_path / "fields.h5::1")
+    record_failures(store, [Failure(source, "read", "it is empty", "save it again")], usable=[])
+    record_failures(store, [], usable=[str(tmp_path / "fields.h5::2")])
+    assert [row["source"] for row in rows(store, FAILURES)] == [source]

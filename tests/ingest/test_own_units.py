@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 import embstore as es
@@ -78,6 +80,32 @@ def test_vectors_of_cells_that_are_no_more_current_are_kept_aside(
     report = imported(store, tmp_path, old + new, vectors(len(old) + len(new)))
     assert any(note.startswith(f"{len(old)} of these cells are of earlier content") for note in report.notes)
     assert {row.cell_id for row in es.similar_cells(store, new[0], backbone="theirs", k=999).rows} == set(new[1:])
+    assert not es.verify(store).wrong
+
+
+def test_vectors_of_images_that_changed_stay_aside_until_they_are_replaced(
+    phantom_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file again promotes none of them and writes nothing; new vectors are current, after an end too."""
+    store = es.open(phantom_copy)
+    images = ids_of(store, IMAGES)
+    imported(store, tmp_path, images, vectors(3))
+    space = next(space["digest"] for space in es.list_spaces(store).rows if space["backbone"] == "theirs")
+    first = store.read("images").filter(pc.field("image_id") == images[0]).to_pylist()[0]
+    store.upsert("images", [first | {"revision": first["revision"] + 1, "sha256": "0" * 64}])
+    versions = store.versions()
+    again = imported(store, tmp_path, images, vectors(3))
+    assert "1 of these vectors are of earlier content of their images" in again.notes[-1]
+    assert (again.done_before, again.vectors_in) == (3, {})
+    assert store.versions() == versions
+    with monkeypatch.context() as ended, pytest.raises(ZeroDivisionError):
+        ended.setattr(import_module("embstore.ingest.own_units"), "_complete", lambda *_: 1 / 0)
+        imported(store, tmp_path, images, vectors(3, seed=1), replace=True)
+    imported(store, tmp_path, images, vectors(3, seed=1))
+    revisions = {
+        row["image_id"]: row["revision"] for row in store.read("ingested").to_pylist() if row["space"] == space
+    }
+    assert revisions == {image: first["revision"] + (image == images[0]) for image in images}
     assert not es.verify(store).wrong
 
 

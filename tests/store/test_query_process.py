@@ -95,6 +95,39 @@ def test_a_process_has_the_folder_of_the_question(
         query(store, "SELECT cell_id FROM cells LIMIT 1")
 
 
+def test_a_folder_that_cannot_be_used_is_reported_as_such(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of the process that are not about the query have their own text, and it answers the next question."""
+    query(store, "SELECT 1 AS one")
+    (process,) = query_process._idle
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "getcwd", lambda: str(tmp_path / "missing"))
+        with pytest.raises(QueryError, match=r"^\[Errno 2\] No such file or directory: .*missing'$"):
+            query(store, "SELECT 1 AS one")
+    assert query(store, "SELECT 1 AS one").to_pylist() == [{"one": 1}]
+    assert query_process._idle == [process]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(QueryError, match="the current folder was deleted; change to another one"):
+        query(store, "SELECT 1 AS one")
+
+
+def test_a_process_that_ends_as_it_is_asked_is_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited too long for a question; a new one answers, and one that ends too is an error."""
+    with monkeypatch.context() as idle:
+        idle.setattr(query_process, "PROGRAM", "pass")
+        ended = [query_process.QueryProcess() for _ in range(2)]
+    for process in ended:
+        process._process.wait()
+    monkeypatch.setattr(query_process, "_take", ended.pop)
+    assert query(store, "SELECT 1 AS one").to_pylist() == [{"one": 1}]
+    monkeypatch.setattr(query_process, "PROGRAM", "pass")
+    with pytest.raises(QueryError, match="ended without an answer; ask again"):
+        query(store, "SELECT 1 AS one")
+
+
 def test_a_condition_that_outlives_the_limit_is_ended(phantom_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`remove --where` is answered by such a process too, and does nothing with half an answer."""
     limited = select_in_process

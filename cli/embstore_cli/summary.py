@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 10
 SHOWN_NOTES = 5
-NOTES_SQL = "SELECT image_id, note FROM images WHERE note IS NOT NULL"
-SIZES_SQL = "SELECT image_id, pixel_size_um FROM images WHERE pixel_size_source = 'estimated'"
+NOTES_SQL = "SELECT image_id, note FROM images WHERE note IS NOT NULL ORDER BY image_id"
+SIZES_SQL = "SELECT image_id, pixel_size_um FROM images WHERE pixel_size_source = 'estimated' ORDER BY image_id"
 SHOWN_ASSIGNMENTS = 10
 SHOWN_SOURCES = 3
 COUNTED_IN_NOTES = (

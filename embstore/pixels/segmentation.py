@@ -48,11 +48,11 @@ SEGMENTER: dict[str, Any] = {
     "divided_axes": 1.7,
     "least_divided_area": 0.6,
     "divided_again": 0.7,  # of the area of the last object around it that was divided
-    "seed_smooth": 0.05,
-    "seed_depth": 0.0075,
-    "gap_smooth": 0.1,
+    "seed_smooth": 0.06,
+    "seed_depth": 0.025,
+    "gap_smooth": 0.14,
     "gap_weight": 0.3,
-    "cut": 0.3,  # the score below which a candidate is no nucleus
+    "cut": 0.4,  # the score below which a candidate is no nucleus
     "size_range": [0.5, 2.0],  # how far the nuclei that were found may move the nuclear diameter
     "area_range": [0.15, 6.0],
     "edge_area": 0.08,

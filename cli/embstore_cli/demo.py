@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from embstore.phantom.write import Layout
 
 DEMO_FIELD_PX: dict[Layout, int] = {"opencell": 280, "hpa": 720}  # about ten cells each, so that the demo is fast
-PROTEIN_OF_DEMO = 7  # with seed 0: a nuclear membrane protein, whose second neighbour has a wrong published label
+PROTEIN_OF_DEMO = 7  # with seed 0: a nuclear membrane protein, whose nearest neighbour has a wrong published label
 STEPS = (
     (
         "images become cells, cells become vectors",

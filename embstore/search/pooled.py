@@ -83,21 +83,17 @@ def pooled_vectors(store: Store, space: str) -> PooledVectors:
     return pooled
 
 
-def pool(store: Store, space: str, *, old: PooledVectors | None = None, only: pa.Array | None = None) -> PooledVectors:
-    """Return the pooled vectors of a space, of all units or `only` of some ids.
+def pool(store: Store, space: str, *, old: PooledVectors | None = None) -> PooledVectors:
+    """Return the pooled vectors of a space.
 
     Sums are taken from `old` for each protein that has the same units there. Reads only.
     """
     units = sql_text("embstore.store", "units_in_space", embeddings=embeddings_name(space))
-    parameters: dict[str, Any] = {"space": space}
-    if only is not None:
-        units = f"SELECT * FROM ({units}) WHERE id IN (SELECT unnest($only::VARCHAR[])) ORDER BY id"
-        parameters["only"] = only.to_pylist()
-    proteins = select_columns(store, sql_text("embstore.search", "pooled", units_in_space=units), parameters)
+    proteins = select_columns(store, sql_text("embstore.search", "pooled", units_in_space=units), {"space": space})
     known = _same_rows(proteins, old)
     changed = np.flatnonzero(known < 0)
     sql = sql_text("embstore.search", "members", units_in_space=units, parts=str(N_PARTS))
-    members = select_columns(store, sql, parameters | {"wanted": changed.tolist()})
+    members = select_columns(store, sql, {"space": space, "wanted": changed.tolist()})
     owners = members["protein"].to_numpy() * N_PARTS + members["part"].to_numpy()
     sums = sum_vectors(store, space, members["id"].combine_chunks(), owners, len(known) * N_PARTS)
     counts = np.bincount(owners, minlength=len(known) * N_PARTS).reshape(-1, N_PARTS)
